@@ -1,0 +1,209 @@
+//! What the runtime gives a component to work with.
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Shared};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{ComponentId, Epoch, Error, Lineage, Result, RunId, Token};
+
+/// What every component gets.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The component's name.
+    pub id: ComponentId,
+    /// The pipeline's name.
+    pub pipeline: Arc<str>,
+    /// The identity of the pipeline's state.
+    pub lineage: Lineage,
+    /// The run.
+    pub run: RunId,
+    /// The folder that relative paths are relative to: the pipeline file's.
+    pub base: Arc<Path>,
+    /// How many CPU threads work for the pipeline.
+    pub parallelism: usize,
+    /// How many bytes this component may hold beyond the batches it is given.
+    pub memory: u64,
+    /// A folder for what doesn't fit in memory; made on first use, gone at the end.
+    pub scratch: Arc<Path>,
+    /// A store that outlives runs and has nothing to do with epochs (quota ledgers).
+    pub store: Arc<dyn KeyValue>,
+    /// Says when to stop. Futures and streams are dropped as well; this is for threads.
+    pub cancel: Cancel,
+    /// Counts what the report shows.
+    pub metrics: Arc<Metrics>,
+    /// The settings of shared clients: the tables of `tidegate.toml`, such as `[http]`.
+    pub settings: Arc<serde_json::Map<String, Value>>,
+}
+
+impl Context {
+    /// The settings table `name`, or its default where it isn't there.
+    pub fn settings<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
+        match self.settings.get(name) {
+            None => Ok(T::default()),
+            Some(value) => T::deserialize(value).map_err(|error| {
+                Error::config(format!("the settings `[{name}]` can't be used: {error}"))
+            }),
+        }
+    }
+
+    /// A path from the pipeline file, made absolute.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+/// What a source gets.
+pub type SourceContext = Context;
+
+/// What a transform gets.
+#[derive(Debug, Clone)]
+pub struct TransformContext {
+    /// What every component gets.
+    pub common: Context,
+    /// Its inputs.
+    pub inputs: Vec<Input>,
+}
+
+/// What a sink gets.
+#[derive(Debug, Clone)]
+pub struct SinkContext {
+    /// What every component gets.
+    pub common: Context,
+    /// Its inputs; empty when commits of an earlier process are replayed.
+    pub inputs: Vec<Input>,
+    /// Where its writers note what they are about to begin.
+    pub journal: Arc<dyn Journal>,
+}
+
+/// One input of a transform or a sink.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The name by which the pipeline file calls it: `weekly`, `shop.sales`, `weekly.rejected`.
+    pub name: Arc<str>,
+    /// Its columns.
+    pub schema: SchemaRef,
+}
+
+/// Where what is about to begin is noted, so that recovery never guesses by listing.
+#[async_trait]
+pub trait Journal: fmt::Debug + Send + Sync {
+    /// Stores the token, durably, before returning. Call it before the first byte goes out. Fails
+    /// with `Conflict` when another process has taken over.
+    async fn begin(&self, epoch: Epoch, token: Token) -> Result<()>;
+}
+
+/// A small store of JSON values by key, shared by a component's runs.
+#[async_trait]
+pub trait KeyValue: fmt::Debug + Send + Sync {
+    /// The value of `key`.
+    async fn get(&self, key: &str) -> Result<Option<Value>>;
+
+    /// Sets `key` to `value` if it still is `expected` (`None`: not there). Says whether it was.
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: Option<&Value>,
+        value: &Value,
+    ) -> Result<bool>;
+}
+
+/// Says when to stop.
+#[derive(Clone)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    signal: Shared<BoxFuture<'static, ()>>,
+}
+
+/// The other end of a [`Cancel`]; dropping it cancels too.
+#[derive(Debug)]
+pub struct Canceller {
+    flag: Arc<AtomicBool>,
+    _signal: oneshot::Sender<()>,
+}
+
+impl Cancel {
+    /// A signal and the hand on it.
+    pub fn new() -> (Canceller, Self) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let (send, receive) = oneshot::channel();
+        let signal = receive.map(|_| ()).boxed().shared();
+        (
+            Canceller {
+                flag: Arc::clone(&flag),
+                _signal: send,
+            },
+            Self { flag, signal },
+        )
+    }
+
+    /// A signal that never comes.
+    pub fn never() -> Self {
+        Self {
+            flag: Arc::default(),
+            signal: futures::future::pending().boxed().shared(),
+        }
+    }
+
+    /// Whether to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is time to stop.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.signal.clone()
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cancel({})", self.is_cancelled())
+    }
+}
+
+impl Drop for Canceller {
+    fn drop(&mut self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident, $get:ident;)*) => {
+        /// What a component counts for the report, beyond the rows that the runtime counts itself.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($name: AtomicU64,)*
+        }
+
+        impl Metrics {$(
+            $(#[$doc])*
+            pub fn $name(&self, more: u64) {
+                self.$name.fetch_add(more, Ordering::Relaxed);
+            }
+
+            /// What was counted by the method of this name without `total_`.
+            pub fn $get(&self) -> u64 {
+                self.$name.load(Ordering::Relaxed)
+            }
+        )*}
+    };
+}
+
+counters! {
+    /// Adds bytes read from or written to the outside, as they lie there (compressed).
+    bytes, total_bytes;
+    /// Adds files or objects read or made.
+    files, total_files;
+    /// Adds requests that were made again.
+    retries, total_retries;
+}

@@ -1,0 +1,253 @@
+//! The one error type, and the kinds by which the runtime decides what to do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything in Tidegate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as the caller's next step depends on it.
+///
+/// One function in the runtime maps a kind to an action (retry, wait, fail); a connector only has
+/// to choose the kind that is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The configuration can't work: the user must change it. Never retried.
+    Config,
+    /// Credentials are missing, wrong, expired or without the right. Never retried.
+    Auth,
+    /// The thing named doesn't exist (a file, a table, a bucket). Never retried.
+    NotFound,
+    /// Columns or types don't fit together. Never retried.
+    Schema,
+    /// Data that can't be taken and can't be rejected row by row (a truncated gzip). Never retried.
+    Data,
+    /// The upstream asks for patience; retried after the wait, or after the usual backoff if none
+    /// was told.
+    RateLimited {
+        /// How long the upstream asked us to wait.
+        wait: Option<Duration>,
+    },
+    /// May go away by itself (a lost connection, a 503). Retried with backoff.
+    Transient,
+    /// Someone else holds or changed what we need (a lease, a marker, a version). Never retried.
+    Conflict,
+    /// Asked for something that this component can't do. Never retried.
+    Unsupported,
+    /// A bug in Tidegate, or an invariant of a library broken. Never retried.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The kind's name in logs and reports, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Auth => "auth",
+            Self::NotFound => "not found",
+            Self::Schema => "schema",
+            Self::Data => "data",
+            Self::RateLimited { .. } => "rate limited",
+            Self::Transient => "transient",
+            Self::Conflict => "conflict",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An error: a kind, one sentence, where it happened, what to do, and what caused it.
+///
+/// ```
+/// use tidegate_core::Error;
+///
+/// let error = Error::not_found("no such file")
+///     .with("path", "/data/sales.csv")
+///     .hint("paths are relative to the pipeline file");
+/// assert_eq!(error.to_string(), "no such file (path: /data/sales.csv)");
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:expr;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(message: impl Into<String>) -> Self {
+            Self::new($kind, message)
+        }
+    )*};
+}
+
+impl Error {
+    /// An error of `kind` with one sentence that says what happened, lower case, without a period.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            hint: None,
+            source: None,
+        }))
+    }
+
+    constructors! {
+        /// An error of [`ErrorKind::Config`].
+        config => ErrorKind::Config;
+        /// An error of [`ErrorKind::Auth`].
+        auth => ErrorKind::Auth;
+        /// An error of [`ErrorKind::NotFound`].
+        not_found => ErrorKind::NotFound;
+        /// An error of [`ErrorKind::Schema`].
+        schema => ErrorKind::Schema;
+        /// An error of [`ErrorKind::Data`].
+        data => ErrorKind::Data;
+        /// An error of [`ErrorKind::Transient`].
+        transient => ErrorKind::Transient;
+        /// An error of [`ErrorKind::Conflict`].
+        conflict => ErrorKind::Conflict;
+        /// An error of [`ErrorKind::Unsupported`].
+        unsupported => ErrorKind::Unsupported;
+        /// An error of [`ErrorKind::Internal`].
+        internal => ErrorKind::Internal;
+    }
+
+    /// An error of [`ErrorKind::RateLimited`], with the wait if the upstream told one.
+    pub fn rate_limited(message: impl Into<String>, wait: Option<Duration>) -> Self {
+        Self::new(ErrorKind::RateLimited { wait }, message)
+    }
+
+    /// An I/O error, its kind taken from the operating system's.
+    pub fn io(message: impl Into<String>, error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let (kind, hint) = match error.kind() {
+            Io::NotFound => (ErrorKind::NotFound, None),
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => (
+                ErrorKind::Auth,
+                Some("check the permissions of the file and of its folder"),
+            ),
+            Io::StorageFull | Io::QuotaExceeded => (
+                ErrorKind::Internal,
+                Some("free some space, then run the same command again"),
+            ),
+            Io::InvalidData | Io::UnexpectedEof => (ErrorKind::Data, None),
+            Io::ConnectionReset
+            | Io::ConnectionAborted
+            | Io::ConnectionRefused
+            | Io::BrokenPipe
+            | Io::TimedOut
+            | Io::Interrupted => (ErrorKind::Transient, None),
+            _ => (ErrorKind::Internal, None),
+        };
+        let error = Self::new(kind, message).because(error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// Adds where it happened: `("path", "/data/sales.csv")`. Never put a secret here.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Sets what the user should do next: a sentence, shown after `hint:`.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The sentence, without its context.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where it happened, in the order in which it was added.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// What to do next, if the error knows.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for (i, (key, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{key}: {value}", if i == 0 { " (" } else { ", " })?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} error: {self}", self.0.kind)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        if let Some(hint) = &self.0.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<arrow_schema::ArrowError> for Error {
+    fn from(error: arrow_schema::ArrowError) -> Self {
+        use arrow_schema::ArrowError as Arrow;
+        match error {
+            Arrow::SchemaError(message) => Self::schema(message),
+            Arrow::ExternalError(source) => match source.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(source) => Self::data("data could not be processed").because(source),
+            },
+            Arrow::IoError(message, error) => Self::io(message, error),
+            Arrow::MemoryError(message) => Self::internal(message),
+            other => Self::data("data could not be processed").because(other),
+        }
+    }
+}

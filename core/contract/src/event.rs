@@ -1,0 +1,91 @@
+//! What a reader puts on the queue.
+
+use std::fmt;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::stream::BoxStream;
+
+use crate::{Offset, Rejected, Result, StreamName};
+
+/// What [`Source::read`](crate::Source::read) gives: events in the split's order, then the end,
+/// which means that the split is finished. After an error nothing more is polled.
+pub type EventStream = BoxStream<'static, Result<Event>>;
+
+/// One thing that a reader has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// Rows of one stream.
+    Rows {
+        /// The stream.
+        stream: StreamName,
+        /// The rows.
+        rows: Rows,
+        /// Rows before or among these that the reader itself could not take.
+        rejected: Option<Rejected>,
+        /// The position after these rows. `None`: the position means something only after a later
+        /// event, and no checkpoint is cut in between.
+        resume: Option<Offset>,
+    },
+    /// Nothing for us, but the position moved.
+    Progress(Offset),
+    /// From here on, the stream has another schema. Ends the epoch; the graph is typed anew, and
+    /// reading goes on from `resume`.
+    Schema {
+        /// The stream.
+        stream: StreamName,
+        /// Its schema from here on.
+        schema: SchemaRef,
+        /// The position after this event.
+        resume: Offset,
+    },
+}
+
+/// Rows, ready or still to be decoded.
+pub enum Rows {
+    /// Ready: exactly the columns that the stream's [`Scan`](crate::Scan) asks for, in the
+    /// stream's order.
+    Batch(RecordBatch),
+    /// Still bytes: the reader found the records' bounds, a worker decodes them. This is how one
+    /// fat file uses every core.
+    Encoded(Box<dyn Decode>),
+}
+
+impl Rows {
+    /// The bytes these rows hold in memory: what the queue's budget counts.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.get_array_memory_size(),
+            Self::Encoded(encoded) => encoded.size(),
+        }
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch(batch) => write!(f, "Batch({} rows)", batch.num_rows()),
+            Self::Encoded(encoded) => write!(f, "Encoded({} bytes)", encoded.size()),
+        }
+    }
+}
+
+/// A piece of a split that is still encoded.
+pub trait Decode: Send {
+    /// The bytes this holds in memory.
+    fn size(&self) -> usize;
+
+    /// Decodes all of it. Called once, on a worker thread: CPU work only, no I/O.
+    ///
+    /// A row that can't be taken goes to [`Decoded::rejected`]; an error ends the run.
+    fn decode(self: Box<Self>) -> Result<Decoded>;
+}
+
+/// What came of a [`Decode`].
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The rows, in order: the columns that the stream's scan asks for.
+    pub batches: Vec<RecordBatch>,
+    /// The rows that could not be taken.
+    pub rejected: Rejected,
+}

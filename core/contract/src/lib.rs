@@ -1,0 +1,54 @@
+//! The contract that every part of Tidegate stands on: what a source, a transform and a sink are.
+//!
+//! ```text
+//! Source ── plan ──> splits ── read ──> events ──> Map … Gather ──> SinkWriter ── prepare ──┐
+//!   ^                                                                                       │
+//!   └──────── acknowledge <──────────────── Sink::commit <────────── checkpoint <───────────┘
+//! ```
+//!
+//! To add a source: write a serde struct ([`SourceConfig`]), a live one ([`Source`]), and the line
+//! [`register_source!`]. To add a sink: [`SinkConfig`], [`Sink`], [`SinkWriter`] and
+//! [`register_sink!`]. To add a transform: [`TransformConfig`], [`Map`] or [`Gather`] and
+//! [`register_transform!`]. The suites in `tidegate-testkit` say whether it keeps the contract.
+//!
+//! This crate has Arrow arrays and serde, and knows no runtime, no cloud and no SQL engine.
+
+mod context;
+mod error;
+mod event;
+mod ident;
+mod opaque;
+pub mod registry;
+mod rejected;
+mod scan;
+mod secret;
+mod sink;
+mod source;
+mod spec;
+mod transform;
+mod units;
+
+pub use async_trait::async_trait;
+pub use context::{
+    Cancel, Canceller, Context, Input, Journal, KeyValue, Metrics, SinkContext, SourceContext,
+    TransformContext,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Decode, Decoded, Event, EventStream, Rows};
+pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
+pub use opaque::{Offset, PlanState, Prepared, SplitData, Token};
+pub use registry::{Kind, Registry};
+pub use rejected::{Origin, Rejected, RejectedRow};
+pub use scan::{Comparison, Literal, Predicate, Scan};
+pub use secret::{Secret, SecretValue};
+pub use sink::{
+    Commit, Delivery, Distribution, Recovery, Sealed, Sink, SinkConfig, SinkWriter, Spread,
+    Visibility,
+};
+pub use source::{Ask, Estimate, Next, Plan, Replay, Source, SourceConfig, Split, Stream};
+pub use spec::{
+    CheckpointOptions, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec, SchemaChange,
+};
+pub use transform::{BatchStream, Gather, Gathered, Map, Mapped, Transform, TransformConfig};
+pub use typetag;
+pub use units::{ByteSize, Span};

@@ -1,0 +1,49 @@
+//! Values that a connector understands and the runtime only keeps.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+macro_rules! opaque {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(serde_json::Value);
+
+        impl $name {
+            /// Wraps a connector's own type.
+            pub fn encode<T: Serialize>(value: &T) -> Result<Self> {
+                serde_json::to_value(value).map(Self).map_err(|error| {
+                    Error::internal(concat!("a value of `", stringify!($name), "` could not be stored"))
+                        .because(error)
+                })
+            }
+
+            /// Unwraps it. A stored value that doesn't fit means that the connector has changed
+            /// its shape since: [`ErrorKind::Conflict`](crate::ErrorKind::Conflict).
+            pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+                T::deserialize(&self.0).map_err(|error| {
+                    Error::conflict(concat!("a stored `", stringify!($name), "` could not be read"))
+                        .hint("the state was written by another version; finish the run with that \
+                               version, or start over with --restart")
+                        .because(error)
+                })
+            }
+        }
+    )*};
+}
+
+opaque! {
+    /// A position in a split. Reading from it gives exactly the events after it.
+    Offset;
+    /// What a source knows about its splits, kept between asks and between runs.
+    PlanState;
+    /// What a split's reader needs to know to read it.
+    SplitData;
+    /// What a writer made durable but not yet visible in an epoch.
+    Prepared;
+    /// What a writer is about to begin (an upload, a staging table), journalled before its first byte.
+    Token;
+}

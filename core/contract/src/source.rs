@@ -1,0 +1,209 @@
+//! Where rows come from.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    EventStream, Offset, PlanState, Result, Scan, SourceContext, SplitData, SplitId, StreamName,
+};
+
+/// A source as it stands in the pipeline file.
+///
+/// The implementor is a serde struct with `deny_unknown_fields` whose doc comments are the user's
+/// reference; [`register_source!`](crate::register_source) makes it known by its tag.
+#[async_trait]
+#[typetag::serde(tag = "type")]
+pub trait SourceConfig: Debug + Send + Sync {
+    /// Checks what the JSON Schema can't (keys that exclude each other, ranges). No I/O.
+    ///
+    /// Errors: `Config`, all of them before any component is opened.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Opens the source: resolves secrets, connects, finds the streams and their schemas.
+    ///
+    /// Called once per attempt, and by `tidegate check` too, so it changes nothing upstream.
+    /// Whatever can be refused (a missing table, a wrong password) is refused here.
+    async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>>;
+
+    /// The keys that only change speed or layout in memory. A change of these between a crash and
+    /// the next run does not make it another pipeline.
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// One named table that a source gives.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Its name within the source; never `rejected`.
+    pub name: StreamName,
+    /// Its columns. Fixed within an epoch; [`Event::Schema`](crate::Event::Schema) announces another.
+    pub schema: SchemaRef,
+    /// The columns that tell rows apart; empty if there is no such key.
+    pub key: Vec<String>,
+    /// Whether it ends by itself.
+    pub bounded: bool,
+}
+
+/// A source that is open.
+///
+/// All methods may be called concurrently. `read` is called once at a time for each split, and for
+/// several splits at once.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// The streams, always the same while the source is open.
+    fn streams(&self) -> Vec<Stream>;
+
+    /// Finds the splits that are to be read next, for all streams in use at once.
+    ///
+    /// Asked at the start of a run, when splits have finished, and after [`Next::AskAgain`]'s time;
+    /// never twice at once. A bounded source fixes its upper bound in the first ask. The new splits and
+    /// the state are stored together before any of them is read; if the process dies before, the
+    /// same question is asked again, so a plan has no side effects. A split that an earlier state
+    /// already contains must not be given again. Finished splits are told once, here; after this
+    /// call only the plan state remembers them.
+    ///
+    /// Errors: `Transient` and `RateLimited` are retried by the runtime; others end the run.
+    async fn plan(&self, ask: &Ask<'_>) -> Result<Plan>;
+
+    /// Reads a split, from its beginning or from right after `resume`.
+    ///
+    /// The law of [`Replay::Offset`]: for every `resume` that was given, in any later process,
+    /// `read(split, scans, Some(resume))` gives exactly the events after it: the same rows in the
+    /// same order (in batches of any size), none missing, none doubled.
+    ///
+    /// The stream is polled by one task; what it reads ahead is bounded by itself. Cancellation:
+    /// the runtime drops the stream (or the future) at any await point; connections, threads and
+    /// files must end with it. Errors end the attempt; `Transient` and `RateLimited` lead to
+    /// another from the last checkpoint, so a source retries by itself what it can retry cheaply.
+    async fn read(
+        &self,
+        split: &Split,
+        scans: &[Scan],
+        resume: Option<&Offset>,
+    ) -> Result<EventStream>;
+
+    /// Tells that all rows up to these positions are committed in every sink, so the upstream may
+    /// forget them. After each epoch; may be sent again after a crash; positions never go back.
+    ///
+    /// An error is logged and does not end the run: the next epoch's call covers this one.
+    async fn acknowledge(&self, upto: &[(SplitId, Offset)]) -> Result<()> {
+        let _ = upto;
+        Ok(())
+    }
+
+    /// Releases what is held upstream. Called once at the end of an attempt, after all streams
+    /// were dropped; not called when the process dies.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The question put to [`Source::plan`].
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// What is needed, a scan for each stream that has a consumer.
+    pub scans: &'a [Scan],
+    /// The state that the last plan returned, in this run or, if `first`, in the run before.
+    pub state: Option<&'a PlanState>,
+    /// The splits that finished since the last ask.
+    pub finished: &'a [Split],
+    /// Whether this is the first ask of a run (asked again if the process died before the answer
+    /// was stored). A source that reads everything in every run starts over here; one that is
+    /// incremental goes on from `state`.
+    pub first: bool,
+}
+
+/// The answer of [`Source::plan`].
+#[derive(Debug)]
+pub struct Plan {
+    /// Splits not given before.
+    pub new: Vec<Split>,
+    /// What to give with the next question. Grows with what must be remembered, not with what was
+    /// read: finished splits are pruned into it.
+    pub state: PlanState,
+    /// When to ask again.
+    pub next: Next,
+}
+
+/// When a source wants to be asked for more splits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Next {
+    /// No more splits in this run.
+    Complete,
+    /// Ask when a split has finished.
+    WhenFinished,
+    /// Ask again after this time, or when a split has finished, whichever is first.
+    AskAgain(Duration),
+}
+
+/// A piece of a source that can be read alone. It may yield several streams.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Unique within the source for as long as the pipeline's state lives, or the same id means
+    /// the same piece.
+    pub id: SplitId,
+    /// What `read` needs to know.
+    pub data: SplitData,
+    /// Splits that must be finished before this one starts: shards before their children, a
+    /// snapshot before its binlog.
+    pub after: Vec<SplitId>,
+    /// What can be done after a crash.
+    pub replay: Replay,
+    /// How much is in it.
+    pub estimate: Estimate,
+}
+
+impl Split {
+    /// A split that replays from offsets, after nothing, of unknown size.
+    pub fn new(id: impl Into<SplitId>, data: SplitData) -> Self {
+        Self {
+            id: id.into(),
+            data,
+            after: Vec::new(),
+            replay: Replay::Offset,
+            estimate: Estimate::default(),
+        }
+    }
+
+    /// With another way of replay.
+    #[must_use]
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.replay = replay;
+        self
+    }
+
+    /// With what is known of its size.
+    #[must_use]
+    pub fn estimate(mut self, rows: Option<u64>, bytes: Option<u64>) -> Self {
+        self.estimate = Estimate { rows, bytes };
+        self
+    }
+}
+
+/// What a split can do after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Replay {
+    /// `read` from any offset gives exactly what comes after it, in any later process.
+    Offset,
+    /// Only while this process holds its snapshot: the run is one epoch, and a crash restarts it.
+    Session,
+    /// From the beginning only: no epoch is cut while it runs.
+    Whole,
+}
+
+/// What is known of a split's size. Used for progress and for choosing plans, never for truth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: Option<u64>,
+    /// Bytes upstream.
+    pub bytes: Option<u64>,
+}

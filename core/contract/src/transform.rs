@@ -1,0 +1,143 @@
+//! What happens to rows between sources and sinks.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::{Rejected, Result, Scan, TransformContext};
+
+/// A stream of batches of one schema.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// A transform as it stands in the pipeline file.
+#[async_trait]
+#[typetag::serde(tag = "type")]
+pub trait TransformConfig: Debug + Send + Sync {
+    /// Checks what the JSON Schema can't. No I/O. Errors: `Config`.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Types the transform against its inputs' schemas (`cx.inputs`), and chooses its kind.
+    ///
+    /// Called once per attempt, and by `tidegate check`. Errors: `Schema` for columns that don't
+    /// fit, `Config` for the rest.
+    async fn open(&self, cx: &TransformContext) -> Result<Transform>;
+
+    /// See [`SourceConfig::tuning_keys`](crate::SourceConfig::tuning_keys).
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// A transform that is open. What may run in parallel is in the kind, so that the runtime can't
+/// get it wrong.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Transform {
+    /// Batch by batch, without memory.
+    Map(Arc<dyn Map>),
+    /// Needs all rows of its inputs.
+    Gather(Arc<dyn Gather>),
+}
+
+impl Transform {
+    /// The schema of what comes out.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Map(map) => map.schema(),
+            Self::Gather(gather) => gather.schema(),
+        }
+    }
+
+    /// What it needs of its `input`-th input.
+    pub fn scan(&self, input: usize) -> Scan {
+        match self {
+            Self::Map(map) => map.scan(input),
+            Self::Gather(gather) => gather.scan(input),
+        }
+    }
+
+    /// Whether the same input always gives the same output.
+    pub fn deterministic(&self) -> bool {
+        match self {
+            Self::Map(map) => map.deterministic(),
+            Self::Gather(gather) => gather.deterministic(),
+        }
+    }
+}
+
+/// A transform of one batch at a time: synchronous, no memory, no I/O.
+///
+/// Called on worker threads, for many batches at once and in any order.
+pub trait Map: Debug + Send + Sync {
+    /// The schema of every batch that comes out, whichever input it came from.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether the same batch always gives the same result. `now()` and `random()` are not.
+    fn deterministic(&self) -> bool {
+        true
+    }
+
+    /// What is needed of the `input`-th input (by position in the context's inputs). The batches
+    /// given to `map` may have more columns than asked for: take columns by name.
+    fn scan(&self, input: usize) -> Scan;
+
+    /// Maps one batch of the `input`-th input. Its rows come out in order; rows may be dropped or
+    /// multiplied. A row that can't be taken is rejected, and the others go on; an error ends the
+    /// attempt.
+    fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped>;
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Mapped {
+    /// Batches of the map's schema.
+    pub batches: Vec<RecordBatch>,
+    /// The rows that could not be taken.
+    pub rejected: Rejected,
+}
+
+/// A transform that needs all rows of its inputs (join, aggregate, sort): a stage of its own.
+///
+/// The runtime collects the inputs of an epoch (in memory up to a budget, then on disk), runs the
+/// stage once, and reads its output partitions as the splits of what follows.
+#[async_trait]
+pub trait Gather: Debug + Send + Sync {
+    /// The schema of what comes out.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether the same rows always give the same rows (in any order).
+    fn deterministic(&self) -> bool {
+        true
+    }
+
+    /// What is needed of the `input`-th input. The batches may have more columns than asked for.
+    fn scan(&self, input: usize) -> Scan;
+
+    /// Runs the stage over one epoch's rows. `inputs` are in the order of the context's inputs.
+    /// The output partitions are polled at once, on CPU threads; dropping them cancels the stage.
+    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>>;
+}
+
+/// All rows of one input of a [`Gather`] in one epoch, counted, and readable more than once.
+pub trait Gathered: Debug + Send + Sync {
+    /// The schema of the batches.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many rows there are, exactly.
+    fn rows(&self) -> u64;
+
+    /// How many bytes they took in memory.
+    fn bytes(&self) -> u64;
+
+    /// How many partitions they were spread over.
+    fn partitions(&self) -> usize;
+
+    /// Reads one partition from its beginning.
+    fn open(&self, partition: usize) -> Result<BatchStream>;
+}
