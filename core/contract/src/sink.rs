@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Epoch, Lineage, Prepared, Rejected, Result, RunId, Scan, SinkContext, Token, WriterId,
+    Epoch, Lineage, Prepared, Rejected, Result, RunId, SinkContext, Token, WriterId,
 };
 
 /// A sink as it stands in the pipeline file.
@@ -99,12 +99,6 @@ pub trait Sink: Debug + Send + Sync {
     fn distribution(&self, input: usize) -> Distribution {
         let _ = input;
         Distribution::default()
-    }
-
-    /// What is needed of the `input`-th input: `None` for all of it.
-    fn scan(&self, input: usize) -> Option<Scan> {
-        let _ = input;
-        None
     }
 
     /// How many bytes (in memory, as Arrow) a writer should have taken in an epoch before another

@@ -119,6 +119,12 @@ pub trait Gather: Debug + Send + Sync {
     /// What is needed of the `input`-th input. The batches may have more columns than asked for.
     fn scan(&self, input: usize) -> Scan;
 
+    /// Whether the user has agreed that, where a source never ends, each epoch's rows are gathered
+    /// by themselves (`scope = "epoch"`). Without it such a pipeline is refused.
+    fn epoch_scoped(&self) -> bool {
+        false
+    }
+
     /// Runs the stage over one epoch's rows. `inputs` are in the order of the context's inputs.
     /// The output partitions are polled at once, on CPU threads; dropping them cancels the stage.
     async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>>;

@@ -1,1 +1,27 @@
-//! tidegate-runtime
+//! Runs pipelines: plans, reads, carries rows to sinks, and remembers how far it came.
+//!
+//! ```text
+//! splits → readers (I/O) → one bounded queue → workers (CPU: decode, maps) → exchange → writers
+//!                                 ^                                                       │
+//!                         epochs are cut here            prepare → checkpoint → commit → acknowledge
+//! ```
+//!
+//! [`Pipeline`] is the way in. What happens after a crash is in [`state`] (what is remembered) and
+//! in `recover` (what is done with it).
+
+mod engine;
+mod graph;
+mod recover;
+mod report;
+mod retry;
+mod run;
+mod settings;
+pub mod state;
+mod stats;
+
+pub use graph::Graph;
+pub use report::{ComponentReport, Report, Status};
+pub use retry::{Action, action};
+pub use run::{Pipeline, Resume, RunOptions};
+pub use settings::RuntimeSettings;
+pub use stats::{ComponentStats, Given, RunStats};

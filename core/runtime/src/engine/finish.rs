@@ -1,0 +1,219 @@
+//! The end of an epoch: prepare, checkpoint, commit, acknowledge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_schema::SchemaRef;
+use tidegate_core::{
+    Commit, ComponentId, Epoch, Error, Offset, Prepared, Result, Sink, SplitId, StreamName,
+    Visibility,
+};
+
+use super::flow::{Carrier, EpochSet};
+use super::shared::Shared;
+use crate::graph::{Body, Graph, NodeId};
+use crate::retry;
+use crate::state::{Change, Checkpoint};
+
+/// An epoch that was cut, on its way to being committed.
+pub(crate) struct Ending {
+    pub(crate) set: Arc<EpochSet>,
+    pub(crate) last: bool,
+    pub(crate) offsets: Vec<(NodeId, SplitId, Offset)>,
+    pub(crate) finished: Vec<(NodeId, SplitId)>,
+    pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
+    /// What sinks that show their rows at the end of the run prepared in earlier epochs.
+    pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
+}
+
+/// What came of it.
+pub(crate) struct Ended {
+    pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
+    pub(crate) finished: Vec<(NodeId, SplitId)>,
+}
+
+/// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
+pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended> {
+    let Ending { set, last, offsets, finished, schemas, mut kept } = ending;
+    let graph = &shared.graph;
+    let epoch = set.epoch;
+    let mut prepared: Vec<(ComponentId, Prepared)> = Vec::new();
+    let mut newly_kept: Vec<(ComponentId, Prepared)> = Vec::new();
+
+    for &id in &graph.order {
+        let Body::Sink { sink, .. } = &graph.nodes[id].body else { continue };
+        let component = shared.id(id).clone();
+        let values = prepare(&shared, &set, id)
+            .await
+            .map_err(|error| error.with("component", &component))?;
+        let values = values.into_iter().map(|value| (component.clone(), value));
+        match sink.visibility() {
+            Visibility::Epoch => prepared.extend(values),
+            Visibility::Run => newly_kept.extend(values),
+        }
+    }
+    for (component, value) in &newly_kept {
+        kept.entry(component.clone()).or_default().push(value.clone());
+    }
+    if last {
+        for (_, node, sink) in graph.sinks().filter(|(_, _, sink)| is_run(sink)) {
+            let all = kept.entry(node.spec.id.clone()).or_default();
+            let concluded = sink.conclude(all).await;
+            if let Some(value) = concluded.map_err(|e| e.with("component", &node.spec.id))? {
+                all.push(value.clone());
+                newly_kept.push((node.spec.id.clone(), value));
+            }
+        }
+    }
+
+    let checkpoint = Checkpoint {
+        epoch,
+        last,
+        offsets: named(graph, &offsets, |(node, split, offset)| (*node, (split.clone(), offset.clone())))
+            .map(|(id, (split, offset))| (id, split, offset))
+            .collect(),
+        finished: named(graph, &finished, |(node, split)| (*node, split.clone())).collect(),
+        schemas: named(graph, &schemas, |(node, stream, schema)| (*node, (stream.clone(), schema)))
+            .map(|(id, (stream, schema))| (id, stream, schema.as_ref().clone()))
+            .collect(),
+        prepared: prepared.clone(),
+        kept: newly_kept,
+    };
+    apply(&shared, Change::Checkpoint(checkpoint)).await?;
+    tracing::debug!(%epoch, last, "checkpoint stored");
+
+    let mut settled = Vec::new();
+    for (_, node, sink) in graph.sinks() {
+        let id = &node.spec.id;
+        let values: Vec<Prepared> = match (sink.visibility(), last) {
+            (Visibility::Run, false) => continue,
+            (Visibility::Run, true) => kept.get(id).cloned().unwrap_or_default(),
+            (Visibility::Epoch, _) => of(&prepared, id),
+        };
+        settled.push(id.clone());
+        if values.is_empty() && !last {
+            continue;
+        }
+        let began = Instant::now();
+        commit(&shared, sink.as_ref(), id, epoch, last, &values).await?;
+        node.stats.add_busy(began);
+    }
+    apply(&shared, Change::Committed { epoch, settled, last }).await?;
+    shared.stats.add_epoch();
+    tracing::debug!(%epoch, "committed");
+
+    for (id, node, source, _) in graph.sources() {
+        let upto: Vec<(SplitId, Offset)> = offsets
+            .iter()
+            .filter(|(source, _, _)| *source == id)
+            .map(|(_, split, offset)| (split.clone(), offset.clone()))
+            .collect();
+        if !upto.is_empty()
+            && let Err(error) = source.acknowledge(&upto).await
+        {
+            tracing::warn!(component = %node.spec.id, %error, "rows could not be acknowledged; the next epoch tries again");
+        }
+    }
+    Ok(Ended { kept, finished })
+}
+
+fn named<'a, T, U>(
+    graph: &'a Graph,
+    items: &'a [T],
+    split: impl Fn(&'a T) -> (NodeId, U) + 'a,
+) -> impl Iterator<Item = (ComponentId, U)> + 'a {
+    items.iter().map(move |item| {
+        let (node, rest) = split(item);
+        (graph.nodes[node].spec.id.clone(), rest)
+    })
+}
+
+fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
+    values.iter().filter(|(sink, _)| sink == id).map(|(_, value)| value.clone()).collect()
+}
+
+fn is_run(sink: &Arc<dyn Sink>) -> bool {
+    sink.visibility() == Visibility::Run
+}
+
+async fn apply(shared: &Shared, change: Change) -> Result<()> {
+    let Some((state, fence)) = &shared.around.state else {
+        return Err(Error::internal("a run without a state came to a checkpoint"));
+    };
+    state.apply(&shared.around.pipeline, *fence, change).await
+}
+
+/// Prepares all writers of a sink, each on a thread that may block; what they reject late goes to
+/// the sinks that read it, which are prepared after this one.
+async fn prepare(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
+    let Some(writers) = set.writers.get(&id) else { return Ok(Vec::new()) };
+    let stats = &shared.graph.nodes[id].stats;
+    let tasks: Vec<_> = writers
+        .take()
+        .into_iter()
+        .map(|writer| {
+            let (runtime, stats) = (shared.runtime.clone(), Arc::clone(stats));
+            tokio::task::spawn_blocking(move || {
+                let began = Instant::now();
+                let sealed = runtime.block_on(writer.prepare());
+                stats.add_busy(began);
+                sealed
+            })
+        })
+        .collect();
+    let mut values = Vec::new();
+    let mut failed = None;
+    for task in tasks {
+        let sealed = task.await.map_err(|e| Error::internal("a writer panicked").because(e))?;
+        match sealed {
+            Err(error) => failed = failed.or(Some(error)),
+            Ok(sealed) => {
+                values.extend(sealed.prepared);
+                if !sealed.rejected.is_empty() {
+                    let (shared, set) = (Arc::clone(shared), Arc::clone(set));
+                    let carry = move || {
+                        let runtime = shared.runtime.clone();
+                        let mut carrier = Carrier::new(&shared.graph, set, runtime, 0);
+                        carrier.reject(id, sealed.rejected)?;
+                        carrier.flush()
+                    };
+                    tokio::task::spawn_blocking(carry)
+                        .await
+                        .map_err(|e| Error::internal("a writer panicked").because(e))??;
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(values), Err)
+}
+
+/// Commits, as often as it takes while the error is a passing one. The fence is looked at before
+/// each try.
+async fn commit(
+    shared: &Shared,
+    sink: &dyn Sink,
+    id: &ComponentId,
+    epoch: Epoch,
+    last: bool,
+    values: &[Prepared],
+) -> Result<()> {
+    let around = &shared.around;
+    let Some((state, fence)) = &around.state else {
+        return Err(Error::internal("a run without a state came to a commit"));
+    };
+    let commit = Commit {
+        pipeline: &around.pipeline,
+        lineage: around.lineage,
+        run: around.run,
+        epoch,
+        last,
+        prepared: values,
+    };
+    retry::passing(around.runtime.attempts, id.as_str(), || async {
+        state.verify(&around.pipeline, *fence).await?;
+        sink.commit(&commit).await
+    })
+    .await
+    .map_err(|error| error.with("component", id))
+}

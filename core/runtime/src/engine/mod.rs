@@ -1,0 +1,23 @@
+//! One attempt at a run: from the last checkpoint until the end, a stop, or an error.
+//!
+//! ```text
+//! reader.rs      worker.rs                       finish.rs
+//! splits ──> queue.rs ──> decode ──> flow.rs ──> exchange.rs ──> writers ──> prepare, checkpoint,
+//!    ^           ^                     │                                     commit, acknowledge
+//!    │           └── stage.rs <── spool.rs
+//! attempt.rs: plans, starts readers, cuts epochs
+//! ```
+
+mod attempt;
+mod exchange;
+mod finish;
+mod flow;
+mod queue;
+mod reader;
+mod shared;
+mod splits;
+mod spool;
+mod stage;
+mod worker;
+
+pub(crate) use attempt::{Attempt, Outcome};

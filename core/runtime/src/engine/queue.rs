@@ -1,0 +1,610 @@
+//! The one queue between readers and workers, and the place where epochs are cut.
+//!
+//! Handing out an event is what moves its split's position. So an epoch is cut by handing out no
+//! more, waiting until the workers are done with what they have, and reading the positions: no
+//! alignment, no barriers. A split between two events that carry no position (or one that can only
+//! be read whole) is *in the middle*; while a cut is wanted, only such splits go on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow_schema::SchemaRef;
+use tidegate_core::{Event, Offset, Rejected, Replay, Rows, StreamName};
+use tokio::sync::Notify;
+
+use crate::graph::{NodeId, PortId};
+
+/// A split in this attempt: its source, and a number that counts all splits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SplitKey {
+    pub(crate) source: NodeId,
+    pub(crate) number: usize,
+}
+
+/// What a worker gets.
+pub(crate) enum Handed {
+    /// Something to do.
+    Work(Work),
+    /// Nothing to do now: let go of what is held back.
+    Flush,
+    /// The end.
+    Closed,
+}
+
+/// Rows on their way to a worker.
+pub(crate) struct Work {
+    pub(crate) from: From,
+    pub(crate) rows: Rows,
+    pub(crate) rejected: Option<Rejected>,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone)]
+pub(crate) enum From {
+    /// A stream of a source.
+    Stream(NodeId, StreamName),
+    /// A stage's output.
+    Port(PortId),
+}
+
+/// What the positions are when an epoch has been cut.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) offsets: Vec<(SplitKey, Offset)>,
+    pub(crate) finished: Vec<SplitKey>,
+    pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
+    /// Bytes handed out in the epoch.
+    pub(crate) bytes: u64,
+}
+
+impl Cut {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offsets.is_empty() && self.finished.is_empty() && self.schemas.is_empty()
+    }
+}
+
+/// The reader's or the pump's answer when the attempt is over.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Everything is handed out.
+    Open,
+    /// Everything is, and nothing is held back: no more will come.
+    Draining,
+    /// Only splits in the middle, and stages, are.
+    Cutting,
+    /// Nothing is, ever again.
+    Closed,
+}
+
+enum Kind {
+    Work(Work, Option<Offset>),
+    Progress(Offset),
+    Schema(StreamName, SchemaRef, Offset),
+    End,
+}
+
+struct Item {
+    /// `None`: a stage's output, which belongs to the epoch that is being cut.
+    split: Option<SplitKey>,
+    /// The only worker that may take it, where order matters.
+    pinned: Option<usize>,
+    size: usize,
+    /// It passed a full queue, because a cut waits for it.
+    passed: bool,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+struct Position {
+    replay: Replay,
+    offset: Option<Offset>,
+    moved: bool,
+    in_the_middle: bool,
+    finished: bool,
+    /// Its stream's schema changed: it goes on in the next attempt.
+    held: bool,
+}
+
+struct State {
+    mode: Mode,
+    items: VecDeque<Item>,
+    waiting_bytes: usize,
+    passing_bytes: usize,
+    epoch_bytes: u64,
+    /// Work that is handed out and not yet done with.
+    out: usize,
+    in_the_middle: usize,
+    positions: HashMap<SplitKey, Position>,
+    newly_finished: Vec<SplitKey>,
+    schemas: Vec<(NodeId, StreamName, SchemaRef)>,
+}
+
+/// See the module.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    work: Condvar,
+    room: Notify,
+    quiet: Notify,
+    capacity: usize,
+    workers: usize,
+    ordered: bool,
+}
+
+/// How long a worker without work holds small batches back, to join them with the next.
+const LINGER: Duration = Duration::from_millis(20);
+
+impl Queue {
+    pub(crate) fn new(capacity: usize, workers: usize, ordered: bool) -> Self {
+        Self {
+            state: Mutex::new(State {
+                mode: Mode::Open,
+                items: VecDeque::new(),
+                waiting_bytes: 0,
+                passing_bytes: 0,
+                epoch_bytes: 0,
+                out: 0,
+                in_the_middle: 0,
+                positions: HashMap::new(),
+                newly_finished: Vec::new(),
+                schemas: Vec::new(),
+            }),
+            work: Condvar::new(),
+            room: Notify::new(),
+            quiet: Notify::new(),
+            capacity,
+            workers,
+            ordered,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a split known before its first event.
+    pub(crate) fn register(&self, split: SplitKey, replay: Replay) {
+        let position = Position {
+            replay,
+            offset: None,
+            moved: false,
+            in_the_middle: false,
+            finished: false,
+            held: false,
+        };
+        self.lock().positions.insert(split, position);
+    }
+
+    /// Puts a split's next event on the queue; waits while the queue is full.
+    pub(crate) async fn push(&self, split: SplitKey, event: Event) -> Result<(), Closed> {
+        let (kind, size) = match event {
+            Event::Rows { stream, rows, rejected, resume } => {
+                let size = rows.size();
+                let work = Work { from: From::Stream(split.source, stream), rows, rejected };
+                (Kind::Work(work, resume), size)
+            }
+            Event::Progress(offset) => (Kind::Progress(offset), 0),
+            Event::Schema { stream, schema, resume } => (Kind::Schema(stream, schema, resume), 0),
+        };
+        self.put(Some(split), split.number, kind, size).await
+    }
+
+    /// Says that a split has been read to its end.
+    pub(crate) async fn push_end(&self, split: SplitKey) -> Result<(), Closed> {
+        self.put(Some(split), split.number, Kind::End, 0).await
+    }
+
+    /// Puts a stage's output on the queue. `partition` stays in order where order matters.
+    pub(crate) async fn push_stage(
+        &self,
+        port: PortId,
+        partition: usize,
+        rows: Rows,
+    ) -> Result<(), Closed> {
+        let size = rows.size();
+        let work = Work { from: From::Port(port), rows, rejected: None };
+        self.put(None, partition, Kind::Work(work, None), size).await
+    }
+
+    async fn put(
+        &self,
+        split: Option<SplitKey>,
+        lane: usize,
+        kind: Kind,
+        size: usize,
+    ) -> Result<(), Closed> {
+        let pinned = self.ordered.then(|| lane % self.workers);
+        let mut item = Some(Item { split, pinned, size, passed: false, kind });
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if state.mode == Mode::Closed {
+                    return Err(Closed);
+                }
+                // While a cut waits for this split, its events pass the others in the queue.
+                let passes = state.mode == Mode::Cutting
+                    && state.passing_bytes < self.capacity
+                    && split.is_none_or(|split| state.is_in_the_middle(split));
+                let has_room = state.waiting_bytes < self.capacity;
+                if has_room || passes {
+                    if let Some(mut item) = item.take() {
+                        item.passed = !has_room;
+                        *state.counted(&item) += item.size;
+                        state.items.push_back(item);
+                    }
+                    drop(state);
+                    if self.ordered {
+                        self.work.notify_all();
+                    } else {
+                        self.work.notify_one();
+                    }
+                    return Ok(());
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// The next thing for `worker` to do. `holding`: whether it holds small batches back. Returns
+    /// with the time it had to wait.
+    pub(crate) fn next(&self, worker: usize, holding: bool) -> (Handed, Duration) {
+        let asked = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if state.mode == Mode::Closed {
+                return (Handed::Closed, asked.elapsed());
+            }
+            if let Some(at) = state.eligible(worker) {
+                let Some(item) = state.items.remove(at) else { continue };
+                *state.counted(&item) -= item.size;
+                let work = state.hand_out(item);
+                self.room.notify_waiters();
+                self.tell_if_quiet(&state);
+                match work {
+                    Some(work) => return (Handed::Work(work), asked.elapsed()),
+                    None => continue,
+                }
+            }
+            if holding && (state.mode != Mode::Open || asked.elapsed() >= LINGER) {
+                return (Handed::Flush, asked.elapsed());
+            }
+            state = if holding {
+                self.work.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+
+    /// Says that a worker is done with so many of the things it was handed.
+    pub(crate) fn done(&self, count: usize) {
+        let mut state = self.lock();
+        state.out -= count;
+        self.tell_if_quiet(&state);
+    }
+
+    fn tell_if_quiet(&self, state: &State) {
+        if state.out == 0 {
+            self.quiet.notify_waiters();
+        }
+    }
+
+    /// Stops handing out, lets splits in the middle come to a position, and waits until all that
+    /// was handed out is done with. Returns where everything stands. Stages may still pass.
+    pub(crate) async fn cut(&self) -> Result<Cut, Closed> {
+        self.set_mode(Mode::Cutting)?;
+        self.wait_quiet().await?;
+        let mut state = self.lock();
+        let mut cut = Cut {
+            finished: std::mem::take(&mut state.newly_finished),
+            schemas: std::mem::take(&mut state.schemas),
+            bytes: std::mem::take(&mut state.epoch_bytes),
+            offsets: Vec::new(),
+        };
+        for (&split, position) in &mut state.positions {
+            if std::mem::take(&mut position.moved)
+                && !position.finished
+                && let Some(offset) = &position.offset
+            {
+                cut.offsets.push((split, offset.clone()));
+            }
+        }
+        state.positions.retain(|_, position| !position.finished);
+        cut.offsets.sort_by_key(|(split, _)| *split);
+        Ok(cut)
+    }
+
+    /// Like [`Queue::cut`], after handing out all that is on the queue: nothing more will come.
+    pub(crate) async fn drain(&self) -> Result<Cut, Closed> {
+        self.set_mode(Mode::Draining)?;
+        self.wait_until(|state| state.out == 0 && state.items.is_empty()).await?;
+        self.cut().await
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<(), Closed> {
+        let mut state = self.lock();
+        if state.mode == Mode::Closed {
+            return Err(Closed);
+        }
+        state.mode = mode;
+        drop(state);
+        self.work.notify_all();
+        self.room.notify_waiters();
+        Ok(())
+    }
+
+    /// Waits until no split is in the middle, no stage's output waits, and no worker has anything.
+    pub(crate) async fn wait_quiet(&self) -> Result<(), Closed> {
+        self.wait_until(|state| {
+            let stages = state.items.iter().any(|item| item.split.is_none());
+            state.out == 0 && state.in_the_middle == 0 && !stages
+        })
+        .await
+    }
+
+    async fn wait_until(&self, condition: impl Fn(&State) -> bool) -> Result<(), Closed> {
+        loop {
+            let quiet = self.quiet.notified();
+            tokio::pin!(quiet);
+            quiet.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.mode == Mode::Closed {
+                    return Err(Closed);
+                }
+                if condition(&state) {
+                    return Ok(());
+                }
+            }
+            quiet.await;
+        }
+    }
+
+    /// Hands out again.
+    pub(crate) fn reopen(&self) {
+        let mut state = self.lock();
+        if state.mode == Mode::Cutting {
+            state.mode = Mode::Open;
+        }
+        drop(state);
+        self.work.notify_all();
+        self.room.notify_waiters();
+    }
+
+    /// Ends everything: readers, workers and cuts get to know.
+    pub(crate) fn close(&self) {
+        self.lock().mode = Mode::Closed;
+        self.work.notify_all();
+        self.room.notify_waiters();
+        self.quiet.notify_waiters();
+    }
+
+    /// What the coordinator needs to know from time to time.
+    pub(crate) fn look(&self) -> Look {
+        let state = self.lock();
+        Look {
+            epoch_bytes: state.epoch_bytes,
+            moved: !state.newly_finished.is_empty()
+                || state.positions.values().any(|position| position.moved),
+            schema_changed: !state.schemas.is_empty(),
+            empty: state.items.is_empty() && state.out == 0,
+        }
+    }
+}
+
+/// See [`Queue::look`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    pub(crate) epoch_bytes: u64,
+    pub(crate) moved: bool,
+    pub(crate) schema_changed: bool,
+    pub(crate) empty: bool,
+}
+
+impl State {
+    fn is_in_the_middle(&self, split: SplitKey) -> bool {
+        self.positions.get(&split).is_some_and(|position| position.in_the_middle)
+    }
+
+    fn counted(&mut self, item: &Item) -> &mut usize {
+        if item.passed { &mut self.passing_bytes } else { &mut self.waiting_bytes }
+    }
+
+    /// The position of the first item that `worker` may take now.
+    fn eligible(&self, worker: usize) -> Option<usize> {
+        self.items.iter().position(|item| {
+            item.pinned.is_none_or(|pinned| pinned == worker)
+                && match item.split {
+                    None => true,
+                    Some(split) => match self.mode {
+                        Mode::Open | Mode::Draining => !self.positions.get(&split).is_some_and(|p| p.held),
+                        Mode::Cutting => self.is_in_the_middle(split),
+                        Mode::Closed => false,
+                    },
+                }
+        })
+    }
+
+    /// Moves the split's position, and gives what is left for a worker to do.
+    fn hand_out(&mut self, item: Item) -> Option<Work> {
+        let Some(key) = item.split else {
+            self.out += 1;
+            return match item.kind {
+                Kind::Work(work, _) => Some(work),
+                _ => None,
+            };
+        };
+        let position = self.positions.get_mut(&key)?;
+        let was_in_the_middle = position.in_the_middle;
+        let (work, offset) = match item.kind {
+            Kind::Work(work, offset) => (Some(work), offset),
+            Kind::Progress(offset) => (None, Some(offset)),
+            Kind::Schema(stream, schema, offset) => {
+                position.held = true;
+                self.schemas.push((key.source, stream, schema));
+                (None, Some(offset))
+            }
+            Kind::End => {
+                position.finished = true;
+                position.in_the_middle = false;
+                self.newly_finished.push(key);
+                (None, None)
+            }
+        };
+        if !position.finished {
+            match (position.replay, offset) {
+                (Replay::Offset, Some(offset)) => {
+                    position.offset = Some(offset);
+                    position.moved = true;
+                    position.in_the_middle = false;
+                }
+                // A session is only ever cut at its run's end; a progress of nothing changes nothing.
+                (Replay::Session, _) => {}
+                (Replay::Offset, None) | (Replay::Whole, _) => position.in_the_middle = true,
+            }
+        }
+        let is_in_the_middle = position.in_the_middle;
+        match (was_in_the_middle, is_in_the_middle) {
+            (false, true) => self.in_the_middle += 1,
+            (true, false) => self.in_the_middle -= 1,
+            _ => {}
+        }
+        let work = work?;
+        self.out += 1;
+        self.epoch_bytes += item.size as u64;
+        Some(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Int32Array, RecordBatch};
+    use tidegate_core::Event;
+
+    use super::*;
+
+    fn offset(n: u32) -> Offset {
+        Offset::encode(&n).unwrap()
+    }
+
+    fn rows(resume: Option<u32>) -> Event {
+        let column = Arc::new(Int32Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("n", column as _)]).unwrap();
+        Event::Rows {
+            stream: "s".into(),
+            rows: Rows::Batch(batch),
+            rejected: None,
+            resume: resume.map(offset),
+        }
+    }
+
+    fn split(number: usize) -> SplitKey {
+        SplitKey { source: 0, number }
+    }
+
+    fn work_of(handed: Handed) -> Work {
+        match handed {
+            Handed::Work(work) => work,
+            Handed::Flush => panic!("flush"),
+            Handed::Closed => panic!("closed"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_position_is_the_last_one_handed_out() {
+        let queue = Queue::new(1 << 20, 1, false);
+        queue.register(split(0), Replay::Offset);
+        for n in 1..=3 {
+            queue.push(split(0), rows(Some(n))).await.unwrap();
+        }
+        for _ in 0..2 {
+            work_of(queue.next(0, false).0);
+            queue.done(1);
+        }
+        let cut = queue.cut().await.unwrap();
+        assert_eq!(cut.offsets, [(split(0), offset(2))]);
+        queue.reopen();
+        work_of(queue.next(0, false).0);
+        queue.done(1);
+        assert_eq!(queue.cut().await.unwrap().offsets, [(split(0), offset(3))]);
+    }
+
+    #[tokio::test]
+    async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
+        let queue = Arc::new(Queue::new(1 << 20, 1, false));
+        queue.register(split(0), Replay::Offset);
+        queue.register(split(1), Replay::Offset);
+        queue.push(split(0), rows(None)).await.unwrap();
+        queue.push(split(1), rows(Some(1))).await.unwrap();
+        queue.push(split(0), rows(Some(7))).await.unwrap();
+        work_of(queue.next(0, false).0);
+        queue.done(1);
+        let cutting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.cut().await.unwrap() }
+        });
+        while queue.lock().mode != Mode::Cutting {
+            tokio::task::yield_now().await;
+        }
+        work_of(queue.next(0, false).0);
+        queue.done(1);
+        assert_eq!(cutting.await.unwrap().offsets, [(split(0), offset(7))]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
+        let queue = Arc::new(Queue::new(1, 1, false));
+        queue.register(split(0), Replay::Whole);
+        queue.register(split(1), Replay::Offset);
+        queue.push(split(0), rows(None)).await.unwrap();
+        work_of(queue.next(0, false).0);
+        queue.done(1);
+        queue.push(split(1), rows(Some(1))).await.unwrap();
+        let reader = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move {
+                queue.push(split(0), rows(None)).await.unwrap();
+                queue.push_end(split(0)).await.unwrap();
+            }
+        });
+        let worker = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                while let Handed::Work(_) = queue.next(0, false).0 {
+                    queue.done(1);
+                }
+            }
+        });
+        let cut = queue.cut().await.unwrap();
+        assert_eq!(cut.finished, [split(0)]);
+        assert!(cut.offsets.is_empty());
+        reader.await.unwrap();
+        queue.close();
+        worker.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
+        let queue = Queue::new(1 << 20, 1, false);
+        queue.register(split(0), Replay::Offset);
+        queue.push(split(0), rows(Some(1))).await.unwrap();
+        let schema = Arc::new(arrow_schema::Schema::empty());
+        let event = Event::Schema { stream: "s".into(), schema, resume: offset(2) };
+        queue.push(split(0), event).await.unwrap();
+        queue.push(split(0), rows(Some(3))).await.unwrap();
+        work_of(queue.next(0, false).0);
+        assert!(matches!(queue.next(0, true).0, Handed::Flush));
+        queue.done(1);
+        let cut = queue.cut().await.unwrap();
+        assert_eq!(cut.offsets, [(split(0), offset(2))]);
+        assert_eq!(cut.schemas.len(), 1);
+    }
+}

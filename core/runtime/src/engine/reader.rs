@@ -1,0 +1,64 @@
+//! A task that reads one split and puts its events on the queue.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use tidegate_core::{Error, Offset, Result, Scan, Source, Split};
+use tokio::task::JoinHandle;
+
+use super::queue::SplitKey;
+use super::shared::{Shared, Signal};
+
+/// Starts reading. Dropping the attempt's tasks drops the source's stream.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    source: &Arc<dyn Source>,
+    key: SplitKey,
+    split: Split,
+    scans: Arc<[Scan]>,
+    resume: Option<Offset>,
+) -> JoinHandle<()> {
+    shared.queue.register(key, split.replay);
+    let (shared, source) = (Arc::clone(shared), Arc::clone(source));
+    tokio::spawn(async move {
+        match read(&shared, &source, key, &split, &scans, resume.as_ref()).await {
+            Ok(()) => shared.tell(Signal::Read(key)),
+            Err(error) => shared.fail(
+                error.with("component", shared.id(key.source)).with("split", &split.id),
+            ),
+        }
+    })
+}
+
+async fn read(
+    shared: &Shared,
+    source: &Arc<dyn Source>,
+    key: SplitKey,
+    split: &Split,
+    scans: &[Scan],
+    resume: Option<&Offset>,
+) -> Result<()> {
+    let stats = &shared.graph.nodes[key.source].stats;
+    let mut waiting = Instant::now();
+    let mut events = source.read(split, scans, resume).await?;
+    loop {
+        let event = events.next().await;
+        stats.add_busy(waiting);
+        let pushed = match event {
+            Some(event) => shared.queue.push(key, event?).await,
+            None => {
+                drop(events);
+                stats.add_splits_done(1);
+                return shared.queue.push_end(key).await.map_err(closed);
+            }
+        };
+        // The queue is closed only when the attempt has ended, with an error of its own.
+        pushed.map_err(closed)?;
+        waiting = Instant::now();
+    }
+}
+
+fn closed(_: super::queue::Closed) -> Error {
+    Error::internal("the run has ended")
+}

@@ -1,0 +1,103 @@
+//! What the parts of an attempt share.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tidegate_core::{ComponentId, Error, Result};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::flow::EpochSet;
+use super::queue::{Queue, SplitKey};
+use crate::graph::{Graph, Surroundings};
+use crate::stats::RunStats;
+
+/// What the coordinator is told.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// A split's last event is on the queue.
+    Read(SplitKey),
+    /// Something failed: look at [`Shared::error`].
+    Failed,
+}
+
+/// What the coordinator, readers, workers and finishers of one attempt share.
+pub(crate) struct Shared {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) around: Surroundings,
+    pub(crate) queue: Queue,
+    pub(crate) stats: Arc<RunStats>,
+    pub(crate) runtime: Handle,
+    current: RwLock<Arc<EpochSet>>,
+    signals: mpsc::UnboundedSender<Signal>,
+    error: Mutex<Option<Error>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        graph: Arc<Graph>,
+        around: Surroundings,
+        stats: Arc<RunStats>,
+        first: EpochSet,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
+        let (signals, receiver) = mpsc::unbounded_channel();
+        let workers = around.runtime.workers();
+        let queue = Queue::new(around.runtime.queue.as_usize(), workers, graph.ordered());
+        let shared = Self {
+            graph,
+            around,
+            queue,
+            stats,
+            runtime: Handle::current(),
+            current: RwLock::new(Arc::new(first)),
+            signals,
+            error: Mutex::default(),
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    pub(crate) fn id(&self, node: usize) -> &ComponentId {
+        &self.graph.nodes[node].spec.id
+    }
+
+    /// The epoch that is being filled.
+    pub(crate) fn current(&self) -> Arc<EpochSet> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins the next epoch; returns the one that ends. The queue must be quiet.
+    pub(crate) fn turn(&self, next: EpochSet) -> Arc<EpochSet> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(next))
+    }
+
+    pub(crate) fn new_set(&self, epoch: tidegate_core::Epoch) -> Result<EpochSet> {
+        EpochSet::new(
+            &self.graph,
+            epoch,
+            self.around.runtime.workers(),
+            self.around.runtime.memory.0,
+            &self.around.scratch.join("stages"),
+        )
+    }
+
+    pub(crate) fn tell(&self, signal: Signal) {
+        // The coordinator is gone only when the attempt is over.
+        let _ = self.signals.send(signal);
+    }
+
+    /// Ends the attempt; the first error is the one that counts.
+    pub(crate) fn fail(&self, error: Error) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.queue.close();
+        self.tell(Signal::Failed);
+    }
+
+    pub(crate) fn error(&self) -> Option<Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The error that ended the attempt, for a part that finds everything closed.
+    pub(crate) fn closed_error(&self) -> Error {
+        self.error().unwrap_or_else(|| Error::internal("the run was ended from outside"))
+    }
+}

@@ -1,0 +1,106 @@
+//! A CPU thread: takes events off the queue, decodes them, and carries the rows on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tidegate_core::{Decoded, Error, Result, Rows};
+
+use super::flow::Carrier;
+use super::queue::{From, Handed, Work};
+use super::shared::Shared;
+use crate::graph::{Body, PortId};
+
+/// Starts the workers; they end when the queue is closed.
+pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
+    (0..shared.around.runtime.workers())
+        .map(|worker| {
+            let shared = Arc::clone(shared);
+            std::thread::Builder::new()
+                .name(format!("worker-{worker}"))
+                .spawn(move || {
+                    let run = AssertUnwindSafe(|| work(&shared, worker));
+                    match std::panic::catch_unwind(run) {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => shared.fail(error),
+                        Err(_) => shared.fail(
+                            Error::internal("a worker panicked")
+                                .hint("this is a bug; the message above says where"),
+                        ),
+                    }
+                })
+                .map_err(|error| Error::io("a worker thread can't be started", error))
+        })
+        .collect()
+}
+
+fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
+    let mut carrier = Carrier::new(&shared.graph, shared.current(), shared.runtime.clone(), worker);
+    let mut owed = 0;
+    loop {
+        let (handed, waited) = shared.queue.next(worker, owed > 0);
+        shared.stats.add_starved(waited);
+        match handed {
+            Handed::Closed => return Ok(()),
+            Handed::Flush => {
+                carrier.flush()?;
+                shared.queue.done(std::mem::take(&mut owed));
+            }
+            Handed::Work(work) => {
+                if owed == 0 {
+                    carrier.enter(shared.current());
+                }
+                owed += 1;
+                process(shared, &mut carrier, work)?;
+                if !carrier.is_holding() {
+                    shared.queue.done(std::mem::take(&mut owed));
+                }
+            }
+        }
+    }
+}
+
+fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
+    let (node, port) = place(shared, &work.from)?;
+    if let Some(rejected) = work.rejected {
+        carrier.reject(node, rejected)?;
+    }
+    let Some(port) = port else { return Ok(()) };
+    let stats = &shared.graph.nodes[node].stats;
+    let decoded = match work.rows {
+        Rows::Batch(batch) => Decoded { batches: vec![batch], ..Decoded::default() },
+        Rows::Encoded(encoded) => {
+            let began = Instant::now();
+            let decoded = encoded
+                .decode()
+                .map_err(|error| error.with("component", shared.id(node)))?;
+            stats.add_busy(began);
+            decoded
+        }
+    };
+    carrier.reject(node, decoded.rejected)?;
+    for batch in &decoded.batches {
+        stats.add_rows_out(batch.num_rows() as u64);
+        carrier.deliver(port, batch)?;
+    }
+    Ok(())
+}
+
+/// The component that rows come from, and the port they go to; none if nobody reads the stream.
+fn place(shared: &Shared, from: &From) -> Result<(usize, Option<PortId>)> {
+    match from {
+        From::Port(port) => Ok((shared.graph.maker(*port), Some(*port))),
+        From::Stream(source, stream) => {
+            let Body::Source { streams, .. } = &shared.graph.nodes[*source].body else {
+                return Err(Error::internal("rows came from a component that isn't a source"));
+            };
+            let open = streams.iter().find(|open| open.stream.name == *stream).ok_or_else(|| {
+                Error::internal("a source gave rows of a stream that it doesn't have")
+                    .with("component", shared.id(*source))
+                    .with("stream", stream)
+            })?;
+            Ok((*source, open.scan.is_some().then_some(open.port)))
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What comes before an attempt: replay what was stored, discard what was only begun.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidegate_core::{
+    Commit, ComponentId, Error, Kind, Prepared, Recovery, Result, RunId, Sink, SinkConfig, Token,
+    Visibility,
+};
+
+use crate::graph::Surroundings;
+use crate::retry;
+use crate::state::{Change, Fence, PipelineState, RunState, StateStore, StoredComponent};
+use crate::stats::ComponentStats;
+
+/// Brings the state in order with the **stored** configuration, because what was prepared was
+/// prepared under that one: replays the commits of stored epochs, then discards what was begun and
+/// is not kept.
+///
+/// `forsake`: what was kept for the end of the run is given up too (the run is restarted).
+pub(crate) async fn recover(
+    around: &Surroundings,
+    store: &Arc<dyn StateStore>,
+    fence: Fence,
+    forsake: bool,
+) -> Result<Option<PipelineState>> {
+    let pipeline = &*around.pipeline;
+    let Some(state) = store.load(pipeline).await? else { return Ok(None) };
+    let Some(run) = &state.run else { return Ok(Some(state)) };
+    let around = Surroundings { run: run.id, ..around.clone() };
+    let mut sinks = Sinks { around: &around, run, open: BTreeMap::new() };
+
+    for stored in &state.epochs {
+        let mut values: BTreeMap<&ComponentId, Vec<Prepared>> = BTreeMap::new();
+        for (sink, value) in &stored.prepared {
+            values.entry(sink).or_default().push(value.clone());
+        }
+        if stored.last {
+            for component in run.components.iter().filter(|c| c.kind == Kind::Sink) {
+                values.entry(&component.id).or_default();
+            }
+        }
+        let mut settled = Vec::new();
+        for (id, mut prepared) in values {
+            let sink = sinks.get(id).await?;
+            if sink.visibility() == Visibility::Run {
+                prepared = of(&state.kept, id);
+            }
+            let commit = Commit {
+                pipeline,
+                lineage: state.lineage,
+                run: run.id,
+                epoch: stored.epoch,
+                last: stored.last,
+                prepared: &prepared,
+            };
+            retry::passing(around.runtime.attempts, id.as_str(), || async {
+                store.verify(pipeline, fence).await?;
+                sink.commit(&commit).await
+            })
+            .await
+            .map_err(|error| error.with("component", id))?;
+            settled.push(id.clone());
+        }
+        tracing::info!(epoch = %stored.epoch, "committed an epoch that an earlier process had stored");
+        let change = Change::Committed { epoch: stored.epoch, settled, last: stored.last };
+        store.apply(pipeline, fence, change).await?;
+    }
+
+    let Some(state) = store.load(pipeline).await? else { return Ok(None) };
+    if forsake {
+        store.apply(pipeline, fence, Change::Forsake).await?;
+    }
+    let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|(id, _)| id).collect();
+    for id in begun {
+        let keep = if forsake { Vec::new() } else { of(&state.kept, id) };
+        let begun: Vec<Token> = state
+            .journal
+            .iter()
+            .filter(|(sink, _)| sink == id)
+            .map(|(_, token)| token.clone())
+            .collect();
+        let sink = sinks.get(id).await?;
+        let recovery = Recovery { keep: &keep, begun: &begun };
+        retry::passing(around.runtime.attempts, id.as_str(), || sink.recover(&recovery))
+            .await
+            .map_err(|error| error.with("component", id))?;
+        // While something is kept, its tokens stay: a restart of the run must find it.
+        if keep.is_empty() {
+            store.apply(pipeline, fence, Change::Recovered { sink: id.clone() }).await?;
+        }
+    }
+    sinks.close().await;
+    store.load(pipeline).await
+}
+
+fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
+    values.iter().filter(|(sink, _)| sink == id).map(|(_, value)| value.clone()).collect()
+}
+
+/// The sinks of a stored run, opened when they are needed.
+struct Sinks<'a> {
+    around: &'a Surroundings,
+    run: &'a RunState,
+    open: BTreeMap<ComponentId, Arc<dyn Sink>>,
+}
+
+impl Sinks<'_> {
+    async fn get(&mut self, id: &ComponentId) -> Result<Arc<dyn Sink>> {
+        if let Some(sink) = self.open.get(id) {
+            return Ok(Arc::clone(sink));
+        }
+        let stored = self.run.components.iter().find(|component| component.id == *id);
+        let Some(stored) = stored else {
+            return Err(Error::conflict("the state has an epoch of a sink that it doesn't know")
+                .with("component", id));
+        };
+        let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
+        let cx = self.around.sink_context(id, &stats, Vec::new());
+        let sink = restore(stored)?.open(&cx).await.map_err(|error| {
+            error
+                .with("component", id)
+                .hint("an earlier run's sink must be reachable, so that what it prepared is committed")
+        })?;
+        self.open.insert(id.clone(), Arc::clone(&sink));
+        Ok(sink)
+    }
+
+    async fn close(self) {
+        for (id, sink) in self.open {
+            if let Err(error) = sink.close().await {
+                tracing::warn!(component = %id, %error, "could not be closed");
+            }
+        }
+    }
+}
+
+fn restore(stored: &StoredComponent) -> Result<Box<dyn SinkConfig>> {
+    serde_json::from_value(stored.config.clone()).map_err(|error| {
+        Error::conflict("the stored configuration of a sink can't be read")
+            .with("component", &stored.id)
+            .hint("the state was written by another version of Tidegate, or by a program with other components")
+            .because(error)
+    })
+}
+
+/// What differs between the components that an unfinished run has and those of the file.
+pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String> {
+    let mut found = Vec::new();
+    for old in &run.components {
+        match now.iter().find(|component| component.id == old.id && component.kind == old.kind) {
+            None => found.push(format!("{}s.{} is gone", old.kind, old.id)),
+            Some(new) => {
+                if old.inputs != new.inputs {
+                    found.push(format!("{}s.{}.inputs", old.kind, old.id));
+                }
+                found.extend(
+                    keys_that_differ(&old.fingerprint, &new.fingerprint)
+                        .into_iter()
+                        .map(|key| format!("{}s.{}.{key}", old.kind, old.id)),
+                );
+            }
+        }
+    }
+    for new in now {
+        if !run.components.iter().any(|old| old.id == new.id && old.kind == new.kind) {
+            found.push(format!("{}s.{} is new", new.kind, new.id));
+        }
+    }
+    found
+}
+
+fn keys_that_differ(old: &serde_json::Value, new: &serde_json::Value) -> Vec<String> {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return Vec::new() };
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
+}
+
+/// A run with the components of the file.
+pub(crate) fn new_run(components: Vec<StoredComponent>) -> RunState {
+    RunState { id: RunId::new(), finished: false, components }
+}

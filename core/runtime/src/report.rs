@@ -1,0 +1,123 @@
+//! What a run did, for people and machines.
+
+use serde::Serialize;
+use tidegate_core::{ComponentId, Kind, RunId};
+
+use crate::stats::{Given, RunStats};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All input is committed.
+    Completed,
+    /// Stopped on request; the next run goes on where this one ended.
+    Stopped,
+    /// Stopped on request, with nothing to show: the next run starts this one over.
+    Abandoned,
+    /// It failed; the next run goes on from the last checkpoint.
+    Failed,
+}
+
+/// What `--report` writes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The run, over as many processes as it takes.
+    pub run_id: Option<RunId>,
+    /// How it ended.
+    pub status: Status,
+    /// Seconds, in this process.
+    pub duration_s: f64,
+    /// Epochs committed by this process.
+    pub epochs: u64,
+    /// How often this process began again from the last checkpoint.
+    pub restarts: u64,
+    /// Whether it went on with a run that an earlier process had begun.
+    pub resumed: bool,
+    /// The components, in the file's order.
+    pub components: Vec<ComponentReport>,
+    /// The component that the run waited for most, if it ran long enough to tell.
+    pub bound_by: Option<String>,
+    /// And for how much of the time, in per cent.
+    pub bound_percent: Option<u32>,
+    /// The number of rows that were rejected.
+    pub rejected: u64,
+    /// Whether these are more than `rejected_limit`.
+    pub rejected_over_limit: bool,
+}
+
+/// What one component did.
+#[derive(Debug, Clone, Serialize)]
+pub struct ComponentReport {
+    /// Its name.
+    pub id: ComponentId,
+    /// What it is.
+    pub kind: Kind,
+    /// Its type.
+    pub r#type: String,
+    /// What a sink guarantees; none for sources, transforms and observers.
+    pub guarantee: Option<&'static str>,
+    /// Rows taken.
+    pub rows_in: u64,
+    /// Rows given.
+    pub rows_out: u64,
+    /// Rows rejected.
+    pub rejected: u64,
+    /// Bytes read or written, as they lie outside.
+    pub bytes: u64,
+    /// Files read or written.
+    pub files: u64,
+    /// Requests made again.
+    pub retries: u64,
+    /// The time that threads spent in it, in seconds, all added up.
+    pub busy_s: f64,
+}
+
+impl Report {
+    pub(crate) fn new(
+        pipeline: &str,
+        run_id: Option<RunId>,
+        status: Status,
+        resumed: bool,
+        stats: &RunStats,
+        given: &[Option<Given>],
+        rejected_limit: Option<u64>,
+    ) -> Self {
+        let components: Vec<ComponentReport> = stats
+            .components
+            .iter()
+            .zip(given)
+            .map(|(stats, given)| ComponentReport {
+                id: stats.id.clone(),
+                kind: stats.kind,
+                r#type: stats.tag.clone(),
+                guarantee: given.as_ref().and_then(|given| given.guarantee).map(|g| g.name()),
+                rows_in: stats.rows_in(),
+                rows_out: stats.rows_out(),
+                rejected: stats.rejected(),
+                bytes: stats.metrics.total_bytes(),
+                files: stats.metrics.total_files(),
+                retries: stats.metrics.total_retries(),
+                busy_s: stats.busy().as_secs_f64(),
+            })
+            .collect();
+        let rejected = components.iter().map(|component| component.rejected).sum();
+        let bound = stats.bound_by();
+        Self {
+            pipeline: pipeline.to_owned(),
+            run_id,
+            status,
+            duration_s: stats.elapsed().as_secs_f64(),
+            epochs: stats.epochs(),
+            restarts: stats.restarts(),
+            resumed,
+            components,
+            bound_by: bound.as_ref().map(|(id, _)| id.to_string()),
+            bound_percent: bound.map(|(_, percent)| percent),
+            rejected,
+            rejected_over_limit: rejected_limit.is_some_and(|limit| rejected > limit),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What is done about an error, by its kind.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tidegate_core::{Error, ErrorKind, Result};
+
+/// What is done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Try again, after this time if one was told, or else after the usual backoff.
+    Retry(Option<Duration>),
+    /// Give up.
+    Fail,
+}
+
+/// The one place where an error's kind becomes an action.
+pub fn action(error: &Error) -> Action {
+    match error.kind() {
+        ErrorKind::Transient => Action::Retry(None),
+        ErrorKind::RateLimited { wait } => Action::Retry(wait),
+        _ => Action::Fail,
+    }
+}
+
+/// The usual backoff: 0.2 s, doubling to 30 s, with jitter.
+pub(crate) fn backoff(tries: u32) -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(30))
+        .with_factor(2.0)
+        .with_jitter()
+        .with_max_times(usize::try_from(tries).unwrap_or(usize::MAX))
+        .build()
+}
+
+/// Does something again while its error is a passing one.
+pub(crate) async fn passing<T, F: Future<Output = Result<T>>>(
+    tries: u32,
+    what: &str,
+    mut work: impl FnMut() -> F,
+) -> Result<T> {
+    let mut delays = backoff(tries);
+    loop {
+        let error = match work().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let (Action::Retry(told), Some(delay)) = (action(&error), delays.next()) else {
+            return Err(error);
+        };
+        let wait = told.unwrap_or(delay);
+        tracing::warn!(component = what, %error, wait_s = wait.as_secs_f64(), "trying again");
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,362 @@
+//! A run, from the lease to the report.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Map as JsonMap, Value};
+use tidegate_core::{
+    Cancel, ComponentId, Error, Kind, PipelineSpec, Registry, Result, RunId,
+};
+use tokio::sync::watch;
+
+use crate::engine::{Attempt, Outcome};
+use crate::graph::{Body, Config, Graph, Surroundings};
+use crate::recover::{self, differences, new_run};
+use crate::report::{Report, Status};
+use crate::retry;
+use crate::settings::RuntimeSettings;
+use crate::state::{Change, Fence, PipelineState, SqliteStore, StateStore, StoredComponent};
+use crate::stats::{ComponentStats, Given, RunStats};
+
+/// A pipeline that is ready to be checked or run.
+///
+/// ```no_run
+/// # async fn example(spec: tidegate_core::PipelineSpec) -> tidegate_core::Result<()> {
+/// use tidegate_core::Registry;
+/// use tidegate_runtime::Pipeline;
+///
+/// let pipeline = Pipeline::new(spec, Registry::linked()?, serde_json::Map::new())?;
+/// let (report, result) = pipeline.run(Default::default()).await;
+/// result?;
+/// println!("{} epochs", report.epochs);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Pipeline {
+    spec: PipelineSpec,
+    configs: Vec<Config>,
+    settings: Arc<JsonMap<String, Value>>,
+    runtime: RuntimeSettings,
+    stats: Arc<RunStats>,
+    given: OnceLock<Vec<Option<Given>>>,
+}
+
+/// How a run is to go about it.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The folder of the state.
+    pub state: PathBuf,
+    /// What to do with an unfinished run.
+    pub resume: Resume,
+    /// Turns true when the run is to end: it commits what it has, and stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Default for RunOptions {
+    /// State in `.tidegate`, and never stopped.
+    fn default() -> Self {
+        let (_, stop) = watch::channel(false);
+        Self { state: ".tidegate".into(), resume: Resume::default(), stop }
+    }
+}
+
+/// What to do with a run that an earlier process didn't finish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on with it, if the pipeline is still the same; refuse if it isn't.
+    #[default]
+    IfUnchanged,
+    /// Go on with it, with the pipeline as it is now.
+    Anyway,
+    /// Give up what it hasn't committed, and start over.
+    Restart,
+}
+
+impl Pipeline {
+    /// Parses the components' configurations. No I/O.
+    ///
+    /// `settings` are the tables of `tidegate.toml`.
+    pub fn new(
+        spec: PipelineSpec,
+        registry: Registry,
+        settings: JsonMap<String, Value>,
+    ) -> Result<Self> {
+        let configs = spec
+            .components
+            .iter()
+            .map(|component| Config::parse(&registry, component))
+            .collect::<Result<Vec<_>>>()?;
+        let runtime = match settings.get("runtime") {
+            None => RuntimeSettings::default(),
+            Some(value) => serde_json::from_value(value.clone()).map_err(|error| {
+                Error::config(format!("the settings `[runtime]` can't be used: {error}"))
+            })?,
+        };
+        let components = spec
+            .components
+            .iter()
+            .map(|component| {
+                Arc::new(ComponentStats::new(component.id.clone(), component.kind, &component.tag))
+            })
+            .collect();
+        let stats = Arc::new(RunStats::new(components, runtime.workers()));
+        let settings = Arc::new(settings);
+        Ok(Self { spec, configs, settings, runtime, stats, given: OnceLock::new() })
+    }
+
+    /// The pipeline as data.
+    pub fn spec(&self) -> &PipelineSpec {
+        &self.spec
+    }
+
+    /// What the run counts, to be read while it goes on.
+    pub fn stats(&self) -> Arc<RunStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Opens every component and types the whole graph; reads no row and changes nothing.
+    pub async fn check(&self) -> Result<Graph> {
+        let scratch = Scratch::new()?;
+        let (_hand, cancel) = Cancel::new();
+        let around = self.surroundings(&scratch, cancel, tidegate_core::Lineage::new(), None);
+        Graph::open(&self.spec, &self.configs, &self.stats.components, &around, &BTreeMap::new()).await
+    }
+
+    /// Runs the pipeline: goes on with an unfinished run, or begins a new one.
+    ///
+    /// The report tells what was done, also when the run failed. Dropping the future leaves the
+    /// work of the last checkpoint, as a crash would.
+    pub async fn run(&self, options: RunOptions) -> (Report, Result<()>) {
+        let mut run = None;
+        let mut resumed = false;
+        let result = self.run_leased(&options, &mut run, &mut resumed).await;
+        let (status, result) = match result {
+            Ok(status) => (status, Ok(())),
+            Err(error) => (Status::Failed, Err(error)),
+        };
+        let none = vec![None; self.spec.components.len()];
+        let given = self.given.get().unwrap_or(&none);
+        let limit = self.spec.options.rejected_limit;
+        let report =
+            Report::new(&self.spec.name, run, status, resumed, &self.stats, given, limit);
+        (report, result)
+    }
+
+    async fn run_leased(
+        &self,
+        options: &RunOptions,
+        run: &mut Option<RunId>,
+        resumed: &mut bool,
+    ) -> Result<Status> {
+        let folder = options.state.clone();
+        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&folder))
+            .await
+            .map_err(|error| Error::internal("the state's thread broke").because(error))??;
+        let store: Arc<dyn StateStore> = Arc::new(store);
+        let fence = store.acquire(&self.spec.name).await?;
+        let result = self.run_attempts(options, &store, fence, run, resumed).await;
+        if let Err(error) = store.release(&self.spec.name, fence).await {
+            tracing::warn!(%error, "the pipeline could not be given back");
+        }
+        result
+    }
+
+    async fn run_attempts(
+        &self,
+        options: &RunOptions,
+        store: &Arc<dyn StateStore>,
+        fence: Fence,
+        run: &mut Option<RunId>,
+        resumed: &mut bool,
+    ) -> Result<Status> {
+        let mut resume = options.resume;
+        let mut begun = None;
+        let mut failures = 0;
+        loop {
+            let epochs = self.stats.epochs();
+            self.stats.add_attempt();
+            let result = self.attempt(options, store, fence, resume, &mut begun, run, resumed).await;
+            // What the user asked for was done in the first attempt; the others only go on.
+            resume = Resume::Anyway;
+            let error = match result {
+                Ok(Outcome::Completed) => return Ok(Status::Completed),
+                Ok(Outcome::Stopped { committed: true }) => return Ok(Status::Stopped),
+                Ok(Outcome::Stopped { committed: false }) => return Ok(Status::Abandoned),
+                Ok(Outcome::SchemaChanged) => continue,
+                Err(error) => error,
+            };
+            if self.stats.epochs() > epochs {
+                failures = 0;
+            }
+            let retry::Action::Retry(told) = retry::action(&error) else { return Err(error) };
+            let attempts = self.runtime.attempts;
+            let Some(delay) = retry::backoff(attempts).nth(failures) else { return Err(error) };
+            failures += 1;
+            let wait = told.unwrap_or(delay);
+            tracing::warn!(%error, wait_s = wait.as_secs_f64(), "starting again from the last checkpoint");
+            let mut stop = options.stop.clone();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
+            }
+        }
+    }
+
+    /// One attempt: recover, open, run.
+    #[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
+    async fn attempt(
+        &self,
+        options: &RunOptions,
+        store: &Arc<dyn StateStore>,
+        fence: Fence,
+        resume: Resume,
+        begun: &mut Option<RunId>,
+        run: &mut Option<RunId>,
+        resumed: &mut bool,
+    ) -> Result<Outcome> {
+        let scratch = Scratch::new()?;
+        let (_hand, cancel) = Cancel::new();
+        let name = &self.spec.name;
+        let Some(state) = store.load(name).await? else {
+            return Err(Error::internal("the pipeline was taken, but has no state"));
+        };
+        let state_of = Some((Arc::clone(store), fence));
+        let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+        let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
+        let unfinished = |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
+        let restart = resume == Resume::Restart && unfinished(&state) && !had_stored_end;
+        let state = recover::recover(&around, store, fence, restart).await?.unwrap_or(state);
+        *run = state.run.as_ref().map(|run| run.id);
+        if had_stored_end && resume != Resume::Restart {
+            // The process before died between its last checkpoint and the end of its commit.
+            *resumed = true;
+            return Ok(Outcome::Completed);
+        }
+
+        let components = self.stored()?;
+        match &state.run {
+            Some(run) if !run.finished && !restart => {
+                let changed = differences(run, &components);
+                if !changed.is_empty() && resume == Resume::IfUnchanged {
+                    return Err(changed_pipeline(&changed));
+                }
+                *resumed |= *begun != Some(run.id);
+                if !changed.is_empty() {
+                    let run = crate::state::RunState { components, ..run.clone() };
+                    store.apply(name, fence, Change::Reconfigure { run }).await?;
+                }
+                for (source, known) in &state.sources {
+                    let session = known.splits.iter().any(|split| {
+                        split.split.replay == tidegate_core::Replay::Session && !split.finished
+                    });
+                    if session {
+                        store.apply(name, fence, Change::Replan { source: source.clone() }).await?;
+                    }
+                }
+            }
+            _ => {
+                let fresh = new_run(components);
+                *begun = Some(fresh.id);
+                store.apply(name, fence, Change::BeginRun { run: fresh }).await?;
+            }
+        }
+
+        let Some(state) = store.load(name).await? else {
+            return Err(Error::internal("the pipeline's state is gone"));
+        };
+        let Some(current) = &state.run else {
+            return Err(Error::internal("the run that was begun is gone"));
+        };
+        *run = Some(current.id);
+        let around = Surroundings { run: current.id, ..around };
+        let schemas: BTreeMap<ComponentId, _> = state
+            .sources
+            .iter()
+            .map(|(id, source)| (id.clone(), source.schemas.clone()))
+            .collect();
+        let graph =
+            Graph::open(&self.spec, &self.configs, &self.stats.components, &around, &schemas).await?;
+        let _ = self.given.set(graph.given());
+        let stats = Arc::clone(&self.stats);
+        Attempt::new(graph, around, stats, state, &self.spec.options)?
+            .run(options.stop.clone())
+            .await
+    }
+
+    fn stored(&self) -> Result<Vec<StoredComponent>> {
+        self.spec
+            .components
+            .iter()
+            .zip(&self.configs)
+            .map(|(spec, config)| config.store(spec))
+            .collect()
+    }
+
+    fn surroundings(
+        &self,
+        scratch: &Scratch,
+        cancel: Cancel,
+        lineage: tidegate_core::Lineage,
+        state: Option<(Arc<dyn StateStore>, Fence)>,
+    ) -> Surroundings {
+        Surroundings {
+            pipeline: self.spec.name.as_str().into(),
+            base: self.spec.base.as_path().into(),
+            lineage,
+            run: RunId::new(),
+            runtime: self.runtime.clone(),
+            settings: Arc::clone(&self.settings),
+            scratch: scratch.0.path().into(),
+            cancel,
+            state,
+        }
+    }
+}
+
+impl Graph {
+    fn given(&self) -> Vec<Option<Given>> {
+        self.nodes
+            .iter()
+            .map(|node| match &node.body {
+                Body::Sink { given, .. } => Some(given.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn changed_pipeline(changed: &[String]) -> Error {
+    Error::config("the pipeline was changed in the middle of a run")
+        .with("changed", changed.join(", "))
+        .hint(
+            "what that run had prepared is committed. To go on with the new pipeline from where it \
+             stopped: --resume-anyway. To give up what it hasn't committed and start over: --restart",
+        )
+}
+
+/// The folder for what doesn't fit in memory; gone when the attempt ends.
+#[derive(Debug)]
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        tempfile::Builder::new()
+            .prefix("tidegate-")
+            .tempdir()
+            .map(Self)
+            .map_err(|error| {
+                Error::io("no temporary folder can be made", error)
+                    .hint("set TMPDIR to a folder on a disk with room")
+            })
+    }
+}
+
+/// What kinds a graph's components have, for callers that only look.
+impl Graph {
+    /// The number of components of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.nodes.iter().filter(|node| node.spec.kind == kind).count()
+    }
+}

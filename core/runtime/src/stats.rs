@@ -1,0 +1,185 @@
+//! What is counted while a pipeline runs: read by the progress display at any time, and by the
+//! report at the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tidegate_core::{ComponentId, Guarantee, Kind, Metrics};
+
+/// What one component has done.
+#[derive(Debug)]
+pub struct ComponentStats {
+    /// Its name.
+    pub id: ComponentId,
+    /// What it is.
+    pub kind: Kind,
+    /// Its type.
+    pub tag: String,
+    /// What it counts itself.
+    pub metrics: Arc<Metrics>,
+    rows_in: AtomicU64,
+    rows_out: AtomicU64,
+    rejected: AtomicU64,
+    busy_nanos: AtomicU64,
+    splits: AtomicU64,
+    splits_done: AtomicU64,
+    expected_rows: AtomicU64,
+}
+
+macro_rules! counter {
+    ($($(#[$doc:meta])* $get:ident, $add:ident, $field:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $get(&self) -> u64 {
+            self.$field.load(Ordering::Relaxed)
+        }
+
+        pub(crate) fn $add(&self, more: u64) {
+            self.$field.fetch_add(more, Ordering::Relaxed);
+        }
+    )*};
+}
+
+impl ComponentStats {
+    pub(crate) fn new(id: ComponentId, kind: Kind, tag: &str) -> Self {
+        Self {
+            id,
+            kind,
+            tag: tag.to_owned(),
+            metrics: Arc::default(),
+            rows_in: AtomicU64::new(0),
+            rows_out: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            busy_nanos: AtomicU64::new(0),
+            splits: AtomicU64::new(0),
+            splits_done: AtomicU64::new(0),
+            expected_rows: AtomicU64::new(0),
+        }
+    }
+
+    counter! {
+        /// Rows taken.
+        rows_in, add_rows_in, rows_in;
+        /// Rows given.
+        rows_out, add_rows_out, rows_out;
+        /// Rows rejected.
+        rejected, add_rejected, rejected;
+        /// Splits known so far (sources).
+        splits, add_splits, splits;
+        /// Splits read to their end (sources).
+        splits_done, add_splits_done, splits_done;
+        /// Rows that the known splits are estimated to have; 0 if unknown.
+        expected_rows, add_expected_rows, expected_rows;
+    }
+
+    /// The time that threads spent in it, all added up.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn add_busy(&self, since: Instant) {
+        let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+/// What a run has done so far.
+#[derive(Debug)]
+pub struct RunStats {
+    /// The components, in the file's order.
+    pub components: Vec<Arc<ComponentStats>>,
+    started: Instant,
+    workers: usize,
+    epochs: AtomicU64,
+    attempts: AtomicU64,
+    starved_nanos: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl RunStats {
+    pub(crate) fn new(components: Vec<Arc<ComponentStats>>, workers: usize) -> Self {
+        Self {
+            components,
+            started: Instant::now(),
+            workers,
+            epochs: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            starved_nanos: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Epochs committed.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_epoch(&self) {
+        self.epochs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Times that the run was begun again from its last checkpoint in this process.
+    pub fn restarts(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    pub(crate) fn add_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_starved(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.starved_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was asked for.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How long the run has been going on in this process.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The component that the run waited for most, with the share of the time in per cent.
+    ///
+    /// Workers without work wait for the sources; else the component that kept the threads
+    /// busiest is the one to make faster.
+    pub fn bound_by(&self) -> Option<(ComponentId, u32)> {
+        let threads = u32::try_from(self.workers).unwrap_or(u32::MAX);
+        let total = self.elapsed().saturating_mul(threads).as_nanos().max(1);
+        let percent = |nanos: u128| u32::try_from(nanos.min(total) * 100 / total).unwrap_or(100);
+        let starved = u128::from(self.starved_nanos.load(Ordering::Relaxed));
+        let busiest = self
+            .components
+            .iter()
+            .filter(|component| component.kind != Kind::Source || starved * 2 < total)
+            .max_by_key(|component| component.busy())?;
+        if starved * 2 > total {
+            let source = self
+                .components
+                .iter()
+                .filter(|component| component.kind == Kind::Source)
+                .max_by_key(|component| component.rows_out())?;
+            // Threads also starve while the last files are sealed: that is the sink's time.
+            if busiest.busy() < Duration::from_nanos(u64::try_from(starved).unwrap_or(u64::MAX)) {
+                return Some((source.id.clone(), percent(starved)));
+            }
+        }
+        Some((busiest.id.clone(), percent(busiest.busy().as_nanos())))
+    }
+}
+
+/// The best guarantee that a sink can give, and why it isn't better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// `None`: an observer, which counts for nothing.
+    pub guarantee: Option<Guarantee>,
+    /// Why it isn't exactly once.
+    pub reason: Option<String>,
+}
