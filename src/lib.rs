@@ -1,1 +1,46 @@
-//! Tidegate.
+//! Moves data between APIs, databases, streams, files and catalogs: one TOML file is a pipeline.
+//!
+//! ```text
+//! pipeline.toml ──> config::load ──> Pipeline::new ──> run ──> Report
+//! ```
+//!
+//! This crate is what embedders use: it links the connectors, and gives the pieces under one name.
+//! To write a connector, depend on [`core`](tidegate_core) alone.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidegate::{Pipeline, RunOptions, config, registry};
+//!
+//! let registry = registry()?;
+//! let loaded = config::load(&config::LoadOptions::new("pipeline.toml"), &registry)?;
+//! let pipeline = Pipeline::new(loaded.spec, registry, loaded.settings)?;
+//! let (report, result) = pipeline.run(RunOptions::default()).await;
+//! result?;
+//! println!("{:?} after {} epochs", report.status, report.epochs);
+//! # Ok(())
+//! # }
+//! ```
+
+// rustc never loads a crate that nothing names.
+use tidegate_files as _;
+use tidegate_generate as _;
+use tidegate_jsonplaceholder as _;
+use tidegate_sink_console as _;
+use tidegate_sink_parquet as _;
+use tidegate_transform_json as _;
+use tidegate_transform_sql as _;
+
+pub use tidegate_config as config;
+pub use tidegate_core as core;
+pub use tidegate_core::{Error, ErrorKind, PipelineSpec, Registry, Result};
+pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
+pub use tidegate_runtime as runtime;
+
+/// All components that this crate links, and those that the program links besides.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if two crates register one tag.
+pub fn registry() -> Result<Registry> {
+    Registry::linked()
+}

@@ -45,9 +45,18 @@ pub(crate) struct Node {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    Source { source: Arc<dyn Source>, streams: Vec<OpenStream> },
-    Transform { transform: Transform, out: PortId },
-    Sink { sink: Arc<dyn Sink>, given: Given },
+    Source {
+        source: Arc<dyn Source>,
+        streams: Vec<OpenStream>,
+    },
+    Transform {
+        transform: Transform,
+        out: PortId,
+    },
+    Sink {
+        sink: Arc<dyn Sink>,
+        given: Given,
+    },
 }
 
 /// A stream of a source and where it leads.
@@ -180,7 +189,11 @@ impl Surroundings {
             pipeline: Arc::clone(&self.pipeline),
             sink: id.clone(),
         };
-        SinkContext { common: self.context(id, stats), inputs, journal: Arc::new(journal) }
+        SinkContext {
+            common: self.context(id, stats),
+            inputs,
+            journal: Arc::new(journal),
+        }
     }
 }
 
@@ -199,7 +212,10 @@ impl Graph {
         for (node, (component, config)) in spec.components.iter().zip(configs).enumerate() {
             if let Config::Source(config) = config {
                 let cx = around.context(&component.id, &stats[node]);
-                let source = config.open(&cx).await.map_err(|e| in_component(e, component))?;
+                let source = config
+                    .open(&cx)
+                    .await
+                    .map_err(|e| in_component(e, component))?;
                 let mut streams = source.streams();
                 if let Some(changed) = schemas.get(&component.id) {
                     for stream in &mut streams {
@@ -221,11 +237,21 @@ impl Graph {
                 Config::Transform(config) => {
                     let common = around.context(&component.id, &stats[node]);
                     let cx = TransformContext { common, inputs };
-                    Opened::Transform(config.open(&cx).await.map_err(|e| in_component(e, component))?)
+                    Opened::Transform(
+                        config
+                            .open(&cx)
+                            .await
+                            .map_err(|e| in_component(e, component))?,
+                    )
                 }
                 Config::Sink(config) => {
                     let cx = around.sink_context(&component.id, &stats[node], inputs);
-                    Opened::Sink(config.open(&cx).await.map_err(|e| in_component(e, component))?)
+                    Opened::Sink(
+                        config
+                            .open(&cx)
+                            .await
+                            .map_err(|e| in_component(e, component))?,
+                    )
                 }
             };
             builder.add(node, opened, edges);
@@ -238,19 +264,25 @@ impl Graph {
     }
 
     pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Node, &Arc<dyn Sink>)> {
-        self.nodes.iter().enumerate().filter_map(|(id, node)| match &node.body {
-            Body::Sink { sink, .. } => Some((id, node, sink)),
-            _ => None,
-        })
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| match &node.body {
+                Body::Sink { sink, .. } => Some((id, node, sink)),
+                _ => None,
+            })
     }
 
     pub(crate) fn sources(
         &self,
     ) -> impl Iterator<Item = (NodeId, &Node, &Arc<dyn Source>, &[OpenStream])> {
-        self.nodes.iter().enumerate().filter_map(|(id, node)| match &node.body {
-            Body::Source { source, streams } => Some((id, node, source, streams.as_slice())),
-            _ => None,
-        })
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| match &node.body {
+                Body::Source { source, streams } => Some((id, node, source, streams.as_slice())),
+                _ => None,
+            })
     }
 
     /// Whether every stream in use ends by itself.
@@ -262,13 +294,20 @@ impl Graph {
     }
 
     pub(crate) fn has_gather(&self) -> bool {
-        self.nodes
-            .iter()
-            .any(|node| matches!(&node.body, Body::Transform { transform: Transform::Gather(_), .. }))
+        self.nodes.iter().any(|node| {
+            matches!(
+                &node.body,
+                Body::Transform {
+                    transform: Transform::Gather(_),
+                    ..
+                }
+            )
+        })
     }
 
     pub(crate) fn has_run_visibility(&self) -> bool {
-        self.sinks().any(|(_, _, sink)| sink.visibility() == Visibility::Run)
+        self.sinks()
+            .any(|(_, _, sink)| sink.visibility() == Visibility::Run)
     }
 
     /// Whether any sink asks for rows in their order.
@@ -309,7 +348,9 @@ impl Graph {
     /// Computes what each sink can give, and refuses what it is asked for beyond that.
     fn check_guarantees(&mut self, spec: &PipelineSpec) -> Result<()> {
         for id in 0..self.nodes.len() {
-            let Body::Sink { sink, .. } = &self.nodes[id].body else { continue };
+            let Body::Sink { sink, .. } = &self.nodes[id].body else {
+                continue;
+            };
             let given = given(sink.delivery(), self.non_deterministic_upstream(id));
             let component = &self.nodes[id].spec;
             let asked = component.guarantee.or(spec.options.guarantee);
@@ -344,7 +385,12 @@ impl Graph {
             {
                 return Some(&self.nodes[at].spec.id);
             }
-            open.extend(self.nodes[at].inputs.iter().map(|edge| self.maker(edge.port)));
+            open.extend(
+                self.nodes[at]
+                    .inputs
+                    .iter()
+                    .map(|edge| self.maker(edge.port)),
+            );
         }
         None
     }
@@ -358,8 +404,10 @@ impl Graph {
     pub(crate) fn schema_given(&self, port: PortId) -> Result<SchemaRef> {
         let full = &self.ports[port].schema;
         if let Body::Source { streams, .. } = &self.nodes[self.maker(port)].body
-            && let Some(scan) =
-                streams.iter().find(|open| open.port == port).and_then(|open| open.scan.as_ref())
+            && let Some(scan) = streams
+                .iter()
+                .find(|open| open.port == port)
+                .and_then(|open| open.scan.as_ref())
         {
             return scan.schema(full);
         }
@@ -369,7 +417,11 @@ impl Graph {
     fn check_unbounded(&self) -> Result<()> {
         let bounded = self.bounded();
         for node in &self.nodes {
-            if let Body::Transform { transform: Transform::Gather(gather), .. } = &node.body {
+            if let Body::Transform {
+                transform: Transform::Gather(gather),
+                ..
+            } = &node.body
+            {
                 if !bounded && !gather.epoch_scoped() {
                     return Err(Error::config(format!(
                         "transform `{}` needs all rows of its inputs, but they never end",
@@ -388,7 +440,9 @@ impl Graph {
                         "transform `{}` gathers all rows of `{}`, which a sink rejects only later",
                         node.spec.id, edge.name
                     ))
-                    .hint("write the rejected rows to a sink, and gather them in another pipeline"));
+                    .hint(
+                        "write the rejected rows to a sink, and gather them in another pipeline",
+                    ));
                 }
             }
             if let Body::Sink { sink, .. } = &node.body
@@ -412,15 +466,20 @@ fn given(delivery: Delivery, non_deterministic: Option<&ComponentId>) -> Given {
         (Delivery::TwoPhase, _) => (Some(Guarantee::ExactlyOnce), None),
         (Delivery::Idempotent, None) => (
             Some(Guarantee::EffectivelyOnce),
-            Some("rows may be written again after a crash, with the same effect as once".to_owned()),
+            Some(
+                "rows may be written again after a crash, with the same effect as once".to_owned(),
+            ),
         ),
         (Delivery::Idempotent, Some(transform)) => (
             Some(Guarantee::AtLeastOnce),
-            Some(format!("transform `{transform}` may give other rows when it is run again")),
+            Some(format!(
+                "transform `{transform}` may give other rows when it is run again"
+            )),
         ),
-        (Delivery::AtLeastOnce, _) => {
-            (Some(Guarantee::AtLeastOnce), Some("rows may arrive again after a crash".to_owned()))
-        }
+        (Delivery::AtLeastOnce, _) => (
+            Some(Guarantee::AtLeastOnce),
+            Some("rows may arrive again after a crash".to_owned()),
+        ),
     };
     Given { guarantee, reason }
 }
@@ -469,7 +528,12 @@ impl<'a> Builder<'a> {
     }
 
     fn add_port(&mut self, maker: NodeId, name: String, schema: SchemaRef) -> PortId {
-        self.ports.push(Port { name, schema, maker, consumers: Vec::new() });
+        self.ports.push(Port {
+            name,
+            schema,
+            maker,
+            consumers: Vec::new(),
+        });
         self.ports.len() - 1
     }
 
@@ -483,14 +547,29 @@ impl<'a> Builder<'a> {
         let mut open = Vec::new();
         for stream in streams {
             if stream.name.as_str() == StreamName::REJECTED {
-                return Err(Error::internal("a source can't have a stream named `rejected`")
-                    .with("component", id));
+                return Err(
+                    Error::internal("a source can't have a stream named `rejected`")
+                        .with("component", id),
+                );
             }
             let port = self.add_port(node, format!("{id}.{}", stream.name), stream.schema.clone());
-            self.streams.entry(node).or_default().push((stream.name.clone(), port));
-            open.push(OpenStream { stream, port, scan: None });
+            self.streams
+                .entry(node)
+                .or_default()
+                .push((stream.name.clone(), port));
+            open.push(OpenStream {
+                stream,
+                port,
+                scan: None,
+            });
         }
-        self.bodies[node] = Some((Body::Source { source, streams: open }, Vec::new()));
+        self.bodies[node] = Some((
+            Body::Source {
+                source,
+                streams: open,
+            },
+            Vec::new(),
+        ));
         Ok(())
     }
 
@@ -501,48 +580,74 @@ impl<'a> Builder<'a> {
                 self.ports[out].schema = transform.schema();
                 Body::Transform { transform, out }
             }
-            Opened::Sink(sink) => {
-                Body::Sink { sink, given: Given { guarantee: None, reason: None } }
-            }
+            Opened::Sink(sink) => Body::Sink {
+                sink,
+                given: Given {
+                    guarantee: None,
+                    reason: None,
+                },
+            },
         };
         self.bodies[node] = Some((body, edges));
     }
 
     fn find(&self, id: &str) -> Option<NodeId> {
-        self.spec.components.iter().position(|component| component.id.as_str() == id)
+        self.spec
+            .components
+            .iter()
+            .position(|component| component.id.as_str() == id)
     }
 
     /// The ports that an entry of `inputs` means, with the names that the consumer sees.
     fn expand(&self, entry: &str) -> Result<Vec<Edge>> {
-        let (id, stream) = entry.split_once('.').map_or((entry, None), |(id, s)| (id, Some(s)));
+        let (id, stream) = entry
+            .split_once('.')
+            .map_or((entry, None), |(id, s)| (id, Some(s)));
         let Some(node) = self.find(id) else {
             return Err(Error::config(format!("no component is named `{id}`")));
         };
         if stream == Some(StreamName::REJECTED) {
-            return Ok(vec![Edge { port: self.rejected[node], name: entry.into() }]);
+            return Ok(vec![Edge {
+                port: self.rejected[node],
+                name: entry.into(),
+            }]);
         }
         match (self.spec.components[node].kind, stream) {
             (Kind::Source, stream) => {
                 let streams = self.streams.get(&node).map_or(&[][..], Vec::as_slice);
                 match (stream, streams) {
-                    (None, [(_, port)]) => Ok(vec![Edge { port: *port, name: entry.into() }]),
+                    (None, [(_, port)]) => Ok(vec![Edge {
+                        port: *port,
+                        name: entry.into(),
+                    }]),
                     (None | Some("*"), all) => Ok(all
                         .iter()
-                        .map(|(name, port)| Edge { port: *port, name: format!("{id}.{name}").into() })
+                        .map(|(name, port)| Edge {
+                            port: *port,
+                            name: format!("{id}.{name}").into(),
+                        })
                         .collect()),
-                    (Some(name), all) => match all.iter().find(|(known, _)| known.as_str() == name) {
-                        Some((_, port)) => Ok(vec![Edge { port: *port, name: entry.into() }]),
+                    (Some(name), all) => match all.iter().find(|(known, _)| known.as_str() == name)
+                    {
+                        Some((_, port)) => Ok(vec![Edge {
+                            port: *port,
+                            name: entry.into(),
+                        }]),
                         None => {
-                            let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-                            Err(Error::config(format!("source `{id}` has no stream `{name}`"))
-                                .hint(format!("its streams are: {}", known.join(", "))))
+                            let known: Vec<&str> =
+                                all.iter().map(|(name, _)| name.as_str()).collect();
+                            Err(
+                                Error::config(format!("source `{id}` has no stream `{name}`"))
+                                    .hint(format!("its streams are: {}", known.join(", "))),
+                            )
                         }
                     },
                 }
             }
-            (Kind::Transform, None) => {
-                Ok(vec![Edge { port: self.outputs[&node], name: entry.into() }])
-            }
+            (Kind::Transform, None) => Ok(vec![Edge {
+                port: self.outputs[&node],
+                name: entry.into(),
+            }]),
             (kind, _) => Err(Error::config(format!("{kind} `{id}` gives no `{entry}`"))
                 .hint(format!("its rejected rows are `{id}.rejected`"))),
         }
@@ -551,7 +656,10 @@ impl<'a> Builder<'a> {
     fn resolve(&self, component: &ComponentSpec) -> Result<Vec<Edge>> {
         let mut edges: Vec<Edge> = Vec::new();
         for entry in &component.inputs {
-            for edge in self.expand(entry).map_err(|error| in_component(error, component))? {
+            for edge in self
+                .expand(entry)
+                .map_err(|error| in_component(error, component))?
+            {
                 if !edges.iter().any(|other| other.port == edge.port) {
                     edges.push(edge);
                 }
@@ -583,7 +691,10 @@ impl<'a> Builder<'a> {
             for entry in &component.inputs {
                 let id = entry.split_once('.').map_or(entry.as_str(), |(id, _)| id);
                 needs.push(self.find(id).ok_or_else(|| {
-                    in_component(Error::config(format!("no component is named `{id}`")), component)
+                    in_component(
+                        Error::config(format!("no component is named `{id}`")),
+                        component,
+                    )
                 })?);
             }
             before.push(needs);
@@ -599,7 +710,10 @@ impl<'a> Builder<'a> {
                     .filter(|&node| !placed[node])
                     .map(|node| components[node].id.as_str())
                     .collect();
-                return Err(Error::config(format!("`inputs` go in a circle: {}", stuck.join(", "))));
+                return Err(Error::config(format!(
+                    "`inputs` go in a circle: {}",
+                    stuck.join(", ")
+                )));
             }
             for node in ready {
                 placed[node] = true;
@@ -626,7 +740,11 @@ impl<'a> Builder<'a> {
                 stats: Arc::clone(&stats[node]),
             });
         }
-        let graph = Graph { nodes, ports: self.ports, order };
+        let graph = Graph {
+            nodes,
+            ports: self.ports,
+            order,
+        };
         for (_, node, sink) in graph.sinks() {
             for (input, edge) in node.inputs.iter().enumerate() {
                 if let Spread::Hash(columns) = sink.distribution(input).spread {
@@ -655,12 +773,21 @@ struct Values {
 #[async_trait]
 impl KeyValue for Values {
     async fn get(&self, key: &str) -> Result<Option<Value>> {
-        self.state.get_value(&self.pipeline, self.component.as_str(), key).await
+        self.state
+            .get_value(&self.pipeline, self.component.as_str(), key)
+            .await
     }
 
-    async fn compare_and_set(&self, key: &str, expected: Option<&Value>, value: &Value) -> Result<bool> {
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: Option<&Value>,
+        value: &Value,
+    ) -> Result<bool> {
         let component = self.component.as_str();
-        self.state.compare_and_set_value(&self.pipeline, component, key, expected, value).await
+        self.state
+            .compare_and_set_value(&self.pipeline, component, key, expected, value)
+            .await
     }
 }
 
@@ -691,9 +818,15 @@ struct StateJournal {
 impl Journal for StateJournal {
     async fn begin(&self, epoch: Epoch, token: Token) -> Result<()> {
         let Some((state, fence)) = &self.state else {
-            return Err(Error::internal("a sink began to write while it was only checked"));
+            return Err(Error::internal(
+                "a sink began to write while it was only checked",
+            ));
         };
-        let change = Change::Begun { sink: self.sink.clone(), epoch, token };
+        let change = Change::Begun {
+            sink: self.sink.clone(),
+            epoch,
+            token,
+        };
         state.apply(&self.pipeline, *fence, change).await
     }
 }

@@ -9,6 +9,7 @@
 //! [`Pipeline`] is the way in. What happens after a crash is in [`state`] (what is remembered) and
 //! in `recover` (what is done with it).
 
+mod describe;
 mod engine;
 mod graph;
 mod recover;
@@ -19,6 +20,10 @@ mod settings;
 pub mod state;
 mod stats;
 
+pub use describe::{
+    ColumnDescription, ComponentDescription, Description, InputDescription, OutputDescription,
+    PushedDown, SplitDescription,
+};
 pub use graph::Graph;
 pub use report::{ComponentReport, Report, Status};
 pub use retry::{Action, action};

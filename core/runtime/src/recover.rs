@@ -25,10 +25,21 @@ pub(crate) async fn recover(
     forsake: bool,
 ) -> Result<Option<PipelineState>> {
     let pipeline = &*around.pipeline;
-    let Some(state) = store.load(pipeline).await? else { return Ok(None) };
-    let Some(run) = &state.run else { return Ok(Some(state)) };
-    let around = Surroundings { run: run.id, ..around.clone() };
-    let mut sinks = Sinks { around: &around, run, open: BTreeMap::new() };
+    let Some(state) = store.load(pipeline).await? else {
+        return Ok(None);
+    };
+    let Some(run) = &state.run else {
+        return Ok(Some(state));
+    };
+    let around = Surroundings {
+        run: run.id,
+        ..around.clone()
+    };
+    let mut sinks = Sinks {
+        around: &around,
+        run,
+        open: BTreeMap::new(),
+    };
 
     for stored in &state.epochs {
         let mut values: BTreeMap<&ComponentId, Vec<Prepared>> = BTreeMap::new();
@@ -63,17 +74,27 @@ pub(crate) async fn recover(
             settled.push(id.clone());
         }
         tracing::info!(epoch = %stored.epoch, "committed an epoch that an earlier process had stored");
-        let change = Change::Committed { epoch: stored.epoch, settled, last: stored.last };
+        let change = Change::Committed {
+            epoch: stored.epoch,
+            settled,
+            last: stored.last,
+        };
         store.apply(pipeline, fence, change).await?;
     }
 
-    let Some(state) = store.load(pipeline).await? else { return Ok(None) };
+    let Some(state) = store.load(pipeline).await? else {
+        return Ok(None);
+    };
     if forsake {
         store.apply(pipeline, fence, Change::Forsake).await?;
     }
     let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|(id, _)| id).collect();
     for id in begun {
-        let keep = if forsake { Vec::new() } else { of(&state.kept, id) };
+        let keep = if forsake {
+            Vec::new()
+        } else {
+            of(&state.kept, id)
+        };
         let begun: Vec<Token> = state
             .journal
             .iter()
@@ -81,13 +102,20 @@ pub(crate) async fn recover(
             .map(|(_, token)| token.clone())
             .collect();
         let sink = sinks.get(id).await?;
-        let recovery = Recovery { keep: &keep, begun: &begun };
-        retry::passing(around.runtime.attempts, id.as_str(), || sink.recover(&recovery))
-            .await
-            .map_err(|error| error.with("component", id))?;
+        let recovery = Recovery {
+            keep: &keep,
+            begun: &begun,
+        };
+        retry::passing(around.runtime.attempts, id.as_str(), || {
+            sink.recover(&recovery)
+        })
+        .await
+        .map_err(|error| error.with("component", id))?;
         // While something is kept, its tokens stay: a restart of the run must find it.
         if keep.is_empty() {
-            store.apply(pipeline, fence, Change::Recovered { sink: id.clone() }).await?;
+            store
+                .apply(pipeline, fence, Change::Recovered { sink: id.clone() })
+                .await?;
         }
     }
     sinks.close().await;
@@ -95,7 +123,11 @@ pub(crate) async fn recover(
 }
 
 fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
-    values.iter().filter(|(sink, _)| sink == id).map(|(_, value)| value.clone()).collect()
+    values
+        .iter()
+        .filter(|(sink, _)| sink == id)
+        .map(|(_, value)| value.clone())
+        .collect()
 }
 
 /// The sinks of a stored run, opened when they are needed.
@@ -110,17 +142,23 @@ impl Sinks<'_> {
         if let Some(sink) = self.open.get(id) {
             return Ok(Arc::clone(sink));
         }
-        let stored = self.run.components.iter().find(|component| component.id == *id);
+        let stored = self
+            .run
+            .components
+            .iter()
+            .find(|component| component.id == *id);
         let Some(stored) = stored else {
-            return Err(Error::conflict("the state has an epoch of a sink that it doesn't know")
-                .with("component", id));
+            return Err(
+                Error::conflict("the state has an epoch of a sink that it doesn't know")
+                    .with("component", id),
+            );
         };
         let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
         let cx = self.around.sink_context(id, &stats, Vec::new());
         let sink = restore(stored)?.open(&cx).await.map_err(|error| {
-            error
-                .with("component", id)
-                .hint("an earlier run's sink must be reachable, so that what it prepared is committed")
+            error.with("component", id).hint(
+                "an earlier run's sink must be reachable, so that what it prepared is committed",
+            )
         })?;
         self.open.insert(id.clone(), Arc::clone(&sink));
         Ok(sink)
@@ -148,7 +186,10 @@ fn restore(stored: &StoredComponent) -> Result<Box<dyn SinkConfig>> {
 pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String> {
     let mut found = Vec::new();
     for old in &run.components {
-        match now.iter().find(|component| component.id == old.id && component.kind == old.kind) {
+        match now
+            .iter()
+            .find(|component| component.id == old.id && component.kind == old.kind)
+        {
             None => found.push(format!("{}s.{} is gone", old.kind, old.id)),
             Some(new) => {
                 if old.inputs != new.inputs {
@@ -163,7 +204,11 @@ pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String
         }
     }
     for new in now {
-        if !run.components.iter().any(|old| old.id == new.id && old.kind == new.kind) {
+        if !run
+            .components
+            .iter()
+            .any(|old| old.id == new.id && old.kind == new.kind)
+        {
             found.push(format!("{}s.{} is new", new.kind, new.id));
         }
     }
@@ -171,12 +216,21 @@ pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String
 }
 
 fn keys_that_differ(old: &serde_json::Value, new: &serde_json::Value) -> Vec<String> {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return Vec::new() };
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return Vec::new();
+    };
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
+    keys.into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .cloned()
+        .collect()
 }
 
 /// A run with the components of the file.
 pub(crate) fn new_run(components: Vec<StoredComponent>) -> RunState {
-    RunState { id: RunId::new(), finished: false, components }
+    RunState {
+        id: RunId::new(),
+        finished: false,
+        components,
+    }
 }

@@ -93,7 +93,10 @@ impl Report {
                 id: stats.id.clone(),
                 kind: stats.kind,
                 r#type: stats.tag.clone(),
-                guarantee: given.as_ref().and_then(|given| given.guarantee).map(|g| g.name()),
+                guarantee: given
+                    .as_ref()
+                    .and_then(|given| given.guarantee)
+                    .map(|g| g.name()),
                 rows_in: stats.rows_in(),
                 rows_out: stats.rows_out(),
                 rejected: stats.rejected(),

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
-use tidegate_core::{
-    Cancel, ComponentId, Error, Kind, PipelineSpec, Registry, Result, RunId,
-};
+use tidegate_core::{Cancel, ComponentId, Error, PipelineSpec, PlanState, Registry, Result, RunId};
 use tokio::sync::watch;
 
 use crate::engine::{Attempt, Outcome};
@@ -58,7 +56,11 @@ impl Default for RunOptions {
     /// State in `.tidegate`, and never stopped.
     fn default() -> Self {
         let (_, stop) = watch::channel(false);
-        Self { state: ".tidegate".into(), resume: Resume::default(), stop }
+        Self {
+            state: ".tidegate".into(),
+            resume: Resume::default(),
+            stop,
+        }
     }
 }
 
@@ -98,12 +100,23 @@ impl Pipeline {
             .components
             .iter()
             .map(|component| {
-                Arc::new(ComponentStats::new(component.id.clone(), component.kind, &component.tag))
+                Arc::new(ComponentStats::new(
+                    component.id.clone(),
+                    component.kind,
+                    &component.tag,
+                ))
             })
             .collect();
         let stats = Arc::new(RunStats::new(components, runtime.workers()));
         let settings = Arc::new(settings);
-        Ok(Self { spec, configs, settings, runtime, stats, given: OnceLock::new() })
+        Ok(Self {
+            spec,
+            configs,
+            settings,
+            runtime,
+            stats,
+            given: OnceLock::new(),
+        })
     }
 
     /// The pipeline as data.
@@ -121,7 +134,30 @@ impl Pipeline {
         let scratch = Scratch::new()?;
         let (_hand, cancel) = Cancel::new();
         let around = self.surroundings(&scratch, cancel, tidegate_core::Lineage::new(), None);
-        Graph::open(&self.spec, &self.configs, &self.stats.components, &around, &BTreeMap::new()).await
+        Graph::open(
+            &self.spec,
+            &self.configs,
+            &self.stats.components,
+            &around,
+            &BTreeMap::new(),
+        )
+        .await
+    }
+
+    /// What each source's last run left for its next one. Reads the state in `folder`, if there is any.
+    pub async fn plan_states(
+        &self,
+        folder: &std::path::Path,
+    ) -> Result<BTreeMap<ComponentId, PlanState>> {
+        if !folder.join("state.db").exists() {
+            return Ok(BTreeMap::new());
+        }
+        let state = SqliteStore::open(folder)?.load(&self.spec.name).await?;
+        let sources = state.map(|state| state.sources).unwrap_or_default();
+        Ok(sources
+            .into_iter()
+            .filter_map(|(id, source)| Some((id, source.plan?)))
+            .collect())
     }
 
     /// Runs the pipeline: goes on with an unfinished run, or begins a new one.
@@ -139,8 +175,15 @@ impl Pipeline {
         let none = vec![None; self.spec.components.len()];
         let given = self.given.get().unwrap_or(&none);
         let limit = self.spec.options.rejected_limit;
-        let report =
-            Report::new(&self.spec.name, run, status, resumed, &self.stats, given, limit);
+        let report = Report::new(
+            &self.spec.name,
+            run,
+            status,
+            resumed,
+            &self.stats,
+            given,
+            limit,
+        );
         (report, result)
     }
 
@@ -156,7 +199,9 @@ impl Pipeline {
             .map_err(|error| Error::internal("the state's thread broke").because(error))??;
         let store: Arc<dyn StateStore> = Arc::new(store);
         let fence = store.acquire(&self.spec.name).await?;
-        let result = self.run_attempts(options, &store, fence, run, resumed).await;
+        let result = self
+            .run_attempts(options, &store, fence, run, resumed)
+            .await;
         if let Err(error) = store.release(&self.spec.name, fence).await {
             tracing::warn!(%error, "the pipeline could not be given back");
         }
@@ -177,7 +222,9 @@ impl Pipeline {
         loop {
             let epochs = self.stats.epochs();
             self.stats.add_attempt();
-            let result = self.attempt(options, store, fence, resume, &mut begun, run, resumed).await;
+            let result = self
+                .attempt(options, store, fence, resume, &mut begun, run, resumed)
+                .await;
             // What the user asked for was done in the first attempt; the others only go on.
             resume = Resume::Anyway;
             let error = match result {
@@ -190,9 +237,13 @@ impl Pipeline {
             if self.stats.epochs() > epochs {
                 failures = 0;
             }
-            let retry::Action::Retry(told) = retry::action(&error) else { return Err(error) };
+            let retry::Action::Retry(told) = retry::action(&error) else {
+                return Err(error);
+            };
             let attempts = self.runtime.attempts;
-            let Some(delay) = retry::backoff(attempts).nth(failures) else { return Err(error) };
+            let Some(delay) = retry::backoff(attempts).nth(failures) else {
+                return Err(error);
+            };
             failures += 1;
             let wait = told.unwrap_or(delay);
             tracing::warn!(%error, wait_s = wait.as_secs_f64(), "starting again from the last checkpoint");
@@ -205,7 +256,10 @@ impl Pipeline {
     }
 
     /// One attempt: recover, open, run.
-    #[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it belongs to this one call"
+    )]
     async fn attempt(
         &self,
         options: &RunOptions,
@@ -225,9 +279,12 @@ impl Pipeline {
         let state_of = Some((Arc::clone(store), fence));
         let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
         let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
-        let unfinished = |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
+        let unfinished =
+            |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
         let restart = resume == Resume::Restart && unfinished(&state) && !had_stored_end;
-        let state = recover::recover(&around, store, fence, restart).await?.unwrap_or(state);
+        let state = recover::recover(&around, store, fence, restart)
+            .await?
+            .unwrap_or(state);
         *run = state.run.as_ref().map(|run| run.id);
         if had_stored_end && resume != Resume::Restart {
             // The process before died between its last checkpoint and the end of its commit.
@@ -244,22 +301,37 @@ impl Pipeline {
                 }
                 *resumed |= *begun != Some(run.id);
                 if !changed.is_empty() {
-                    let run = crate::state::RunState { components, ..run.clone() };
-                    store.apply(name, fence, Change::Reconfigure { run }).await?;
+                    let run = crate::state::RunState {
+                        components,
+                        ..run.clone()
+                    };
+                    store
+                        .apply(name, fence, Change::Reconfigure { run })
+                        .await?;
                 }
                 for (source, known) in &state.sources {
                     let session = known.splits.iter().any(|split| {
                         split.split.replay == tidegate_core::Replay::Session && !split.finished
                     });
                     if session {
-                        store.apply(name, fence, Change::Replan { source: source.clone() }).await?;
+                        store
+                            .apply(
+                                name,
+                                fence,
+                                Change::Replan {
+                                    source: source.clone(),
+                                },
+                            )
+                            .await?;
                     }
                 }
             }
             _ => {
                 let fresh = new_run(components);
                 *begun = Some(fresh.id);
-                store.apply(name, fence, Change::BeginRun { run: fresh }).await?;
+                store
+                    .apply(name, fence, Change::BeginRun { run: fresh })
+                    .await?;
             }
         }
 
@@ -270,14 +342,23 @@ impl Pipeline {
             return Err(Error::internal("the run that was begun is gone"));
         };
         *run = Some(current.id);
-        let around = Surroundings { run: current.id, ..around };
+        let around = Surroundings {
+            run: current.id,
+            ..around
+        };
         let schemas: BTreeMap<ComponentId, _> = state
             .sources
             .iter()
             .map(|(id, source)| (id.clone(), source.schemas.clone()))
             .collect();
-        let graph =
-            Graph::open(&self.spec, &self.configs, &self.stats.components, &around, &schemas).await?;
+        let graph = Graph::open(
+            &self.spec,
+            &self.configs,
+            &self.stats.components,
+            &around,
+            &schemas,
+        )
+        .await?;
         let _ = self.given.set(graph.given());
         let stats = Arc::clone(&self.stats);
         Attempt::new(graph, around, stats, state, &self.spec.options)?
@@ -350,13 +431,5 @@ impl Scratch {
                 Error::io("no temporary folder can be made", error)
                     .hint("set TMPDIR to a folder on a disk with room")
             })
-    }
-}
-
-/// What kinds a graph's components have, for callers that only look.
-impl Graph {
-    /// The number of components of a kind.
-    pub fn count(&self, kind: Kind) -> usize {
-        self.nodes.iter().filter(|node| node.spec.kind == kind).count()
     }
 }

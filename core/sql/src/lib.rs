@@ -1,1 +1,51 @@
-//! tidegate-sql
+//! SQL over Arrow: DataFusion sessions, tables and plans, for whoever runs a query in Tidegate.
+//!
+//! ```text
+//! text + tables ── Query::plan ──> Query ── program() ──> Program   filter and projection, by batch
+//!                                   │  └── scan(table) ──> what it needs of each table
+//!                                   └───── run(rows) ────> streams   everything else, spilling to disk
+//! ```
+//!
+//! What belongs here: planning, what a plan needs of its tables, running it within a memory
+//! budget, and errors that say where in the query they are. What doesn't: configuration, and how
+//! a query stands in a pipeline (`transforms/sql`).
+//!
+//! # The dialect
+//!
+//! DataFusion's, with these choices:
+//!
+//! - Names are as written: `userId` finds the column `userId`, without quotes. Where no such name
+//!   exists, but one that differs only in case, that one is meant. Quoted names are exact.
+//! - A table of the pipeline is called as the pipeline file calls it, `shop.sales` or `weekly`;
+//!   `shop.sales` is `sales` as well where that means only one.
+//! - Numbers with a point are exact decimals (`1.5` is `DECIMAL(2, 1)`), so that money stays exact;
+//!   next to a floating-point column they are floating-point numbers. A quotient of decimals has
+//!   four digits more than its dividend, and what is beyond them is cut off: `sum(amt) / sum(qty)`
+//!   of `DECIMAL(38, 2)` has six digits after the point. A decimal or integer divided by zero is an
+//!   error: say `x / nullif(y, 0)`.
+//! - A field of what is NULL is NULL.
+//! - Integer arithmetic that overflows is an error where a query only filters and projects. In
+//!   other queries integers wrap around, as everywhere in DataFusion: let sums that may grow beyond
+//!   64 bits be decimals.
+//! - What comes out has plain types: views and dictionaries become text and bytes, and a column of
+//!   nothing but `NULL` becomes text.
+
+mod analysis;
+mod case;
+mod error;
+mod memory;
+mod nested;
+mod output;
+mod parse;
+mod predicate;
+mod program;
+mod query;
+mod session;
+mod table;
+
+pub use output::Shape;
+pub use parse::parse;
+pub use program::{Failure, Program};
+pub use query::Query;
+pub use session::Resources;
+pub use table::Table;

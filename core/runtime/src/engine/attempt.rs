@@ -69,11 +69,18 @@ impl Attempt {
     ) -> Result<Self> {
         let bounded = graph.bounded();
         let workers = around.runtime.workers();
-        let most = if bounded { (workers * 2).max(FEWEST_READERS) } else { LISTENERS };
+        let most = if bounded {
+            (workers * 2).max(FEWEST_READERS)
+        } else {
+            LISTENERS
+        };
         let sources = graph
             .sources()
             .map(|(id, node, source, streams)| {
-                let scans = streams.iter().filter_map(|stream| stream.scan.clone()).collect();
+                let scans = streams
+                    .iter()
+                    .filter_map(|stream| stream.scan.clone())
+                    .collect();
                 let state = state.sources.remove(&node.spec.id).unwrap_or_default();
                 SourceSplits::new(id, Arc::clone(source), scans, state, most)
             })
@@ -84,7 +91,10 @@ impl Attempt {
         }
         let epoch = state.epoch.next();
         let default = Duration::from_secs(if bounded { 300 } else { 10 });
-        let interval = options.checkpoint.interval.map_or(default, |interval| interval.0);
+        let interval = options
+            .checkpoint
+            .interval
+            .map_or(default, |interval| interval.0);
         let cpu = graph
             .has_gather()
             .then(|| {
@@ -97,7 +107,8 @@ impl Attempt {
             })
             .transpose()?;
         let scratch = around.scratch.join("stages");
-        let set = super::flow::EpochSet::new(&graph, epoch, workers, around.runtime.memory.0, &scratch)?;
+        let set =
+            super::flow::EpochSet::new(&graph, epoch, workers, around.runtime.memory.0, &scratch)?;
         let (shared, signals) = Shared::new(Arc::new(graph), around, stats, set);
         Ok(Self {
             shared,
@@ -143,6 +154,9 @@ impl Attempt {
             self.plan().await?;
             self.start_readers();
             if self.sources.iter().all(SourceSplits::is_complete) {
+                if self.shared.queue.drain().await.map_err(|_| self.shared.closed_error())? {
+                    return self.change_schema().await;
+                }
                 self.end_epoch(true).await?;
                 self.join_ending().await?;
                 return Ok(Outcome::Completed);
@@ -156,8 +170,10 @@ impl Attempt {
                 continue;
             }
             if let Some(stuck) = self.sources.iter().find(|source| source.is_stuck()) {
-                return Err(Error::internal("a source's splits wait for splits that it doesn't have")
-                    .with("component", self.shared.id(stuck.node)));
+                return Err(Error::internal(
+                    "a source's splits wait for splits that it doesn't have",
+                )
+                .with("component", self.shared.id(stuck.node)));
             }
             self.wait(stop).await?;
         }
@@ -177,28 +193,44 @@ impl Attempt {
                         || (restarts_whole && source.is_idle() && source.waits_for_commit()),
                     false,
                 ),
-                Some(Next::AskAgain(_)) => {
-                    (source.has_news() || source.ask_at.is_none_or(|at| at <= now), false)
-                }
+                Some(Next::AskAgain(_)) => (
+                    source.has_news() || source.ask_at.is_none_or(|at| at <= now),
+                    false,
+                ),
             };
             if !ask {
                 continue;
             }
-            let told = source.to_tell(restarts_whole);
+            let told = source.take_news(restarts_whole);
             let (node, source_of) = (source.node, Arc::clone(&source.source));
             let (scans, state) = (Arc::clone(&source.scans), source.plan.clone());
             let id = self.shared.id(node).clone();
             let plan = retry::passing(self.shared.around.runtime.attempts, id.as_str(), || {
-                let ask = Ask { scans: &scans, state: state.as_ref(), finished: &told, first };
+                let ask = Ask {
+                    scans: &scans,
+                    state: state.as_ref(),
+                    finished: &told,
+                    first,
+                };
                 let source = &source_of;
                 async move { source.plan(&ask).await }
             })
             .await
             .map_err(|error| error.with("component", &id))?;
-            self.store_plan(&id, &plan, told.iter().map(|split| split.id.clone()).collect()).await?;
+            self.store_plan(
+                &id,
+                &plan,
+                told.iter().map(|split| split.id.clone()).collect(),
+            )
+            .await?;
             let stats = &self.shared.graph.nodes[node].stats;
             stats.add_splits(plan.new.len() as u64);
-            stats.add_expected_rows(plan.new.iter().filter_map(|split| split.estimate.rows).sum());
+            stats.add_expected_rows(
+                plan.new
+                    .iter()
+                    .filter_map(|split| split.estimate.rows)
+                    .sum(),
+            );
             let source = &mut self.sources[index];
             if plan.new.is_empty()
                 && plan.next == Next::WhenFinished
@@ -206,8 +238,10 @@ impl Attempt {
                 && !source.waits_for_commit()
                 && !source.has_news()
             {
-                return Err(Error::internal("a source waits for splits to finish, and has none")
-                    .with("component", &id));
+                return Err(
+                    Error::internal("a source waits for splits to finish, and has none")
+                        .with("component", &id),
+                );
             }
             source.ask_at = match plan.next {
                 Next::AskAgain(after) => Some(Instant::now() + after),
@@ -243,11 +277,20 @@ impl Attempt {
     fn start_readers(&mut self) {
         for source in &mut self.sources {
             while let Some((split, offset)) = source.startable() {
-                let key = SplitKey { source: source.node, number: self.splits };
+                let key = SplitKey {
+                    source: source.node,
+                    number: self.splits,
+                };
                 self.splits += 1;
                 let scans = Arc::clone(&source.scans);
-                let task =
-                    reader::start(&self.shared, &source.source, key, split.clone(), scans, offset);
+                let task = reader::start(
+                    &self.shared,
+                    &source.source,
+                    key,
+                    split.clone(),
+                    scans,
+                    offset,
+                );
                 source.started(key, split, task);
             }
         }
@@ -255,15 +298,19 @@ impl Attempt {
 
     /// Whether a prefix of the run can be committed by itself.
     fn can_cut(&self) -> bool {
-        !(self.bounded && self.shared.graph.has_gather())
-            && !self.sources.iter().any(SourceSplits::has_session)
+        let one_stage = self.bounded && self.shared.graph.has_gather();
+        !(one_stage || self.sources.iter().any(SourceSplits::has_session))
     }
 
     fn wants_cut(&self, look: super::queue::Look) -> bool {
         if !self.can_cut() || !look.moved {
             return false;
         }
-        let full = self.options.checkpoint.bytes.is_some_and(|most| look.epoch_bytes >= most.0);
+        let full = self
+            .options
+            .checkpoint
+            .bytes
+            .is_some_and(|most| look.epoch_bytes >= most.0);
         // Nothing moves until what was read is committed.
         let waits = look.empty
             && self.sources.iter().all(|s| s.is_idle() || s.is_complete())
@@ -317,11 +364,7 @@ impl Attempt {
     async fn end_epoch(&mut self, last: bool) -> Result<()> {
         self.join_ending().await?;
         let closed = |_| self.shared.closed_error();
-        let cut = if last {
-            self.shared.queue.drain().await.map_err(closed)?
-        } else {
-            self.shared.queue.cut().await.map_err(closed)?
-        };
+        let cut = self.shared.queue.cut().await.map_err(closed)?;
         while let Ok(signal) = self.signals.try_recv() {
             self.take(Some(signal))?;
         }
@@ -388,8 +431,10 @@ impl Attempt {
 
     async fn change_schema(&mut self) -> Result<Outcome> {
         if !self.can_cut() {
-            return Err(Error::schema("a stream's schema changed in the middle of a run that is one epoch")
-                .hint("run it again: the new schema then holds from the beginning"));
+            return Err(Error::schema(
+                "a stream's schema changed in the middle of a run that is one epoch",
+            )
+            .hint("run it again: the new schema then holds from the beginning"));
         }
         self.end_epoch(false).await?;
         self.join_ending().await?;
@@ -446,6 +491,16 @@ impl Attempt {
             if let Err(error) = sink.close().await {
                 tracing::warn!(component = %node.spec.id, %error, "could not be closed");
             }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    /// Where the run's future was dropped, nothing may linger.
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(cpu) = self.cpu.take() {
+            cpu.shutdown_background();
         }
     }
 }

@@ -43,7 +43,9 @@ impl Writers {
             stats: Arc::clone(stats),
             epoch,
             most,
-            spreads: (0..inputs).map(|input| sink.distribution(input).spread).collect(),
+            spreads: (0..inputs)
+                .map(|input| sink.distribution(input).spread)
+                .collect(),
             opened: AtomicU32::new(0),
             bytes: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -59,11 +61,17 @@ impl Writers {
     }
 
     /// Writes a batch, on the calling thread, which may block.
-    pub(crate) fn write(&self, runtime: &Handle, input: usize, batch: RecordBatch) -> Result<Rejected> {
+    pub(crate) fn write(
+        &self,
+        runtime: &Handle,
+        input: usize,
+        batch: RecordBatch,
+    ) -> Result<Rejected> {
         let rows = batch.num_rows() as u64;
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.stats.add_rows_in(rows);
-        self.bytes.fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
+        self.bytes
+            .fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
         let rejected = match &self.spreads[input] {
             Spread::Any => self.write_any(runtime, input, batch),
             Spread::Single => self.write_slot(runtime, 0, input, batch),
@@ -80,7 +88,10 @@ impl Writers {
     }
 
     fn open(&self, runtime: &Handle, index: u32) -> Result<Box<dyn SinkWriter>> {
-        runtime.block_on(self.sink.writer(WriterId { epoch: self.epoch, index }))
+        runtime.block_on(self.sink.writer(WriterId {
+            epoch: self.epoch,
+            index,
+        }))
     }
 
     fn use_writer(
@@ -100,7 +111,10 @@ impl Writers {
         let mut writer = self.take_idle(runtime)?;
         let result = self.use_writer(runtime, &mut writer, input, batch);
         // A writer that failed goes back too: it is abandoned with the others.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(writer);
         self.freed.notify_one();
         result
     }
@@ -121,7 +135,10 @@ impl Writers {
                 drop(idle);
                 return self.open(runtime, opened);
             }
-            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+            idle = self
+                .freed
+                .wait(idle)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -132,7 +149,9 @@ impl Writers {
         input: usize,
         batch: RecordBatch,
     ) -> Result<Rejected> {
-        let mut place = self.slots[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.slots[slot]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let writer = match &mut *place {
             Some(writer) => writer,
             empty => {
@@ -168,7 +187,10 @@ fn partition(
             })
         })
         .collect::<Result<Vec<ArrayRef>>>()?;
-    let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
+    let fields = arrays
+        .iter()
+        .map(|array| SortField::new(array.data_type().clone()))
+        .collect();
     let rows = RowConverter::new(fields)?.convert_columns(&arrays)?;
     // Fixed seeds: equal rows go to the same writer in every batch and every worker.
     let state = RandomState::with_seeds(1, 2, 3, 4);

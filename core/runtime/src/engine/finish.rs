@@ -35,14 +35,23 @@ pub(crate) struct Ended {
 
 /// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
 pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended> {
-    let Ending { set, last, offsets, finished, schemas, mut kept } = ending;
+    let Ending {
+        set,
+        last,
+        offsets,
+        finished,
+        schemas,
+        mut kept,
+    } = ending;
     let graph = &shared.graph;
     let epoch = set.epoch;
     let mut prepared: Vec<(ComponentId, Prepared)> = Vec::new();
     let mut newly_kept: Vec<(ComponentId, Prepared)> = Vec::new();
 
     for &id in &graph.order {
-        let Body::Sink { sink, .. } = &graph.nodes[id].body else { continue };
+        let Body::Sink { sink, .. } = &graph.nodes[id].body else {
+            continue;
+        };
         let component = shared.id(id).clone();
         let values = prepare(&shared, &set, id)
             .await
@@ -54,7 +63,9 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         }
     }
     for (component, value) in &newly_kept {
-        kept.entry(component.clone()).or_default().push(value.clone());
+        kept.entry(component.clone())
+            .or_default()
+            .push(value.clone());
     }
     if last {
         for (_, node, sink) in graph.sinks().filter(|(_, _, sink)| is_run(sink)) {
@@ -70,13 +81,17 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     let checkpoint = Checkpoint {
         epoch,
         last,
-        offsets: named(graph, &offsets, |(node, split, offset)| (*node, (split.clone(), offset.clone())))
-            .map(|(id, (split, offset))| (id, split, offset))
-            .collect(),
+        offsets: named(graph, &offsets, |(node, split, offset)| {
+            (*node, (split.clone(), offset.clone()))
+        })
+        .map(|(id, (split, offset))| (id, split, offset))
+        .collect(),
         finished: named(graph, &finished, |(node, split)| (*node, split.clone())).collect(),
-        schemas: named(graph, &schemas, |(node, stream, schema)| (*node, (stream.clone(), schema)))
-            .map(|(id, (stream, schema))| (id, stream, schema.as_ref().clone()))
-            .collect(),
+        schemas: named(graph, &schemas, |(node, stream, schema)| {
+            (*node, (stream.clone(), schema))
+        })
+        .map(|(id, (stream, schema))| (id, stream, schema.as_ref().clone()))
+        .collect(),
         prepared: prepared.clone(),
         kept: newly_kept,
     };
@@ -99,7 +114,15 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         commit(&shared, sink.as_ref(), id, epoch, last, &values).await?;
         node.stats.add_busy(began);
     }
-    apply(&shared, Change::Committed { epoch, settled, last }).await?;
+    apply(
+        &shared,
+        Change::Committed {
+            epoch,
+            settled,
+            last,
+        },
+    )
+    .await?;
     shared.stats.add_epoch();
     tracing::debug!(%epoch, "committed");
 
@@ -130,7 +153,11 @@ fn named<'a, T, U>(
 }
 
 fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
-    values.iter().filter(|(sink, _)| sink == id).map(|(_, value)| value.clone()).collect()
+    values
+        .iter()
+        .filter(|(sink, _)| sink == id)
+        .map(|(_, value)| value.clone())
+        .collect()
 }
 
 fn is_run(sink: &Arc<dyn Sink>) -> bool {
@@ -139,7 +166,9 @@ fn is_run(sink: &Arc<dyn Sink>) -> bool {
 
 async fn apply(shared: &Shared, change: Change) -> Result<()> {
     let Some((state, fence)) = &shared.around.state else {
-        return Err(Error::internal("a run without a state came to a checkpoint"));
+        return Err(Error::internal(
+            "a run without a state came to a checkpoint",
+        ));
     };
     state.apply(&shared.around.pipeline, *fence, change).await
 }
@@ -147,7 +176,9 @@ async fn apply(shared: &Shared, change: Change) -> Result<()> {
 /// Prepares all writers of a sink, each on a thread that may block; what they reject late goes to
 /// the sinks that read it, which are prepared after this one.
 async fn prepare(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
-    let Some(writers) = set.writers.get(&id) else { return Ok(Vec::new()) };
+    let Some(writers) = set.writers.get(&id) else {
+        return Ok(Vec::new());
+    };
     let stats = &shared.graph.nodes[id].stats;
     let tasks: Vec<_> = writers
         .take()
@@ -165,7 +196,9 @@ async fn prepare(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Resul
     let mut values = Vec::new();
     let mut failed = None;
     for task in tasks {
-        let sealed = task.await.map_err(|e| Error::internal("a writer panicked").because(e))?;
+        let sealed = task
+            .await
+            .map_err(|e| Error::internal("a writer panicked").because(e))?;
         match sealed {
             Err(error) => failed = failed.or(Some(error)),
             Ok(sealed) => {

@@ -27,24 +27,39 @@ pub(crate) struct EpochSet {
 }
 
 impl EpochSet {
-    pub(crate) fn new(graph: &Graph, epoch: Epoch, workers: usize, memory: u64, scratch: &Path) -> Result<Self> {
+    pub(crate) fn new(
+        graph: &Graph,
+        epoch: Epoch,
+        workers: usize,
+        memory: u64,
+        scratch: &Path,
+    ) -> Result<Self> {
         let writers = graph
             .sinks()
             .map(|(id, node, sink)| {
-                (id, Writers::new(sink, node.inputs.len(), &node.stats, epoch, workers))
+                (
+                    id,
+                    Writers::new(sink, node.inputs.len(), &node.stats, epoch, workers),
+                )
             })
             .collect();
         let budget = Budget::new(memory);
         let mut spools = HashMap::new();
         for (id, node) in graph.nodes.iter().enumerate() {
-            let Body::Transform { transform: Transform::Gather(gather), .. } = &node.body else {
+            let Body::Transform {
+                transform: Transform::Gather(gather),
+                ..
+            } = &node.body
+            else {
                 continue;
             };
             for (input, edge) in node.inputs.iter().enumerate() {
                 let given = graph.schema_given(edge.port)?;
-                let columns = gather.scan(input).columns.is_some().then(|| {
-                    gather.scan(input).indices(&given)
-                });
+                let columns = gather
+                    .scan(input)
+                    .columns
+                    .is_some()
+                    .then(|| gather.scan(input).indices(&given));
                 let columns = columns.transpose()?;
                 let schema = match &columns {
                     Some(columns) => Arc::new(given.project(columns)?),
@@ -55,7 +70,11 @@ impl EpochSet {
                 spools.insert((id, input), Arc::new(spool));
             }
         }
-        Ok(Self { epoch, writers, spools })
+        Ok(Self {
+            epoch,
+            writers,
+            spools,
+        })
     }
 
     /// Whether any row came to a writer or a stage.
@@ -83,8 +102,19 @@ struct Held {
 }
 
 impl Carrier {
-    pub(crate) fn new(graph: &Arc<Graph>, set: Arc<EpochSet>, runtime: Handle, worker: usize) -> Self {
-        Self { graph: Arc::clone(graph), set, runtime, worker, held: BTreeMap::new() }
+    pub(crate) fn new(
+        graph: &Arc<Graph>,
+        set: Arc<EpochSet>,
+        runtime: Handle,
+        worker: usize,
+    ) -> Self {
+        Self {
+            graph: Arc::clone(graph),
+            set,
+            runtime,
+            worker,
+            held: BTreeMap::new(),
+        }
     }
 
     /// Goes on with another epoch. Nothing may be held.
@@ -105,7 +135,10 @@ impl Carrier {
         let graph = Arc::clone(&self.graph);
         for &(consumer, input) in &graph.ports[port].consumers {
             match &graph.nodes[consumer].body {
-                Body::Transform { transform: Transform::Map(_), .. } => {
+                Body::Transform {
+                    transform: Transform::Map(_),
+                    ..
+                } => {
                     self.map(consumer, input, batch)?;
                 }
                 _ => self.hold(consumer, input, batch)?,
@@ -117,11 +150,19 @@ impl Carrier {
     fn map(&mut self, id: NodeId, input: usize, batch: &RecordBatch) -> Result<()> {
         let graph = Arc::clone(&self.graph);
         let node = &graph.nodes[id];
-        let Body::Transform { transform: Transform::Map(map), out } = &node.body else {
-            return Err(Error::internal("a component that isn't a map was asked to map"));
+        let Body::Transform {
+            transform: Transform::Map(map),
+            out,
+        } = &node.body
+        else {
+            return Err(Error::internal(
+                "a component that isn't a map was asked to map",
+            ));
         };
         let began = Instant::now();
-        let mapped = map.map(input, batch).map_err(|error| error.with("component", &node.spec.id))?;
+        let mapped = map
+            .map(input, batch)
+            .map_err(|error| error.with("component", &node.spec.id))?;
         node.stats.add_busy(began);
         node.stats.add_rows_in(batch.num_rows() as u64);
         self.reject(id, mapped.rejected)?;
@@ -134,7 +175,9 @@ impl Carrier {
 
     /// Passes rows that a component could not take to whoever reads them.
     pub(crate) fn reject(&mut self, id: NodeId, rejected: Rejected) -> Result<()> {
-        let Some(first) = rejected.rows.first() else { return Ok(()) };
+        let Some(first) = rejected.rows.first() else {
+            return Ok(());
+        };
         let node = &self.graph.nodes[id];
         node.stats.add_rejected(rejected.len() as u64);
         if self.graph.ports[node.rejected].consumers.is_empty() {
@@ -178,7 +221,9 @@ impl Carrier {
     }
 
     fn let_go(&mut self, consumer: NodeId, input: usize) -> Result<()> {
-        let Some(held) = self.held.remove(&(consumer, input)) else { return Ok(()) };
+        let Some(held) = self.held.remove(&(consumer, input)) else {
+            return Ok(());
+        };
         let batch = match held.batches.as_slice() {
             [] => return Ok(()),
             [one] => one.clone(),

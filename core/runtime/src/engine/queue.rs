@@ -181,13 +181,26 @@ impl Queue {
     /// Puts a split's next event on the queue; waits while the queue is full.
     pub(crate) async fn push(&self, split: SplitKey, event: Event) -> Result<(), Closed> {
         let (kind, size) = match event {
-            Event::Rows { stream, rows, rejected, resume } => {
+            Event::Rows {
+                stream,
+                rows,
+                rejected,
+                resume,
+            } => {
                 let size = rows.size();
-                let work = Work { from: From::Stream(split.source, stream), rows, rejected };
+                let work = Work {
+                    from: From::Stream(split.source, stream),
+                    rows,
+                    rejected,
+                };
                 (Kind::Work(work, resume), size)
             }
             Event::Progress(offset) => (Kind::Progress(offset), 0),
-            Event::Schema { stream, schema, resume } => (Kind::Schema(stream, schema, resume), 0),
+            Event::Schema {
+                stream,
+                schema,
+                resume,
+            } => (Kind::Schema(stream, schema, resume), 0),
         };
         self.put(Some(split), split.number, kind, size).await
     }
@@ -205,8 +218,13 @@ impl Queue {
         rows: Rows,
     ) -> Result<(), Closed> {
         let size = rows.size();
-        let work = Work { from: From::Port(port), rows, rejected: None };
-        self.put(None, partition, Kind::Work(work, None), size).await
+        let work = Work {
+            from: From::Port(port),
+            rows,
+            rejected: None,
+        };
+        self.put(None, partition, Kind::Work(work, None), size)
+            .await
     }
 
     async fn put(
@@ -217,7 +235,13 @@ impl Queue {
         size: usize,
     ) -> Result<(), Closed> {
         let pinned = self.ordered.then(|| lane % self.workers);
-        let mut item = Some(Item { split, pinned, size, passed: false, kind });
+        let mut item = Some(Item {
+            split,
+            pinned,
+            size,
+            passed: false,
+            kind,
+        });
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -261,7 +285,9 @@ impl Queue {
                 return (Handed::Closed, asked.elapsed());
             }
             if let Some(at) = state.eligible(worker) {
-                let Some(item) = state.items.remove(at) else { continue };
+                let Some(item) = state.items.remove(at) else {
+                    continue;
+                };
                 *state.counted(&item) -= item.size;
                 let work = state.hand_out(item);
                 self.room.notify_waiters();
@@ -275,9 +301,14 @@ impl Queue {
                 return (Handed::Flush, asked.elapsed());
             }
             state = if holding {
-                self.work.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner).0
+                self.work
+                    .wait_timeout(state, LINGER)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             } else {
-                self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+                self.work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner)
             };
         }
     }
@@ -320,11 +351,15 @@ impl Queue {
         Ok(cut)
     }
 
-    /// Like [`Queue::cut`], after handing out all that is on the queue: nothing more will come.
-    pub(crate) async fn drain(&self) -> Result<Cut, Closed> {
+    /// Hands out all that is on the queue, when no more will come. Says whether a changed schema
+    /// holds the rest back.
+    pub(crate) async fn drain(&self) -> Result<bool, Closed> {
         self.set_mode(Mode::Draining)?;
-        self.wait_until(|state| state.out == 0 && state.items.is_empty()).await?;
-        self.cut().await
+        self.wait_until(|state| {
+            state.out == 0 && (state.items.is_empty() || !state.schemas.is_empty())
+        })
+        .await?;
+        Ok(!self.lock().schemas.is_empty())
     }
 
     fn set_mode(&self, mode: Mode) -> Result<(), Closed> {
@@ -409,11 +444,17 @@ pub(crate) struct Look {
 
 impl State {
     fn is_in_the_middle(&self, split: SplitKey) -> bool {
-        self.positions.get(&split).is_some_and(|position| position.in_the_middle)
+        self.positions
+            .get(&split)
+            .is_some_and(|position| position.in_the_middle)
     }
 
     fn counted(&mut self, item: &Item) -> &mut usize {
-        if item.passed { &mut self.passing_bytes } else { &mut self.waiting_bytes }
+        if item.passed {
+            &mut self.passing_bytes
+        } else {
+            &mut self.waiting_bytes
+        }
     }
 
     /// The position of the first item that `worker` may take now.
@@ -423,7 +464,9 @@ impl State {
                 && match item.split {
                     None => true,
                     Some(split) => match self.mode {
-                        Mode::Open | Mode::Draining => !self.positions.get(&split).is_some_and(|p| p.held),
+                        Mode::Open | Mode::Draining => {
+                            !self.positions.get(&split).is_some_and(|p| p.held)
+                        }
                         Mode::Cutting => self.is_in_the_middle(split),
                         Mode::Closed => false,
                     },
@@ -575,6 +618,13 @@ mod tests {
                 queue.push_end(split(0)).await.unwrap();
             }
         });
+        let cutting = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.cut().await.unwrap() }
+        });
+        while queue.lock().mode != Mode::Cutting {
+            tokio::task::yield_now().await;
+        }
         let worker = std::thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
@@ -583,7 +633,7 @@ mod tests {
                 }
             }
         });
-        let cut = queue.cut().await.unwrap();
+        let cut = cutting.await.unwrap();
         assert_eq!(cut.finished, [split(0)]);
         assert!(cut.offsets.is_empty());
         reader.await.unwrap();
@@ -597,7 +647,11 @@ mod tests {
         queue.register(split(0), Replay::Offset);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
-        let event = Event::Schema { stream: "s".into(), schema, resume: offset(2) };
+        let event = Event::Schema {
+            stream: "s".into(),
+            schema,
+            resume: offset(2),
+        };
         queue.push(split(0), event).await.unwrap();
         queue.push(split(0), rows(Some(3))).await.unwrap();
         work_of(queue.next(0, false).0);

@@ -25,7 +25,9 @@ pub(crate) fn start(
         match read(&shared, &source, key, &split, &scans, resume.as_ref()).await {
             Ok(()) => shared.tell(Signal::Read(key)),
             Err(error) => shared.fail(
-                error.with("component", shared.id(key.source)).with("split", &split.id),
+                error
+                    .with("component", shared.id(key.source))
+                    .with("split", &split.id),
             ),
         }
     })

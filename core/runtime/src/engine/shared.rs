@@ -87,17 +87,24 @@ impl Shared {
 
     /// Ends the attempt; the first error is the one that counts.
     pub(crate) fn fail(&self, error: Error) {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
         self.queue.close();
         self.tell(Signal::Failed);
     }
 
     pub(crate) fn error(&self) -> Option<Error> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// The error that ended the attempt, for a part that finds everything closed.
     pub(crate) fn closed_error(&self) -> Error {
-        self.error().unwrap_or_else(|| Error::internal("the run was ended from outside"))
+        self.error()
+            .unwrap_or_else(|| Error::internal("the run was ended from outside"))
     }
 }

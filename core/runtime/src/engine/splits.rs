@@ -80,7 +80,10 @@ impl SourceSplits {
             return None;
         }
         let at = self.waiting.iter().position(|(split, _)| {
-            split.after.iter().all(|before| !self.unfinished.contains(before))
+            split
+                .after
+                .iter()
+                .all(|before| !self.unfinished.contains(before))
         })?;
         self.waiting.remove(at)
     }
@@ -109,13 +112,21 @@ impl SourceSplits {
     /// A stored checkpoint has the split as finished.
     pub(crate) fn was_committed(&mut self, id: &SplitId) {
         self.unfinished.remove(id);
-        let read = self.read.iter().find(|(_, split)| split.id == *id).map(|(key, _)| *key);
+        let read = self
+            .read
+            .iter()
+            .find(|(_, split)| split.id == *id)
+            .map(|(key, _)| *key);
         if let Some(key) = read {
             self.finished.extend(self.read.remove(&key));
             return;
         }
         // Its reader has put the end on the queue, and hasn't come to say so.
-        let reading = self.reading.iter().find(|(_, (split, _))| split.id == *id).map(|(key, _)| *key);
+        let reading = self
+            .reading
+            .iter()
+            .find(|(_, (split, _))| split.id == *id)
+            .map(|(key, _)| *key);
         if let Some((split, _)) = reading.and_then(|key| self.reading.remove(&key)) {
             self.finished.push(split);
         }
@@ -123,7 +134,7 @@ impl SourceSplits {
 
     /// What the source is to be told as finished with the next question. `uncommitted`: with what
     /// no checkpoint has yet, in a run that restarts as a whole.
-    pub(crate) fn to_tell(&mut self, uncommitted: bool) -> Vec<Split> {
+    pub(crate) fn take_news(&mut self, uncommitted: bool) -> Vec<Split> {
         let mut splits = std::mem::take(&mut self.finished);
         if uncommitted {
             splits.extend(self.read.values().cloned());
@@ -143,7 +154,10 @@ impl SourceSplits {
     pub(crate) fn is_idle(&self) -> bool {
         self.reading.is_empty()
             && !self.waiting.iter().any(|(split, _)| {
-                split.after.iter().all(|before| !self.unfinished.contains(before))
+                split
+                    .after
+                    .iter()
+                    .all(|before| !self.unfinished.contains(before))
             })
     }
 
@@ -154,16 +168,22 @@ impl SourceSplits {
 
     /// Splits that wait for others that will never finish.
     pub(crate) fn is_stuck(&self) -> bool {
-        !self.waiting.is_empty() && self.reading.is_empty() && self.read.is_empty() && self.is_idle()
+        !self.waiting.is_empty()
+            && self.reading.is_empty()
+            && self.read.is_empty()
+            && self.is_idle()
     }
 
     pub(crate) fn has_session(&self) -> bool {
         let waiting = self.waiting.iter().map(|(split, _)| split);
         let reading = self.reading.values().map(|(split, _)| split);
-        waiting.chain(reading).chain(self.read.values()).any(|s| s.replay == Replay::Session)
+        waiting
+            .chain(reading)
+            .chain(self.read.values())
+            .any(|s| s.replay == Replay::Session)
     }
 
-    /// Ends all reading: dropping a reader's task drops the source's stream.
+    /// Ends all reading, and waits until it has ended: dropping a reader's task drops the source's stream.
     pub(crate) async fn abort(&mut self) {
         for (_, task) in self.reading.values() {
             task.abort();
@@ -171,6 +191,14 @@ impl SourceSplits {
         for (_, (_, task)) in std::mem::take(&mut self.reading) {
             // Cancelled, or ended by itself: both are an end.
             let _ = task.await;
+        }
+    }
+}
+
+impl Drop for SourceSplits {
+    fn drop(&mut self) {
+        for (_, task) in self.reading.values() {
+            task.abort();
         }
     }
 }

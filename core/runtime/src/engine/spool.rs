@@ -23,12 +23,16 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(bytes: u64) -> Arc<Self> {
-        Arc::new(Self { left: AtomicU64::new(bytes) })
+        Arc::new(Self {
+            left: AtomicU64::new(bytes),
+        })
     }
 
     fn take(&self, bytes: u64) -> bool {
         self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
             .is_ok()
     }
 }
@@ -54,7 +58,10 @@ struct Partition {
 
 impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool").field("name", &self.name).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Spool")
+            .field("name", &self.name)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,9 +95,12 @@ impl Spool {
             None => batch.clone(),
         };
         let size = batch.get_array_memory_size() as u64;
-        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.rows
+            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        let mut part = self.partitions[partition].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = self.partitions[partition]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if part.spilled.is_none() && self.budget.take(size) {
             self.taken.fetch_add(size, Ordering::Relaxed);
             part.batches.push(batch);
@@ -107,7 +117,8 @@ impl Spool {
         std::fs::create_dir_all(&self.folder).map_err(|error| self.disk(error.into()))?;
         let path = self.folder.join(format!("{}-{partition}.arrow", self.name));
         let file = File::create(&path).map_err(|error| self.disk(error.into()))?;
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        let options =
+            IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
         let file = BufWriter::with_capacity(1 << 20, file);
         let writer = StreamWriter::try_new_with_options(file, &self.schema, options)?;
         Ok((path, writer))
@@ -153,9 +164,13 @@ impl Gathered for Spool {
     }
 
     fn open(&self, partition: usize) -> Result<BatchStream> {
-        let part = self.partitions[partition].lock().unwrap_or_else(PoisonError::into_inner);
+        let part = self.partitions[partition]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let in_memory = futures::stream::iter(part.batches.clone().into_iter().map(Ok));
-        let Some((path, _)) = &part.spilled else { return Ok(in_memory.boxed()) };
+        let Some((path, _)) = &part.spilled else {
+            return Ok(in_memory.boxed());
+        };
         let file = File::open(path).map_err(|error| self.disk(error.into()))?;
         let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)?;
         let on_disk = futures::stream::iter(reader.map(|batch| batch.map_err(Error::from)));
@@ -165,7 +180,9 @@ impl Gathered for Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.taken.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.budget
+            .left
+            .fetch_add(self.taken.load(Ordering::Relaxed), Ordering::Relaxed);
         for partition in &mut self.partitions {
             let partition = partition.get_mut().unwrap_or_else(PoisonError::into_inner);
             if let Some((path, writer)) = partition.spilled.take() {

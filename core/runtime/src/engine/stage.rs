@@ -17,13 +17,20 @@ pub(crate) async fn run_all(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime)
     for &id in &shared.graph.order {
         let is_stage = matches!(
             &shared.graph.nodes[id].body,
-            Body::Transform { transform: Transform::Gather(_), .. }
+            Body::Transform {
+                transform: Transform::Gather(_),
+                ..
+            }
         );
         if is_stage {
             run(shared, set, cpu, id)
                 .await
                 .map_err(|error| error.with("component", shared.id(id)))?;
-            shared.queue.wait_quiet().await.map_err(|_| shared.closed_error())?;
+            shared
+                .queue
+                .wait_quiet()
+                .await
+                .map_err(|_| shared.closed_error())?;
         }
     }
     Ok(())
@@ -31,7 +38,11 @@ pub(crate) async fn run_all(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime)
 
 async fn run(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime, id: NodeId) -> Result<()> {
     let node = &shared.graph.nodes[id];
-    let Body::Transform { transform: Transform::Gather(gather), out } = &node.body else {
+    let Body::Transform {
+        transform: Transform::Gather(gather),
+        out,
+    } = &node.body
+    else {
         return Ok(());
     };
     let began = Instant::now();
@@ -44,7 +55,10 @@ async fn run(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime, id: NodeId) ->
         inputs.push(Arc::clone(spool) as _);
     }
     let (gather, port) = (Arc::clone(gather), *out);
-    let partitions = cpu.spawn(async move { gather.run(inputs).await }).await.map_err(broke)??;
+    let partitions = cpu
+        .spawn(async move { gather.run(inputs).await })
+        .await
+        .map_err(broke)??;
     let pumps: Vec<_> = partitions
         .into_iter()
         .enumerate()
@@ -53,7 +67,12 @@ async fn run(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime, id: NodeId) ->
             cpu.spawn(async move {
                 while let Some(batch) = stream.next().await {
                     let rows = Rows::Batch(batch?);
-                    if shared.queue.push_stage(port, partition, rows).await.is_err() {
+                    if shared
+                        .queue
+                        .push_stage(port, partition, rows)
+                        .await
+                        .is_err()
+                    {
                         break;
                     }
                 }

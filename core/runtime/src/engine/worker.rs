@@ -36,7 +36,12 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
 }
 
 fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
-    let mut carrier = Carrier::new(&shared.graph, shared.current(), shared.runtime.clone(), worker);
+    let mut carrier = Carrier::new(
+        &shared.graph,
+        shared.current(),
+        shared.runtime.clone(),
+        worker,
+    );
     let mut owed = 0;
     loop {
         let (handed, waited) = shared.queue.next(worker, owed > 0);
@@ -69,7 +74,10 @@ fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
     let Some(port) = port else { return Ok(()) };
     let stats = &shared.graph.nodes[node].stats;
     let decoded = match work.rows {
-        Rows::Batch(batch) => Decoded { batches: vec![batch], ..Decoded::default() },
+        Rows::Batch(batch) => Decoded {
+            batches: vec![batch],
+            ..Decoded::default()
+        },
         Rows::Encoded(encoded) => {
             let began = Instant::now();
             let decoded = encoded
@@ -93,13 +101,18 @@ fn place(shared: &Shared, from: &From) -> Result<(usize, Option<PortId>)> {
         From::Port(port) => Ok((shared.graph.maker(*port), Some(*port))),
         From::Stream(source, stream) => {
             let Body::Source { streams, .. } = &shared.graph.nodes[*source].body else {
-                return Err(Error::internal("rows came from a component that isn't a source"));
+                return Err(Error::internal(
+                    "rows came from a component that isn't a source",
+                ));
             };
-            let open = streams.iter().find(|open| open.stream.name == *stream).ok_or_else(|| {
-                Error::internal("a source gave rows of a stream that it doesn't have")
-                    .with("component", shared.id(*source))
-                    .with("stream", stream)
-            })?;
+            let open = streams
+                .iter()
+                .find(|open| open.stream.name == *stream)
+                .ok_or_else(|| {
+                    Error::internal("a source gave rows of a stream that it doesn't have")
+                        .with("component", shared.id(*source))
+                        .with("stream", stream)
+                })?;
             Ok((*source, open.scan.is_some().then_some(open.port)))
         }
     }

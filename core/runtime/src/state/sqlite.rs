@@ -91,10 +91,12 @@ impl SqliteStore {
             sqlite("the state can't be read", error).with("path", path.display())
         })?;
         if found != VERSION {
-            return Err(Error::conflict("the state was written by another version of Tidegate")
-                .with("path", path.display())
-                .with("layout", found)
-                .hint("use that version, or another folder with --state"));
+            return Err(
+                Error::conflict("the state was written by another version of Tidegate")
+                    .with("path", path.display())
+                    .with("layout", found)
+                    .hint("use that version, or another folder with --state"),
+            );
         }
         Ok(Self {
             shared: Arc::new(Shared {
@@ -113,14 +115,19 @@ impl SqliteStore {
     {
         let shared = Arc::clone(&self.shared);
         let task = tokio::task::spawn_blocking(move || {
-            let mut connection = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            let mut connection = shared
+                .connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(failed)?;
             let result = work(&transaction)?;
             transaction.commit().map_err(failed)?;
             Ok(result)
         });
-        task.await.map_err(|error| Error::internal("the state's thread broke").because(error))?
+        task.await
+            .map_err(|error| Error::internal("the state's thread broke").because(error))?
     }
 }
 
@@ -139,7 +146,10 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
 #[async_trait]
 impl StateStore for SqliteStore {
     async fn acquire(&self, pipeline: &str) -> Result<Fence> {
-        let path = self.shared.folder.join(format!("{}.lock", file_name(pipeline)));
+        let path = self
+            .shared
+            .folder
+            .join(format!("{}.lock", file_name(pipeline)));
         let lock = File::create(&path).map_err(|error| {
             Error::io("the pipeline's lock file can't be made", error).with("path", path.display())
         })?;
@@ -149,9 +159,11 @@ impl StateStore for SqliteStore {
                 let name = pipeline.to_owned();
                 let holder: Option<String> = self
                     .transact(move |db| {
-                        db.query_row("SELECT holder FROM pipeline WHERE name = ?", [name], |row| {
-                            row.get(0)
-                        })
+                        db.query_row(
+                            "SELECT holder FROM pipeline WHERE name = ?",
+                            [name],
+                            |row| row.get(0),
+                        )
                         .optional()
                         .map_err(failed)
                     })
@@ -163,8 +175,9 @@ impl StateStore for SqliteStore {
                     .hint("wait until it ends, or give this run another folder with --state"));
             }
             Err(TryLockError::Error(error)) => {
-                return Err(Error::io("the pipeline can't be locked", error)
-                    .with("path", path.display()));
+                return Err(
+                    Error::io("the pipeline can't be locked", error).with("path", path.display())
+                );
             }
         }
         let name = pipeline.to_owned();
@@ -185,7 +198,11 @@ impl StateStore for SqliteStore {
                 .map_err(failed)
             })
             .await?;
-        let mut locks = self.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self
+            .shared
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         locks.insert(pipeline.to_owned(), lock);
         Ok(Fence(fence))
     }
@@ -201,7 +218,11 @@ impl StateStore for SqliteStore {
                 .map_err(failed)
             })
             .await;
-        self.shared.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(pipeline);
+        self.shared
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(pipeline);
         result.map(|_| ())
     }
 
@@ -275,68 +296,117 @@ impl StateStore for SqliteStore {
 
 /// A pipeline's name as a file name.
 fn file_name(pipeline: &str) -> String {
-    pipeline.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+    pipeline
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 fn compare(db: &Transaction<'_>, pipeline: &str, fence: Fence) -> Result<()> {
     let found: Option<u64> = db
-        .query_row("SELECT fence FROM pipeline WHERE name = ?", [pipeline], |row| row.get(0))
+        .query_row(
+            "SELECT fence FROM pipeline WHERE name = ?",
+            [pipeline],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(failed)?;
     if found == Some(fence.0) {
         return Ok(());
     }
-    Err(Error::conflict("another process has taken over this pipeline")
-        .with("pipeline", pipeline)
-        .hint("nothing that this process did since then was committed; the other one goes on"))
+    Err(
+        Error::conflict("another process has taken over this pipeline")
+            .with("pipeline", pipeline)
+            .hint("nothing that this process did since then was committed; the other one goes on"),
+    )
 }
 
 fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {
     let head: Option<(String, u64, Option<String>)> = db
-        .query_row("SELECT lineage, epoch, run FROM pipeline WHERE name = ?", [pipeline], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            "SELECT lineage, epoch, run FROM pipeline WHERE name = ?",
+            [pipeline],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .optional()
         .map_err(failed)?;
-    let Some((lineage, epoch, run)) = head else { return Ok(None) };
+    let Some((lineage, epoch, run)) = head else {
+        return Ok(None);
+    };
 
     let mut sources: BTreeMap<ComponentId, SourceState> = BTreeMap::new();
-    each(db, "SELECT id, plan, plan_before, next FROM source WHERE pipeline = ?", pipeline, |row| {
-        let source = SourceState {
-            plan: row.json_opt(1)?,
-            plan_before: row.json_opt(2)?,
-            next: row.json_opt(3)?,
-            ..SourceState::default()
-        };
-        sources.insert(row.id(0)?, source);
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT id, plan, plan_before, next FROM source WHERE pipeline = ?",
+        pipeline,
+        |row| {
+            let source = SourceState {
+                plan: row.json_opt(1)?,
+                plan_before: row.json_opt(2)?,
+                next: row.json_opt(3)?,
+                ..SourceState::default()
+            };
+            sources.insert(row.id(0)?, source);
+            Ok(())
+        },
+    )?;
     each(
         db,
         "SELECT source, split, position, finished FROM split WHERE pipeline = ? ORDER BY ord",
         pipeline,
         |row| {
-            sources.entry(row.id(0)?).or_default().splits.push(SplitState {
-                split: row.json(1)?,
-                offset: row.json_opt(2)?,
-                finished: row.0.get(3).map_err(failed)?,
-            });
+            sources
+                .entry(row.id(0)?)
+                .or_default()
+                .splits
+                .push(SplitState {
+                    split: row.json(1)?,
+                    offset: row.json_opt(2)?,
+                    finished: row.0.get(3).map_err(failed)?,
+                });
             Ok(())
         },
     )?;
-    each(db, "SELECT source, stream, schema FROM stream_schema WHERE pipeline = ?", pipeline, |row| {
-        let stream: String = row.0.get(1).map_err(failed)?;
-        sources.entry(row.id(0)?).or_default().schemas.insert(stream.into(), row.json(2)?);
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT source, stream, schema FROM stream_schema WHERE pipeline = ?",
+        pipeline,
+        |row| {
+            let stream: String = row.0.get(1).map_err(failed)?;
+            sources
+                .entry(row.id(0)?)
+                .or_default()
+                .schemas
+                .insert(stream.into(), row.json(2)?);
+            Ok(())
+        },
+    )?;
 
     let mut epochs: BTreeMap<u64, StoredEpoch> = BTreeMap::new();
-    each(db, "SELECT epoch, last FROM epoch WHERE pipeline = ?", pipeline, |row| {
-        let number: u64 = row.0.get(0).map_err(failed)?;
-        let last = row.0.get(1).map_err(failed)?;
-        epochs.insert(number, StoredEpoch { epoch: Epoch(number), last, prepared: Vec::new() });
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT epoch, last FROM epoch WHERE pipeline = ?",
+        pipeline,
+        |row| {
+            let number: u64 = row.0.get(0).map_err(failed)?;
+            let last = row.0.get(1).map_err(failed)?;
+            epochs.insert(
+                number,
+                StoredEpoch {
+                    epoch: Epoch(number),
+                    last,
+                    prepared: Vec::new(),
+                },
+            );
+            Ok(())
+        },
+    )?;
     let mut kept = Vec::new();
     each(
         db,
@@ -356,10 +426,15 @@ fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {
         },
     )?;
     let mut journal = Vec::new();
-    each(db, "SELECT sink, token FROM journal WHERE pipeline = ? ORDER BY ord", pipeline, |row| {
-        journal.push((row.id(0)?, row.json(1)?));
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT sink, token FROM journal WHERE pipeline = ? ORDER BY ord",
+        pipeline,
+        |row| {
+            journal.push((row.id(0)?, row.json(1)?));
+            Ok(())
+        },
+    )?;
 
     Ok(Some(PipelineState {
         lineage: parse(&lineage)?,
@@ -374,16 +449,20 @@ fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {
 
 fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<()> {
-        db.prepare_cached(sql).and_then(|mut sql| sql.execute(params)).map_err(failed)?;
+        db.prepare_cached(sql)
+            .and_then(|mut sql| sql.execute(params))
+            .map_err(failed)?;
         Ok(())
     };
     let p: &dyn rusqlite::ToSql = &pipeline;
     match change {
         Change::BeginRun { run: state } => {
             let unfinished: bool = db
-                .query_row("SELECT run ->> 'finished' = 0 FROM pipeline WHERE name = ?", [pipeline], |r| {
-                    r.get::<_, Option<bool>>(0)
-                })
+                .query_row(
+                    "SELECT run ->> 'finished' = 0 FROM pipeline WHERE name = ?",
+                    [pipeline],
+                    |r| r.get::<_, Option<bool>>(0),
+                )
                 .map_err(failed)?
                 .unwrap_or(false);
             run("DELETE FROM split WHERE pipeline = ?", &[p])?;
@@ -396,12 +475,22 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
                 },
                 &[p],
             )?;
-            run("UPDATE pipeline SET run = ? WHERE name = ?", &[&json(&state)?, p])
+            run(
+                "UPDATE pipeline SET run = ? WHERE name = ?",
+                &[&json(&state)?, p],
+            )
         }
-        Change::Reconfigure { run: state } => {
-            run("UPDATE pipeline SET run = ? WHERE name = ?", &[&json(&state)?, p])
-        }
-        Change::Planned { source, plan, next, new, told } => {
+        Change::Reconfigure { run: state } => run(
+            "UPDATE pipeline SET run = ? WHERE name = ?",
+            &[&json(&state)?, p],
+        ),
+        Change::Planned {
+            source,
+            plan,
+            next,
+            new,
+            told,
+        } => {
             run(
                 "INSERT INTO source (pipeline, id, plan, next) VALUES (?, ?, ?, ?)
                  ON CONFLICT DO UPDATE SET plan = excluded.plan, next = excluded.next",
@@ -422,23 +511,39 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             Ok(())
         }
         Change::Replan { source } => {
-            run("DELETE FROM split WHERE (pipeline, source) = (?, ?)", &[p, &source.as_str()])?;
+            run(
+                "DELETE FROM split WHERE (pipeline, source) = (?, ?)",
+                &[p, &source.as_str()],
+            )?;
             run(
                 "UPDATE source SET plan = plan_before, next = NULL WHERE (pipeline, id) = (?, ?)",
                 &[p, &source.as_str()],
             )
         }
         Change::Begun { sink, epoch, token } => {
-            run("UPDATE pipeline SET epoch = MAX(epoch, ?) WHERE name = ?", &[&epoch.0, p])?;
+            run(
+                "UPDATE pipeline SET epoch = MAX(epoch, ?) WHERE name = ?",
+                &[&epoch.0, p],
+            )?;
             run(
                 "INSERT INTO journal (pipeline, sink, epoch, token) VALUES (?, ?, ?, ?)",
                 &[p, &sink.as_str(), &epoch.0, &json(&token)?],
             )
         }
-        Change::Checkpoint(checkpoint) => store(&run, p, &checkpoint),
-        Change::Committed { epoch, settled, last } => {
-            run("DELETE FROM epoch WHERE (pipeline, epoch) = (?, ?)", &[p, &epoch.0])?;
-            run("DELETE FROM prepared WHERE (pipeline, epoch) = (?, ?)", &[p, &epoch.0])?;
+        Change::Checkpoint(checkpoint) => store(run, p, &checkpoint),
+        Change::Committed {
+            epoch,
+            settled,
+            last,
+        } => {
+            run(
+                "DELETE FROM epoch WHERE (pipeline, epoch) = (?, ?)",
+                &[p, &epoch.0],
+            )?;
+            run(
+                "DELETE FROM prepared WHERE (pipeline, epoch) = (?, ?)",
+                &[p, &epoch.0],
+            )?;
             for sink in settled {
                 run(
                     "DELETE FROM journal WHERE (pipeline, sink) = (?, ?) AND epoch <= ?",
@@ -447,7 +552,10 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             }
             if last {
                 run("DELETE FROM prepared WHERE pipeline = ?", &[p])?;
-                run("DELETE FROM journal WHERE pipeline = ? AND epoch <= ?", &[p, &epoch.0])?;
+                run(
+                    "DELETE FROM journal WHERE pipeline = ? AND epoch <= ?",
+                    &[p, &epoch.0],
+                )?;
                 run(
                     "UPDATE pipeline SET run = json_set(run, '$.finished', json('true')) WHERE name = ?",
                     &[p],
@@ -455,22 +563,27 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             }
             Ok(())
         }
-        Change::Recovered { sink } => {
-            run("DELETE FROM journal WHERE (pipeline, sink) = (?, ?)", &[p, &sink.as_str()])
-        }
-        Change::Forsake => {
-            run("DELETE FROM prepared WHERE pipeline = ? AND epoch IS NULL", &[p])
-        }
+        Change::Recovered { sink } => run(
+            "DELETE FROM journal WHERE (pipeline, sink) = (?, ?)",
+            &[p, &sink.as_str()],
+        ),
+        Change::Forsake => run(
+            "DELETE FROM prepared WHERE pipeline = ? AND epoch IS NULL",
+            &[p],
+        ),
     }
 }
 
 fn store(
-    run: &dyn Fn(&str, &[&dyn rusqlite::ToSql]) -> Result<()>,
+    run: impl Fn(&str, &[&dyn rusqlite::ToSql]) -> Result<()>,
     p: &dyn rusqlite::ToSql,
     checkpoint: &Checkpoint,
 ) -> Result<()> {
     let epoch = checkpoint.epoch.0;
-    run("UPDATE pipeline SET epoch = MAX(epoch, ?) WHERE name = ?", &[&epoch, p])?;
+    run(
+        "UPDATE pipeline SET epoch = MAX(epoch, ?) WHERE name = ?",
+        &[&epoch, p],
+    )?;
     run(
         "INSERT INTO epoch (pipeline, epoch, last) VALUES (?, ?, ?)",
         &[p, &epoch, &checkpoint.last],

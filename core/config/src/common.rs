@@ -1,0 +1,165 @@
+//! The keys that all components share, and the schemas of whole tables and files.
+
+use schemars::schema_for;
+use serde_json::{Map, Value, json};
+use tidegate_core::registry::Registration;
+use tidegate_core::{Guarantee, Kind, PipelineOptions, Registry};
+
+/// The table that holds a kind's components.
+pub(crate) fn section(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Source => "sources",
+        Kind::Transform => "transforms",
+        Kind::Sink => "sinks",
+    }
+}
+
+/// The keys of [`PipelineOptions`], `name`, and the three tables of components.
+pub(crate) fn top_level_schema() -> Value {
+    let mut schema = schema_for!(PipelineOptions).to_value();
+    let mut properties = Map::new();
+    properties.insert(
+        "name".to_owned(),
+        json!({
+            "type": "string",
+            "minLength": 1,
+            "description": "The name under which the pipeline's state is kept. Default: the file's name.",
+        }),
+    );
+    if let Some(Value::Object(options)) = schema.get_mut("properties").map(Value::take) {
+        properties.extend(options);
+    }
+    for kind in Kind::ALL {
+        let description = format!(
+            "The pipeline's {}, each a table with a name.",
+            section(kind)
+        );
+        properties.insert(
+            section(kind).to_owned(),
+            json!({ "description": description }),
+        );
+    }
+    schema["properties"] = properties.into();
+    schema["additionalProperties"] = false.into();
+    schema["title"] = "Tidegate pipeline".into();
+    schema["description"] =
+        "A pipeline: sources, transforms and sinks, and how they are joined.".into();
+    schema
+}
+
+/// The common keys that a component of this kind takes.
+fn common_keys(kind: Kind) -> Map<String, Value> {
+    let mut keys = Map::new();
+    keys.insert(
+        "type".to_owned(),
+        json!({ "type": "string", "description": "What it is; `tidegate list` tells the types." }),
+    );
+    if kind != Kind::Source {
+        keys.insert(
+            "inputs".to_owned(),
+            json!({
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 1,
+                "description": "What it reads: `weekly`, `shop.sales`, `shop.*` or `weekly.rejected`.",
+            }),
+        );
+    }
+    if kind == Kind::Sink {
+        let mut guarantee = schema_for!(Guarantee).to_value();
+        if let Some(map) = guarantee.as_object_mut() {
+            map.remove("$schema");
+            map.remove("title");
+        }
+        guarantee["description"] =
+            "What is asked of this sink, instead of the pipeline's `guarantee`.".into();
+        keys.insert("guarantee".to_owned(), guarantee);
+    }
+    keys
+}
+
+fn required_keys(kind: Kind) -> Vec<Value> {
+    match kind {
+        Kind::Source => vec!["type".into()],
+        Kind::Transform | Kind::Sink => vec!["type".into(), "inputs".into()],
+    }
+}
+
+/// The schema of a component's whole table.
+pub(crate) fn table_schema(registration: &Registration) -> Value {
+    let kind = registration.kind();
+    let mut schema = registration.schema();
+    let mut properties = common_keys(kind);
+    properties["type"]["const"] = registration.tag().into();
+    if let Some(Value::Object(own)) = schema.get_mut("properties").map(Value::take) {
+        properties.extend(own);
+    }
+    let mut required = required_keys(kind);
+    if let Some(Value::Array(own)) = schema.get_mut("required").map(Value::take) {
+        required.extend(own);
+    }
+    schema["properties"] = properties.into();
+    schema["required"] = required.into();
+    schema
+}
+
+/// The schema of the common keys alone, for a component of an unknown type.
+pub(crate) fn untyped_schema(kind: Kind) -> Value {
+    let required: Vec<Value> = required_keys(kind)
+        .into_iter()
+        .filter(|key| key != "type")
+        .collect();
+    json!({ "type": "object", "properties": common_keys(kind), "required": required })
+}
+
+/// One JSON Schema of the whole pipeline file, for editors.
+pub fn pipeline_schema(registry: &Registry) -> Value {
+    let mut schema = top_level_schema();
+    let mut definitions = match schema.get_mut("$defs").map(Value::take) {
+        Some(Value::Object(definitions)) => definitions,
+        _ => Map::new(),
+    };
+    for kind in Kind::ALL {
+        let mut tables = Vec::new();
+        for registration in registry.iter().filter(|one| one.kind() == kind) {
+            let name = format!("{kind}.{}", registration.tag());
+            let mut table = table_schema(registration);
+            if let Some(map) = table.as_object_mut() {
+                map.remove("$schema");
+                if let Some(Value::Object(own)) = map.remove("$defs") {
+                    for (inner, mut definition) in own {
+                        rename(&mut definition, &name);
+                        definitions.insert(format!("{name}.{inner}"), definition);
+                    }
+                }
+            }
+            rename(&mut table, &name);
+            definitions.insert(name.clone(), table);
+            tables.push(json!({ "$ref": format!("#/$defs/{name}") }));
+        }
+        let property = &mut schema["properties"][section(kind)];
+        property["type"] = "object".into();
+        property["propertyNames"] = json!({ "pattern": "^[a-z][a-z0-9_]*$" });
+        if !tables.is_empty() {
+            property["additionalProperties"] = json!({ "oneOf": tables });
+        }
+    }
+    schema["$defs"] = definitions.into();
+    schema
+}
+
+/// Moves references into a component's own definitions, so that two may use one name.
+fn rename(schema: &mut Value, prefix: &str) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get_mut("$ref")
+                && let Some(inner) = reference.strip_prefix("#/$defs/")
+            {
+                *reference = format!("#/$defs/{prefix}.{inner}");
+            }
+            map.values_mut().for_each(|value| rename(value, prefix));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, prefix)),
+        _ => {}
+    }
+}

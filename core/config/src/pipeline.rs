@@ -1,0 +1,371 @@
+//! From the merged tree to a [`PipelineSpec`].
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tidegate_core::{
+    ComponentId, ComponentSpec, Error, Guarantee, Kind, PipelineOptions, PipelineSpec, Registry,
+};
+
+use crate::common::{section, table_schema, top_level_schema, untyped_schema};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document;
+use crate::inputs::{self, Consumer};
+use crate::node::{Data, Entry, Node, Table};
+use crate::schema;
+use crate::source::{Place, SourceText};
+use crate::suggest;
+
+/// Understands the tree. What comes back is only worth something if nothing was found wrong.
+pub(crate) fn read(
+    root: &mut Node,
+    file: &Arc<SourceText>,
+    default_name: &str,
+    base: PathBuf,
+    registry: &Registry,
+    out: &mut Diagnostics,
+) -> PipelineSpec {
+    schema::check(root, &top_level_schema(), "a pipeline", out);
+    let mut reader = Reader {
+        registry,
+        out,
+        specs: Vec::new(),
+        consumers: Vec::new(),
+        first: HashMap::new(),
+    };
+    for kind in Kind::ALL {
+        reader.section(root, kind, file);
+    }
+    let Reader {
+        mut specs,
+        consumers,
+        ..
+    } = reader;
+    inputs::check(&consumers, out);
+    specs.sort_by_key(|(rank, _)| *rank);
+
+    let mut options = Map::new();
+    for (key, entry) in root.as_table().into_iter().flatten() {
+        if key != "name" && Kind::ALL.iter().all(|kind| section(*kind) != key) {
+            options.insert(key.clone(), entry.node.to_json());
+        }
+    }
+    let options = read_options(options, root, out);
+    let name = match root.get("name").map(|node| &node.data) {
+        Some(Data::Text(text)) => text.value.clone(),
+        _ => default_name.to_owned(),
+    };
+    PipelineSpec {
+        name,
+        base,
+        options,
+        components: specs.into_iter().map(|(_, spec)| spec).collect(),
+    }
+}
+
+fn read_options(table: Map<String, Value>, root: &Node, out: &mut Diagnostics) -> PipelineOptions {
+    match serde_json::from_value(table.into()) {
+        Ok(options) => options,
+        // The schema has told what is wrong already.
+        Err(_) if !out.is_empty() => PipelineOptions::default(),
+        Err(error) => {
+            let message = format!("the pipeline's options can't be used: {error}");
+            out.push(Diagnostic::new(root.place.clone(), message));
+            PipelineOptions::default()
+        }
+    }
+}
+
+type Rank = (usize, usize);
+
+struct Reader<'a> {
+    registry: &'a Registry,
+    out: &'a mut Diagnostics,
+    specs: Vec<(Rank, ComponentSpec)>,
+    consumers: Vec<Consumer>,
+    first: HashMap<String, (Kind, Place)>,
+}
+
+impl Reader<'_> {
+    fn section(&mut self, root: &mut Node, kind: Kind, file: &Arc<SourceText>) {
+        let name = section(kind);
+        let Some(table) = root.as_table_mut() else {
+            return;
+        };
+        // Told already as an unknown key: `[source.shop]`. Its components are known by name, so
+        // that whoever reads them is not blamed.
+        let misspelt = table
+            .iter()
+            .find(|(key, _)| {
+                *key != name && suggest::nearest(key, Kind::ALL.map(section)) == Some(name)
+            })
+            .map(|(_, entry)| entry);
+        for (id, entry) in misspelt
+            .and_then(|entry| entry.node.as_table())
+            .into_iter()
+            .flatten()
+        {
+            self.consumers.push(Consumer {
+                id: id.clone(),
+                kind,
+                key: entry.key.clone(),
+                inputs: Vec::new(),
+            });
+        }
+        let misspelt = misspelt.is_some();
+        let entries = match table.get_mut(name) {
+            Some(Entry { key, node }) => match &mut node.data {
+                Data::Table(entries) => entries,
+                _ => {
+                    let key = key.clone();
+                    self.out.push(
+                        Diagnostic::new(key, format!("`{name}` must hold tables with names"))
+                            .label(format!("this is {}", node.kind()))
+                            .hint(format!("write `[{name}.NAME]`, with a name of your own")),
+                    );
+                    return;
+                }
+            },
+            None if misspelt => return,
+            None => {
+                self.nothing(kind, file);
+                return;
+            }
+        };
+        if entries.is_empty() {
+            self.nothing(kind, file);
+        }
+        let is_key = |entry: &Entry| !matches!(entry.node.data, Data::Table(_) | Data::Array(_));
+        if let Some((key, entry)) = entries.iter().find(|(_, entry)| is_key(entry)) {
+            self.out.push(
+                Diagnostic::new(
+                    entry.key.clone(),
+                    format!("`{name}` holds tables with names, not keys such as `{key}`"),
+                )
+                .label(format!("this belongs to a {kind} without a name"))
+                .hint(format!(
+                    "write `[{name}.NAME]` above it, with a name of your own"
+                )),
+            );
+        }
+        for (id, entry) in entries.iter_mut().filter(|(_, entry)| !is_key(entry)) {
+            self.component(kind, id, entry);
+        }
+    }
+
+    fn nothing(&mut self, kind: Kind, file: &Arc<SourceText>) {
+        if kind == Kind::Transform {
+            return;
+        }
+        let name = section(kind);
+        let example = match kind {
+            Kind::Sink => "`[sinks.out]` with a `type` and `inputs`",
+            _ => "`[sources.NAME]` with a `type`",
+        };
+        self.out.push(
+            Diagnostic::of_file(file, format!("the pipeline has no {name}")).hint(format!(
+                "add {example}; this program has the types {}",
+                suggest::quoted(self.registry.tags(kind))
+            )),
+        );
+    }
+
+    fn component(&mut self, kind: Kind, id: &str, entry: &mut Entry) {
+        let before = self.out.len();
+        let key = entry.key.clone();
+        self.check_id(kind, id, &key);
+        if entry.node.as_table().is_none() {
+            self.out.push(
+                Diagnostic::new(key.clone(), format!("the {kind} `{id}` must be one table"))
+                    .label(format!("this is {}", entry.node.kind()))
+                    .hint(format!(
+                        "write `[{}.{id}]` with single brackets; each {kind} has a name of its own",
+                        section(kind)
+                    )),
+            );
+            self.consumers.push(Consumer {
+                id: id.to_owned(),
+                kind,
+                key,
+                inputs: Vec::new(),
+            });
+            return;
+        }
+        let node = &mut entry.node;
+        let tag = self.tag(kind, id, node);
+        match tag.as_deref().and_then(|tag| self.registry.get(kind, tag)) {
+            Some(registration) => {
+                let what = format!("a {kind} of type `{}`", registration.tag());
+                schema::check(node, &table_schema(registration), &what, self.out);
+            }
+            None => schema::check(node, &untyped_schema(kind), &format!("a {kind}"), self.out),
+        }
+        let inputs = match kind {
+            Kind::Source => Vec::new(),
+            _ => inputs_of(node),
+        };
+        self.consumers.push(Consumer {
+            id: id.to_owned(),
+            kind,
+            key: key.clone(),
+            inputs: inputs.clone(),
+        });
+        if self.out.len() > before || is_broken(node) {
+            return;
+        }
+        let (Some(tag), Ok(id)) = (tag, ComponentId::new(id)) else {
+            return;
+        };
+        let spec = spec_of(kind, id, tag, inputs, node);
+        if let Err(error) = self.parse(&spec) {
+            self.out.push(document::explain(node, &error));
+        }
+        self.specs.push((key.rank(), spec));
+    }
+
+    fn check_id(&mut self, kind: Kind, id: &str, key: &Place) {
+        if let Err(error) = ComponentId::new(id) {
+            let fixed = fixed_id(id);
+            let hint = match ComponentId::new(&fixed) {
+                Ok(_) => format!(
+                    "write it as `{fixed}`: {}",
+                    error.hint_text().unwrap_or_default()
+                ),
+                Err(_) => error.hint_text().unwrap_or_default().to_owned(),
+            };
+            self.out.push(
+                Diagnostic::new(key.clone(), error.message())
+                    .label("not a component's name")
+                    .hint(hint),
+            );
+        }
+        match self.first.get(id) {
+            Some((first_kind, first)) => self.out.push(
+                Diagnostic::new(key.clone(), format!("two components are named `{id}`"))
+                    .label(format!("the {kind}"))
+                    .also(first.clone(), format!("the {first_kind}"))
+                    .hint("names are shared by sources, transforms and sinks: rename one of them"),
+            ),
+            None => {
+                self.first.insert(id.to_owned(), (kind, key.clone()));
+            }
+        }
+    }
+
+    /// The component's `type`, if it is one that is linked; else says so.
+    fn tag(&mut self, kind: Kind, id: &str, node: &Node) -> Option<String> {
+        let tags = self.registry.tags(kind);
+        let Some(found) = node.get("type") else {
+            self.out.push(
+                Diagnostic::new(node.place.first_line(), format!("`{id}` has no `type`"))
+                    .label(format!("a {kind} needs a `type`"))
+                    .hint(format!("it can be {}", suggest::quoted(tags))),
+            );
+            return None;
+        };
+        let text = found.as_text()?;
+        if found.is_broken() {
+            return None;
+        }
+        let tag = text.value.as_str();
+        if tags.contains(&tag) {
+            return Some(tag.to_owned());
+        }
+        let elsewhere = Kind::ALL
+            .into_iter()
+            .find(|other| *other != kind && self.registry.get(*other, tag).is_some());
+        let list = suggest::list(tag, tags.iter().copied());
+        let hint = match (suggest::nearest(tag, tags.iter().copied()), elsewhere) {
+            (Some(near), _) => format!("did you mean `{near}`? This program has {list}"),
+            (None, Some(other)) => {
+                format!("`{tag}` is a {other}; the {kind}s of this program are {list}")
+            }
+            (None, None) if tags.is_empty() => format!("this program has no {kind}s"),
+            (None, None) => format!("this program has {list}"),
+        };
+        self.out.push(
+            Diagnostic::new(
+                found.place.clone(),
+                format!("there is no {kind} of type `{tag}`"),
+            )
+            .label("unknown type")
+            .hint(hint),
+        );
+        None
+    }
+
+    /// The component's own opinion.
+    fn parse(&self, spec: &ComponentSpec) -> Result<(), Error> {
+        let table = Value::Object(spec.config.clone());
+        match spec.kind {
+            Kind::Source => self.registry.source(&spec.tag, table)?.validate(),
+            Kind::Transform => self.registry.transform(&spec.tag, table)?.validate(),
+            Kind::Sink => self.registry.sink(&spec.tag, table)?.validate(),
+        }
+    }
+}
+
+fn inputs_of(node: &Node) -> Vec<(String, Place)> {
+    let Some(Data::Array(items)) = node.get("inputs").map(|node| &node.data) else {
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter(|item| !item.is_broken())
+        .filter_map(|item| Some((item.as_text()?.value.clone(), item.place.clone())))
+        .collect()
+}
+
+fn spec_of(
+    kind: Kind,
+    id: ComponentId,
+    tag: String,
+    inputs: Vec<(String, Place)>,
+    node: &Node,
+) -> ComponentSpec {
+    let mut config = Map::new();
+    let mut guarantee = None;
+    for (key, entry) in node.as_table().into_iter().flat_map(Table::iter) {
+        match (key.as_str(), kind) {
+            ("type", _) | ("inputs", Kind::Transform | Kind::Sink) => {}
+            ("guarantee", Kind::Sink) => {
+                guarantee = serde_json::from_value::<Guarantee>(entry.node.to_json()).ok();
+            }
+            _ => {
+                config.insert(key.clone(), entry.node.to_json());
+            }
+        }
+    }
+    ComponentSpec {
+        id,
+        kind,
+        tag,
+        inputs: inputs.into_iter().map(|(input, _)| input).collect(),
+        guarantee,
+        config,
+    }
+}
+
+fn is_broken(node: &Node) -> bool {
+    match &node.data {
+        Data::Array(items) => items.iter().any(is_broken),
+        Data::Table(table) => table.values().any(|entry| is_broken(&entry.node)),
+        _ => node.is_broken(),
+    }
+}
+
+/// The nearest name that a component may have: `Shop-EU` → `shop_eu`.
+fn fixed_id(id: &str) -> String {
+    let mapped: String = id
+        .chars()
+        .map(|c| match c {
+            c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+            _ => '_',
+        })
+        .collect();
+    mapped
+        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+        .to_owned()
+}

@@ -1,0 +1,8 @@
+//! Components' JSON Schemas: what they admit, and what is wrong with a table that doesn't fit.
+
+mod check;
+mod explain;
+mod shape;
+mod typing;
+
+pub(crate) use check::check;

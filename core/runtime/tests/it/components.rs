@@ -1,0 +1,464 @@
+//! A source of numbers, transforms, and a two-phase sink, all in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{
+    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, Event, EventStream, Gather,
+    Gathered, Map, Mapped, Next, Offset, Origin, Plan, PlanState, Prepared, Recovery, Rejected,
+    Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig, SinkContext, SinkWriter, Source,
+    SourceConfig, SourceContext, Split, SplitData, Spread, Stream, Token, Transform,
+    TransformConfig, TransformContext, Visibility, WriterId, async_trait, register_sink,
+    register_source, register_transform, typetag,
+};
+
+use crate::world::{strikes, with_place};
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
+}
+
+fn batch(numbers: Vec<i64>) -> RecordBatch {
+    RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(numbers))]).unwrap()
+}
+
+fn numbers(batch: &RecordBatch) -> Vec<i64> {
+    batch.column(0).as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// Numbers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NumbersConfig {
+    /// How many each split has.
+    pub rows: i64,
+    /// How many splits.
+    #[serde(default = "one")]
+    pub splits: i64,
+    #[serde(default = "offset")]
+    pub replay: String,
+    /// Rows in an event.
+    #[serde(default = "ten")]
+    pub step: i64,
+    /// Every k-th event has a position; the others have none.
+    #[serde(default = "one")]
+    pub resume_every: i64,
+    /// Goes on for ever, a round of splits after the other.
+    #[serde(default)]
+    pub endless: bool,
+    /// Each split waits for the one before.
+    #[serde(default)]
+    pub chained: bool,
+    /// Pause after each event.
+    #[serde(default)]
+    pub pause_ms: u64,
+    /// Announces another schema after this number.
+    #[serde(default)]
+    pub change_at: Option<i64>,
+    /// Goes on in each run where the last one ended.
+    #[serde(default)]
+    pub incremental: bool,
+    /// Only tunes.
+    #[serde(default)]
+    pub tuning: i64,
+    /// A fault: every read fails after a few events while it strikes.
+    #[serde(default)]
+    pub fault: Option<String>,
+}
+
+fn one() -> i64 {
+    1
+}
+fn ten() -> i64 {
+    10
+}
+fn offset() -> String {
+    "offset".to_owned()
+}
+
+#[async_trait]
+#[typetag::serde(name = "numbers")]
+impl SourceConfig for NumbersConfig {
+    async fn open(&self, _: &SourceContext) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(Numbers(self.clone())))
+    }
+
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &["tuning"]
+    }
+}
+register_source!("numbers", NumbersConfig);
+
+#[derive(Debug)]
+struct Numbers(NumbersConfig);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Known {
+    planned: i64,
+    told: Vec<String>,
+}
+
+#[async_trait]
+impl Source for Numbers {
+    fn streams(&self) -> Vec<Stream> {
+        vec![Stream {
+            name: "all".into(),
+            schema: schema(),
+            key: Vec::new(),
+            bounded: !self.0.endless,
+        }]
+    }
+
+    async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
+        let mut known: Known = ask.state.map(PlanState::decode).transpose()?.unwrap_or_default();
+        if ask.first && !self.0.incremental {
+            known = Known::default();
+        }
+        for split in ask.finished {
+            assert!(!known.told.contains(&split.id.to_string()), "told twice");
+            known.told.push(split.id.to_string());
+        }
+        let replay = match self.0.replay.as_str() {
+            "whole" => Replay::Whole,
+            "session" => Replay::Session,
+            _ => Replay::Offset,
+        };
+        let outstanding = known.planned > known.told.len() as i64 && !ask.first;
+        let count = if outstanding && self.0.endless { 0 } else { self.0.splits };
+        let count = if ask.first || self.0.endless { count } else { 0 };
+        let mut new = Vec::new();
+        for number in known.planned..known.planned + count {
+            let mut split =
+                Split::new(number.to_string(), SplitData::encode(&number)?).replay(replay);
+            if self.0.chained && number > known.planned {
+                split.after = vec![(number - 1).to_string().into()];
+            }
+            new.push(split);
+        }
+        known.planned += count;
+        let next = if self.0.endless { Next::AskAgain(Duration::from_millis(20)) } else { Next::Complete };
+        Ok(Plan { new, state: PlanState::encode(&known)?, next })
+    }
+
+    async fn read(&self, split: &Split, _: &[Scan], resume: Option<&Offset>) -> Result<EventStream> {
+        let number: i64 = split.data.decode()?;
+        let from: i64 = resume.map(Offset::decode).transpose()?.unwrap_or(0);
+        let config = self.0.clone();
+        let begin = number * config.rows;
+        let events = futures::stream::unfold((from, 0_i64), move |(at, count)| {
+            let config = config.clone();
+            async move {
+                if at >= config.rows {
+                    return None;
+                }
+                if config.pause_ms > 0 {
+                    tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
+                }
+                if count == 3 && config.fault.as_deref().is_some_and(strikes) {
+                    return Some((Err(Error::transient("the numbers are gone")), (config.rows, 0)));
+                }
+                if config.change_at.is_some_and(|change| change == at && count > 0) {
+                    let fields = vec![Field::new("n", DataType::Int64, false), Field::new("m", DataType::Int64, true)];
+                    let event = Event::Schema {
+                        stream: "all".into(),
+                        schema: Arc::new(Schema::new(fields)),
+                        resume: Offset::encode(&at).unwrap(),
+                    };
+                    // Not announced again after a resume: count is 0 then.
+                    return Some((Ok(event), (at, 0)));
+                }
+                let end = (at + config.step).min(config.rows);
+                let index = at / config.step + 1;
+                let has_position = index % config.resume_every == 0 && config.replay == "offset";
+                let event = Event::Rows {
+                    stream: "all".into(),
+                    rows: Rows::Batch(batch((begin + at..begin + end).collect())),
+                    rejected: None,
+                    resume: has_position.then(|| Offset::encode(&end).unwrap()),
+                };
+                Some((Ok(event), (end, count + 1)))
+            }
+        });
+        Ok(events.boxed())
+    }
+}
+
+/// Passes numbers, and rejects multiples.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SieveConfig {
+    /// Multiples of this are rejected.
+    pub reject: i64,
+}
+
+#[async_trait]
+#[typetag::serde(name = "sieve")]
+impl TransformConfig for SieveConfig {
+    async fn open(&self, _: &TransformContext) -> Result<Transform> {
+        Ok(Transform::Map(Arc::new(Sieve(self.reject))))
+    }
+}
+register_transform!("sieve", SieveConfig);
+
+#[derive(Debug)]
+struct Sieve(i64);
+
+impl Map for Sieve {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn scan(&self, _: usize) -> Scan {
+        Scan { columns: Some(vec!["n".into()]), ..Scan::all("any") }
+    }
+
+    fn map(&self, _: usize, rows: &RecordBatch) -> Result<Mapped> {
+        let mut mapped = Mapped::default();
+        let (bad, good) = numbers(rows).into_iter().partition(|n| n % self.0 == 0);
+        let bad: Vec<i64> = bad;
+        for n in bad {
+            mapped.rejected.push(format!("{{\"n\":{n}}}"), "a multiple", Origin::default());
+        }
+        mapped.batches.push(batch(good));
+        Ok(mapped)
+    }
+}
+
+/// Adds all numbers up.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SumConfig {
+    #[serde(default)]
+    pub scope: Option<String>,
+}
+
+#[async_trait]
+#[typetag::serde(name = "sum")]
+impl TransformConfig for SumConfig {
+    async fn open(&self, _: &TransformContext) -> Result<Transform> {
+        Ok(Transform::Gather(Arc::new(Sum(self.scope.is_some()))))
+    }
+}
+register_transform!("sum", SumConfig);
+
+#[derive(Debug)]
+struct Sum(bool);
+
+#[async_trait]
+impl Gather for Sum {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn scan(&self, _: usize) -> Scan {
+        Scan { columns: Some(vec!["n".into()]), ..Scan::all("any") }
+    }
+
+    fn epoch_scoped(&self) -> bool {
+        self.0
+    }
+
+    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+        let mut sum = 0;
+        let mut rows = 0;
+        for input in &inputs {
+            for partition in 0..input.partitions() {
+                let mut stream = input.open(partition)?;
+                while let Some(batch) = stream.next().await {
+                    let found = numbers(&batch?);
+                    rows += found.len() as u64;
+                    sum += found.iter().sum::<i64>();
+                }
+            }
+        }
+        assert_eq!(rows, inputs.iter().map(|input| input.rows()).sum::<u64>());
+        Ok(vec![futures::stream::iter([Ok(batch(vec![sum]))]).boxed()])
+    }
+}
+
+/// A two-phase destination in memory.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceConfig {
+    pub place: String,
+    #[serde(default)]
+    pub overwrite: bool,
+    #[serde(default)]
+    pub ordered: bool,
+    #[serde(default)]
+    pub hash: bool,
+    /// Multiples of this are rejected when they are written, or late if negative.
+    #[serde(default)]
+    pub reject: Option<i64>,
+    /// Bytes a writer takes before another is opened.
+    #[serde(default)]
+    pub writer_bytes: u64,
+}
+
+#[async_trait]
+#[typetag::serde(name = "place")]
+impl SinkConfig for PlaceConfig {
+    async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(PlaceSink { config: self.clone(), cx: cx.clone() }))
+    }
+}
+register_sink!("place", PlaceConfig);
+
+#[derive(Debug, Clone)]
+struct PlaceSink {
+    config: PlaceConfig,
+    cx: SinkContext,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Value {
+    File(String),
+    Delete(Vec<String>),
+}
+
+#[async_trait]
+impl Sink for PlaceSink {
+    fn delivery(&self) -> Delivery {
+        Delivery::TwoPhase
+    }
+
+    fn visibility(&self) -> Visibility {
+        if self.config.overwrite { Visibility::Run } else { Visibility::Epoch }
+    }
+
+    fn distribution(&self, _: usize) -> Distribution {
+        let spread = match (self.config.ordered, self.config.hash) {
+            (true, _) => Spread::Single,
+            (_, true) => Spread::Hash(vec!["n".into()]),
+            _ => Spread::Any,
+        };
+        Distribution { spread, ordered: self.config.ordered }
+    }
+
+    fn writer_bytes(&self) -> u64 {
+        self.config.writer_bytes
+    }
+
+    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
+        Ok(Box::new(PlaceWriter {
+            sink: self.clone(),
+            key: format!("{}-{id}-{}", self.cx.common.run.short(), rand::random::<u32>()),
+            epoch: id.epoch,
+            rows: None,
+        }))
+    }
+
+    async fn conclude(&self, _: &[Prepared]) -> Result<Option<Prepared>> {
+        let old = with_place(&self.config.place, |place| place.visible.keys().cloned().collect());
+        Prepared::encode(&Value::Delete(old)).map(Some)
+    }
+
+    async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
+        if strikes(&format!("{}/commit", self.config.place)) {
+            return Err(Error::transient("the destination doesn't answer"));
+        }
+        let mut delete = Vec::new();
+        for value in commit.prepared {
+            match value.decode()? {
+                Value::Delete(keys) => delete = keys,
+                Value::File(key) => with_place(&self.config.place, |place| {
+                    if let Some(rows) = place.staged.remove(&key) {
+                        place.visible.insert(key, rows);
+                    } else if !place.visible.contains_key(&key) && !self.config.overwrite {
+                        panic!("published something that is gone: {key}");
+                    }
+                }),
+            }
+        }
+        with_place(&self.config.place, |place| {
+            for key in delete {
+                place.visible.remove(&key);
+            }
+            place.commits.push((commit.epoch.0, commit.last));
+        });
+        Ok(())
+    }
+
+    async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
+        let mut keep = Vec::new();
+        for value in recovery.keep {
+            if let Value::File(key) = value.decode()? {
+                keep.push(key);
+            }
+        }
+        for token in recovery.begun {
+            let key: String = token.decode()?;
+            if !keep.contains(&key) {
+                with_place(&self.config.place, |place| place.staged.remove(&key));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct PlaceWriter {
+    sink: PlaceSink,
+    key: String,
+    epoch: Epoch,
+    rows: Option<Vec<i64>>,
+}
+
+#[async_trait]
+impl SinkWriter for PlaceWriter {
+    async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
+        if self.rows.is_none() {
+            self.sink.cx.journal.begin(self.epoch, Token::encode(&self.key)?).await?;
+            let place = &self.sink.config.place;
+            with_place(place, |place| place.staged.insert(self.key.clone(), Vec::new()));
+        }
+        let mut rejected = Rejected::default();
+        let rows = self.rows.get_or_insert_default();
+        let found = match batch.column_by_name("n") {
+            Some(column) => column.as_primitive::<Int64Type>().values().to_vec(),
+            // Rejected rows: their text is {"n":1}.
+            None => (0..batch.num_rows())
+                .map(|row| {
+                    let text = batch.column(0).as_string::<i32>().value(row);
+                    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"].as_i64().unwrap()
+                })
+                .collect(),
+        };
+        for n in found {
+            match self.sink.config.reject {
+                Some(k) if k > 0 && n % k == 0 => {
+                    rejected.push(format!("{{\"n\":{n}}}"), "a multiple", Origin::default());
+                }
+                _ => rows.push(n),
+            }
+        }
+        Ok(rejected)
+    }
+
+    async fn prepare(self: Box<Self>) -> Result<Sealed> {
+        if strikes(&format!("{}/prepare", self.sink.config.place)) {
+            return Err(Error::transient("the disk is slow"));
+        }
+        let Some(rows) = self.rows else { return Ok(Sealed::default()) };
+        let mut rejected = Rejected::default();
+        let late = self.sink.config.reject.filter(|&k| k < 0);
+        let (bad, good): (Vec<i64>, Vec<i64>) =
+            rows.into_iter().partition(|n| late.is_some_and(|k| n % k == 0));
+        for n in bad {
+            rejected.push(format!("{{\"n\":{n}}}"), "a late multiple", Origin::default());
+        }
+        with_place(&self.sink.config.place, |place| place.staged.insert(self.key.clone(), good));
+        let prepared = Some(Prepared::encode(&Value::File(self.key))?);
+        Ok(Sealed { prepared, rejected })
+    }
+
+    async fn abandon(self: Box<Self>) {
+        with_place(&self.sink.config.place, |place| place.staged.remove(&self.key));
+    }
+}

@@ -1,0 +1,172 @@
+//! Runs that die at any moment, and their successors. A crash is the run's future dropped: what
+//! was in memory is gone, what was stored and staged stays.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use tidegate_core::{ByteSize, ErrorKind, Kind};
+use tidegate_runtime::{Resume, Status};
+
+use crate::world::{World, arm};
+
+/// Lets runs die after a random time until one comes to its end.
+async fn crash_until_done(world: &World, seed: u64) -> u32 {
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
+    for crashes in 0..200 {
+        let (_stop, options) = world.run_options();
+        let pipeline = world.pipeline().unwrap();
+        let after = Duration::from_micros(rng.random_range(500..60_000) * u64::from(crashes / 20 + 1));
+        if let Ok((report, result)) = tokio::time::timeout(after, pipeline.run(options)).await {
+            result.unwrap();
+            assert_eq!(report.status, Status::Completed);
+            return crashes;
+        }
+        if wait_until_free(world).await {
+            return crashes;
+        }
+    }
+    panic!("the run never came to its end");
+}
+
+/// A dropped run may be in the middle of a commit, which goes on where a real crash would have
+/// ended it. Says whether that was the run's end.
+async fn wait_until_free(world: &World) -> bool {
+    use tidegate_runtime::state::{SqliteStore, StateStore};
+    loop {
+        let store = SqliteStore::open(&world.state()).unwrap();
+        match store.acquire(&world.name).await {
+            Ok(fence) => {
+                store.release(&world.name, fence).await.unwrap();
+                let state = store.load(&world.name).await.unwrap();
+                return state.and_then(|state| state.run).is_some_and(|run| run.finished);
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+fn all(count: i64) -> Vec<i64> {
+    (0..count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_arrives_once_however_often_the_run_dies() {
+    let mut crashes = 0;
+    for seed in 0..6 {
+        let replay = ["offset", "offset", "whole"][seed % 3];
+        let mut world = World::new(&format!("die{seed}"))
+            .source(
+                "n",
+                json!({"rows": 900, "splits": 4, "pause_ms": 1, "resume_every": seed + 1, "replay": replay}),
+            )
+            .sink("out", &["n"], json!({"hash": seed % 2 == 0}));
+        world.options.checkpoint.bytes = Some(ByteSize(3000));
+        crashes += crash_until_done(&world, seed as u64).await;
+        assert!(world.place("out").rows() == all(3600), "seed {seed}");
+        assert!(world.place("out").staged.is_empty(), "seed {seed}: something was left over");
+    }
+    assert!(crashes > 5, "the test must crash runs, and crashed {crashes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overwriting_run_keeps_the_rows_of_all_epochs_over_crashes() {
+    let mut world = World::new("die_overwrite")
+        .source("n", json!({"rows": 900, "splits": 2, "pause_ms": 1}))
+        .sink("out", &["n"], json!({"overwrite": true}));
+    world.options.checkpoint.bytes = Some(ByteSize(3000));
+    crash_until_done(&world, 7).await;
+    assert!(world.place("out").rows() == all(1800));
+    assert!(world.place("out").staged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_or_a_stage_restarts_whole() {
+    for replay in ["session", "offset"] {
+        let mut world = World::new(&format!("whole_{replay}"))
+            .source("n", json!({"rows": 200, "splits": 3, "pause_ms": 1, "replay": replay}))
+            .sink("out", &["n"], json!({}));
+        if replay == "offset" {
+            world = world
+                .component(Kind::Transform, "sum", "sum", &["n"], json!({}))
+                .sink("sums", &["sum"], json!({}));
+        }
+        world.options.checkpoint.bytes = Some(ByteSize(500));
+        crash_until_done(&world, 3).await;
+        assert!(world.place("out").rows() == all(600));
+        if replay == "offset" {
+            assert_eq!(world.place("sums").rows(), [(0..600).sum::<i64>()]);
+        }
+    }
+}
+
+/// A run that failed between its checkpoint and its commit.
+async fn stored_but_not_committed(name: &str) -> World {
+    let mut world = World::new(name)
+        .source("n", json!({"rows": 1000, "incremental": true}))
+        .sink("out", &["n"], json!({}));
+    world.settings["attempts"] = json!(1);
+    arm(&world.fault("out/commit"), 1000);
+    let (report, result) = world.run().await;
+    result.unwrap_err();
+    assert_eq!(report.status, Status::Failed);
+    assert!(world.place("out").visible.is_empty());
+    arm(&world.fault("out/commit"), 0);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_epoch_of_a_renamed_sink_still_commits() {
+    let mut world = stored_but_not_committed("renamed").await;
+    world.components[1].id = tidegate_core::ComponentId::new("other").unwrap();
+    world.components[1].config["place"] = json!("renamed/other");
+    let (report, result) = world.run().await;
+    result.unwrap();
+    assert!(report.resumed);
+    assert!(world.place("out").rows() == all(1000));
+    assert!(world.place("other").rows().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways_out() {
+    let build = |name: &str, fault: &str| {
+        let mut world = World::new(name)
+            .source("n", json!({"rows": 1000, "step": 100, "fault": fault}))
+            .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 5000}))
+            .sink("out", &["sieve"], json!({}))
+            .sink("bad", &["sieve.rejected"], json!({}));
+        world.options.checkpoint.bytes = Some(ByteSize(1));
+        world.settings["attempts"] = json!(0);
+        world
+    };
+    for (way, expected) in [(Resume::Anyway, 1000_usize), (Resume::Restart, 1000)] {
+        let name = format!("changed_{way:?}");
+        let fault = format!("{name}/read");
+        let mut world = build(&name, &fault);
+        arm(&fault, 1);
+        world.run().await.1.unwrap_err();
+        // What only tunes may change.
+        world.components[0].config.insert("tuning".into(), json!(3));
+        world.components[1].config["reject"] = json!(4999);
+        let (_, result) = world.run().await;
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("transforms.sieve.reject"), "{error}");
+        assert!(!error.to_string().contains("tuning"), "{error}");
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains("--resume-anyway") && hint.contains("--restart"), "{hint}");
+
+        let (report, result) = world.run_with(way).await;
+        result.unwrap();
+        assert_eq!(report.status, Status::Completed);
+        assert_eq!(report.resumed, way == Resume::Anyway);
+        let mut rows = world.place("out").rows();
+        rows.extend(world.place("bad").rows());
+        rows.sort_unstable();
+        rows.dedup();
+        assert_eq!(rows.len(), expected);
+    }
+}

@@ -1,0 +1,11 @@
+//! Runs of whole pipelines over components that live in memory and can be told to misbehave.
+//!
+//! A *world* is what outlives a process: what sources have, and what sinks show.
+
+#![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
+mod components;
+mod crashes;
+mod runs;
+mod state;
+mod world;

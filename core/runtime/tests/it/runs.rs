@@ -1,0 +1,324 @@
+//! Runs without a crash.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidegate_core::{ErrorKind, Guarantee, Kind, SchemaChange, Span};
+use tidegate_runtime::{Resume, RunOptions, Status};
+
+use crate::world::{World, arm};
+
+fn all(count: i64) -> Vec<i64> {
+    (0..count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_arrives_once() {
+    for (index, writer) in [json!({}), json!({"ordered": true}), json!({"hash": true})].into_iter().enumerate() {
+        let world = World::new(&format!("once{index}"))
+            .source("n", json!({"rows": 5000, "splits": 7, "step": 13}))
+            .sink("out", &["n"], writer);
+        let report = world.complete().await;
+        assert!(world.place("out").rows() == all(35_000));
+        assert!(world.place("out").staged.is_empty());
+        assert_eq!(report.components[0].rows_out, 35_000);
+        assert_eq!(report.components[1].rows_in, 35_000);
+        assert_eq!(report.components[1].guarantee, Some("exactly_once"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_asks_for_order_gets_each_split_in_order() {
+    let world = World::new("ordered")
+        .source("n", json!({"rows": 3000, "splits": 3, "step": 7}))
+        .sink("out", &["n"], json!({"ordered": true}));
+    world.complete().await;
+    let place = world.place("out");
+    let written: Vec<i64> = place.visible.into_values().flatten().collect();
+    for split in 0..3 {
+        let of_split: Vec<i64> =
+            written.iter().copied().filter(|n| n / 3000 == split).collect();
+        assert!(of_split.is_sorted(), "split {split} came out of order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn epochs_are_cut_by_bytes_and_only_where_every_split_has_a_position() {
+    for (index, replay) in ["offset", "whole"].into_iter().enumerate() {
+        let mut world = World::new(&format!("cuts{index}"))
+            .source("n", json!({"rows": 2000, "splits": 3, "resume_every": 5, "replay": replay}))
+            .sink("out", &["n"], json!({}));
+        world.options.checkpoint.bytes = Some(tidegate_core::ByteSize(2000));
+        world.options.checkpoint.interval = Some(Span(Duration::from_millis(30)));
+        let report = world.complete().await;
+        assert!(world.place("out").rows() == all(6000));
+        assert!(report.epochs >= 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splits_wait_for_those_that_they_come_after() {
+    for ordered in [false, true] {
+        let world = World::new(&format!("chain{ordered}"))
+            .source("n", json!({"rows": 500, "splits": 5, "chained": true}))
+            .sink("out", &["n"], json!({"ordered": ordered}));
+        world.complete().await;
+        let place = world.place("out");
+        assert_eq!(place.rows(), all(2500));
+        if ordered {
+            // Epochs sort by their number, not their text, only below ten: there are five.
+            let written: Vec<i64> = place.visible.into_values().flatten().collect();
+            assert!(written.is_sorted());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_rows_flow_on_and_unread_ones_end_the_run() {
+    let sieve = json!({"reject": 10});
+    let world = World::new("rejected")
+        .source("n", json!({"rows": 1000}))
+        .component(Kind::Transform, "sieve", "sieve", &["n.all"], sieve.clone())
+        .sink("good", &["sieve"], json!({}))
+        .sink("bad", &["sieve.rejected"], json!({}));
+    let report = world.complete().await;
+    assert_eq!(world.place("bad").rows(), (0..1000).step_by(10).collect::<Vec<_>>());
+    assert_eq!(world.place("good").rows().len(), 900);
+    assert_eq!(report.rejected, 100);
+
+    let world = World::new("unread")
+        .source("n", json!({"rows": 1000}))
+        .component(Kind::Transform, "sieve", "sieve", &["n"], sieve)
+        .sink("good", &["sieve"], json!({}));
+    let (report, result) = world.run().await;
+    let error = result.unwrap_err();
+    assert_eq!(report.status, Status::Failed);
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("a multiple"), "{error}");
+    assert!(world.place("good").visible.is_empty());
+    assert!(world.place("good").staged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_rejects_reaches_its_reader_in_the_same_epoch_early_and_late() {
+    for reject in [10, -10] {
+        let world = World::new(&format!("late{reject}"))
+            .source("n", json!({"rows": 1000, "splits": 2}))
+            .sink("bad", &["good.rejected"], json!({}))
+            .sink("good", &["n"], json!({"reject": reject}));
+        world.complete().await;
+        assert_eq!(world.place("bad").rows().len(), 200);
+        assert_eq!(world.place("good").rows().len(), 1800);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_rows_are_counted_against_the_limit() {
+    let mut world = World::new("limit")
+        .source("n", json!({"rows": 100}))
+        .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 10}))
+        .sink("good", &["sieve"], json!({}))
+        .sink("bad", &["sieve.rejected"], json!({}));
+    world.options.rejected_limit = Some(9);
+    assert!(world.complete().await.rejected_over_limit);
+    world.options.rejected_limit = Some(10);
+    assert!(!world.complete().await.rejected_over_limit);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_sees_all_rows_once_in_memory_and_on_disk() {
+    for memory in [0, 1 << 30] {
+        let mut world = World::new(&format!("stage{memory}"))
+            .source("n", json!({"rows": 20_000, "splits": 4}))
+            .component(Kind::Transform, "sum", "sum", &["n"], json!({}))
+            .component(Kind::Transform, "again", "sum", &["sum"], json!({}))
+            .sink("out", &["again"], json!({}))
+            .sink("raw", &["n"], json!({}));
+        world.settings["memory"] = json!(memory);
+        world.options.checkpoint.bytes = Some(tidegate_core::ByteSize(1000));
+        let report = world.complete().await;
+        assert_eq!(world.place("out").rows(), [(0..80_000).sum::<i64>()]);
+        assert!(world.place("raw").rows() == all(80_000));
+        assert_eq!(report.epochs, 1, "a bounded run with a stage is one epoch");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_of_nothing_still_speaks() {
+    let world = World::new("nothing")
+        .source("n", json!({"rows": 0}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({}))
+        .sink("out", &["sum"], json!({}));
+    world.complete().await;
+    assert_eq!(world.place("out").rows(), [0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unbounded_stage_is_refused_unless_the_file_asks_for_epochs() {
+    let world = World::new("endless_sum")
+        .source("n", json!({"rows": 10, "endless": true}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({}))
+        .sink("out", &["sum"], json!({}));
+    let error = world.pipeline().unwrap().check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.hint_text().unwrap().contains("scope = \"epoch\""));
+
+    let mut world = World::new("epoch_sum")
+        .source("n", json!({"rows": 10, "endless": true, "pause_ms": 5}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({"scope": "epoch"}))
+        .sink("out", &["sum"], json!({}))
+        .sink("raw", &["n"], json!({}));
+    world.options.checkpoint.interval = Some(Span(Duration::from_millis(50)));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let run = tokio::spawn(async move { pipeline.run(options).await });
+    while world.place("out").rows().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    let (report, result) = run.await.unwrap();
+    result.unwrap();
+    assert_eq!(report.status, Status::Stopped);
+    let sum: i64 = world.place("out").rows().iter().sum();
+    assert_eq!(sum, world.place("raw").rows().iter().sum::<i64>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_goes_on_where_it_ended() {
+    let mut world = World::new("stopped")
+        .source("n", json!({"rows": 100, "splits": 3, "endless": true, "pause_ms": 1}))
+        .sink("out", &["n"], json!({}));
+    world.options.checkpoint.interval = Some(Span(Duration::from_millis(20)));
+    for round in 1..=3 {
+        let (stop, options) = world.run_options();
+        let pipeline = world.pipeline().unwrap();
+        let run = tokio::spawn(async move { pipeline.run(options).await });
+        while world.place("out").rows().len() < 400 * round {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.send(true).unwrap();
+        let (report, result) = run.await.unwrap();
+        result.unwrap();
+        assert_eq!(report.status, Status::Stopped);
+        assert_eq!(report.resumed, round > 1);
+    }
+    let rows = world.place("out").rows();
+    let mut unique = rows.clone();
+    unique.dedup();
+    assert_eq!(rows, unique, "rows were doubled");
+    for split in 0..rows.iter().max().unwrap() / 100 {
+        let of_split = rows.iter().filter(|&&n| n / 100 == split).count();
+        // A split that isn't read to its end yet has a prefix.
+        let expected = (split * 100..).take(of_split).collect::<Vec<_>>();
+        let found: Vec<i64> = rows.iter().copied().filter(|&n| n / 100 == split).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_overwrites_shows_everything_at_its_end_and_nothing_else() {
+    let mut world = World::new("overwrite")
+        .source("n", json!({"rows": 1000, "splits": 2}))
+        .sink("out", &["n"], json!({"overwrite": true}));
+    world.options.checkpoint.bytes = Some(tidegate_core::ByteSize(1000));
+    for _ in 0..2 {
+        world.complete().await;
+        assert!(world.place("out").rows() == all(2000));
+    }
+    assert_eq!(world.place("out").commits.len(), 2);
+    world.components[0].config["rows"] = json!(0);
+    world.complete().await;
+    assert!(world.place("out").rows().is_empty(), "no rows replace the old ones too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incremental_source_goes_on_from_its_last_run() {
+    let world = World::new("incremental")
+        .source("n", json!({"rows": 100, "incremental": true}))
+        .sink("out", &["n"], json!({}));
+    world.complete().await;
+    world.complete().await;
+    assert!(world.place("out").rows() == all(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_change_ends_the_epoch_and_the_run_goes_on_or_fails_by_policy() {
+    let mut world = World::new("evolve")
+        .source("n", json!({"rows": 100, "change_at": 50}))
+        .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 1000}))
+        .sink("out", &["sieve"], json!({}))
+        .sink("bad", &["sieve.rejected"], json!({}));
+    let report = world.complete().await;
+    assert_eq!(world.place("out").rows().len(), 99);
+    assert!(report.epochs >= 2);
+
+    world.name = "no_evolve".into();
+    world.options.on_schema_change = SchemaChange::Fail;
+    let (_, result) = world.run().await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Schema);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passing_errors_lead_to_another_attempt_and_lose_nothing() {
+    let mut world = World::new("passing");
+    let fault = world.fault("read");
+    world = world
+        .source("n", json!({"rows": 1000, "splits": 2, "fault": fault}))
+        .sink("out", &["n"], json!({}));
+    world.options.checkpoint.bytes = Some(tidegate_core::ByteSize(500));
+    arm(&fault, 3);
+    arm(&world.fault("out/commit"), 2);
+    arm(&world.fault("out/prepare"), 1);
+    let report = world.complete().await;
+    assert!(report.restarts >= 1);
+    assert!(world.place("out").rows() == all(2000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarantee_that_cant_be_given_is_refused_with_the_reason() {
+    let mut world = World::new("guarantee")
+        .source("n", json!({"rows": 1}))
+        .sink("out", &["n"], json!({}));
+    world.options.guarantee = Some(Guarantee::ExactlyOnce);
+    assert!(world.pipeline().unwrap().check().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_at_once_is_refused() {
+    let world = World::new("twice")
+        .source("n", json!({"rows": 10, "endless": true}))
+        .sink("out", &["n"], json!({}));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let run = tokio::spawn(async move { pipeline.run(options).await });
+    while world.place("out").rows().is_empty() && world.place("out").staged.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (_, result) = world.run().await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("already running"), "{error}");
+    stop.send(true).unwrap();
+    run.await.unwrap().1.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_of_a_run_that_means_something_only_whole_abandons_it() {
+    let world = World::new("abandon")
+        .source("n", json!({"rows": 100_000, "pause_ms": 1}))
+        .sink("out", &["n"], json!({"overwrite": true}));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let run = tokio::spawn(async move {
+        pipeline.run(RunOptions { resume: Resume::IfUnchanged, ..options }).await
+    });
+    while world.place("out").staged.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.send(true).unwrap();
+    let (report, result) = run.await.unwrap();
+    result.unwrap();
+    assert_eq!(report.status, Status::Abandoned);
+    assert!(world.place("out").visible.is_empty());
+    assert!(world.place("out").staged.is_empty());
+}

@@ -1,0 +1,140 @@
+//! What outlives a process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex};
+
+use serde_json::{Value, json};
+use tidegate_core::{ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry};
+use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
+use tokio::sync::watch;
+
+/// One destination: what is visible, and what is staged.
+#[derive(Debug, Default, Clone)]
+pub struct Place {
+    pub visible: BTreeMap<String, Vec<i64>>,
+    pub staged: BTreeMap<String, Vec<i64>>,
+    pub commits: Vec<(u64, bool)>,
+}
+
+impl Place {
+    pub fn rows(&self) -> Vec<i64> {
+        let mut rows: Vec<i64> = self.visible.values().flatten().copied().collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+static PLACES: LazyLock<Mutex<BTreeMap<String, Place>>> = LazyLock::new(Mutex::default);
+static FAULTS: LazyLock<Mutex<BTreeMap<String, u32>>> = LazyLock::new(Mutex::default);
+
+/// Changes a destination.
+pub fn with_place<T>(name: &str, change: impl FnOnce(&mut Place) -> T) -> T {
+    change(PLACES.lock().unwrap().entry(name.to_owned()).or_default())
+}
+
+/// Arms a fault: the next `times` times that it is asked for, it strikes.
+pub fn arm(fault: &str, times: u32) {
+    FAULTS.lock().unwrap().insert(fault.to_owned(), times);
+}
+
+/// Whether an armed fault strikes now.
+pub fn strikes(fault: &str) -> bool {
+    let mut faults = FAULTS.lock().unwrap();
+    match faults.get_mut(fault) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A pipeline under test, with a state folder and a destination of its own.
+pub struct World {
+    pub name: String,
+    pub folder: tempfile::TempDir,
+    pub components: Vec<ComponentSpec>,
+    pub options: PipelineOptions,
+    pub settings: Value,
+}
+
+impl World {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+            components: Vec::new(),
+            options: PipelineOptions::default(),
+            settings: json!({"workers": 3, "attempts": 4}),
+        }
+    }
+
+    pub fn component(mut self, kind: Kind, id: &str, tag: &str, inputs: &[&str], config: Value) -> Self {
+        self.components.push(ComponentSpec {
+            id: ComponentId::new(id).unwrap(),
+            kind,
+            tag: tag.to_owned(),
+            inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
+            guarantee: None,
+            config: config.as_object().cloned().unwrap_or_default(),
+        });
+        self
+    }
+
+    pub fn source(self, id: &str, config: Value) -> Self {
+        self.component(Kind::Source, id, "numbers", &[], config)
+    }
+
+    /// A sink that writes to the world's own destination.
+    pub fn sink(self, id: &str, inputs: &[&str], mut config: Value) -> Self {
+        config["place"] = json!(format!("{}/{id}", self.name));
+        self.component(Kind::Sink, id, "place", inputs, config)
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn pipeline(&self) -> tidegate_core::Result<Pipeline> {
+        let spec = PipelineSpec {
+            name: self.name.clone(),
+            base: self.folder.path().to_owned(),
+            options: self.options.clone(),
+            components: self.components.clone(),
+        };
+        let settings = json!({"runtime": self.settings}).as_object().cloned().unwrap();
+        Pipeline::new(spec, Registry::linked()?, settings)
+    }
+
+    pub fn run_options(&self) -> (watch::Sender<bool>, RunOptions) {
+        let (sender, stop) = watch::channel(false);
+        (sender, RunOptions { state: self.state(), resume: Resume::IfUnchanged, stop })
+    }
+
+    pub async fn run_with(&self, resume: Resume) -> (Report, tidegate_core::Result<()>) {
+        let (_sender, options) = self.run_options();
+        self.pipeline().unwrap().run(RunOptions { resume, ..options }).await
+    }
+
+    pub async fn run(&self) -> (Report, tidegate_core::Result<()>) {
+        self.run_with(Resume::IfUnchanged).await
+    }
+
+    /// Runs to the end, and says so if it doesn't come to it.
+    pub async fn complete(&self) -> Report {
+        let (report, result) = self.run().await;
+        result.unwrap();
+        assert_eq!(report.status, Status::Completed);
+        report
+    }
+
+    pub fn place(&self, sink: &str) -> Place {
+        with_place(&format!("{}/{sink}", self.name), |place| place.clone())
+    }
+
+    pub fn fault(&self, what: &str) -> String {
+        format!("{}/{what}", self.name)
+    }
+}
+

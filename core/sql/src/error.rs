@@ -1,0 +1,318 @@
+//! DataFusion's errors as Tidegate's: what is wrong, where in the query, and what to do.
+
+use std::borrow::Cow;
+
+use arrow_schema::ArrowError;
+use datafusion::common::{Column, Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use tidegate_core::Error;
+
+use crate::table::Table;
+
+/// An error of reading or planning a query over `tables`: of kind `Config`, with the context
+/// `query_line` and `query_column` (from 1, within the query's text) where they are known.
+pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
+    let mut place = None;
+    let mut told = None;
+    let mut inner = error;
+    loop {
+        inner = match inner {
+            DataFusionError::Diagnostic(diagnostic, cause) => {
+                if let Some(span) = diagnostic.span {
+                    place = Some((span.start.line, span.start.column));
+                }
+                told = Some(&**diagnostic);
+                cause
+            }
+            DataFusionError::Context(_, cause) => cause,
+            DataFusionError::Shared(cause) => cause,
+            DataFusionError::Collection(errors) if !errors.is_empty() => &errors[0],
+            _ => break,
+        };
+    }
+    let error = match inner {
+        DataFusionError::SQL(error, _) => {
+            let (error, at) = syntax(error);
+            place = place.or(at);
+            error
+        }
+        DataFusionError::SchemaError(error, _) => names(error),
+        DataFusionError::External(_) => return running(inner),
+        other => planned(other, told, tables),
+    };
+    match place {
+        Some((line, column)) if line > 0 => {
+            error.with("query_line", line).with("query_column", column)
+        }
+        _ => error,
+    }
+}
+
+/// How a complaint ends that the query ends too early.
+pub(crate) const END: &str = "found the query's end";
+
+/// A parser's complaint, and the place that it carries in its text.
+fn syntax(error: &ParserError) -> (Error, Option<(u64, u64)>) {
+    let text = match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
+        ParserError::RecursionLimitExceeded => {
+            return (Error::config("the query is nested too deeply"), None);
+        }
+    };
+    let (text, place) = match text.rsplit_once(" at Line: ") {
+        Some((text, place)) => (
+            text,
+            place
+                .split_once(", Column: ")
+                .and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?))),
+        ),
+        None => (text.as_str(), None),
+    };
+    let text = lower(text).replace("found: EOF", END);
+    (
+        Error::config(format!("the query is not valid SQL: {text}")),
+        place,
+    )
+}
+
+fn names(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => no_column(field, valid_fields),
+        SchemaError::AmbiguousReference { field } => Error::config(format!(
+            "`{}` is a column of more than one table",
+            field.name
+        ))
+        .hint(format!("say which: `table.{}`", field.name)),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::config(format!("two columns are named `{name}`"))
+                .hint(format!("name one of them: `… AS other_{name}`"))
+        }
+    }
+}
+
+fn no_column(field: &Column, valid: &[Column]) -> Error {
+    let of_table: Vec<&Column> = match &field.relation {
+        None => valid.iter().collect(),
+        Some(relation) => valid
+            .iter()
+            .filter(|column| column.relation.as_ref() == Some(relation))
+            .collect(),
+    };
+    if let (Some(relation), true) = (&field.relation, of_table.is_empty()) {
+        return Error::config(format!(
+            "the query has no table `{relation}` here, for the column `{relation}.{}`",
+            field.name
+        ));
+    }
+    let mut columns: Vec<&str> = of_table.iter().map(|column| &*column.name).collect();
+    columns.dedup();
+    let relation = of_table.first().and_then(|column| column.relation.as_ref());
+    let place = match relation {
+        Some(relation)
+            if of_table
+                .iter()
+                .all(|c| c.relation.as_ref() == Some(relation)) =>
+        {
+            format!(" in `{relation}`")
+        }
+        _ => String::new(),
+    };
+    missing("column", &field.name, &place, &columns)
+}
+
+/// "no column `sale_qty` in `shop.sales`; there is `sales_qty`", or a hint with all there are.
+fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Error {
+    let message = format!("no {what} `{name}`{place}");
+    if let Some(near) = nearest(name, known) {
+        return Error::config(format!("{message}; there is `{near}`"));
+    }
+    let error = Error::config(message);
+    if known.is_empty() {
+        return error;
+    }
+    const SHOWN: usize = 30;
+    let shown: Vec<_> = known.iter().take(SHOWN).map(|k| format!("`{k}`")).collect();
+    let more = if known.len() > SHOWN { ", …" } else { "" };
+    error.hint(format!("there are: {}{more}", shown.join(", ")))
+}
+
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    known
+        .iter()
+        .map(|other| (strsim::jaro_winkler(&lower, &other.to_lowercase()), *other))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other)
+}
+
+fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table]) -> Error {
+    let text = error.strip_backtrace_message();
+    if let Some(name) = told.and_then(|told| quoted(&told.message, "table '", "' not found")) {
+        let known: Vec<&str> = tables.iter().map(|table| &*table.name).collect();
+        let alike: Vec<_> = known
+            .iter()
+            .filter(|table| table.split_once('.').is_some_and(|(_, bare)| bare == name))
+            .map(|table| format!("`{table}`"))
+            .collect();
+        if alike.len() > 1 {
+            return Error::config(format!("`{name}` can mean {}", alike.join(" or ")))
+                .hint("write the table's full name");
+        }
+        return missing("table", name, " among the inputs", &known);
+    }
+    if let Some(name) = quoted(&text, "Invalid function '", "'") {
+        let error = Error::config(format!("no function `{name}`"));
+        return match quoted(&text, "Did you mean '", "'") {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        };
+    }
+    match told {
+        Some(told) if !told.helps.is_empty() => {
+            let helps: Vec<_> = told.helps.iter().map(|help| lower(&help.message)).collect();
+            Error::config(lower(&told.message)).hint(helps.join("; "))
+        }
+        // A diagnostic without help says less than the error that it comes with.
+        _ => Error::config(format!("the query can't be planned: {}", lower(&text))),
+    }
+}
+
+fn quoted<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(inner, _)| inner)
+}
+
+/// Errors start in lower case here; a word in capitals (a keyword) stays.
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// An error of running a query.
+///
+/// `Data` where a value can't be computed, `Config` where the memory is too small; errors of the
+/// tables' rows come through as they are.
+pub(crate) fn running(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) => running(inner),
+        DataFusionError::Diagnostic(_, inner) => running(inner),
+        DataFusionError::Shared(inner) => running(inner),
+        DataFusionError::Collection(errors) if !errors.is_empty() => running(&errors[0]),
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(error) => again(error),
+            None => Error::internal("a query failed").because(source.to_string()),
+        },
+        DataFusionError::ArrowError(inner, _) => match &**inner {
+            ArrowError::ExternalError(source) => match source.downcast_ref::<Error>() {
+                Some(error) => again(error),
+                None => match source.downcast_ref::<DataFusionError>() {
+                    Some(error) => running(error),
+                    None => Error::internal("a query failed").because(source.to_string()),
+                },
+            },
+            ArrowError::IoError(message, cause) => {
+                Error::io(message.clone(), std::io::Error::new(cause.kind(), cause.to_string()))
+            }
+            _ => value(error),
+        },
+        DataFusionError::IoError(cause) => Error::io(
+            "what doesn't fit in memory could not be kept on disk",
+            std::io::Error::new(cause.kind(), cause.to_string()),
+        ),
+        DataFusionError::ResourcesExhausted(text) => {
+            Error::config("the query needs more memory than it may use")
+                .hint("raise the transform's `memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can")
+                .because(text.clone())
+        }
+        DataFusionError::Execution(_) => value(error),
+        other => Error::internal("a query failed").because(other.to_string()),
+    }
+}
+
+fn value(error: &DataFusionError) -> Error {
+    Error::data(format!(
+        "the query can't be computed for some row: {}",
+        lower(&error.strip_backtrace_message())
+    ))
+    .hint("say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one")
+}
+
+/// Whether the error is about values: another row may well succeed.
+pub(crate) fn concerns_rows(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Context(_, inner) => concerns_rows(inner),
+        DataFusionError::Diagnostic(_, inner) => concerns_rows(inner),
+        DataFusionError::Shared(inner) => concerns_rows(inner),
+        DataFusionError::Execution(_) => true,
+        DataFusionError::ArrowError(error, _) => !matches!(
+            **error,
+            ArrowError::ExternalError(_)
+                | ArrowError::MemoryError(_)
+                | ArrowError::IoError(_, _)
+                | ArrowError::NotYetImplemented(_)
+                | ArrowError::SchemaError(_)
+        ),
+        _ => false,
+    }
+}
+
+/// What a row's error says, without its wrappers.
+pub(crate) fn reason(error: &DataFusionError) -> String {
+    lower(&error.strip_backtrace_message())
+}
+
+/// The same error once more: DataFusion lends its causes and doesn't give them back.
+fn again(error: &Error) -> Error {
+    let mut copy = Error::new(error.kind(), error.message());
+    for (key, value) in error.context() {
+        copy = copy.with(key, value);
+    }
+    if let Some(hint) = error.hint_text() {
+        copy = copy.hint(hint);
+    }
+    match std::error::Error::source(error) {
+        Some(source) => copy.because(source.to_string()),
+        None => copy,
+    }
+}
+
+trait Message {
+    fn strip_backtrace_message(&self) -> String;
+}
+
+impl Message for DataFusionError {
+    /// The innermost text, without the names of the layers that it came through.
+    fn strip_backtrace_message(&self) -> String {
+        let text: Cow<'_, str> = match self {
+            Self::Context(_, inner) => return inner.strip_backtrace_message(),
+            Self::Diagnostic(_, inner) => return inner.strip_backtrace_message(),
+            Self::Shared(inner) => return inner.strip_backtrace_message(),
+            Self::ArrowError(inner, _) => match &**inner {
+                ArrowError::CastError(text)
+                | ArrowError::ParseError(text)
+                | ArrowError::ComputeError(text)
+                | ArrowError::ArithmeticOverflow(text)
+                | ArrowError::InvalidArgumentError(text) => text.into(),
+                ArrowError::DivideByZero => "division by zero".into(),
+                other => other.to_string().into(),
+            },
+            other => other.message(),
+        };
+        text.split(Self::BACK_TRACE_SEP)
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+}

@@ -1,0 +1,64 @@
+//! From the arguments to a pipeline.
+
+use std::io::Write;
+
+use tidegate::config::{self, Document, LoadOptions};
+use tidegate::{Pipeline, PipelineSpec};
+
+use super::args::{Global, PipelineArgs};
+use super::{errors, exit};
+
+/// A pipeline that was loaded, and the file that it came from.
+pub(crate) struct Ready {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) document: Document,
+}
+
+/// Loads the pipeline; what is wrong was printed when this gives a code.
+pub(crate) fn load(
+    global: &Global,
+    args: &PipelineArgs,
+    workers: Option<std::num::NonZeroUsize>,
+) -> Result<Ready, u8> {
+    let fail = |error: tidegate::Error, document: Option<&Document>| {
+        errors::print(global, &error, document);
+        exit::of_error(&error)
+    };
+    let registry = tidegate::registry().map_err(|error| fail(error, None))?;
+    let options = LoadOptions {
+        profile: args.profile.clone(),
+        sets: args.sets.clone(),
+        settings: args.settings.clone(),
+        ..LoadOptions::new(&args.file)
+    };
+    let loaded = config::load(&options, &registry).map_err(|diagnostics| {
+        errors::print_diagnostics(global, &diagnostics);
+        exit::USAGE
+    })?;
+    if !global.quiet {
+        let mut err = std::io::stderr().lock();
+        for warning in &loaded.warnings {
+            let _ = write!(err, "{}", warning.render(global.color_stderr()));
+        }
+    }
+    let mut settings = loaded.settings;
+    if let Some(workers) = workers {
+        let runtime = settings.entry("runtime").or_insert_with(|| serde_json::json!({}));
+        if let Some(table) = runtime.as_object_mut() {
+            table.insert("workers".to_owned(), workers.get().into());
+        }
+    }
+    let spec: PipelineSpec = loaded.spec;
+    let pipeline = Pipeline::new(spec, registry, settings)
+        .map_err(|error| fail(error, Some(&loaded.document)))?;
+    Ok(Ready { pipeline, document: loaded.document })
+}
+
+/// The threads for I/O.
+pub(crate) fn io_threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("io")
+        .enable_all()
+        .build()
+}

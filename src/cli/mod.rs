@@ -1,0 +1,42 @@
+//! The command line: one file a command, and what they share.
+
+mod args;
+mod catalog;
+mod check;
+mod errors;
+mod exit;
+mod load;
+mod plan;
+mod progress;
+mod run;
+mod summary;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Reads the arguments and does what they say.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too, with code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    terminal::start_logging(&cli.global);
+    let code = match cli.command {
+        Command::Run(args) => run::run(&cli.global, args),
+        Command::Check(args) => check::check(&cli.global, args),
+        Command::Plan(args) => plan::plan(&cli.global, args),
+        Command::List(args) => catalog::list(&cli.global, args),
+        Command::Describe(args) => catalog::describe(&cli.global, args),
+        Command::Schema => catalog::schema(&cli.global),
+        Command::Completions(args) => catalog::completions(args),
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,166 @@
+//! `tidegate plan`.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io::Write;
+
+use owo_colors::{OwoColorize, Style};
+use tidegate::core::Kind;
+use tidegate::runtime::{ComponentDescription, Description, OutputDescription, SplitDescription};
+use tidegate::{Error, Result};
+
+use super::args::{Global, PlanArgs, PlanFormat};
+use super::{errors, exit, load};
+
+/// How many splits are listed before the rest is only counted.
+const SPLITS_SHOWN: usize = 8;
+
+/// Opens the graph, asks the sources for their splits, and shows all of it.
+pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
+    let ready = match load::load(global, &args.pipeline, None) {
+        Ok(ready) => ready,
+        Err(code) => return code,
+    };
+    let result = on_threads(async {
+        let states = ready.pipeline.plan_states(&args.pipeline.state).await?;
+        let graph = ready.pipeline.check().await?;
+        graph.describe_with_splits(|id| states.get(id).cloned()).await
+    });
+    let description = match result {
+        Ok(description) => description,
+        Err(error) => {
+            errors::print(global, &error, Some(&ready.document));
+            return exit::of_error(&error);
+        }
+    };
+    let text = match args.format {
+        PlanFormat::Text => as_text(&description, global.color_stdout()),
+        PlanFormat::Mermaid => as_mermaid(&description),
+        PlanFormat::Json => match serde_json::to_string_pretty(&description) {
+            Ok(text) => text + "\n",
+            Err(_) => return exit::FAILED,
+        },
+    };
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    exit::DONE
+}
+
+/// Runs a future on threads of its own.
+pub(crate) fn on_threads<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let threads = load::io_threads()
+        .map_err(|error| Error::io("the threads for I/O can't be started", error))?;
+    let result = threads.block_on(work);
+    threads.shutdown_background();
+    result
+}
+
+fn as_text(plan: &Description, color: bool) -> String {
+    let paint = |text: &str, style: Style| {
+        if color { text.style(style).to_string() } else { text.to_owned() }
+    };
+    let (strong, dim) = (Style::new().bold(), Style::new().dimmed());
+    let mut text = String::new();
+    for component in &plan.components {
+        let kind = component.kind.name();
+        let works = component.works.map(|works| format!(", {works}")).unwrap_or_default();
+        let title = paint(component.id.as_str(), strong);
+        let _ = writeln!(text, "{title}  {}", paint(&format!("{kind} of type {}{works}", component.r#type), dim));
+        if !component.inputs.is_empty() {
+            let names: Vec<&str> = component.inputs.iter().map(|input| input.name.as_str()).collect();
+            let _ = writeln!(text, "  reads      {}", names.join(", "));
+        }
+        if component.kind == Kind::Sink {
+            let _ = writeln!(text, "  guarantee  {}", guarantee(component));
+        }
+        for output in &component.outputs {
+            output_text(&mut text, output);
+        }
+        if let Some(splits) = &component.splits {
+            splits_text(&mut text, splits);
+        }
+        text.push('\n');
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn guarantee(component: &ComponentDescription) -> String {
+    match (component.guarantee, &component.reason) {
+        (None, _) => "none: it only looks on".to_owned(),
+        (Some(guarantee), None) => guarantee.to_owned(),
+        (Some(guarantee), Some(reason)) => format!("{guarantee} ({reason})"),
+    }
+}
+
+fn output_text(text: &mut String, output: &OutputDescription) {
+    let unread = if output.read { "" } else { "  (nobody reads it)" };
+    let _ = writeln!(text, "  gives      {}{unread}", output.name);
+    let width = output.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    for column in &output.columns {
+        let null = if column.nullable { "" } else { " not null" };
+        let wanted = output
+            .pushed_down
+            .as_ref()
+            .and_then(|pushed| pushed.columns.as_ref())
+            .is_none_or(|columns| columns.contains(&column.name));
+        let skipped = if wanted || !output.read { "" } else { "  (not read)" };
+        let name = &column.name;
+        let _ = writeln!(text, "    {name:width$}  {}{null}{skipped}", column.r#type);
+    }
+    if let Some(pushed) = &output.pushed_down {
+        if pushed.predicates > 0 {
+            let noun = if pushed.predicates == 1 { "condition" } else { "conditions" };
+            let _ = writeln!(text, "    pushed down: {} {noun}", pushed.predicates);
+        }
+        if let Some(limit) = pushed.limit {
+            let _ = writeln!(text, "    pushed down: limit {limit}");
+        }
+    }
+}
+
+fn splits_text(text: &mut String, splits: &[SplitDescription]) {
+    let noun = if splits.len() == 1 { "split" } else { "splits" };
+    let _ = writeln!(text, "  {} {noun}", splits.len());
+    let width = splits.iter().take(SPLITS_SHOWN).map(|split| split.id.chars().count()).max();
+    for split in splits.iter().take(SPLITS_SHOWN) {
+        let mut about = Vec::new();
+        if let Some(rows) = split.rows {
+            about.push(format!("{rows} rows"));
+        }
+        if let Some(bytes) = split.bytes {
+            about.push(tidegate::core::ByteSize(bytes).to_string());
+        }
+        if split.replay != "offset" {
+            about.push(format!("replays as {}", split.replay));
+        }
+        let _ = writeln!(text, "    {:width$}  {}", split.id, about.join(", "), width = width.unwrap_or(0));
+    }
+    if splits.len() > SPLITS_SHOWN {
+        let _ = writeln!(text, "    … and {} more", splits.len() - SPLITS_SHOWN);
+    }
+}
+
+fn as_mermaid(plan: &Description) -> String {
+    let mut text = String::from("flowchart LR\n");
+    for component in &plan.components {
+        let (id, tag) = (&component.id, &component.r#type);
+        let _ = match component.kind {
+            Kind::Source => writeln!(text, "    {id}([\"{id}<br/>{tag}\"])"),
+            Kind::Transform => writeln!(text, "    {id}[\"{id}<br/>{tag}\"]"),
+            Kind::Sink => writeln!(text, "    {id}[(\"{id}<br/>{tag}\")]"),
+        };
+    }
+    for component in &plan.components {
+        for input in &component.inputs {
+            let (from, to) = (&input.from, &component.id);
+            let _ = if input.name == from.as_str() {
+                writeln!(text, "    {from} --> {to}")
+            } else {
+                writeln!(text, "    {from} -->|{}| {to}", input.name)
+            };
+        }
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! What a run shows while it goes on: a line a component on a terminal, plain lines elsewhere.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tidegate::core::{ByteSize, Kind};
+use tidegate::runtime::{ComponentStats, RunStats};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::args::{Global, LogFormat};
+
+/// How often a terminal is redrawn.
+const FRAME: Duration = Duration::from_millis(100);
+/// How often a line is written elsewhere.
+const LINE: Duration = Duration::from_secs(10);
+
+/// Shows the progress until it is told to end.
+pub(crate) struct Progress {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Progress {
+    /// Starts showing; none where nothing is to be shown.
+    pub(crate) fn start(global: &Global, stats: Arc<RunStats>) -> Option<Self> {
+        if global.quiet {
+            return None;
+        }
+        let (end, ended) = oneshot::channel();
+        let task = match (global.is_live(), global.log_format) {
+            (true, _) => tokio::spawn(draw(stats, ended)),
+            (false, LogFormat::Json) => tokio::spawn(lines(stats, ended, log_line)),
+            (false, LogFormat::Text) => tokio::spawn(lines(stats, ended, plain_line)),
+        };
+        Some(Self { end, task })
+    }
+
+    /// Ends it, and clears what it drew.
+    pub(crate) async fn end(self) {
+        // The task ends by itself only when its receiver is gone.
+        let _ = self.end.send(());
+        let _ = self.task.await;
+    }
+}
+
+async fn draw(stats: Arc<RunStats>, mut ended: oneshot::Receiver<()>) {
+    let width = stats.components.iter().map(|c| c.id.as_str().len()).max().unwrap_or(0);
+    let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bars: Vec<ProgressBar> = stats
+        .components
+        .iter()
+        .map(|component| {
+            let bar = board.add(ProgressBar::new_spinner());
+            bar.set_style(spinner.clone());
+            bar.set_prefix(format!("{:width$}", component.id.as_str()));
+            bar
+        })
+        .collect();
+    let mut before: Vec<(u64, Instant)> =
+        stats.components.iter().map(|c| (rows(c), Instant::now())).collect();
+    let mut rates = vec![0.0; bars.len()];
+    loop {
+        tokio::select! {
+            _ = &mut ended => break,
+            () = tokio::time::sleep(FRAME) => {}
+        }
+        for (index, component) in stats.components.iter().enumerate() {
+            let (then, at) = before[index];
+            if at.elapsed() >= Duration::from_millis(500) {
+                let now = rows(component);
+                rates[index] = per_second(now - then, at.elapsed());
+                before[index] = (now, Instant::now());
+            }
+            bars[index].set_message(live_text(component, rates[index], stats.stopping()));
+            bars[index].tick();
+        }
+    }
+    let _ = board.clear();
+}
+
+fn rows(component: &ComponentStats) -> u64 {
+    match component.kind {
+        Kind::Source | Kind::Transform => component.rows_out(),
+        Kind::Sink => component.rows_in(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(rows: u64, time: Duration) -> f64 {
+    rows as f64 / time.as_secs_f64().max(1e-3)
+}
+
+fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
+    let mut text = format!("{:>14} rows  {:>12}/s", grouped(rows(component)), compact(rate));
+    let bytes = component.metrics.total_bytes();
+    if bytes > 0 {
+        text.push_str(&format!("  {:>9}", ByteSize(bytes).to_string()));
+    }
+    if component.kind == Kind::Source && component.splits() > 0 {
+        text.push_str(&format!("  splits {}/{}", component.splits_done(), component.splits()));
+    }
+    let expected = component.expected_rows();
+    if component.kind == Kind::Source && expected > 0 {
+        text.push_str(&format!("  {} %", (rows(component) * 100 / expected).min(100)));
+    }
+    if component.rejected() > 0 {
+        text.push_str(&format!("  {} rejected", grouped(component.rejected())));
+    }
+    if stopping {
+        text.push_str("  stopping");
+    }
+    text
+}
+
+async fn lines(
+    stats: Arc<RunStats>,
+    mut ended: oneshot::Receiver<()>,
+    write: fn(&RunStats),
+) {
+    loop {
+        tokio::select! {
+            _ = &mut ended => return,
+            () = tokio::time::sleep(LINE) => write(&stats),
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is the program's own output")]
+fn plain_line(stats: &RunStats) {
+    let parts: Vec<String> = stats
+        .components
+        .iter()
+        .map(|component| {
+            let rejected = match component.rejected() {
+                0 => String::new(),
+                count => format!(" ({} rejected)", grouped(count)),
+            };
+            format!("{} {}{rejected}", component.id, grouped(rows(component)))
+        })
+        .collect();
+    eprintln!("{:>5.0}s  epoch {}  rows: {}", stats.elapsed().as_secs_f64(), stats.epochs(), parts.join(", "));
+}
+
+fn log_line(stats: &RunStats) {
+    for component in &stats.components {
+        tracing::info!(
+            target: "tidegate",
+            component = %component.id,
+            rows_in = component.rows_in(),
+            rows_out = component.rows_out(),
+            rejected = component.rejected(),
+            bytes = component.metrics.total_bytes(),
+            epochs = stats.epochs(),
+            elapsed_s = stats.elapsed().as_secs_f64(),
+            "progress"
+        );
+    }
+}
+
+/// A number with its thousands apart: `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number to three digits: `1.23 M`.
+pub(crate) fn compact(number: f64) -> String {
+    match number {
+        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
+        n if n >= 1e6 => format!("{:.2} M", n / 1e6),
+        n if n >= 1e4 => format!("{:.0} k", n / 1e3),
+        n => format!("{n:.0}"),
+    }
+}

@@ -1,0 +1,112 @@
+//! What a run shows at its end: a table, and one sentence on what bounded it.
+
+use std::io::Write;
+
+use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
+use tidegate::core::{ByteSize, Kind};
+use tidegate::runtime::ComponentReport;
+use tidegate::{Report, Status};
+
+use super::args::{Global, LogFormat};
+use super::progress::{compact, grouped};
+
+/// Prints the end of a run to stderr: what the run was asked for may be on stdout.
+pub(crate) fn print(global: &Global, report: &Report) {
+    if global.quiet {
+        return;
+    }
+    if global.log_format == LogFormat::Json {
+        let json = serde_json::to_string(report).unwrap_or_default();
+        tracing::info!(target: "tidegate", report = %json, "run ended");
+        return;
+    }
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "{}", table(report, global.color_stderr()));
+    let _ = writeln!(err, "{}", sentence(report));
+    if let Some(text) = bound(report) {
+        let _ = writeln!(err, "{text}");
+    }
+}
+
+fn table(report: &Report, color: bool) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    if !color {
+        table.force_no_tty();
+    }
+    let shows = |value: fn(&ComponentReport) -> u64| report.components.iter().any(|c| value(c) > 0);
+    let mut columns: Vec<(&str, fn(&ComponentReport) -> String)> = vec![
+        ("rows in", |c| if c.kind == Kind::Source { String::new() } else { grouped(c.rows_in) }),
+        ("rows out", |c| if c.kind == Kind::Sink { String::new() } else { grouped(c.rows_out) }),
+        ("bytes", |c| some(c.bytes, ByteSize(c.bytes).to_string())),
+        ("files", |c| some(c.files, grouped(c.files))),
+    ];
+    if shows(|c| c.rejected) {
+        columns.push(("rejected", |c| some(c.rejected, grouped(c.rejected))));
+    }
+    if shows(|c| c.retries) {
+        columns.push(("retries", |c| some(c.retries, grouped(c.retries))));
+    }
+    columns.push(("busy", |c| format!("{:.1}s", c.busy_s)));
+    let mut header = vec![heading(""), heading("")];
+    header.extend(columns.iter().map(|(name, _)| heading(name).set_alignment(CellAlignment::Right)));
+    header.push(heading("guarantee"));
+    table.set_header(header);
+    for component in &report.components {
+        let mut row = vec![
+            Cell::new(&component.id).add_attribute(Attribute::Bold),
+            Cell::new(format!("{} {}", component.r#type, component.kind)),
+        ];
+        row.extend(
+            columns.iter().map(|(_, of)| Cell::new(of(component)).set_alignment(CellAlignment::Right)),
+        );
+        row.push(Cell::new(component.guarantee.unwrap_or_default()));
+        table.add_row(row);
+    }
+    table
+}
+
+fn heading(text: &str) -> Cell {
+    Cell::new(text).add_attribute(Attribute::Dim)
+}
+
+fn some(number: u64, text: String) -> String {
+    if number == 0 { String::new() } else { text }
+}
+
+fn sentence(report: &Report) -> String {
+    let rows: u64 =
+        report.components.iter().filter(|c| c.kind == Kind::Source).map(|c| c.rows_out).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = rows as f64 / report.duration_s.max(1e-3);
+    let resumed = if report.resumed { ", going on with an interrupted run" } else { "" };
+    let what = match report.status {
+        Status::Completed => "done",
+        Status::Stopped => "stopped; what was read is committed, and the next run goes on from here",
+        Status::Abandoned => "stopped; nothing of this run was committed, and the next one starts it over",
+        Status::Failed => "failed",
+    };
+    let epochs = if report.epochs == 1 { "epoch" } else { "epochs" };
+    format!(
+        "{} {what} in {:.2}s: {} rows at {}/s, {} {epochs}{resumed}",
+        report.pipeline,
+        report.duration_s,
+        grouped(rows),
+        compact(rate),
+        report.epochs
+    )
+}
+
+fn bound(report: &Report) -> Option<String> {
+    // What happens in less than that is start-up, not work.
+    const LEAST_S: f64 = 1.0;
+    if report.duration_s < LEAST_S {
+        return None;
+    }
+    let (id, percent) = (report.bound_by.as_ref()?, report.bound_percent?);
+    let component = report.components.iter().find(|component| component.id.as_str() == id)?;
+    Some(match component.kind {
+        Kind::Source => format!("bound by `{id}`: the workers waited for it {percent} % of the time"),
+        _ => format!("bound by `{id}`: it kept the CPU threads busy {percent} % of the time"),
+    })
+}

@@ -1,0 +1,49 @@
+//! Where output goes, in what colour, and the log.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::{Color, Global, LogFormat};
+
+impl Global {
+    /// Whether stderr is to be coloured.
+    pub(crate) fn color_stderr(&self) -> bool {
+        self.color_for(std::io::stderr().is_terminal())
+    }
+
+    /// Whether stdout is to be coloured.
+    pub(crate) fn color_stdout(&self) -> bool {
+        self.color_for(std::io::stdout().is_terminal())
+    }
+
+    fn color_for(&self, terminal: bool) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    /// Whether people see the progress live on stderr.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.quiet && self.log_format == LogFormat::Text && std::io::stderr().is_terminal()
+    }
+}
+
+/// Writes what happens to stderr: warnings, and with `--log-format json` the progress too.
+pub(crate) fn start_logging(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) if global.log_format == LogFormat::Json => "warn,tidegate=info,tidegate_runtime=info",
+        (false, 0) => "warn",
+        (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
+        (false, _) => "debug",
+    };
+    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => log.with_target(false).without_time().with_ansi(global.color_stderr()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+    }
+}

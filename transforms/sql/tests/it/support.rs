@@ -1,0 +1,273 @@
+//! Tables in memory, and transforms opened over them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_cast::pretty::pretty_format_batches;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+use tidegate_core::{
+    BatchStream, Cancel, ComponentId, Context, Error, Gathered, Input, KeyValue, Kind, Lineage,
+    Registry, Result, RunId, Transform, TransformContext,
+};
+
+/// Rows of one table, dealt out to partitions.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    pub(crate) name: &'static str,
+    pub(crate) schema: SchemaRef,
+    pub(crate) partitions: Vec<Vec<RecordBatch>>,
+}
+
+impl Memory {
+    pub(crate) fn new(name: &'static str, batch: RecordBatch) -> Self {
+        Self {
+            name,
+            schema: batch.schema(),
+            partitions: vec![vec![batch]],
+        }
+    }
+
+    /// In two partitions, of batches of `rows`.
+    pub(crate) fn spread(mut self, rows: usize) -> Self {
+        let all = self.batch();
+        self.partitions = vec![Vec::new(), Vec::new()];
+        for (i, start) in (0..all.num_rows()).step_by(rows).enumerate() {
+            self.partitions[i % 2].push(all.slice(start, rows.min(all.num_rows() - start)));
+        }
+        self
+    }
+
+    pub(crate) fn batch(&self) -> RecordBatch {
+        self.partitions[0][0].clone()
+    }
+}
+
+impl Gathered for Memory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn rows(&self) -> u64 {
+        self.partitions
+            .iter()
+            .flatten()
+            .map(|batch| batch.num_rows() as u64)
+            .sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.partitions
+            .iter()
+            .flatten()
+            .map(|batch| batch.get_array_memory_size() as u64)
+            .sum()
+    }
+
+    fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    fn open(&self, partition: usize) -> Result<BatchStream> {
+        let batches = self.partitions[partition].clone();
+        Ok(stream::iter(batches).map(Ok).boxed())
+    }
+}
+
+#[derive(Debug)]
+struct NoStore;
+
+#[async_trait::async_trait]
+impl KeyValue for NoStore {
+    async fn get(&self, _: &str) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
+    async fn compare_and_set(&self, _: &str, _: Option<&Value>, _: &Value) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
+    TransformContext {
+        common: Context {
+            id: ComponentId::new("weekly").unwrap(),
+            pipeline: "test".into(),
+            lineage: Lineage::new(),
+            run: RunId::new(),
+            base: Path::new(".").into(),
+            parallelism: 2,
+            memory: 256 << 20,
+            scratch: scratch.into(),
+            store: Arc::new(NoStore),
+            cancel: Cancel::never(),
+            metrics: Arc::default(),
+            settings: Arc::default(),
+        },
+        inputs,
+    }
+}
+
+/// Opens a `sql` transform as a pipeline file would, over the columns of these tables.
+pub(crate) async fn open_with(keys: Value, tables: &[Memory], scratch: &Path) -> Result<Transform> {
+    use tidegate_transform_sql as _;
+    let config = Registry::linked()?.transform("sql", keys)?;
+    assert_eq!(
+        Registry::linked()?.tags(Kind::Transform),
+        ["sql"],
+        "the transform is registered"
+    );
+    config.validate()?;
+    let inputs = tables
+        .iter()
+        .map(|table| Input {
+            name: table.name.into(),
+            schema: Arc::clone(&table.schema),
+        })
+        .collect();
+    config.open(&context(inputs, scratch)).await
+}
+
+pub(crate) async fn open(query: &str, tables: &[Memory]) -> Result<Transform> {
+    let nowhere = Path::new("/nonexistent");
+    open_with(json!({ "query": query }), tables, nowhere).await
+}
+
+pub(crate) async fn open_error(query: &str, tables: &[Memory]) -> Error {
+    match open(query, tables).await {
+        Ok(opened) => panic!("{query} opened as {opened:?}"),
+        Err(error) => error,
+    }
+}
+
+/// Runs a query over the tables, whichever kind it is; each batch has the schema that was told.
+pub(crate) async fn run(query: &str, tables: &[Memory]) -> Result<Vec<RecordBatch>> {
+    run_with(json!({ "query": query }), tables).await
+}
+
+pub(crate) async fn run_with(keys: Value, tables: &[Memory]) -> Result<Vec<RecordBatch>> {
+    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch.path().join("made/on/first/use");
+    let transform = open_with(keys, tables, &scratch).await?;
+    let mut batches = Vec::new();
+    match &transform {
+        Transform::Map(map) => {
+            for (input, table) in tables.iter().enumerate() {
+                for batch in table.partitions.iter().flatten() {
+                    let mapped = map.map(input, batch)?;
+                    assert!(mapped.rejected.is_empty(), "{:?}", mapped.rejected);
+                    batches.extend(mapped.batches);
+                }
+            }
+        }
+        Transform::Gather(gather) => {
+            let inputs = tables.iter().enumerate().map(|(input, table)| {
+                // The runtime gathers no more than was asked for.
+                let scan = gather.scan(input);
+                let mut table = table.clone();
+                for batch in table.partitions.iter_mut().flatten() {
+                    *batch = scan.project(batch.clone()).unwrap();
+                }
+                table.schema = scan.schema(&table.schema).unwrap();
+                Arc::new(table) as Arc<dyn Gathered>
+            });
+            // All partitions at once, each on a task of its own.
+            let streams = gather.run(inputs.collect()).await?;
+            let running: Vec<_> = streams
+                .into_iter()
+                .map(|stream| tokio::spawn(stream.try_collect::<Vec<_>>()))
+                .collect();
+            for partition in running {
+                batches.extend(partition.await.unwrap()?);
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+    for batch in &batches {
+        assert_eq!(batch.schema(), transform.schema());
+    }
+    Ok(batches)
+}
+
+/// The rows as text, one a line, sorted.
+pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let mut lines = ordered_lines(batches);
+    lines.sort();
+    lines
+}
+
+/// The rows as text, one a line.
+pub(crate) fn ordered_lines(batches: &[RecordBatch]) -> Vec<String> {
+    let table = pretty_format_batches(batches).unwrap().to_string();
+    let cells = |line: &str| {
+        let cells = line.trim_matches('|').split('|').map(str::trim);
+        cells.collect::<Vec<_>>().join(",")
+    };
+    table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(1)
+        .map(cells)
+        .collect()
+}
+
+/// A batch of named columns, all of which may be NULL.
+pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .unwrap()
+}
+
+/// A table without rows.
+pub(crate) fn columns(name: &'static str, fields: &[(&str, DataType)]) -> Memory {
+    let fields: Vec<Field> = fields
+        .iter()
+        .map(|(name, data_type)| Field::new(*name, data_type.clone(), true))
+        .collect();
+    Memory::new(name, RecordBatch::new_empty(Arc::new(Schema::new(fields))))
+}
+
+/// Six orders of three customers.
+pub(crate) fn orders() -> Memory {
+    use arrow_array::{Date32Array, Decimal128Array, Int64Array, StringArray};
+    let amounts = Decimal128Array::from(vec![1050, 2000, 0, 399, 12345, 700]);
+    Memory::new(
+        "shop.orders",
+        batch(vec![
+            ("id", Arc::new(Int64Array::from_iter_values(1..=6)) as _),
+            (
+                "userId",
+                Arc::new(Int64Array::from(vec![1, 2, 1, 3, 2, 1])) as _,
+            ),
+            (
+                "amount",
+                Arc::new(amounts.with_precision_and_scale(38, 2).unwrap()) as _,
+            ),
+            (
+                "qty",
+                Arc::new(StringArray::from(vec!["1", "2", "0", "3", "x", "1"])) as _,
+            ),
+            (
+                "day",
+                Arc::new(Date32Array::from(vec![0, 1, 1, 2, 3, 3])) as _,
+            ),
+        ]),
+    )
+}
+
+/// Customers 1 and 2.
+pub(crate) fn users() -> Memory {
+    use arrow_array::{Int64Array, StringArray};
+    Memory::new(
+        "users",
+        batch(vec![
+            ("id", Arc::new(Int64Array::from(vec![1, 2])) as _),
+            ("name", Arc::new(StringArray::from(vec!["Ann", "Bob"])) as _),
+        ]),
+    )
+}
