@@ -1,1 +1,47 @@
-fn main() {}
+//! `cargo xtask …`: what a developer of Tidegate and CI run.
+//!
+//! ```text
+//! cargo xtask setup    installs what tests need, into one folder outside the clone
+//! cargo xtask test     setup, then formatting, lints, all tests, documentation
+//! ```
+//!
+//! Each command is a module with a struct of arguments that has `run`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to a person"
+)]
+
+mod process;
+mod setup;
+mod test;
+
+#[path = "../../testkit/src/servers/place.rs"]
+mod place;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Tidegate's development tasks.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    Setup(setup::Setup),
+    Test(test::Test),
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Setup(setup) => setup.run(),
+        Command::Test(test) => test.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,43 @@
-//! tidegate-http
+//! The HTTP client that API connectors share.
+//!
+//! ```text
+//! HttpClient::get(url) ── Request ── send ──> attempt ──> Response (whole body in memory)
+//!                                      ^         │
+//!                                      └─ wait ──┘  lost connections, time-outs, 408, 429, 5xx
+//! ```
+//!
+//! A request is made again where that can help and can't harm, an answer is never larger than the
+//! limit, and every error says which URL (without its secrets), which status and how the body
+//! begins. The user tunes it in the table `[http]` of `tidegate.toml`: [`HttpSettings`].
+//!
+//! ```no_run
+//! # async fn example(cx: &tidegate_core::Context) -> tidegate_core::Result<()> {
+//! use tidegate_http::{HttpClient, Url};
+//!
+//! let client = HttpClient::new(cx)?;
+//! let url = Url::parse("https://jsonplaceholder.typicode.com/users").unwrap();
+//! let answer = client.get(url).query("_page", 1).send().await?;
+//! let users: Vec<serde_json::Value> = answer.json()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What belongs here is what every HTTP API needs. What one API means by its answers (paging,
+//! quotas, error bodies) belongs to its connector.
+
+mod client;
+mod failure;
+mod redact;
+mod request;
+mod response;
+mod retry_after;
+mod settings;
+
+pub use client::HttpClient;
+pub use redact::redact;
+pub use request::Request;
+pub use reqwest::header;
+pub use reqwest::{Method, StatusCode};
+pub use response::Response;
+pub use settings::HttpSettings;
+pub use url::Url;

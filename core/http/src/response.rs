@@ -1,0 +1,100 @@
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
+use tidegate_core::{Error, ErrorKind, Result};
+use url::Url;
+
+use crate::redact;
+
+/// An answer, with its whole body.
+#[derive(Clone)]
+pub struct Response {
+    /// The status: of success, or the request would have failed.
+    pub status: StatusCode,
+    /// The headers. `Content-Encoding` and `Content-Length` are left out where the body was unpacked.
+    pub headers: HeaderMap,
+    /// Where it came from in the end, after redirections. May hold secrets: show it by
+    /// [`Response::shown_url`].
+    pub url: Url,
+    /// The body, unpacked.
+    pub body: Bytes,
+    /// When the last byte had arrived.
+    pub fetched_at: DateTime<Utc>,
+}
+
+impl Response {
+    /// A header's value, where it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body, parsed as JSON.
+    ///
+    /// Errors: `Data` where it isn't JSON, or doesn't have the shape of `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let what = if error.is_data() {
+                "the server's answer has another shape than expected"
+            } else {
+                "the server's answer is not JSON"
+            };
+            self.error(ErrorKind::Data, what).because(error)
+        })
+    }
+
+    /// The URL, without its secrets.
+    pub fn shown_url(&self) -> String {
+        redact(&self.url)
+    }
+
+    /// An error about this answer, which says where it came from and how it begins.
+    pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        let error = Error::new(kind, message)
+            .with("url", self.shown_url())
+            .with("status", self.status.as_u16());
+        match excerpt(&self.body) {
+            text if text.is_empty() => error,
+            text => error.with("body", text),
+        }
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("url", &self.shown_url())
+            .field("bytes", &self.body.len())
+            .field("fetched_at", &self.fetched_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a body begins, on one line.
+pub(crate) fn excerpt(body: &[u8]) -> String {
+    const CHARS: usize = 200;
+    // Four bytes a character at most, and as much again for the white space that is folded.
+    let text = String::from_utf8_lossy(&body[..body.len().min(8 * CHARS)]);
+    let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match folded.char_indices().nth(CHARS) {
+        None => folded,
+        Some((end, _)) => format!("{}…", &folded[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_on_one_line() {
+        assert_eq!(excerpt(b""), "");
+        assert_eq!(excerpt(b"{\n  \"a\": 1\r\n}\n"), "{ \"a\": 1 }");
+        assert_eq!(excerpt(&b"x".repeat(1_000)).chars().count(), 201);
+        assert_eq!(excerpt(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+    }
+}

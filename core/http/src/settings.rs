@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{ByteSize, Error, Result, Span};
+
+/// How HTTP requests are made: the table `[http]` of `tidegate.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// The longest time to wait for a connection.
+    pub connect_timeout: Span,
+    /// The longest time that one attempt may take, from connecting to the last byte of the body.
+    pub request_timeout: Span,
+    /// How often a request is made before it counts as failed; 1 means that none is made again.
+    pub attempts: u32,
+    /// The wait before the second attempt. It doubles with each further one, up to `max_backoff`;
+    /// up to as much again is added at random, so that many clients don't return at once.
+    pub backoff: Span,
+    /// The longest wait between two attempts, before what is added at random.
+    pub max_backoff: Span,
+    /// The longest wait that is granted to a server that tells how long to wait (`Retry-After`).
+    /// Asked for more, the request fails as rate limited.
+    pub max_retry_after: Span,
+    /// The largest body that is accepted, after unpacking.
+    pub max_response: ByteSize,
+    /// The proxy for all requests. Default: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// What requests call themselves.
+    pub user_agent: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Span(Duration::from_secs(10)),
+            request_timeout: Span(Duration::from_secs(60)),
+            attempts: 5,
+            backoff: Span(Duration::from_millis(500)),
+            max_backoff: Span(Duration::from_secs(30)),
+            max_retry_after: Span(Duration::from_secs(60)),
+            max_response: ByteSize(64 << 20),
+            proxy: None,
+            user_agent: concat!("tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl HttpSettings {
+    /// A client as these settings ask for.
+    ///
+    /// Errors: `Config` naming the setting that can't be used.
+    pub(crate) fn client(&self) -> Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(self.connect_timeout.0)
+            .timeout(self.request_timeout.0)
+            .user_agent(&self.user_agent);
+        if let Some(proxy) = &self.proxy {
+            // The address may hold a password: the error doesn't quote it.
+            let proxy = reqwest::Proxy::all(proxy.as_str()).map_err(|_| {
+                Error::config("the setting `proxy` of `[http]` is not an address of a proxy")
+                    .hint("write it as \"http://proxy.example.com:3128\"")
+            })?;
+            builder = builder.proxy(proxy);
+        }
+        builder.build().map_err(|error| {
+            Error::config("the settings `[http]` can't be used")
+                .hint("`user_agent` may hold visible ASCII only")
+                .because(error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_core::ErrorKind;
+
+    #[test]
+    fn an_empty_table_is_the_default() {
+        let settings: HttpSettings = serde_json::from_str("{}").unwrap();
+        assert_eq!(settings, HttpSettings::default());
+        assert!(settings.user_agent.starts_with("tidegate/"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let error = serde_json::from_str::<HttpSettings>(r#"{"retries": 3}"#).unwrap_err();
+        assert!(error.to_string().contains("retries"), "{error}");
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_refused_without_showing_its_password() {
+        let settings = HttpSettings {
+            proxy: Some("http://me:hunter2@:bad port".into()),
+            ..HttpSettings::default()
+        };
+        let error = settings.client().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}

@@ -1,0 +1,372 @@
+//! The client against real servers on this machine.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::{any, get};
+use flate2::{Compression, write::GzEncoder};
+use tidegate_core::{ByteSize, Error, ErrorKind, Metrics, Span};
+use tidegate_http::{HttpClient, HttpSettings, Method, Url};
+use tokio::net::TcpListener;
+
+/// Serves `router` until the test ends.
+async fn serve(router: Router) -> Url {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Url::parse(&url).unwrap()
+}
+
+/// Serves `answer(n)` to the n-th request (from 0), and counts them.
+async fn serve_each<A, R>(answer: A) -> (Url, Arc<AtomicU64>)
+where
+    A: Fn(u64) -> R + Clone + Send + Sync + 'static,
+    R: IntoResponse + 'static,
+{
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    let handler = move || {
+        let response = answer(counted.fetch_add(1, Ordering::SeqCst)).into_response();
+        async { response }
+    };
+    (serve(Router::new().fallback(any(handler))).await, count)
+}
+
+fn settings() -> HttpSettings {
+    HttpSettings {
+        attempts: 3,
+        backoff: Span(Duration::from_millis(1)),
+        ..HttpSettings::default()
+    }
+}
+
+fn client(settings: HttpSettings) -> (HttpClient, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::default());
+    let client = HttpClient::with_settings(settings, Arc::clone(&metrics)).unwrap();
+    (client, metrics)
+}
+
+async fn refused(client: &HttpClient, url: Url) -> Error {
+    client.get(url).send().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_server_that_failed_is_asked_again() {
+    let (url, requests) = serve_each(|n| match n {
+        0 | 1 => (StatusCode::INTERNAL_SERVER_ERROR, "no"),
+        _ => (StatusCode::OK, "yes"),
+    })
+    .await;
+    let (client, metrics) = client(settings());
+    let answer = client.get(url.clone()).send().await.unwrap();
+    assert_eq!(answer.body, "yes");
+    assert_eq!(answer.url, url);
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert_eq!(metrics.total_retries(), 2);
+}
+
+#[tokio::test]
+async fn after_the_last_attempt_the_error_says_what_the_server_said() {
+    let (url, requests) = serve_each(|_| (StatusCode::BAD_GATEWAY, "the\n  backend is away")).await;
+    let (client, metrics) = client(settings());
+    let error = refused(&client, url.clone()).await;
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(
+        error.to_string(),
+        format!("the server failed (url: {url}, status: 502, body: the backend is away)")
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert_eq!(metrics.total_retries(), 2);
+}
+
+#[tokio::test]
+async fn each_status_has_its_kind_and_what_cannot_help_is_not_tried_again() {
+    for (status, kind, attempts) in [
+        (400, ErrorKind::Config, 1),
+        (401, ErrorKind::Auth, 1),
+        (403, ErrorKind::Auth, 1),
+        (404, ErrorKind::NotFound, 1),
+        (408, ErrorKind::Transient, 3),
+        (409, ErrorKind::Conflict, 1),
+        (413, ErrorKind::Data, 1),
+        (422, ErrorKind::Config, 1),
+        (429, ErrorKind::RateLimited { wait: None }, 3),
+        (500, ErrorKind::Transient, 3),
+        (501, ErrorKind::Unsupported, 1),
+        (503, ErrorKind::Transient, 3),
+        (304, ErrorKind::Data, 1),
+    ] {
+        let (url, requests) = serve_each(move |_| StatusCode::from_u16(status).unwrap()).await;
+        let error = refused(&client(settings()).0, url).await;
+        assert_eq!(error.kind(), kind, "{status}");
+        assert_eq!(requests.load(Ordering::SeqCst), attempts, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_wait_that_a_server_asks_for_is_kept() {
+    let (url, _) = serve_each(|n| match n {
+        0 => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]),
+        _ => (StatusCode::OK, [(header::RETRY_AFTER, "")]),
+    })
+    .await;
+    let begun = Instant::now();
+    client(settings()).0.get(url).send().await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_told_instead_of_kept() {
+    let (url, requests) = serve_each(|_| {
+        let wait = [(header::RETRY_AFTER, "3600")];
+        (StatusCode::TOO_MANY_REQUESTS, wait)
+    })
+    .await;
+    let error = refused(&client(settings()).0, url).await;
+    let wait = Some(Duration::from_secs(3600));
+    assert_eq!(error.kind(), ErrorKind::RateLimited { wait });
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_post_is_made_again_only_where_the_server_did_not_act_on_it() {
+    for (status, idempotent, attempts) in [(500, false, 1), (500, true, 3), (429, false, 3)] {
+        let (url, requests) = serve_each(move |_| StatusCode::from_u16(status).unwrap()).await;
+        let (client, _) = client(settings());
+        let request = client.request(Method::POST, url).idempotent(idempotent);
+        request.json(&["x"]).send().await.unwrap_err();
+        assert_eq!(requests.load(Ordering::SeqCst), attempts);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_in_time_is_an_error() {
+    let stalled = || async {
+        let first = futures_once(Bytes::from_static(b"[1,"));
+        Body::from_stream(first)
+    };
+    let url = serve(Router::new().route("/", get(stalled))).await;
+    let (client, metrics) = client(HttpSettings {
+        request_timeout: Span(Duration::from_millis(200)),
+        attempts: 2,
+        ..settings()
+    });
+    let error = refused(&client, url).await;
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(error.message(), "the server did not answer in time");
+    assert_eq!(metrics.total_retries(), 1);
+}
+
+/// A stream that gives one piece and never ends.
+fn futures_once(
+    piece: Bytes,
+) -> impl futures::Stream<Item = Result<Bytes, std::convert::Infallible>> {
+    use futures::StreamExt as _;
+    futures::stream::iter([Ok(piece)]).chain(futures::stream::pending())
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not() {
+    let told = || async { "x".repeat(1_001) };
+    let untold = || async {
+        let pieces = (0..11).map(|_| Ok::<_, std::convert::Infallible>("x".repeat(100)));
+        Body::from_stream(futures::stream::iter(pieces))
+    };
+    let fits = || async { "x".repeat(1_000) };
+    let routes = Router::new()
+        .route("/told", get(told))
+        .route("/untold", get(untold))
+        .route("/packed", get(|| async { gzipped(&[b'x'; 1_001]) }))
+        .route("/fits", get(fits));
+    let url = serve(routes).await;
+    let (client, metrics) = client(HttpSettings {
+        max_response: ByteSize(1_000),
+        ..settings()
+    });
+    for path in ["told", "untold", "packed"] {
+        let error = refused(&client, url.join(path).unwrap()).await;
+        assert_eq!(error.kind(), ErrorKind::Data, "{path}");
+        assert!(error.hint_text().unwrap().contains("max_response"));
+    }
+    assert_eq!(metrics.total_retries(), 0);
+    let answer = client.get(url.join("fits").unwrap()).send().await.unwrap();
+    assert_eq!(answer.body.len(), 1_000);
+}
+
+fn gzipped(bytes: &[u8]) -> impl IntoResponse + use<> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(bytes).unwrap();
+    (
+        [(header::CONTENT_ENCODING, "gzip")],
+        packed.finish().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_gzipped_body_is_unpacked() {
+    let packed = || async { gzipped(b"[1, 2]") };
+    let url = serve(Router::new().route("/", get(packed))).await;
+    let answer = client(settings()).0.get(url).send().await.unwrap();
+    assert_eq!(answer.json::<Vec<u8>>().unwrap(), [1, 2]);
+}
+
+/// Takes connections and resets each without an answer.
+async fn serve_resets() -> (Url, Arc<AtomicU64>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            // Closing with unread bytes is a reset.
+            socket.readable().await.unwrap();
+            drop(socket);
+        }
+    });
+    (Url::parse(&url).unwrap(), count)
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again() {
+    let (url, connections) = serve_resets().await;
+    let error = refused(&client(settings()).0, url).await;
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(error.message(), "the connection to the server was lost");
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be_so() {
+    let url = {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        format!("http://{}/", listener.local_addr().unwrap())
+    };
+    let (client, metrics) = client(settings());
+    let error = refused(&client, Url::parse(&url).unwrap()).await;
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(
+        error.to_string(),
+        format!("the server can't be reached (url: {url})")
+    );
+    assert!(format!("{error:?}").contains("refused"), "{error:?}");
+    assert_eq!(metrics.total_retries(), 2);
+}
+
+#[tokio::test]
+async fn secrets_are_sent_but_never_shown() {
+    let echo = |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+        let asked = query.as_deref() == Some("key=hunter2&page=1")
+            && headers.contains_key(header::AUTHORIZATION)
+            && headers
+                .get("x-secret")
+                .is_some_and(|value| value == "hunter2");
+        if asked {
+            StatusCode::FORBIDDEN
+        } else {
+            StatusCode::OK
+        }
+    };
+    let mut url = serve(Router::new().route("/", get(echo))).await;
+    url.set_username("me").unwrap();
+    url.set_password(Some("hunter2")).unwrap();
+    let (client, _) = client(settings());
+    let request = || {
+        let request = client.get(url.clone());
+        request.query("key", "hunter2").query("page", 1)
+    };
+    let request_with_header = request().header("x-secret", "hunter2");
+    assert!(!format!("{request_with_header:?}").contains("hunter2"));
+    let error = request_with_header.send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(error.to_string().contains("key=***&page=1"), "{error}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+
+    let answer = request().send().await.unwrap();
+    assert!(!format!("{answer:?}").contains("hunter2"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn secrets_are_not_shown_where_there_is_no_server() {
+    let url = {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        format!("http://{}/?token=hunter2", listener.local_addr().unwrap())
+    };
+    let error = refused(&client(settings()).0, Url::parse(&url).unwrap()).await;
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    assert!(error.to_string().contains("token=***"));
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_sent_is_refused_without_showing_it() {
+    let (client, _) = client(settings());
+    let url = Url::parse("http://127.0.0.1:1/").unwrap();
+    let request = client.get(url).header("x-secret", "hunter2\n");
+    let error = request.send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_client_says_who_it_is_and_follows_redirections() {
+    let agent = |request: Request| async move {
+        request.headers()[header::USER_AGENT]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let routes = Router::new()
+        .route("/old", get(|| async { Redirect::permanent("/new") }))
+        .route("/new", get(agent));
+    let url = serve(routes).await;
+    let request = client(settings()).0;
+    let answer = request.get(url.join("old").unwrap()).send().await.unwrap();
+    assert_eq!(answer.url, url.join("new").unwrap());
+    assert_eq!(
+        answer.body,
+        concat!("tidegate/", env!("CARGO_PKG_VERSION")).as_bytes()
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_json_asked_for_is_an_error_with_its_beginning() {
+    let (url, _) = serve_each(|n| if n == 0 { "<html>" } else { "{\"a\": 1}" }).await;
+    let (client, _) = client(settings());
+    for (message, beginning) in [
+        ("the server's answer is not JSON", "body: <html>"),
+        (
+            "the server's answer has another shape than expected",
+            "body: {\"a\": 1}",
+        ),
+    ] {
+        let answer = client.get(url.clone()).send().await.unwrap();
+        let error = answer.json::<Vec<u8>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(error.message(), message);
+        assert!(error.to_string().contains(beginning), "{error}");
+        assert!(error.to_string().contains(url.as_str()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_gets_the_requests() {
+    let (proxy, requests) = serve_each(|_| "by proxy").await;
+    let (client, _) = client(HttpSettings {
+        proxy: Some(proxy.to_string()),
+        ..settings()
+    });
+    let url = Url::parse("http://tidegate.invalid/").unwrap();
+    let answer = client.get(url).send().await.unwrap();
+    assert_eq!(answer.body, "by proxy");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}

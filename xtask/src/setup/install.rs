@@ -1,0 +1,101 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::system;
+use crate::process::{answer, run_quietly};
+
+/// The tool that installs Python packages: pip 23 looks for versions that fit for minutes.
+const UV: &str = "uv==0.13.8";
+
+/// Packages that are installed together into a folder of their own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Installation {
+    /// What it is for; its folder.
+    pub(super) name: &'static str,
+    /// Where the packages come from.
+    pub(super) registry: Registry,
+    /// The packages, each with its version.
+    pub(super) packages: &'static [&'static str],
+}
+
+/// Where packages come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Registry {
+    /// npm: into `node_modules`.
+    Npm,
+    /// PyPI: the folder is a virtual environment.
+    Python,
+}
+
+impl Installation {
+    /// Whether all of it is there and can run.
+    pub(super) fn is_complete(&self, root: &Path) -> bool {
+        let folder = root.join(self.name);
+        let stamped = fs::read_to_string(folder.join(STAMP)).is_ok_and(|text| text == self.stamp());
+        stamped
+            && match self.registry {
+                Registry::Npm => system::node().is_some(),
+                // It points at the system's Python, which may have gone.
+                Registry::Python => {
+                    let python = folder.join("bin/python");
+                    answer(&python.to_string_lossy(), &["-c", ""]).is_some()
+                }
+            }
+    }
+
+    /// Installs all of it anew.
+    pub(super) fn install(&self, root: &Path) -> Result<()> {
+        let folder = root.join(self.name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        match self.registry {
+            Registry::Npm => self.install_with_npm(&folder)?,
+            Registry::Python => self.install_with_uv(&folder)?,
+        }
+        // The last thing that is done, so that what was broken off is done again.
+        fs::write(folder.join(STAMP), self.stamp()).context("the stamp can't be written")
+    }
+
+    fn install_with_npm(&self, folder: &Path) -> Result<()> {
+        system::need_node()?;
+        run_quietly(
+            Command::new("npm")
+                .args(["install", "--prefix"])
+                .arg(folder)
+                .args(["--ignore-scripts", "--no-audit", "--no-fund"])
+                .arg("--loglevel=error")
+                .args(self.packages),
+        )
+    }
+
+    fn install_with_uv(&self, folder: &Path) -> Result<()> {
+        system::need_python()?;
+        run_quietly(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let python = folder.join("bin/python");
+        run_quietly(
+            Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet", UV])
+                .arg("--disable-pip-version-check"),
+        )?;
+        run_quietly(
+            Command::new(&python)
+                .args(["-m", "uv", "pip", "install", "--quiet", "--python"])
+                .arg(&python)
+                .args(self.packages),
+        )?;
+        ensure!(python.exists(), "{} has no Python", folder.display());
+        Ok(())
+    }
+
+    fn stamp(&self) -> String {
+        format!("{}\n", self.packages.join("\n"))
+    }
+}
+
+/// The file that says what a folder holds.
+const STAMP: &str = ".installed";

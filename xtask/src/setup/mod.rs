@@ -1,0 +1,83 @@
+//! `cargo xtask setup`: installs what tests and benchmarks need.
+
+mod install;
+mod system;
+
+use std::fs::{self, File};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::place;
+use install::{Installation, Registry};
+
+/// What tests start, and what they check Tidegate's files with.
+const FOR_TESTS: &[Installation] = &[
+    Installation {
+        name: "jsonplaceholder",
+        registry: Registry::Npm,
+        packages: &["jsonplaceholder@0.3.3"],
+    },
+    Installation {
+        name: "json-server",
+        registry: Registry::Npm,
+        // The last one that runs on Debian 12's Node.js 18.
+        packages: &["json-server@1.0.0-beta.3"],
+    },
+    Installation {
+        name: "readers",
+        registry: Registry::Python,
+        packages: &["duckdb==1.5.5", "pyarrow==24.0.0"],
+    },
+];
+
+/// What benchmarks compare Tidegate with.
+const FOR_BENCHMARKS: &[Installation] = &[Installation {
+    name: "rivals",
+    registry: Registry::Python,
+    packages: &["duckdb==1.5.5", "polars==1.44.2", "pyarrow==24.0.0"],
+}];
+
+/// Install what tests need: through apt what the system lacks, the rest into one folder
+///
+/// The folder is `$TIDEGATE_TEST_SERVERS`, else `.test-servers` in the workspace if it is there,
+/// else `~/.cache/tidegate/test-servers`. What is already installed is left alone.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// Also install what benchmarks need
+    #[arg(long)]
+    pub(crate) bench: bool,
+}
+
+impl Setup {
+    pub(crate) fn run(&self) -> Result<()> {
+        let root = place::root();
+        fs::create_dir_all(&root).with_context(|| format!("{} can't be made", root.display()))?;
+        println!("setup: {}", root.display());
+        // Two clones share the folder; the lock goes with the file.
+        let lock = File::create(root.join(".lock"))?;
+        lock.lock().context("the folder can't be locked")?;
+
+        let mut wanted: Vec<_> = FOR_TESTS.iter().collect();
+        if self.bench {
+            wanted.extend(FOR_BENCHMARKS);
+        }
+        system::rust_components()?;
+        for installation in wanted {
+            let begun = Instant::now();
+            let packages = installation.packages.join(" ");
+            let name = installation.name;
+            if installation.is_complete(&root) {
+                println!("  {name:<16} {packages}");
+            } else {
+                println!("  {name:<16} {packages}: installing …");
+                installation
+                    .install(&root)
+                    .with_context(|| format!("{name} could not be installed"))?;
+                println!("  {name:<16} installed in {:.1?}", begun.elapsed());
+            }
+        }
+        Ok(())
+    }
+}

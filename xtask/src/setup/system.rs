@@ -1,0 +1,81 @@
+//! What comes from the system's own package manager.
+
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::{answer, run_quietly};
+
+/// The version of Node.js, if it is there with npm and new enough for the servers.
+pub(super) fn node() -> Option<String> {
+    let version = answer("node", &["--version"])?;
+    answer("npm", &["--version"])?;
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    ((next()?, next()?) >= (18, 3)).then_some(version)
+}
+
+/// Installs Node.js and npm where they are missing.
+pub(super) fn need_node() -> Result<()> {
+    if node().is_none() {
+        apt_install(&["nodejs", "npm"])?;
+        ensure!(
+            node().is_some(),
+            "node 18.3 or newer and npm are needed, and apt has none"
+        );
+    }
+    Ok(())
+}
+
+/// Installs Python with virtual environments where they are missing.
+pub(super) fn need_python() -> Result<()> {
+    let able = || answer("python3", &["-c", "import venv, ensurepip"]).is_some();
+    if !able() {
+        apt_install(&["python3", "python3-venv"])?;
+        ensure!(able(), "python3 with `venv` is needed, and apt has none");
+    }
+    Ok(())
+}
+
+/// Adds rustfmt and clippy where Rust came without them.
+pub(super) fn rust_components() -> Result<()> {
+    for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if answer("cargo", &[command, "--version"]).is_none() {
+            println!("  {component:<16} from rustup: installing …");
+            run_quietly(Command::new("rustup").args(["component", "add", component]))
+                .with_context(|| format!("`cargo {command}` is needed"))?;
+        }
+    }
+    Ok(())
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    println!("  {:<16} {}: installing …", "apt", packages.join(" "));
+    // The lists may be missing or old: once is enough.
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    if UPDATED.get().is_none() {
+        run_quietly(apt_get().arg("update"))?;
+        UPDATED.get_or_init(|| ());
+    }
+    let install = ["install", "--yes", "--no-install-recommends"];
+    run_quietly(apt_get().args(install).args(packages)).with_context(|| {
+        format!(
+            "install {} by hand, then run `cargo xtask setup` again",
+            packages.join(" and ")
+        )
+    })
+}
+
+fn apt_get() -> Command {
+    let root = answer("id", &["-u"]).is_some_and(|id| id == "0");
+    let mut command = if root {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["--preserve-env=DEBIAN_FRONTEND", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
