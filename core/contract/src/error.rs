@@ -161,6 +161,10 @@ impl Error {
     }
 
     /// Adds where it happened: `("path", "/data/sales.csv")`. Never put a secret here.
+    ///
+    /// In an error about a component's configuration, `("key", "query")` names the key that is to
+    /// blame, and `("line", 3)`, `("column", 14)` a place within that key's text, from 1; the
+    /// command line then shows that place of the pipeline file.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((key, value.to_string()));

@@ -7,9 +7,7 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Epoch, Lineage, Prepared, Rejected, Result, RunId, SinkContext, Token, WriterId,
-};
+use crate::{Epoch, Lineage, Prepared, Rejected, Result, RunId, SinkContext, Token, WriterId};
 
 /// A sink as it stands in the pipeline file.
 #[async_trait]

@@ -11,7 +11,7 @@ use tidegate_core::Error;
 use crate::table::Table;
 
 /// An error of reading or planning a query over `tables`: of kind `Config`, with the context
-/// `query_line` and `query_column` (from 1, within the query's text) where they are known.
+/// `line` and `column` (from 1, within the query's text) where they are known.
 pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
     let mut place = None;
     let mut told = None;
@@ -43,7 +43,7 @@ pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
     };
     match place {
         Some((line, column)) if line > 0 => {
-            error.with("query_line", line).with("query_column", column)
+            error.with("line", line).with("column", column)
         }
         _ => error,
     }

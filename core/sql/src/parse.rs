@@ -7,8 +7,8 @@ use tidegate_core::{Error, Result};
 
 use crate::error::{END, planning};
 
-/// Reads a query without looking at tables. Errors: `Config`, with `query_line` and
-/// `query_column` (from 1, within the text) where they are known.
+/// Reads a query without looking at tables. Errors: `Config`, with `line` and
+/// `column` (from 1, within the text) where they are known.
 pub fn parse(sql: &str) -> Result<()> {
     statement(sql).map(|_| ())
 }
@@ -45,8 +45,8 @@ fn at_the_end(error: Error, sql: &str) -> Error {
     let text = sql.trim_end();
     let last = text.rsplit('\n').next().unwrap_or_default();
     error
-        .with("query_line", text.matches('\n').count() + 1)
-        .with("query_column", last.chars().count() + 1)
+        .with("line", text.matches('\n').count() + 1)
+        .with("column", last.chars().count() + 1)
 }
 
 /// Whether it is no INSERT, UPDATE or the like behind a WITH, and no SELECT … INTO.

@@ -38,8 +38,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// Plans a query without reading any row. Errors: `Config`, with `query_line` and
-    /// `query_column` where they are known.
+    /// Plans a query without reading any row. Errors: `Config`, with `line` and
+    /// `column` where they are known.
     pub async fn plan(sql: &str, tables: Vec<Table>) -> Result<Self> {
         let mut ast = statement(sql)?;
         case::resolve(&mut ast, &tables);

@@ -1,1 +1,32 @@
-//! tidegate-storage
+//! Where bytes lie: finding, reading and staged writing of files, wherever they are.
+//!
+//! ```text
+//! "data/**/*.csv" ── Pattern ──> FileMeta…  ── Storage::stream ──> chunks, read ahead
+//!
+//! Storage::begin ── token ──> journal ── Storage::create ──> write… ── finish ──> Staged
+//!                                │                                      │ checkpoint
+//!                                └── discard (it will never be)         └── publish (it appears, whole)
+//! ```
+//!
+//! A [`Location`] is a url or path of the pipeline file, made absolute; a [`Storage`] is the folder
+//! or prefix there, and all keys are relative to it. Reading and listing go through
+//! [`object_store`]; writing goes through [`Staging`], one implementation per kind of place.
+//!
+//! Here is what is true of places, and nothing of formats, rows or components.
+
+mod error;
+mod glob;
+mod local;
+mod location;
+mod memory;
+mod pattern;
+mod read;
+mod staged;
+mod storage;
+mod unblock;
+
+pub use location::{Location, Place};
+pub use pattern::Pattern;
+pub use read::{ByteStream, FileMeta, ReadAhead};
+pub use staged::{Staged, StagedToken, StagedWriter, Staging};
+pub use storage::Storage;

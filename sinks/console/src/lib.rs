@@ -1,1 +1,22 @@
-//! tidegate-sink-console
+//! The `console` sink: rows on standard output, as a table of the first ones or as NDJSON for pipes.
+//!
+//! ```toml
+//! [sinks.preview]
+//! type = "console"
+//! inputs = ["weekly"]
+//! rows = 10
+//! ```
+//!
+//! It is an observer and counts for nothing in the pipeline's guarantee. A table is printed for
+//! each epoch and input when the epoch commits (a bounded run is mostly one epoch, so at its end);
+//! what a stopped run has not committed is shown when the sink closes. NDJSON is written at once,
+//! and may show rows of an epoch that fails.
+
+mod config;
+mod sink;
+mod table;
+
+pub use config::{ConsoleConfig, Format};
+pub use sink::ConsoleSink;
+
+tidegate_core::register_sink!("console", ConsoleConfig);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{ByteSize, Result, Transform, TransformConfig, TransformContext, typetag};
+use tidegate_core::{ByteSize, Error, Result, Transform, TransformConfig, TransformContext, typetag};
 use tidegate_sql::{Query, Resources, Table};
 
 use crate::gather::SqlGather;
@@ -37,6 +37,11 @@ pub struct SqlConfig {
     pub memory: Option<ByteSize>,
 }
 
+/// Says which key of the table the error's line and column are in.
+fn in_query(error: Error) -> Error {
+    error.with("key", "query")
+}
+
 /// Which rows a query sees that needs all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -49,7 +54,7 @@ pub enum Scope {
 #[typetag::serde(name = "sql")]
 impl TransformConfig for SqlConfig {
     fn validate(&self) -> Result<()> {
-        tidegate_sql::parse(&self.query)
+        tidegate_sql::parse(&self.query).map_err(in_query)
     }
 
     async fn open(&self, cx: &TransformContext) -> Result<Transform> {
@@ -58,7 +63,7 @@ impl TransformConfig for SqlConfig {
             .iter()
             .map(|input| Table::new(Arc::clone(&input.name), &input.schema))
             .collect();
-        let query = Query::plan(&self.query, tables).await?;
+        let query = Query::plan(&self.query, tables).await.map_err(in_query)?;
         if query.program().is_some() {
             return Ok(Transform::Map(Arc::new(SqlMap::new(query))));
         }

@@ -12,7 +12,7 @@ async fn told(query: &str) -> String {
 async fn told_of(query: &str, tables: &[Memory]) -> String {
     let error = open_error(query, tables).await;
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
-    let place: Vec<_> = ["query_line", "query_column"]
+    let place: Vec<_> = ["line", "column"]
         .iter()
         .filter_map(|key| error.context().iter().find(|(name, _)| name == key))
         .map(|(_, value)| value.as_str())

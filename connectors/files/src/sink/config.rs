@@ -1,0 +1,105 @@
+//! What stands in the pipeline file.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, async_trait};
+use tidegate_formats::{Compression, CsvOptions, Format};
+
+use super::open::FilesSink;
+use super::template::Template;
+
+/// Writes files: NDJSON, JSON, CSV, Parquet, or payloads byte for byte.
+///
+/// Files appear when their epoch is committed, whole and exactly once. Each input has files of its
+/// own.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilesSinkConfig {
+    /// A folder, or a file's name with its extension: a path (relative to the pipeline file) or a
+    /// `file://` url. `{stream}` is the input's name; `{date}` (`2024-02-29`), `{hour}` (`07`) and
+    /// `{%Y/%m/%d}` (any strftime pattern) tell the time in UTC at which the epoch began.
+    ///
+    /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or
+    /// before the extension: `users.ndjson` becomes `users-….ndjson`, and a folder has
+    /// `part-….ndjson`. With `mode = "overwrite"` and no `{part}`, a name that only one file of
+    /// the run has is used as it stands.
+    pub url: String,
+
+    /// What the files hold. Default: by the extension of `url`, else `ndjson`. With `raw`, each
+    /// row becomes a file of its own: the bytes of its only binary or text column, or of the one
+    /// named `payload`, `body` or `data`.
+    #[serde(default)]
+    pub format: Option<Format>,
+
+    /// How the files are compressed. Default: by the extension of `url`, else not at all.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+
+    /// How CSV is written.
+    #[serde(default)]
+    pub csv: CsvOptions,
+
+    /// What happens to files that are there already.
+    #[serde(default)]
+    pub mode: Mode,
+
+    /// About how large a file gets before the next one is begun.
+    #[serde(default = "default_file_size")]
+    pub target_file_size: ByteSize,
+}
+
+fn default_file_size() -> ByteSize {
+    ByteSize(128_000_000)
+}
+
+/// What happens to files that are there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They stay; new files are added with each commit.
+    #[default]
+    Append,
+    /// At the end of the run the new files replace those of this `url` that earlier runs of this
+    /// sink wrote. Files of other names stay, also those of other dates.
+    Overwrite,
+}
+
+impl FilesSinkConfig {
+    pub(super) fn format(&self) -> Format {
+        let by_name = || Format::from_path(&self.url);
+        self.format.or_else(by_name).unwrap_or(Format::Ndjson)
+    }
+
+    pub(super) fn compression(&self) -> Compression {
+        self.compression
+            .unwrap_or_else(|| Compression::from_path(&self.url))
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "files")]
+impl SinkConfig for FilesSinkConfig {
+    fn validate(&self) -> Result<()> {
+        self.csv.validate()?;
+        Template::parse(self)?;
+        if self.target_file_size.0 == 0 {
+            return Err(Error::config("`target_file_size` must be more than 0"));
+        }
+        if self.format() == Format::Parquet && self.compression() != Compression::None {
+            return Err(Error::config("Parquet files are compressed inside")
+                .hint("leave `compression` out"));
+        }
+        Ok(())
+    }
+
+    async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
+        self.validate()?;
+        Ok(Arc::new(FilesSink::open(self, cx).await?))
+    }
+
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &["target_file_size"]
+    }
+}

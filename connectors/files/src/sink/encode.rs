@@ -1,0 +1,120 @@
+//! How rows become bytes of a file: by each writer for itself, or by the file.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use tidegate_core::{Error, Rejected, Result};
+use tidegate_formats::{Compression, Compressor, CsvOptions, Encoder, Format};
+
+/// How rows of an input become bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Encoding {
+    pub(super) format: Format,
+    pub(super) compression: Compression,
+    pub(super) csv: CsvOptions,
+    pub(super) schema: SchemaRef,
+}
+
+impl Encoding {
+    pub(super) fn encoder(&self) -> Result<Encoder> {
+        Encoder::new(self.format, &self.csv, &self.schema)
+    }
+
+    /// Whether records can be encoded apart from the file they go into.
+    pub(super) fn is_loose(&self) -> bool {
+        matches!(self.format, Format::Ndjson | Format::Csv)
+    }
+
+    /// The one who encodes a new file's beginning and end, and all of it where records aren't
+    /// loose.
+    pub(super) fn file(&self) -> Result<FileEncoder> {
+        if self.format == Format::Parquet {
+            let zstd = ZstdLevel::try_new(1).map_err(broken)?;
+            let properties = WriterProperties::builder()
+                .set_compression(Codec::ZSTD(zstd))
+                .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
+                .build();
+            let schema = SchemaRef::clone(&self.schema);
+            let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
+            let writer = writer.map_err(|error| {
+                Error::schema("these columns can't be written as Parquet").because(error)
+            })?;
+            return Ok(FileEncoder::Parquet(Box::new(writer)));
+        }
+        Ok(FileEncoder::Text(Box::new(TextEncoder {
+            encoder: self.encoder()?,
+            compressor: Compressor::new(self.compression),
+        })))
+    }
+}
+
+fn broken(error: ParquetError) -> Error {
+    Error::internal("a Parquet file could not be encoded").because(error)
+}
+
+/// Encodes one file.
+pub(super) enum FileEncoder {
+    Text(Box<TextEncoder>),
+    Parquet(Box<ArrowWriter<Vec<u8>>>),
+}
+
+impl FileEncoder {
+    /// What precedes the first record.
+    pub(super) fn start(&mut self) -> Result<Vec<u8>> {
+        match self {
+            Self::Parquet(_) => Ok(Vec::new()),
+            Self::Text(text) => text.packed(|encoder, out| {
+                encoder.start(out);
+                Ok(())
+            }),
+        }
+    }
+
+    /// Bytes of a batch; perhaps later.
+    pub(super) fn encode(&mut self, batch: &RecordBatch) -> Result<(Vec<u8>, Rejected)> {
+        let mut rejected = Rejected::default();
+        let bytes = match self {
+            Self::Parquet(writer) => {
+                writer.write(batch).map_err(broken)?;
+                std::mem::take(writer.inner_mut())
+            }
+            Self::Text(text) => text.packed(|encoder, out| {
+                rejected = encoder.encode(batch, out)?;
+                Ok(())
+            })?,
+        };
+        Ok((bytes, rejected))
+    }
+
+    /// What follows the last record.
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Parquet(writer) => writer.into_inner().map_err(broken),
+            Self::Text(mut text) => text.packed(|encoder, out| {
+                encoder.finish(out);
+                Ok(())
+            }),
+        }
+    }
+}
+
+/// Encodes records and compresses them, block by block.
+pub(super) struct TextEncoder {
+    encoder: Encoder,
+    compressor: Compressor,
+}
+
+impl TextEncoder {
+    fn packed(
+        &mut self,
+        fill: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<Vec<u8>> {
+        let (mut plain, mut packed) = (Vec::new(), Vec::new());
+        fill(&mut self.encoder, &mut plain)?;
+        self.compressor.compress(&plain, &mut packed)?;
+        Ok(packed)
+    }
+}

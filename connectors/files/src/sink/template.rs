@@ -1,0 +1,273 @@
+//! Names of files, with placeholders.
+
+use std::fmt::Write;
+
+use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, Utc};
+use tidegate_core::{Error, Result};
+use tidegate_formats::{Compression, Format};
+
+use super::config::FilesSinkConfig;
+
+/// A name with placeholders, below a folder without any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    /// The url of the folder.
+    pub(super) root: String,
+    parts: Vec<Part>,
+    /// Whether the name without what tells files apart may be used.
+    pub(super) exact: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Stream,
+    Time(String),
+    /// What tells files apart, and what joins it to the name.
+    Unique {
+        before: &'static str,
+    },
+}
+
+/// A file's name, as two texts around what tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    before: String,
+    joint: &'static str,
+    after: String,
+}
+
+impl Template {
+    pub(super) fn parse(config: &FilesSinkConfig) -> Result<Self> {
+        let url = config.url.as_str();
+        let first = url.find('{').unwrap_or(url.len());
+        let is_file = !url.ends_with('/') && Format::from_path(url).is_some();
+        // The folder is everything before the first placeholder, or before the file's name.
+        let root_end = match (is_file, first < url.len()) {
+            (false, false) => url.len(),
+            _ => url[..first].rfind('/').map_or(0, |slash| slash + 1),
+        };
+        let (root, rest) = url.split_at(root_end);
+        let scheme_end = url.find("://").map_or(0, |at| at + 3);
+        if root_end < scheme_end || url.is_empty() {
+            return Err(Error::config(format!("`{url}` names no folder")));
+        }
+        let mut parts = parse(rest)?;
+        let has_part = parts.iter().any(|part| matches!(part, Part::Unique { .. }));
+        let exact = is_file && !has_part;
+        if !has_part && is_file {
+            insert_unique(&mut parts);
+        } else if !has_part {
+            if !rest.is_empty() && !rest.ends_with('/') {
+                parts.push(Part::Text("/".into()));
+            }
+            parts.push(Part::Text("part".into()));
+            parts.push(Part::Unique { before: "-" });
+            parts.push(Part::Text(extension(config.format(), config.compression())));
+        }
+        let root = match root {
+            "" => ".",
+            "/" => "/",
+            root if root.ends_with("://") => root,
+            root => root.trim_end_matches('/'),
+        };
+        Ok(Self {
+            root: root.to_owned(),
+            parts,
+            exact,
+        })
+    }
+
+    /// The name for an input at a time.
+    pub(super) fn name(&self, stream: &str, time: DateTime<Utc>) -> Name {
+        let mut texts = [String::new(), String::new()];
+        let (mut side, mut joint) = (0, "");
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => texts[side].push_str(text),
+                Part::Stream => texts[side].push_str(&stream.replace('/', "_")),
+                Part::Time(pattern) => {
+                    // Writing to a string fails only for a pattern that `parse` has refused.
+                    let _ = write!(texts[side], "{}", time.format(pattern));
+                }
+                Part::Unique { before } => (side, joint) = (1, before),
+            }
+        }
+        let [before, after] = texts;
+        Name {
+            before,
+            joint,
+            after,
+        }
+    }
+}
+
+impl Name {
+    /// The key of one file.
+    pub(super) fn unique(&self, unique: &str) -> String {
+        format!("{}{}{unique}{}", self.before, self.joint, self.after)
+    }
+
+    /// The key without what tells files apart.
+    pub(super) fn plain(&self) -> String {
+        format!("{}{}", self.before, self.after)
+    }
+
+    /// Whether a key is one that [`Name::unique`] made, in any run of any pipeline.
+    pub(super) fn made(&self, key: &str) -> bool {
+        let stem = key.strip_prefix(self.before.as_str());
+        let stem = stem.and_then(|key| key.strip_prefix(self.joint));
+        let Some(unique) = stem.and_then(|key| key.strip_suffix(self.after.as_str())) else {
+            return false;
+        };
+        let hex = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match unique.split('-').collect::<Vec<_>>().as_slice() {
+            [lineage, run, epoch, n] => hex(lineage) && hex(run) && number(epoch) && number(n),
+            _ => false,
+        }
+    }
+}
+
+fn extension(format: Format, compression: Compression) -> String {
+    match compression {
+        Compression::None => format!(".{}", format.extension()),
+        other => format!(".{}.{}", format.extension(), other.extension()),
+    }
+}
+
+/// Before the extensions of the last text, which is the end of a file's name.
+fn insert_unique(parts: &mut Vec<Part>) {
+    let Some(Part::Text(text)) = parts.pop() else {
+        return;
+    };
+    let name = text.rfind('/').map_or(0, |slash| slash + 1);
+    let stem = match Compression::from_path(&text) {
+        Compression::None => &text,
+        _ => &text[..text.rfind('.').unwrap_or(text.len())],
+    };
+    let dot = stem[name..].rfind('.').map_or(text.len(), |dot| name + dot);
+    parts.push(Part::Text(text[..dot].to_owned()));
+    parts.push(Part::Unique { before: "-" });
+    parts.push(Part::Text(text[dot..].to_owned()));
+}
+
+fn parse(text: &str) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        let Some(length) = rest[open..].find('}') else {
+            return Err(Error::config(format!(
+                "`{text}` has a `{{` without its `}}`"
+            )));
+        };
+        if open > 0 {
+            parts.push(Part::Text(rest[..open].to_owned()));
+        }
+        let inside = &rest[open + 1..open + length];
+        parts.push(placeholder(inside)?);
+        rest = &rest[open + length + 1..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    let uniques = parts
+        .iter()
+        .filter(|part| matches!(part, Part::Unique { .. }));
+    if uniques.count() > 1 {
+        return Err(Error::config(format!("`{text}` has {{part}} twice")));
+    }
+    Ok(parts)
+}
+
+fn placeholder(inside: &str) -> Result<Part> {
+    Ok(match inside {
+        "stream" => Part::Stream,
+        "date" => Part::Time("%Y-%m-%d".into()),
+        "hour" => Part::Time("%H".into()),
+        "part" => Part::Unique { before: "" },
+        time if time.contains('%') => {
+            if StrftimeItems::new(time).any(|item| matches!(item, Item::Error)) {
+                return Err(
+                    Error::config(format!("`{{{time}}}` is no strftime pattern"))
+                        .hint("for example {%Y/%m/%d}"),
+                );
+            }
+            Part::Time(time.to_owned())
+        }
+        other => {
+            return Err(Error::config(format!("`{{{other}}}` is no placeholder"))
+                .hint("there are {stream}, {date}, {hour}, {part}, and {%Y/%m/%d}"));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> FilesSinkConfig {
+        serde_json::from_value(serde_json::json!({ "url": url })).unwrap()
+    }
+
+    fn names(url: &str) -> (String, String, String) {
+        let template = Template::parse(&config(url)).unwrap();
+        let time = "2024-02-29T07:08:09Z".parse().unwrap();
+        let name = template.name("shop.sales", time);
+        (template.root, name.unique("U"), name.plain())
+    }
+
+    #[test]
+    fn a_url_is_a_folder_and_a_name() {
+        let check = |url: &str, root: &str, unique: &str| {
+            let (found, key, _) = names(url);
+            assert_eq!((found.as_str(), key.as_str()), (root, unique), "{url}");
+        };
+        check("out", "out", "part-U.ndjson");
+        check("out/", "out", "part-U.ndjson");
+        check("out/users.ndjson", "out", "users-U.ndjson");
+        check("users.csv.gz", ".", "users-U.csv.gz");
+        check("/a/{stream}", "/a", "shop.sales/part-U.ndjson");
+        check(
+            "/a/{stream}/{%Y/%m/%d}/x.json",
+            "/a",
+            "shop.sales/2024/02/29/x-U.json",
+        );
+        check("/a/x_{date}_{hour}.csv", "/a", "x_2024-02-29_07-U.csv");
+        check(
+            "file:///a/{date}/{part}-{stream}.csv",
+            "file:///a",
+            "2024-02-29/U-shop.sales.csv",
+        );
+        check("a.b/{stream}.json", "a.b", "shop.sales-U.json");
+        assert_eq!(names("/a/x_{date}.csv").2, "x_2024-02-29.csv");
+    }
+
+    #[test]
+    fn only_names_made_here_are_recognised() {
+        let template = Template::parse(&config("out/x.csv")).unwrap();
+        let name = template.name("s", Utc::now());
+        assert!(name.made("x-0123456789ab-abcdef012345-7-0.csv"));
+        for other in [
+            "x.csv",
+            "x-1.csv",
+            "x-0123456789ab-abcdef012345-7-.csv",
+            "y-0.csv",
+        ] {
+            assert!(!name.made(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for url in [
+            "out/{strem}",
+            "out/{date",
+            "out/{%Q}",
+            "out/{part}{part}.csv",
+        ] {
+            assert!(Template::parse(&config(url)).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What stands in the pipeline file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{
+    ByteSize, Error, Result, Source, SourceConfig, SourceContext, Span, StreamName, async_trait,
+};
+use tidegate_formats::{Compression, CsvOptions, Format, SchemaSpec};
+
+use super::open::FilesSource;
+
+/// Reads files: NDJSON, JSON, CSV, Parquet, or bytes as they are.
+///
+/// It has one stream, named by `stream`. Files are read in the order of their names, several at
+/// once, and big ones in pieces. A row that can't be taken goes to `<id>.rejected` with its file,
+/// line and reason.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilesSourceConfig {
+    /// A path (relative to the pipeline file) or a `file://` url: of a file, of a folder (all
+    /// files in it and below, but those that begin with `.` or `_`), or with `*`, `?` and `[..]`
+    /// within a name and `**` over folders. Nothing found is an error, unless `watch` is set.
+    pub url: String,
+
+    /// What the files hold. Default: by their extension (`.ndjson`, `.jsonl`, `.json`, `.csv`,
+    /// `.parquet`, `.bin`, each perhaps followed by `.gz` or `.zst`). A `raw` file becomes one row
+    /// with one column, `payload`.
+    #[serde(default)]
+    pub format: Option<Format>,
+
+    /// How the files are compressed. Default: by each one's extension.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+
+    /// How CSV is written.
+    #[serde(default)]
+    pub csv: CsvOptions,
+
+    /// The columns. Default: found out from the beginnings of the first files. A file that
+    /// contradicts them is an error that names the file and the column.
+    #[serde(default)]
+    pub schema: SchemaSpec,
+
+    /// The stream's name.
+    #[serde(default = "default_stream")]
+    pub stream: String,
+
+    /// Whether a run reads only files that no run before it has read. Files are told apart by
+    /// path, size and time of change: one that was changed is read again, whole.
+    #[serde(default)]
+    pub incremental: bool,
+
+    /// Whether to go on for ever and take files as they arrive; implies `incremental`. A file is
+    /// taken once it has stood still for `poll`; better rename it into place when it is whole.
+    #[serde(default)]
+    pub watch: bool,
+
+    /// How often `watch` looks for files.
+    #[serde(default = "default_poll")]
+    pub poll: Span,
+
+    /// How large the pieces are in which NDJSON and Parquet files are read.
+    #[serde(default = "default_piece")]
+    pub piece_size: ByteSize,
+}
+
+fn default_stream() -> String {
+    "rows".to_owned()
+}
+
+fn default_poll() -> Span {
+    Span(Duration::from_secs(1))
+}
+
+fn default_piece() -> ByteSize {
+    ByteSize(128 << 20)
+}
+
+impl FilesSourceConfig {
+    /// Whether files that were read are remembered between runs.
+    pub(super) fn remembers(&self) -> bool {
+        self.incremental || self.watch
+    }
+
+    /// The format of the files, by the key or by a file's extension.
+    pub(super) fn format_of(&self, path: &str) -> Result<Format> {
+        self.format
+            .or_else(|| Format::from_path(path))
+            .ok_or_else(|| {
+                Error::config("the format can't be told from the file's name")
+                    .with("path", path)
+                    .hint("set `format` to ndjson, json, csv, parquet or raw")
+            })
+    }
+
+    pub(super) fn compression_of(&self, path: &str) -> Compression {
+        self.compression
+            .unwrap_or_else(|| Compression::from_path(path))
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "files")]
+impl SourceConfig for FilesSourceConfig {
+    fn validate(&self) -> Result<()> {
+        self.csv.validate()?;
+        if self.stream.is_empty() || self.stream == StreamName::REJECTED {
+            return Err(Error::config(format!(
+                "`{}` can't name a stream",
+                self.stream
+            )));
+        }
+        if self.piece_size.0 == 0 || self.poll.0.is_zero() {
+            return Err(Error::config("`piece_size` and `poll` must be more than 0"));
+        }
+        if self.format == Some(Format::Parquet)
+            && !matches!(self.compression, None | Some(Compression::None))
+        {
+            return Err(Error::config("Parquet files are compressed inside")
+                .hint("leave `compression` out"));
+        }
+        if !self.schema.is_empty() {
+            self.schema.to_arrow()?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
+        self.validate()?;
+        Ok(Arc::new(FilesSource::open(self, cx).await?))
+    }
+
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &["poll"]
+    }
+}

@@ -1,0 +1,116 @@
+//! Which files are to be read, in which pieces, and what is remembered of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::{Result, Split, SplitData};
+use tidegate_storage::FileMeta;
+
+/// What is remembered between asks and, if the source is incremental, between runs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Files that were given as splits: by key, their size and time of change.
+    #[serde(default)]
+    pub(super) seen: BTreeMap<String, Mark>,
+}
+
+/// Tells a file from what it was before it was changed: its bytes, and microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark(pub(super) u64, pub(super) i64);
+
+impl Mark {
+    pub(super) fn of(file: &FileMeta) -> Self {
+        Self(file.size, file.modified.timestamp_micros())
+    }
+}
+
+/// What a reader needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub(super) key: String,
+    pub(super) mark: Mark,
+    pub(super) part: Part,
+}
+
+/// Which part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// The records that begin in these bytes.
+    Bytes(u64, u64),
+    /// These row groups: from, to (excluded).
+    RowGroups(usize, usize),
+}
+
+impl Piece {
+    pub(super) fn new(file: &FileMeta, part: Part) -> Self {
+        Self {
+            key: file.key.clone(),
+            mark: Mark::of(file),
+            part,
+        }
+    }
+
+    /// The same id always means the same bytes of the same state of the file.
+    pub(super) fn split(&self, rows: Option<u64>, bytes: u64) -> Result<Split> {
+        let Mark(size, time) = self.mark;
+        let part = match self.part {
+            Part::Whole => String::new(),
+            Part::Bytes(from, to) => format!("#{from}-{to}"),
+            Part::RowGroups(from, to) => format!("#groups-{from}-{to}"),
+        };
+        let id = format!("{}@{time}:{size}{part}", self.key);
+        Ok(Split::new(id, SplitData::encode(self)?).estimate(rows, Some(bytes)))
+    }
+}
+
+/// The byte ranges of a file of `size`, each about `piece` long and none much shorter.
+pub(super) fn ranges(size: u64, piece: u64) -> Vec<(u64, u64)> {
+    let count = (size / piece).max(1);
+    let at = |i: u64| u64::try_from(u128::from(size) * u128::from(i) / u128::from(count));
+    let at = |i| at(i).unwrap_or(size);
+    (0..count).map(|i| (at(i), at(i + 1))).collect()
+}
+
+/// Neighbouring row groups joined until they have about `piece` bytes: from, to, rows, bytes.
+pub(super) fn joined(groups: &[(u64, u64)], piece: u64) -> Vec<(usize, usize, u64, u64)> {
+    let mut pieces = Vec::new();
+    let (mut from, mut rows, mut bytes) = (0, 0, 0);
+    for (index, (group_rows, group_bytes)) in groups.iter().enumerate() {
+        rows += group_rows;
+        bytes += group_bytes;
+        if bytes >= piece || index + 1 == groups.len() {
+            pieces.push((from, index + 1, rows, bytes));
+            (from, rows, bytes) = (index + 1, 0, 0);
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_file_once() {
+        for (size, piece) in [(0, 10), (9, 10), (19, 10), (100, 7), (u64::MAX, 1 << 60)] {
+            let ranges = ranges(size, piece);
+            assert_eq!(ranges[0].0, 0);
+            assert_eq!(ranges[ranges.len() - 1].1, size);
+            assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0));
+            assert!(
+                ranges
+                    .iter()
+                    .all(|(from, to)| to - from < piece.saturating_mul(2))
+            );
+        }
+        let groups = [(1, 4), (1, 4), (1, 20), (2, 1)];
+        assert_eq!(
+            joined(&groups, 8),
+            [(0, 2, 2, 8), (2, 3, 1, 20), (3, 4, 2, 1)]
+        );
+        assert!(joined(&[], 8).is_empty());
+    }
+}

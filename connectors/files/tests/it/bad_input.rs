@@ -1,0 +1,155 @@
+use serde_json::json;
+use tidegate_core::{ErrorKind, Result};
+
+use crate::support::{csv, gzip, ids, ndjson, parquet, plan, read, read_all, source, write};
+
+#[tokio::test]
+async fn a_bad_row_is_rejected_with_its_file_and_line_also_in_a_later_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lines: Vec<String> = ndjson(0..30_000).lines().map(str::to_owned).collect();
+    for bad in [3, 15_000, 15_002, 29_999] {
+        lines[bad] = "{\"id\": \"no number\"".to_owned();
+    }
+    write(dir.path(), "a.ndjson", lines.join("\n"));
+    let config = json!({
+        "url": "a.ndjson",
+        "piece_size": "200 KB",
+        "schema": [{"name": "id", "type": "int64"}, {"name": "name", "type": "string"}],
+    });
+    let source = source(dir.path(), config).await.unwrap();
+    let (batches, rejected) = read_all(&source).await.unwrap();
+    let lines: Vec<_> = rejected.rows.iter().map(|row| row.origin.line).collect();
+    assert_eq!(lines, [Some(4), Some(15_001), Some(15_003), Some(30_000)]);
+    let path = dir.path().join("a.ndjson");
+    for row in &rejected.rows {
+        assert_eq!(row.origin.file.as_deref(), path.to_str());
+        assert!(!row.reason.is_empty());
+    }
+    assert_eq!(ids(&batches).len(), 29_996);
+}
+
+#[tokio::test]
+async fn a_csv_row_with_too_many_fields_and_bad_utf8_are_rejected_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.csv", b"id,name\n1,a\n2,b,c\n3,\xff\n4,d\n");
+    let source = source(
+        dir.path(),
+        json!({"url": "a.csv", "schema": [
+            {"name": "id", "type": "int64"}, {"name": "name", "type": "string"},
+        ]}),
+    )
+    .await
+    .unwrap();
+    let (batches, rejected) = read_all(&source).await.unwrap();
+    assert_eq!(ids(&batches), [1, 4]);
+    let lines: Vec<_> = rejected.rows.iter().map(|row| row.origin.line).collect();
+    assert_eq!(lines, [Some(3), Some(4)]);
+}
+
+/// The error of opening a source, or else of reading all of it.
+async fn error(dir: &std::path::Path, config: serde_json::Value) -> tidegate_core::Error {
+    let all = async {
+        let source = source(dir, config).await?;
+        read_all(&source).await
+    };
+    all.await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_file_is_said_with_its_name() {
+    let schema = json!([{"name": "id", "type": "int64"}, {"name": "name", "type": "string"}]);
+    let cut = gzip(csv(0..5_000).as_bytes());
+    let wide = parquet(0..10, 10);
+    let files: [(&str, &[u8], ErrorKind, &[&str]); 6] = [
+        (
+            "a.csv.gz",
+            &cut[..cut.len() / 2],
+            ErrorKind::Data,
+            &["truncated"],
+        ),
+        ("b.ndjson.gz", b"no gzip at all", ErrorKind::Data, &[]),
+        ("c.csv", b"id,nom\n1,x\n", ErrorKind::Schema, &["`name`"]),
+        ("d.parquet", &wide[..wide.len() - 9], ErrorKind::Data, &[]),
+        (
+            "e.json",
+            b"[{\"id\": 1, \"name\": \"x\"}, {\"id\"",
+            ErrorKind::Data,
+            &[],
+        ),
+        ("f.parquet", b"PAR1", ErrorKind::Data, &[]),
+    ];
+    for (name, bytes, kind, says) in files {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), name, bytes);
+        let error = error(dir.path(), json!({"url": name, "schema": schema})).await;
+        assert_eq!(error.kind(), kind, "{name}: {error:?}");
+        let text = error.to_string();
+        assert!(text.contains(name), "{name}: {text}");
+        assert!(
+            says.iter().all(|says| text.contains(says)),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_later_file_that_has_other_columns_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.parquet", parquet(0..10, 10));
+    let other = {
+        use std::sync::Arc;
+        let names: arrow_array::ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["x"]));
+        let batch =
+            arrow_array::RecordBatch::try_from_iter([("id", Arc::clone(&names)), ("name", names)]);
+        let batch = batch.unwrap();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    write(dir.path(), "b.parquet", other);
+    let error = error(dir.path(), json!({"url": "*.parquet"})).await;
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    let text = error.to_string();
+    assert!(
+        text.contains("b.parquet") && text.contains("`id`"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_without_matches_and_mixed_formats_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = error(dir.path(), json!({"url": "in/*.csv"})).await;
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    write(dir.path(), "in/a.csv", csv(0..1));
+    write(dir.path(), "in/b.ndjson", ndjson(0..1));
+    let refused = error(dir.path(), json!({"url": "in"})).await;
+    assert_eq!(refused.kind(), ErrorKind::Config);
+    write(dir.path(), "in/c.txt", "x");
+    let refused = error(dir.path(), json!({"url": "in/c.txt"})).await;
+    assert_eq!(refused.kind(), ErrorKind::Config);
+    assert!(refused.hint_text().unwrap().contains("format"));
+    for config in [
+        json!({"url": "in/a.csv", "stream": "rejected"}),
+        json!({"url": "in/a.csv", "csv": {"delimiter": "ä"}}),
+        json!({"url": "in/a.csv", "format": "xml"}),
+        json!({"url": "in/a.csv", "pol": "1s"}),
+    ] {
+        assert_eq!(error(dir.path(), config).await.kind(), ErrorKind::Config);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_between_plan_and_read_stops_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.ndjson", ndjson(0..10));
+    let source = source(dir.path(), json!({"url": "a.ndjson"}))
+        .await
+        .unwrap();
+    let split = plan(&source, None, true).await.unwrap().new.remove(0);
+    write(dir.path(), "a.ndjson", ndjson(0..11));
+    let scan = tidegate_core::Scan::all("rows");
+    let result: Result<_> = read(&source, &split, &scan, None).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict);
+}

@@ -1,0 +1,247 @@
+use std::io::Read;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use serde_json::{Value, json};
+use tidegate_core::{Epoch, ErrorKind, Prepared, RunId, Sink, Visibility, WriterId};
+
+use crate::support::{Bench, batch, ids, prepare, read_all, source};
+
+fn bench(config: Value) -> Bench {
+    Bench::new(config, batch(0..1).schema())
+}
+
+async fn written(bench: &Bench, batches: Vec<Vec<RecordBatch>>) -> Arc<dyn Sink> {
+    let sink = bench.open().await.unwrap();
+    let prepared = prepare(&sink, 1, batches).await;
+    assert!(
+        bench.files().iter().all(|name| name.contains("/.")),
+        "{:?}",
+        bench.files()
+    );
+    sink.commit(&bench.commit(&prepared)).await.unwrap();
+    sink
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_read_back_from_one_file_whatever_the_format() {
+    for name in [
+        "a.ndjson",
+        "a.ndjson.gz",
+        "a.ndjson.zst",
+        "a.csv",
+        "a.csv.gz",
+        "a.json",
+        "a.json.gz",
+        "a.parquet",
+    ] {
+        let bench = bench(json!({"url": format!("out/{name}")}));
+        let batches = (0..4)
+            .map(|i| vec![batch(i * 20_000..(i + 1) * 20_000)])
+            .collect();
+        written(&bench, batches).await;
+        let files = bench.files();
+        assert_eq!(files.len(), 1, "{name}: {files:?}");
+        assert!(files[0].starts_with("out/a-"), "{files:?}");
+        let source = source(bench.dir.path(), json!({"url": files[0]}))
+            .await
+            .unwrap();
+        let (batches, rejected) = read_all(&source).await.unwrap();
+        assert!(rejected.is_empty(), "{name}");
+        let mut ids = ids(&batches);
+        ids.sort_unstable();
+        assert!(
+            ids == (0..80_000).collect::<Vec<_>>(),
+            "{name}: {} rows",
+            ids.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_record_has_a_line_and_csv_one_header() {
+    let bench = bench(json!({"url": "out"}));
+    written(&bench, vec![vec![batch(0..3)]]).await;
+    let text = bench.text(&bench.files()[0]);
+    assert_eq!(text.lines().count(), 3);
+    assert!(text.ends_with("}\n"));
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first, json!({"id": 0, "name": "name \"0\", of many"}));
+
+    let bench = self::bench(json!({"url": "out/x.csv.gz"}));
+    written(&bench, vec![vec![batch(0..2)], vec![batch(2..4)]]).await;
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(&bench.bytes(&bench.files()[0])[..])
+        .read_to_string(&mut text)
+        .unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.remove(0), "id,name");
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0], "0,\"name \"\"0\"\", of many\"");
+}
+
+#[tokio::test]
+async fn files_end_near_their_target() {
+    let bench = bench(json!({"url": "out", "target_file_size": "2 MB"}));
+    let batches = vec![(0..20).map(|i| batch(i * 5000..(i + 1) * 5000)).collect()];
+    written(&bench, batches).await;
+    let sizes: Vec<_> = bench
+        .files()
+        .iter()
+        .map(|name| bench.bytes(name).len())
+        .collect();
+    assert_eq!(sizes.len(), sizes.iter().sum::<usize>() / 2_000_000);
+    assert!(sizes.iter().all(|size| *size < 4_000_000), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn raw_payloads_become_files_byte_for_byte() {
+    let payloads: [&[u8]; 3] = [b"{\"a\":1}", b"", b"\x00\xff\n"];
+    let column: ArrayRef = Arc::new(BinaryArray::from_vec(payloads.to_vec()));
+    let urls: ArrayRef = Arc::new(StringArray::from(vec!["u"; 3]));
+    let batch = RecordBatch::try_from_iter([("url", urls), ("body", column)]).unwrap();
+    let bench = Bench::new(
+        json!({"url": "raw/{stream}.json", "format": "raw"}),
+        batch.schema(),
+    );
+    written(&bench, vec![vec![batch]]).await;
+    let mut contents: Vec<_> = bench.files().iter().map(|name| bench.bytes(name)).collect();
+    contents.sort();
+    let mut expected: Vec<_> = payloads.iter().map(|payload| payload.to_vec()).collect();
+    expected.sort();
+    assert_eq!(contents, expected);
+    assert!(bench.files()[0].starts_with("raw/shop.sales-"));
+}
+
+#[tokio::test]
+async fn recovery_keeps_what_is_kept_and_removes_the_rest() {
+    let bench = bench(json!({"url": "out/{stream}/{date}"}));
+    let sink = bench.open().await.unwrap();
+    let kept = prepare(&sink, 1, vec![vec![batch(0..5)]]).await;
+    prepare(&sink, 2, vec![vec![batch(5..9)]]).await;
+    let id = WriterId {
+        epoch: Epoch(3),
+        index: 0,
+    };
+    let mut writer = sink.writer(id).await.unwrap();
+    writer.write(0, batch(0..50_000)).await.unwrap();
+    drop(writer);
+    let again = bench.open().await.unwrap();
+    for _ in 0..2 {
+        bench.recover(&again, &kept).await;
+        assert_eq!(bench.files().len(), 1);
+        again.commit(&bench.commit(&kept)).await.unwrap();
+    }
+    sink.commit(&bench.commit(&kept)).await.unwrap();
+    let files = bench.files();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].starts_with("out/shop.sales/20"), "{files:?}");
+    assert_eq!(bench.text(&files[0]).lines().count(), 5);
+}
+
+#[tokio::test]
+async fn an_epoch_that_is_given_up_leaves_nothing() {
+    let bench = bench(json!({"url": "out", "target_file_size": "100 KB"}));
+    let sink = bench.open().await.unwrap();
+    let mut writers = Vec::new();
+    for index in 0..2 {
+        let id = WriterId {
+            epoch: Epoch(1),
+            index,
+        };
+        let mut writer = sink.writer(id).await.unwrap();
+        writer.write(0, batch(0..50_000)).await.unwrap();
+        writers.push(writer);
+    }
+    assert!(!bench.files().is_empty());
+    for writer in writers {
+        writer.abandon().await;
+    }
+    assert!(bench.files().is_empty());
+}
+
+/// A whole run of the given epochs, up to its commit.
+async fn run(bench: &mut Bench, epochs: &[std::ops::Range<i64>]) -> (Arc<dyn Sink>, Vec<Prepared>) {
+    bench.cx.common.run = RunId::new();
+    let sink = bench.open().await.unwrap();
+    let mut prepared = Vec::new();
+    for (epoch, ids) in (1..).zip(epochs) {
+        prepared.extend(prepare(&sink, epoch, vec![vec![batch(ids.clone())]]).await);
+    }
+    prepared.extend(sink.conclude(&prepared).await.unwrap());
+    (sink, prepared)
+}
+
+#[tokio::test]
+async fn overwrite_uses_the_plain_name_for_a_single_file_and_spares_what_is_not_its_own() {
+    let mut bench = bench(json!({"url": "out/x.ndjson", "mode": "overwrite"}));
+    let (one, two, none) = (0..3, 3..5, 0..0);
+    let (sink, first) = run(&mut bench, std::slice::from_ref(&one)).await;
+    assert_eq!(sink.visibility(), Visibility::Run);
+    sink.commit(&bench.commit(&first)).await.unwrap();
+    assert_eq!(bench.files(), ["out/x.ndjson"]);
+    std::fs::write(bench.dir.path().join("out/x-mine.ndjson"), "stays").unwrap();
+
+    // Two files can't have one name.
+    let (second_sink, second) = run(&mut bench, &[one.clone(), two.clone()]).await;
+    second_sink.commit(&bench.commit(&second)).await.unwrap();
+    let mut files = bench.files();
+    files.retain(|name| !name.contains("mine"));
+    assert_eq!(files.len(), 2);
+    assert!(!files.contains(&"out/x.ndjson".to_owned()));
+
+    let (third_sink, third) = run(&mut bench, std::slice::from_ref(&two)).await;
+    third_sink.commit(&bench.commit(&third)).await.unwrap();
+    assert_eq!(bench.files(), ["out/x-mine.ndjson", "out/x.ndjson"]);
+    // Those who were fenced off come late.
+    for (sink, prepared) in [(&sink, &first), (&third_sink, &third)] {
+        sink.commit(&bench.commit(prepared)).await.unwrap();
+    }
+    let late = second_sink
+        .commit(&bench.commit(&second))
+        .await
+        .unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Conflict);
+    assert_eq!(bench.text("out/x.ndjson").lines().count(), 2);
+    assert_eq!(bench.files(), ["out/x-mine.ndjson", "out/x.ndjson"]);
+
+    let (sink, empty) = run(&mut bench, std::slice::from_ref(&none)).await;
+    sink.commit(&bench.commit(&empty)).await.unwrap();
+    assert_eq!(bench.files(), ["out/x-mine.ndjson"]);
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_and_leaves_nothing() {
+    for (config, kind) in [
+        (json!({"url": "out/{strem}.csv"}), ErrorKind::Config),
+        (
+            json!({"url": "out", "format": "raw", "csv": {"quote": "xx"}}),
+            ErrorKind::Config,
+        ),
+        (
+            json!({"url": "out/x.parquet", "compression": "gzip"}),
+            ErrorKind::Config,
+        ),
+        (
+            json!({"url": "out", "target_file_size": 0}),
+            ErrorKind::Config,
+        ),
+    ] {
+        let bench = bench(config.clone());
+        assert_eq!(bench.open().await.unwrap_err().kind(), kind, "{config}");
+        assert!(bench.files().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn two_sinks_of_a_pipeline_can_share_a_folder() {
+    let mut bench = bench(json!({"url": "out"}));
+    written(&bench, vec![vec![batch(0..3)]]).await;
+    bench.cx.common.id = tidegate_core::ComponentId::new("other").unwrap();
+    let sink = bench.open().await.unwrap();
+    let prepared = prepare(&sink, 1, vec![vec![batch(3..5)]]).await;
+    sink.commit(&bench.commit(&prepared)).await.unwrap();
+    let lines = |name: &String| bench.text(name).lines().count();
+    assert_eq!(bench.files().iter().map(lines).sum::<usize>(), 5);
+}

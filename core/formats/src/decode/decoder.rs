@@ -1,0 +1,269 @@
+//! The decoder that a stream's readers share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use bytes::Bytes;
+use memchr::memchr_iter;
+use tidegate_core::{Decode, Decoded, Error, Origin, Rejected, Result, Scan};
+
+use super::column::Column;
+use super::{Fault, csv, json, raw};
+use crate::csv_options::Dialect;
+use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter};
+
+/// Decodes chunks into the columns that a scan asks for.
+///
+/// A row that doesn't fit is rejected with its text, the reason and its place, and the others go
+/// on; no integer, decimal or time is rounded or cut. Only the columns asked for are checked. A
+/// scan's predicates and limit are not looked at: they are applied again above.
+///
+/// - **JSON**: keys are matched exactly; unknown ones are ignored, missing ones are NULL, and of a
+///   key that comes twice the last value counts. A text column takes a value that is no string as
+///   its JSON text.
+/// - **CSV**: with a header, columns are matched by name and unknown ones are ignored; a row must
+///   have as many fields as the header. The unquoted null text is NULL, and so is an empty field
+///   of any column that isn't text or binary. Empty lines are skipped, but in a file of one column,
+///   where they are rows.
+/// - **Numbers** may be in strings. Integers may be written as floats where these are whole;
+///   decimals are taken exactly.
+/// - **Times**: dates are `YYYY-MM-DD`; timestamps are RFC 3339, or with a space for the `T`, and
+///   without an offset in a UTC column they are taken as UTC.
+/// - **Binary** is base64 in JSON and CSV. **Lists and structs** are JSON in a CSV field.
+#[derive(Clone)]
+pub struct Decoder {
+    format: Format,
+    csv: CsvOptions,
+    dialect: Arc<Dialect>,
+    full: SchemaRef,
+    schema: SchemaRef,
+    /// The positions of the columns asked for in the file's `width` (CSV).
+    places: Arc<[usize]>,
+    width: usize,
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Decoder({}, {} columns)",
+            self.format,
+            self.schema.fields().len()
+        )
+    }
+}
+
+impl Decoder {
+    /// For a stream of this schema, decoding what `scan` asks for.
+    ///
+    /// Errors: `Config` for unusable CSV options, `Schema` for columns that aren't there or whose
+    /// types the format can't hold, `Unsupported` for Parquet.
+    pub fn new(format: Format, csv: &CsvOptions, schema: SchemaRef, scan: &Scan) -> Result<Self> {
+        let dialect = csv.dialect()?;
+        let places = scan.indices(&schema)?;
+        let projected: SchemaRef = match scan.columns {
+            None => Arc::clone(&schema),
+            Some(_) => Arc::new(schema.project(&places)?),
+        };
+        match format {
+            Format::Parquet => {
+                return Err(Error::new(
+                    tidegate_core::ErrorKind::Unsupported,
+                    "Parquet isn't decoded record by record",
+                ));
+            }
+            Format::Raw => check_raw(&schema)?,
+            Format::Ndjson | Format::Json | Format::Csv => {
+                for field in schema.fields() {
+                    Column::new(field, 0)?;
+                }
+            }
+        }
+        Ok(Self {
+            format,
+            csv: csv.clone(),
+            dialect: Arc::new(dialect),
+            width: schema.fields().len(),
+            places: places.into(),
+            full: schema,
+            schema: projected,
+        })
+    }
+
+    /// The same for a CSV file with this header: columns are found by their names.
+    ///
+    /// Errors: `Schema` if a column of the stream's schema isn't in the file.
+    pub fn with_header(&self, header: &CsvHeader) -> Result<Self> {
+        let names = header.names();
+        for field in self.full.fields() {
+            if !names.contains(field.name()) {
+                return Err(no_column(field.name(), names));
+            }
+        }
+        let place = |name: &String| names.iter().position(|other| other == name);
+        let places: Option<Arc<[usize]>> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| place(field.name()))
+            .collect();
+        Ok(Self {
+            places: places.ok_or_else(|| Error::internal("a column got lost"))?,
+            width: names.len(),
+            ..self.clone()
+        })
+    }
+
+    /// The schema of what is decoded: the columns asked for, in the stream's order.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Decodes a chunk of `file`, which names the rejected rows' origin.
+    pub fn decode(&self, chunk: &Chunk, file: &Arc<str>) -> Result<Decoded> {
+        let rejects = Rejects::new(chunk, file);
+        match self.format {
+            Format::Ndjson => json::decode(&self.schema, chunk, true, rejects),
+            Format::Json => json::decode(&self.schema, chunk, false, rejects),
+            Format::Csv => csv::decode(
+                &self.schema,
+                &self.dialect,
+                &self.places,
+                self.width,
+                chunk,
+                rejects,
+            ),
+            Format::Raw => raw::decode(&self.schema, chunk, rejects),
+            Format::Parquet => Err(Error::internal("Parquet reached the decoder of records")),
+        }
+    }
+
+    /// Decodes a whole document: an API's body, a small file.
+    pub fn decode_all(&self, bytes: Bytes, file: &Arc<str>) -> Result<Decoded> {
+        let mut splitter = Splitter::new(self.format, &self.csv, Position::start())?;
+        splitter.push(bytes);
+        splitter.finish();
+        let mut all = Decoded::default();
+        let mut bound = None;
+        while let Some(chunk) = splitter.next()? {
+            let decoder = match (&mut bound, splitter.header()) {
+                (Some(decoder), _) => decoder,
+                (none, Some(header)) => none.insert(self.with_header(header)?),
+                (none, None) => none.insert(self.clone()),
+            };
+            let decoded = decoder.decode(&chunk, file)?;
+            all.batches.extend(decoded.batches);
+            all.rejected.extend(decoded.rejected);
+        }
+        Ok(all)
+    }
+}
+
+fn check_raw(schema: &Schema) -> Result<()> {
+    let fits = |data_type: &DataType| {
+        matches!(
+            data_type,
+            DataType::Binary | DataType::LargeBinary | DataType::Utf8 | DataType::LargeUtf8
+        )
+    };
+    match &schema.fields()[..] {
+        [field] if fits(field.data_type()) => Ok(()),
+        _ => Err(Error::schema(
+            "a raw file is one column of binary or string",
+        )),
+    }
+}
+
+fn no_column(name: &str, names: &[String]) -> Error {
+    let error = Error::schema(format!("the file has no column `{name}`"));
+    let near = names
+        .iter()
+        .map(|other| {
+            (
+                strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase()),
+                other,
+            )
+        })
+        .min()
+        .filter(|(distance, _)| *distance <= 2);
+    match near {
+        Some((_, other)) => error.hint(format!(
+            "did you mean `{other}`? names are compared exactly"
+        )),
+        None => error.hint(format!("its header has: {}", names.join(", "))),
+    }
+}
+
+/// A batch of the columns, or none of no rows.
+pub(crate) fn batch(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<Option<RecordBatch>> {
+    if rows == 0 {
+        return Ok(None);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(Some(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?))
+}
+
+/// The rows of a chunk that can't be taken.
+pub(crate) struct Rejects<'a> {
+    pub(crate) rejected: Rejected,
+    chunk: &'a Chunk,
+    file: &'a Arc<str>,
+    /// Up to where lines were counted.
+    counted: (usize, u64),
+}
+
+impl<'a> Rejects<'a> {
+    fn new(chunk: &'a Chunk, file: &'a Arc<str>) -> Self {
+        Self {
+            rejected: Rejected::default(),
+            chunk,
+            file,
+            counted: (0, 0),
+        }
+    }
+
+    /// Adds the row that begins at `start` within the chunk. Rows come in order.
+    pub(crate) fn push(&mut self, start: usize, row: &[u8], fault: &Fault) {
+        let (at, lines) = self.counted;
+        let lines = lines + memchr_iter(b'\n', &self.chunk.bytes[at..start]).count() as u64;
+        self.counted = (start, lines);
+        let origin = Origin {
+            file: Some(Arc::clone(self.file)),
+            line: self.chunk.start.line.map(|line| line + lines),
+            offset: Some(self.chunk.start.offset + start as u64),
+        };
+        self.rejected
+            .push(String::from_utf8_lossy(row), fault.to_string(), origin);
+    }
+}
+
+/// A chunk with what is needed to decode it: the `Rows::Encoded` of every source of files.
+#[derive(Debug, Clone)]
+pub struct EncodedChunk {
+    /// The records.
+    pub chunk: Chunk,
+    /// The decoder, bound to the file's header if it has one.
+    pub decoder: Arc<Decoder>,
+    /// The file's name, for rejected rows.
+    pub file: Arc<str>,
+}
+
+impl Decode for EncodedChunk {
+    fn size(&self) -> usize {
+        self.chunk.bytes.len()
+    }
+
+    fn decode(self: Box<Self>) -> Result<Decoded> {
+        self.decoder.decode(&self.chunk, &self.file)
+    }
+}

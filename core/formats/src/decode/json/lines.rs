@@ -1,0 +1,78 @@
+//! A chunk of JSON values to a batch.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use memchr::memchr;
+use tidegate_core::{Decoded, Result};
+
+use super::super::decoder::{Rejects, batch};
+use super::super::{Fault, fault::excerpt};
+use super::{Cursor, Object};
+use crate::Chunk;
+use crate::split::json::value_end;
+
+/// Decodes the values of a chunk: one a line, or with white space and commas between them.
+pub(crate) fn decode(
+    schema: &SchemaRef,
+    chunk: &Chunk,
+    lines: bool,
+    mut rejects: Rejects<'_>,
+) -> Result<Decoded> {
+    let data = &chunk.bytes[..];
+    let valid = simdutf8::basic::from_utf8(data).is_ok();
+    let mut object = Object::new(schema.fields(), chunk.rows_guess())?;
+    let mut cursor = if lines {
+        Cursor::lines(data)
+    } else {
+        Cursor::new(data)
+    };
+    loop {
+        while let Some(byte) = cursor.peek()
+            && (matches!(byte, b'\n' | b' ' | b'\t' | b'\r') || (byte == b',' && !lines))
+        {
+            cursor.at += 1;
+        }
+        let start = cursor.at;
+        if start == data.len() {
+            break;
+        }
+        let end = || match lines {
+            true => memchr(b'\n', &data[start..]).map_or(data.len(), |end| start + end),
+            false => start + value_end(&data[start..]),
+        };
+        let rows = object.len();
+        let result = if !valid && simdutf8::basic::from_utf8(&data[start..end()]).is_err() {
+            Err(Fault::new(format!(
+                "{} is not valid UTF-8",
+                excerpt(&data[start..end()])
+            )))
+        } else {
+            object
+                .append(&mut cursor)
+                .and_then(|()| row_ends(&mut cursor, lines))
+        };
+        if let Err(fault) = result {
+            object.truncate(rows);
+            cursor.at = end();
+            rejects.push(start, &data[start..cursor.at], &fault);
+        }
+    }
+    let rows = object.len();
+    let batch: Option<RecordBatch> = batch(schema, object.finish()?, rows)?;
+    Ok(Decoded {
+        batches: batch.into_iter().collect(),
+        rejected: rejects.rejected,
+    })
+}
+
+#[inline]
+fn row_ends(cursor: &mut Cursor<'_>, lines: bool) -> Result<(), Fault> {
+    if !lines {
+        return Ok(());
+    }
+    cursor.space();
+    match cursor.peek() {
+        None | Some(b'\n') => Ok(()),
+        Some(_) => Err(cursor.unexpected("the end of the line")),
+    }
+}

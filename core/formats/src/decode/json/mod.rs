@@ -1,0 +1,15 @@
+//! JSON text, read once from front to back.
+
+mod cursor;
+mod elements;
+mod lines;
+mod object;
+mod rows;
+mod string;
+
+pub(crate) use cursor::{Cursor, Type};
+pub use elements::elements;
+pub(crate) use lines::decode;
+pub(crate) use object::Object;
+pub use rows::JsonRows;
+pub(crate) use string::{plain_end, unescape};

@@ -1,0 +1,246 @@
+//! Objects to columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::Fields;
+use tidegate_core::Result;
+
+use super::super::Fault;
+use super::super::column::{Build, Column};
+use super::{Cursor, string};
+
+/// How far ahead and back a key is looked for in the order that was seen before.
+const NEAR: usize = 16;
+/// How many keys' order is remembered.
+const ORDER: usize = 1024;
+
+/// A column per key of interest.
+///
+/// The keys of one row are expected in the order of the row before, so that a key is usually
+/// known by comparing its bytes once. Keys without a column are skipped; of a key that comes
+/// twice, the last value counts, as in most readers of JSON.
+pub(crate) struct Object {
+    slots: Vec<Slot>,
+    length: usize,
+    /// The keys by their text, unescaped.
+    index: HashMap<Box<[u8]>, usize>,
+    order: Vec<Key>,
+    /// The number of the current object, to tell which slots it has filled.
+    turn: u64,
+}
+
+struct Slot {
+    name: Arc<str>,
+    nullable: bool,
+    column: Column,
+    turn: u64,
+}
+
+/// A key as it was seen.
+struct Key {
+    /// With quotes and colon.
+    text: Box<[u8]>,
+    /// Its first 16 bytes and which of them count, if it has no more.
+    word: Option<(u128, u128)>,
+    slot: Option<usize>,
+}
+
+impl Key {
+    fn new(raw: &[u8], slot: Option<usize>) -> Self {
+        let text = [b"\"", raw, b"\":"].concat();
+        let word = (text.len() <= 16).then(|| {
+            let mut bytes = [0; 16];
+            bytes[..text.len()].copy_from_slice(&text);
+            let mut mask = [0; 16];
+            mask[..text.len()].fill(0xFF);
+            (u128::from_ne_bytes(bytes), u128::from_ne_bytes(mask))
+        });
+        Self {
+            text: text.into(),
+            word,
+            slot,
+        }
+    }
+
+    #[inline]
+    fn matches(&self, data: &[u8], at: usize) -> bool {
+        if let Some((word, mask)) = self.word
+            && let Some(bytes) = data
+                .get(at..at + 16)
+                .and_then(|bytes| bytes.try_into().ok())
+        {
+            return (u128::from_ne_bytes(bytes) ^ word) & mask == 0;
+        }
+        data[at..].starts_with(&self.text)
+    }
+}
+
+impl Object {
+    pub(crate) fn new(fields: &Fields, capacity: usize) -> Result<Self> {
+        let mut slots = Vec::with_capacity(fields.len());
+        for field in fields {
+            slots.push(Slot {
+                name: field.name().as_str().into(),
+                nullable: field.is_nullable(),
+                column: Column::new(field, capacity)?,
+                turn: 0,
+            });
+        }
+        let index = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (field.name().as_bytes().into(), at));
+        Ok(Self {
+            index: index.collect(),
+            slots,
+            length: 0,
+            order: Vec::new(),
+            turn: 0,
+        })
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Drops all rows but the first `length`, and what was appended of an unfinished one.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.length = length;
+        for slot in &mut self.slots {
+            slot.column.truncate(length);
+        }
+    }
+
+    /// Appends a row of nulls, for a struct that is NULL.
+    pub(crate) fn append_null(&mut self) {
+        for slot in &mut self.slots {
+            slot.column.append_null();
+        }
+        self.length += 1;
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+        self.length = 0;
+        self.slots
+            .iter_mut()
+            .map(|slot| slot.column.finish())
+            .collect()
+    }
+
+    /// Appends the object at the cursor. After an error, truncate.
+    pub(crate) fn append(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        if cursor.peek() != Some(b'{') {
+            let text = super::super::fault::excerpt(cursor.raw()?);
+            return Err(Fault::new(format!("{text} is not a JSON object")));
+        }
+        self.turn += 1;
+        let (mut filled, mut expected) = (0, 0);
+        cursor.at += 1;
+        cursor.space();
+        if !cursor.take(b'}') {
+            loop {
+                match self.key(cursor, &mut expected)? {
+                    Some(at) => {
+                        let slot = &mut self.slots[at];
+                        if slot.turn == self.turn {
+                            slot.column.truncate(self.length);
+                        } else {
+                            slot.turn = self.turn;
+                            filled += 1;
+                        }
+                        if let Err(fault) = slot.column.append(cursor, slot.nullable) {
+                            return Err(fault.within(&slot.name));
+                        }
+                    }
+                    None => {
+                        cursor.raw()?;
+                    }
+                }
+                cursor.space();
+                match cursor.peek() {
+                    Some(b',') => cursor.at += 1,
+                    Some(b'}') => break,
+                    _ => return Err(cursor.unexpected("`,` or `}`")),
+                }
+                cursor.space();
+            }
+            cursor.at += 1;
+        }
+        if filled < self.slots.len() {
+            self.fill()?;
+        }
+        self.length += 1;
+        Ok(())
+    }
+
+    /// Appends null to the columns that the current object doesn't have.
+    fn fill(&mut self) -> Result<(), Fault> {
+        for slot in &mut self.slots {
+            if slot.turn != self.turn {
+                if !slot.nullable {
+                    return Err(Fault::missing().within(&slot.name));
+                }
+                slot.column.append_null();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a key, its colon and the space behind; gives its slot.
+    #[inline]
+    fn key(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        expected: &mut usize,
+    ) -> Result<Option<usize>, Fault> {
+        if let Some(key) = self.order.get(*expected)
+            && key.matches(cursor.data, cursor.at)
+        {
+            cursor.at += key.text.len();
+            *expected += 1;
+            cursor.space();
+            return Ok(key.slot);
+        }
+        self.other_key(cursor, expected)
+    }
+
+    /// The same for a key that is not the expected one.
+    #[inline(never)]
+    fn other_key(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        expected: &mut usize,
+    ) -> Result<Option<usize>, Fault> {
+        // Another order, or some keys are not there.
+        let end = self.order.len().min(*expected + NEAR);
+        let start = expected.saturating_sub(NEAR).min(end);
+        let near = (*expected..end)
+            .chain(start..(*expected).min(end))
+            .find(|at| self.order[*at].matches(cursor.data, cursor.at));
+        if let Some(at) = near {
+            let key = &self.order[at];
+            cursor.at += key.text.len();
+            *expected = at + 1;
+            cursor.space();
+            return Ok(key.slot);
+        }
+        let raw = cursor.raw_key()?;
+        let slot = if raw.contains(&b'\\') {
+            let mut text = Vec::with_capacity(raw.len());
+            let quoted = [raw, b"\""].concat();
+            string::unescape(&quoted, 0, &mut text)?;
+            self.index.get(text.as_slice()).copied()
+        } else {
+            self.index.get(raw).copied()
+        };
+        if self.order.len() < ORDER {
+            let at = (*expected).min(self.order.len());
+            self.order.insert(at, Key::new(raw, slot));
+            *expected = at + 1;
+        }
+        Ok(slot)
+    }
+}

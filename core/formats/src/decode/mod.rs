@@ -1,0 +1,20 @@
+//! Bytes of whole records to Arrow, straight into typed builders.
+
+mod binary;
+mod column;
+mod csv;
+mod decoder;
+mod fault;
+pub(crate) mod json;
+mod nested;
+pub(crate) mod number;
+mod primitive;
+mod raw;
+mod strings;
+pub(crate) mod time;
+
+pub(crate) use csv::fields as csv_fields;
+pub use decoder::{Decoder, EncodedChunk};
+pub(crate) use fault::Fault;
+pub use json::{JsonRows, elements as json_elements};
+pub use raw::raw_schema;

@@ -1,0 +1,10 @@
+//! Arrow to bytes of records.
+
+mod cells;
+mod csv;
+mod encoder;
+mod json;
+mod raw;
+mod text;
+
+pub use encoder::{Encoder, row_to_json};

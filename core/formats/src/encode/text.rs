@@ -1,0 +1,103 @@
+//! Values as text.
+
+use arrow_array::types::ArrowTimestampType;
+use arrow_buffer::i256;
+use arrow_schema::TimeUnit;
+
+use crate::decode::time::per_second;
+
+const DAY: i64 = 86_400;
+
+/// An unscaled decimal's digits, with the point where the scale puts it.
+pub(crate) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    out.extend_from_slice(sign.as_bytes());
+    let places = usize::from(scale.unsigned_abs());
+    if scale <= 0 {
+        out.extend_from_slice(digits.as_bytes());
+        if digits != "0" {
+            out.resize(out.len() + places, b'0');
+        }
+        return;
+    }
+    let whole = digits.len().saturating_sub(places);
+    if whole == 0 {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + places - digits.len(), b'0');
+        out.extend_from_slice(digits.as_bytes());
+    } else {
+        out.extend_from_slice(&digits.as_bytes()[..whole]);
+        out.push(b'.');
+        out.extend_from_slice(&digits.as_bytes()[whole..]);
+    }
+}
+
+pub(crate) fn decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {
+    decimal(&value.to_string(), scale, out);
+}
+
+/// `YYYY-MM-DD`.
+pub(crate) fn date(days: i64, out: &mut Vec<u8>) {
+    // Years counted from March, so that the leap day comes last, in eras of 400 years.
+    let days = days + 719_468;
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12 + 1;
+    let year = year + days.div_euclid(146_097) * 400 + i64::from(month <= 2);
+    if (0..=9999).contains(&year) {
+        padded(year, 4, out);
+    } else {
+        out.push(if year < 0 { b'-' } else { b'+' });
+        padded(year.abs(), 4, out);
+    }
+    out.push(b'-');
+    padded(month, 2, out);
+    out.push(b'-');
+    padded(day, 2, out);
+}
+
+/// `HH:MM:SS`, and the fraction if there is one.
+pub(crate) fn time(value: i64, unit: TimeUnit, out: &mut Vec<u8>) {
+    let per_second = per_second(unit);
+    let seconds = value / per_second;
+    padded(seconds / 3600, 2, out);
+    out.push(b':');
+    padded(seconds / 60 % 60, 2, out);
+    out.push(b':');
+    padded(seconds % 60, 2, out);
+    let fraction = value % per_second;
+    if fraction != 0 {
+        let (mut fraction, mut width) = (fraction, per_second.ilog10() as usize);
+        // In groups of three, as is usual.
+        while fraction % 1000 == 0 && width > 3 {
+            fraction /= 1000;
+            width -= 3;
+        }
+        out.push(b'.');
+        padded(fraction, width, out);
+    }
+}
+
+/// RFC 3339, in UTC if there is a zone, without an offset if there is none.
+pub(crate) fn timestamp<T: ArrowTimestampType>(value: i64, zoned: bool, out: &mut Vec<u8>) {
+    let per_day = DAY * per_second(T::UNIT);
+    date(value.div_euclid(per_day), out);
+    out.push(b'T');
+    time(value.rem_euclid(per_day), T::UNIT, out);
+    if zoned {
+        out.push(b'Z');
+    }
+}
+
+fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value);
+    out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
+    out.extend_from_slice(digits.as_bytes());
+}

@@ -1,0 +1,146 @@
+//! The type of JSON values.
+
+use arrow_schema::{DataType, Field};
+
+use crate::decode::Fault;
+use crate::decode::json::{Cursor, Type, unescape};
+use crate::json_field;
+
+/// What all values of a column so far have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Kind {
+    /// Only nulls were seen.
+    #[default]
+    Unknown,
+    Bool,
+    /// Integers of 64 bits.
+    Int,
+    /// Integers of up to 38 digits.
+    Big,
+    Float,
+    Text,
+    List(Box<Kind>),
+    /// Fields in the order in which they were first seen.
+    Object(Vec<(String, Kind)>),
+    /// No type holds them all but their JSON text.
+    Mixed,
+}
+
+impl Kind {
+    /// Takes note of the value at the cursor.
+    pub(crate) fn learn(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        match cursor.type_here()? {
+            Type::Null => cursor.literal(b"null"),
+            Type::Array => {
+                let inner = match self {
+                    Self::List(items) => Some(&mut **items),
+                    Self::Unknown => {
+                        *self = Self::List(Box::default());
+                        match self {
+                            Self::List(items) => Some(&mut **items),
+                            _ => None,
+                        }
+                    }
+                    _ => None,
+                };
+                match inner {
+                    Some(items) => cursor.each(|cursor| items.learn(cursor)),
+                    None => self.mix(cursor),
+                }
+            }
+            Type::Object => {
+                if *self == Self::Unknown {
+                    *self = Self::Object(Vec::new());
+                }
+                match self {
+                    Self::Object(fields) => learn_fields(fields, cursor),
+                    _ => self.mix(cursor),
+                }
+            }
+            Type::Bool => self.scalar(cursor, Self::Bool),
+            Type::Text => self.scalar(cursor, Self::Text),
+            Type::Number => {
+                let (number, text) = cursor.number()?;
+                let kind = match number.integer {
+                    false => Self::Float,
+                    true => match number.to_i128(text) {
+                        Some(value) if i64::try_from(value).is_ok() => Self::Int,
+                        Some(_) if text.len() <= 38 => Self::Big,
+                        _ => Self::Mixed,
+                    },
+                };
+                self.widen(kind);
+                Ok(())
+            }
+        }
+    }
+
+    fn scalar(&mut self, cursor: &mut Cursor<'_>, kind: Self) -> Result<(), Fault> {
+        cursor.raw()?;
+        self.widen(kind);
+        Ok(())
+    }
+
+    fn mix(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        cursor.raw()?;
+        *self = Self::Mixed;
+        Ok(())
+    }
+
+    fn widen(&mut self, kind: Self) {
+        use Kind::{Big, Float, Int, Mixed, Unknown};
+        *self = match (std::mem::take(self), kind) {
+            (Unknown, kind) => kind,
+            (old, new) if old == new => old,
+            (Int | Big, Int | Big) => Big,
+            (Int | Float, Int | Float) => Float,
+            // Many digits here and fractions there: neither type would keep both.
+            _ => Mixed,
+        };
+    }
+
+    /// A field for these values. What is only null is text; so is what is mixed, as its JSON.
+    pub(crate) fn field(&self, name: &str) -> Field {
+        let data_type = match self {
+            Self::Unknown | Self::Text => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
+            Self::Int => DataType::Int64,
+            Self::Big => DataType::Decimal128(38, 0),
+            Self::Float => DataType::Float64,
+            Self::List(items) => DataType::List(items.field(Field::LIST_FIELD_DEFAULT_NAME).into()),
+            // A struct without fields is something that few formats can hold.
+            Self::Object(fields) if fields.is_empty() => return json_field(name, true),
+            Self::Object(fields) => {
+                DataType::Struct(fields.iter().map(|(name, kind)| kind.field(name)).collect())
+            }
+            Self::Mixed => DataType::Utf8,
+        };
+        Field::new(name, data_type, true)
+    }
+}
+
+/// Takes note of the object at the cursor.
+pub(crate) fn learn_fields(
+    fields: &mut Vec<(String, Kind)>,
+    cursor: &mut Cursor<'_>,
+) -> Result<(), Fault> {
+    let mut expected = 0;
+    cursor.each(|cursor| {
+        let raw = cursor.raw_key()?;
+        let mut text = Vec::with_capacity(raw.len());
+        unescape(&[raw, b"\""].concat(), 0, &mut text)?;
+        let name = String::from_utf8(text).map_err(|_| Fault::new("a key is not valid UTF-8"))?;
+        let known = match fields.get(expected) {
+            Some((next, _)) if *next == name => Some(expected),
+            _ => fields.iter().position(|(other, _)| *other == name),
+        };
+        let at = known.unwrap_or_else(|| {
+            // Beside its neighbours, where the order is natural.
+            let at = expected.min(fields.len());
+            fields.insert(at, (name, Kind::Unknown));
+            at
+        });
+        expected = at + 1;
+        fields[at].1.learn(cursor)
+    })
+}

@@ -1,0 +1,11 @@
+//! Finding whole records in a file's bytes, without decoding them.
+
+mod chunk;
+pub(crate) mod csv;
+mod header;
+pub(crate) mod json;
+mod splitter;
+
+pub use chunk::{Chunk, Position};
+pub use header::CsvHeader;
+pub use splitter::Splitter;

@@ -1,0 +1,405 @@
+//! Cuts a file that arrives in pieces into chunks of whole records.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+use tidegate_core::{Error, Result};
+
+use super::csv::CsvScan;
+use super::json::JsonScan;
+use super::{Chunk, CsvHeader, Position};
+use crate::csv_options::Dialect;
+use crate::{CsvOptions, Format};
+
+const CHUNK: usize = 1 << 20;
+const MAX_RECORD: usize = 64 << 20;
+const MAX_RAW: usize = 1 << 30;
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Cuts the (decompressed) bytes of one file into chunks of whole records.
+///
+/// A chunk is the fewest records that make the chunk size, so its bounds depend only on where
+/// reading began: reading again from a chunk's `end` gives exactly the chunks that followed it,
+/// whatever pieces the bytes arrive in. A byte order mark at the beginning is skipped.
+///
+/// ```
+/// use tidegate_formats::{CsvOptions, Format, Position, Splitter};
+///
+/// # fn main() -> tidegate_core::Result<()> {
+/// let mut splitter = Splitter::new(Format::Ndjson, &CsvOptions::default(), Position::start())?
+///     .chunk_size(8);
+/// splitter.push("{\"a\":1}\n{\"a\"".into());
+/// let first = splitter.next()?.expect("a whole record");
+/// assert_eq!((&first.bytes[..], first.end.line), (&b"{\"a\":1}\n"[..], Some(2)));
+/// assert_eq!(splitter.next()?, None);
+/// splitter.push(":2}".into());
+/// splitter.finish();
+/// assert_eq!(splitter.next()?.expect("the last record").bytes, "{\"a\":2}");
+/// assert_eq!(splitter.next()?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Splitter {
+    scan: Scan,
+    /// What is not given out yet; it begins at `position`.
+    buffer: BytesMut,
+    position: Position,
+    header: Option<CsvHeader>,
+    dialect: Dialect,
+    /// What must still be done before the first chunk.
+    prelude: Prelude,
+    chunk_size: usize,
+    max_record: usize,
+    finished: bool,
+    /// Records that begin here or later belong to another range.
+    until: u64,
+    done: bool,
+}
+
+enum Scan {
+    Lines,
+    Csv(CsvScan),
+    Json(JsonScan),
+    Raw,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prelude {
+    /// Skip a byte order mark, then perhaps a header.
+    Bom,
+    Header,
+    /// Skip the rest of a record that another range has.
+    Partial,
+    Over,
+}
+
+impl fmt::Debug for Splitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Splitter")
+            .field("position", &self.position)
+            .field("buffered", &self.buffer.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Splitter {
+    /// From a position on: give it the file's bytes from `position.offset`.
+    ///
+    /// Errors: `Config` for unusable CSV options, `Unsupported` for Parquet, whose bytes are not
+    /// read from front to back.
+    pub fn new(format: Format, csv: &CsvOptions, position: Position) -> Result<Self> {
+        let dialect = csv.dialect()?;
+        let scan = match format {
+            Format::Ndjson => Scan::Lines,
+            Format::Csv => Scan::Csv(CsvScan::new(&dialect)),
+            Format::Json => Scan::Json(JsonScan::new(position.in_array)),
+            Format::Raw => Scan::Raw,
+            Format::Parquet => {
+                return Err(Error::new(
+                    tidegate_core::ErrorKind::Unsupported,
+                    "Parquet can't be read from front to back",
+                ));
+            }
+        };
+        let prelude = match format {
+            Format::Raw => Prelude::Over,
+            _ if position.offset == 0 => Prelude::Bom,
+            _ => Prelude::Over,
+        };
+        Ok(Self {
+            max_record: if format == Format::Raw {
+                MAX_RAW
+            } else {
+                MAX_RECORD
+            },
+            scan,
+            buffer: BytesMut::new(),
+            position,
+            header: None,
+            dialect,
+            prelude,
+            chunk_size: CHUNK,
+            finished: false,
+            until: u64::MAX,
+            done: false,
+        })
+    }
+
+    /// The records of an NDJSON file that begin within `start..end`: give it the file's bytes from
+    /// [`offset`](Self::offset) on, until it [is done](Self::is_done). Ranges that cover a file
+    /// once give each record once. The lines' numbers are known only from `start == 0`.
+    ///
+    /// Errors: `Unsupported` for other formats, where a range may begin inside a record unseen.
+    pub fn range(format: Format, start: u64, end: u64) -> Result<Self> {
+        if format != Format::Ndjson {
+            return Err(Error::new(
+                tidegate_core::ErrorKind::Unsupported,
+                format!("a {format} file can't be cut at any byte"),
+            ));
+        }
+        let position = match start.checked_sub(1) {
+            None => Position::start(),
+            // Whether a record begins at `start` is told by the byte before it.
+            Some(before) => Position {
+                offset: before,
+                line: None,
+                in_array: false,
+            },
+        };
+        let mut splitter = Self::new(format, &CsvOptions::default(), position)?;
+        if start > 0 {
+            splitter.prelude = Prelude::Partial;
+        }
+        splitter.until = end;
+        splitter.done = start >= end;
+        Ok(splitter)
+    }
+
+    /// The records of a range from one of its chunks' `end` on.
+    pub fn resume_range(format: Format, from: Position, end: u64) -> Result<Self> {
+        let mut splitter = Self::range(format, 0, end)?;
+        splitter.position = from;
+        if from.offset > 0 {
+            splitter.prelude = Prelude::Over;
+        }
+        splitter.done = from.offset >= end;
+        Ok(splitter)
+    }
+
+    /// Sets how many bytes a chunk has at least, but for the last. Default: 1 MiB.
+    #[must_use]
+    pub fn chunk_size(mut self, bytes: usize) -> Self {
+        self.chunk_size = bytes.max(1);
+        self
+    }
+
+    /// Sets how many bytes a record may have. Default: 64 MiB; of a raw file, 1 GiB.
+    #[must_use]
+    pub fn max_record(mut self, bytes: usize) -> Self {
+        self.max_record = bytes;
+        self
+    }
+
+    /// The file's offset of the next byte to push.
+    pub fn offset(&self) -> u64 {
+        self.position.offset + self.buffer.len() as u64
+    }
+
+    /// Whether there will be no more chunks: the input has ended and all of it was given, or the
+    /// range has.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The CSV file's header, once it was read; it precedes the first chunk. `None` for files
+    /// without one, and where reading began after it.
+    pub fn header(&self) -> Option<&CsvHeader> {
+        self.header.as_ref()
+    }
+
+    /// Adds the file's next bytes.
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.done {
+            return;
+        }
+        if self.buffer.is_empty() {
+            // Taken over without a copy where nobody else holds them.
+            self.buffer = bytes
+                .try_into_mut()
+                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        } else {
+            self.buffer.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Says that the file has no more bytes; `next` then gives what is left.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// The next chunk; `None` when more bytes are needed, or at the end.
+    ///
+    /// Errors: `Data` where no record's end can be found: a record larger than allowed, a JSON
+    /// file that ends in the middle or has no values where they must be; `Schema` for an unusable
+    /// CSV header.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "fallible, and goes on after None"
+    )]
+    pub fn next(&mut self) -> Result<Option<Chunk>> {
+        if self.done || !self.prelude()? {
+            return Ok(None);
+        }
+        let chunk = match &mut self.scan {
+            Scan::Lines => self.lines()?,
+            Scan::Csv(scan) => {
+                let end = scan.record_end(&self.buffer, self.chunk_size);
+                self.whole_records(end)?
+            }
+            Scan::Json(_) => self.json()?,
+            Scan::Raw => self.raw()?,
+        };
+        if chunk.is_none() && self.finished {
+            self.done = true;
+        }
+        Ok(chunk)
+    }
+
+    /// Does what precedes the first chunk; says whether it is done.
+    fn prelude(&mut self) -> Result<bool> {
+        if self.prelude == Prelude::Bom {
+            if !self.finished && self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+                return Ok(false);
+            }
+            if self.buffer.starts_with(BOM) {
+                drop(self.take(BOM.len()));
+            }
+            let header = matches!(self.scan, Scan::Csv(_)) && self.dialect.header;
+            self.prelude = if header {
+                Prelude::Header
+            } else {
+                Prelude::Over
+            };
+        }
+        if self.prelude == Prelude::Header {
+            let Some((header, end)) = CsvHeader::read(&self.buffer, &self.dialect, self.finished)?
+            else {
+                if self.buffer.len() > self.max_record {
+                    return Err(self.too_long());
+                }
+                self.done = self.finished;
+                return Ok(false);
+            };
+            self.header = Some(header);
+            drop(self.take(end));
+            self.prelude = Prelude::Over;
+        }
+        if self.prelude == Prelude::Partial {
+            let end = memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| {
+                self.prelude = Prelude::Over;
+                at + 1
+            });
+            drop(self.take(end));
+            self.position.line = None;
+            self.done |=
+                self.position.offset >= self.until || (self.finished && self.buffer.is_empty());
+        }
+        Ok(self.prelude == Prelude::Over && !self.done)
+    }
+
+    /// The first `length` bytes, and the position moved behind them.
+    fn take(&mut self, length: usize) -> Bytes {
+        let bytes = self.buffer.split_to(length).freeze();
+        self.position = self.position.after(&bytes);
+        bytes
+    }
+
+    fn give(&mut self, length: usize) -> Option<Chunk> {
+        if length == 0 {
+            return None;
+        }
+        let start = self.position;
+        let bytes = self.take(length);
+        if let Scan::Csv(scan) = &mut self.scan {
+            scan.restart();
+        }
+        Some(Chunk {
+            bytes,
+            start,
+            end: self.position,
+        })
+    }
+
+    fn lines(&mut self) -> Result<Option<Chunk>> {
+        let left = usize::try_from(self.until - self.position.offset).unwrap_or(usize::MAX);
+        // The range's last record may end after it.
+        let size = self.chunk_size.min(left);
+        let end = (self.buffer.len() >= size)
+            .then(|| memchr(b'\n', &self.buffer[size - 1..]).map(|at| size + at))
+            .flatten();
+        let chunk = self.whole_records(end)?;
+        self.done |= self.position.offset >= self.until;
+        Ok(chunk)
+    }
+
+    /// A chunk up to the record's `end` at or after the chunk size, as far as it was found.
+    fn whole_records(&mut self, end: Option<usize>) -> Result<Option<Chunk>> {
+        let reach = end.unwrap_or(self.buffer.len());
+        if reach.saturating_sub(self.chunk_size) > self.max_record {
+            return Err(self.too_long());
+        }
+        Ok(match end {
+            Some(end) => self.give(end),
+            None if self.finished => self.give(self.buffer.len()),
+            None => None,
+        })
+    }
+
+    fn json(&mut self) -> Result<Option<Chunk>> {
+        let Scan::Json(scan) = &mut self.scan else {
+            return Ok(None);
+        };
+        let found = scan
+            .advance(&self.buffer, self.chunk_size, self.finished)
+            .map_err(|(at, message)| {
+                let place = self
+                    .position
+                    .after(&self.buffer[..at.min(self.buffer.len())]);
+                let error = Error::data(message).with("offset", place.offset);
+                match place.line {
+                    Some(line) => error.with("line", line),
+                    None => error,
+                }
+            })?;
+        if found.is_none() && self.buffer.len() > self.chunk_size.saturating_add(self.max_record) {
+            return Err(self.too_long());
+        }
+        let Some(cut) = found else {
+            return Ok(None);
+        };
+        drop(self.take(cut.skip));
+        self.position.in_array = cut.from_array;
+        let mut chunk = self.give(cut.end - cut.skip);
+        self.position.in_array = cut.to_array;
+        if let Some(chunk) = &mut chunk {
+            chunk.end.in_array = cut.to_array;
+        }
+        Ok(chunk)
+    }
+
+    fn raw(&mut self) -> Result<Option<Chunk>> {
+        if self.buffer.len() > self.max_record {
+            return Err(self.too_long());
+        }
+        if !self.finished {
+            return Ok(None);
+        }
+        // An empty file is a payload too.
+        self.done = true;
+        let start = self.position;
+        let bytes = self.take(self.buffer.len());
+        Ok(Some(Chunk {
+            bytes,
+            start,
+            end: self.position,
+        }))
+    }
+
+    fn too_long(&self) -> Error {
+        let error = Error::data(format!(
+            "no end of a record within {} bytes",
+            self.max_record
+        ))
+        .with("offset", self.position.offset);
+        let error = match self.position.line {
+            Some(line) => error.with("line", line),
+            None => error,
+        };
+        error.hint(match self.scan {
+            Scan::Csv(_) => "a quote that isn't closed makes one record of all that follows: check `quote` and the file",
+            Scan::Raw => "a raw file is held in memory whole; this one is too large",
+            _ => "is it a file of this format, and of this compression?",
+        })
+    }
+}

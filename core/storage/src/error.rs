@@ -1,0 +1,56 @@
+//! Errors of places, with what to do about them.
+
+use std::io;
+use std::path::Path;
+
+use tidegate_core::Error;
+
+/// An I/O error at a local path.
+pub(crate) fn local(doing: &str, path: &Path, error: io::Error) -> Error {
+    use io::ErrorKind as Io;
+    let message = format!("can't {doing}");
+    let kind = error.kind();
+    let at = |error: Error| error.with("path", path.display());
+    match kind {
+        Io::IsADirectory => at(Error::config(message).because(error))
+            .hint("there is a folder of this name; give a file's name, or another url"),
+        Io::NotADirectory | Io::AlreadyExists => at(Error::config(message).because(error))
+            .hint("part of this path is a file where a folder is needed"),
+        Io::InvalidFilename => at(Error::config(message).because(error))
+            .hint("the file system refuses this name; most allow 255 bytes"),
+        _ => at(Error::io(message, error)),
+    }
+}
+
+/// An error of `object_store` while reading or listing.
+pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Error {
+    use object_store::Error as Store;
+    let message = format!("can't {doing}");
+    let error = match error {
+        Store::NotFound { .. } => Error::not_found(message).because(error),
+        Store::Precondition { .. } => Error::conflict("the file changed while it was being read")
+            .hint("files must not be changed once they are there; write a new file and rename it")
+            .because(error),
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::auth(message)
+            .hint("check the permissions of the file and of its folder")
+            .because(error),
+        Store::InvalidPath { .. } => Error::config(message).because(error),
+        other => match io_kind(&other) {
+            Some(kind) => Error::io(message, io::Error::new(kind, other)),
+            None => Error::internal(message).because(other),
+        },
+    };
+    error.with("path", what)
+}
+
+/// The operating system's kind of an error, if there is one in its chain.
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,341 @@
+//! Staged writes on a local disk: a hidden temporary file, and a rename.
+//!
+//! Before `finish` returns, the file's bytes and the folder's entry of it are on the disk; before
+//! `publish` returns, the rename is. So a machine that loses power finds each file either hidden or
+//! published, never half.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use tidegate_core::{Error, Result};
+use uuid::Uuid;
+
+use crate::error::local as failed;
+use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
+use crate::unblock::unblock;
+
+/// After so many bytes the disk is set to work, so that `finish` doesn't wait for all of them.
+const SYNC_EVERY: u64 = 64 << 20;
+
+/// The longest name that is certain to be allowed, less what the temporary name adds.
+const NAME_LIMIT: usize = 255 - 1 - 1 - 32 - SUFFIX.len();
+
+const SUFFIX: &str = ".tidegate-tmp";
+
+/// The key of the hidden file: `.name.<unique>.tidegate-tmp` beside the target.
+pub(crate) fn hidden_key(token: &StagedToken) -> String {
+    let (folder, name) = match token.key.rsplit_once('/') {
+        Some((folder, name)) => (format!("{folder}/"), name),
+        None => (String::new(), token.key.as_str()),
+    };
+    let name = &name[..name.floor_char_boundary(NAME_LIMIT)];
+    format!("{folder}.{name}.{}{SUFFIX}", token.unique)
+}
+
+pub(crate) fn vanished(target: &dyn std::fmt::Display) -> Error {
+    Error::conflict("a file that was written and not yet published is gone")
+        .with("path", target)
+        .hint(
+            "someone removed hidden `.tidegate-tmp` files of an unfinished run, or its results; \
+             put them back, or run again with --restart",
+        )
+}
+
+#[derive(Debug)]
+pub(crate) struct LocalStaging {
+    root: PathBuf,
+}
+
+impl LocalStaging {
+    pub(crate) fn new(root: &str) -> Self {
+        Self {
+            root: PathBuf::from(root),
+        }
+    }
+
+    /// The path of a key; one that would lead out of the root is refused.
+    fn path(&self, key: &str) -> Result<PathBuf> {
+        let strange = |name: &str| matches!(name, "" | "." | "..") || name.contains('\0');
+        if key.split('/').any(strange) {
+            return Err(Error::config(format!("`{key}` can't name a file"))
+                .with("folder", self.root.display()));
+        }
+        Ok(self.root.join(key))
+    }
+}
+
+#[async_trait]
+impl Staging for LocalStaging {
+    async fn begin(&self, key: &str) -> Result<StagedToken> {
+        let path = self.path(key)?;
+        let key = key.to_owned();
+        unblock(move || {
+            if path.is_dir() {
+                let error = io::Error::from(io::ErrorKind::IsADirectory);
+                return Err(failed("write a file", &path, error));
+            }
+            let missing = path
+                .ancestors()
+                .skip(1)
+                .take_while(|folder| !folder.exists());
+            Ok(StagedToken {
+                key,
+                unique: Uuid::new_v4().simple().to_string(),
+                folders: u32::try_from(missing.count()).unwrap_or(u32::MAX),
+            })
+        })
+        .await
+    }
+
+    async fn create(&self, token: &StagedToken) -> Result<Box<dyn StagedWriter>> {
+        let hidden = self.path(&hidden_key(token))?;
+        let token = token.clone();
+        unblock(move || {
+            let file = create_file(&hidden)?;
+            Ok(Box::new(LocalWriter {
+                token,
+                hidden,
+                file: Arc::new(file),
+                bytes: 0,
+                synced: 0,
+                syncing: Vec::new(),
+            }) as _)
+        })
+        .await
+    }
+
+    async fn publish(&self, staged: &[Staged]) -> Result<()> {
+        let mut moves = Vec::with_capacity(staged.len());
+        for file in staged {
+            moves.push((self.path(&hidden_key(&file.token))?, self.path(file.key())?));
+        }
+        let folders = unblock(move || {
+            let mut folders = BTreeSet::new();
+            for (hidden, target) in moves {
+                publish_file(&hidden, &target)?;
+                folders.extend(target.parent().map(Path::to_path_buf));
+            }
+            Ok(folders)
+        })
+        .await?;
+        // A folder's fsync waits for the disk, not for us: several wait together.
+        futures::stream::iter(folders)
+            .map(|folder| unblock(move || sync_folder(&folder)))
+            .buffer_unordered(8)
+            .try_collect()
+            .await
+    }
+
+    async fn discard(&self, tokens: &[StagedToken]) -> Result<()> {
+        let mut hidden = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            hidden.push((self.path(&hidden_key(token))?, token.folders));
+        }
+        unblock(move || {
+            // Deepest first, and after all files: several writes may have made one folder.
+            let mut made = BTreeSet::new();
+            for (path, folders) in &hidden {
+                remove_file(path)?;
+                made.extend(path.ancestors().skip(1).take(*folders as usize));
+            }
+            for folder in made.into_iter().rev() {
+                remove_empty(std::iter::once(folder), 1);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        let mut paths = Vec::with_capacity(keys.len());
+        for key in keys {
+            paths.push((self.path(key)?, key.matches('/').count()));
+        }
+        let root = self.root.clone();
+        unblock(move || {
+            for (path, depth) in &paths {
+                remove_file(path)?;
+                remove_empty(path.ancestors().skip(1), *depth);
+            }
+            if root.is_dir() {
+                sync_folder(&root)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn check_writable(&self) -> Result<()> {
+        let root = self.root.clone();
+        unblock(move || {
+            let Some(existing) = root.ancestors().find(|folder| folder.exists()) else {
+                return Ok(());
+            };
+            if !existing.is_dir() {
+                let error = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(failed("write in this folder", existing, error));
+            }
+            // Only trying says the truth: rights may come from groups, mounts or quotas.
+            let probe = existing.join(format!(".probe.{}{SUFFIX}", Uuid::new_v4().simple()));
+            File::create_new(&probe)
+                .and_then(|_| fs::remove_file(&probe))
+                .map_err(|error| failed("write in this folder", existing, error))
+        })
+        .await
+    }
+}
+
+fn create_file(path: &Path) -> Result<File> {
+    let mut attempts = 0;
+    loop {
+        if let Some(folder) = path.parent() {
+            create_folder(folder)?;
+        }
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(file) => return Ok(file),
+            // Someone's `discard` or `delete` has just removed the empty folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 16 => attempts += 1,
+            Err(error) => return Err(failed("make a file", path, error)),
+        }
+    }
+}
+
+/// Makes a folder and those above it, each entry durable before this returns.
+fn create_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent();
+    if let Some(parent) = parent {
+        create_folder(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        Err(error) => return Err(failed("make a folder", folder, error)),
+    }
+    match parent {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+fn publish_file(hidden: &Path, target: &Path) -> Result<()> {
+    match fs::rename(hidden, target) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if target.is_file() {
+                Ok(())
+            } else {
+                Err(vanished(&target.display()))
+            }
+        }
+        Err(error) => Err(failed("publish a file", target, error)),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(failed("remove a file", path, error)),
+    }
+}
+
+/// Removes up to `count` of these folders, innermost first, until one isn't empty.
+fn remove_empty<'a>(folders: impl Iterator<Item = &'a Path>, count: usize) {
+    for folder in folders.take(count) {
+        match fs::remove_dir(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failed("make a folder durable", folder, error))
+}
+
+#[derive(Debug)]
+struct LocalWriter {
+    token: StagedToken,
+    hidden: PathBuf,
+    file: Arc<File>,
+    bytes: u64,
+    synced: u64,
+    /// All of them, because the kernel tells an error of writing back only once.
+    syncing: Vec<tokio::task::JoinHandle<io::Result<()>>>,
+}
+
+impl LocalWriter {
+    /// Sets the disk to work on what was written so far, without waiting, one call at a time.
+    fn sync_behind(&mut self) {
+        let busy = self.syncing.last().is_some_and(|task| !task.is_finished());
+        if busy || self.bytes - self.synced < SYNC_EVERY {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let file = Arc::clone(&self.file);
+            self.syncing
+                .push(runtime.spawn_blocking(move || file.sync_data()));
+            self.synced = self.bytes;
+        }
+    }
+}
+
+#[async_trait]
+impl StagedWriter for LocalWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.bytes += bytes.len() as u64;
+        let (file, hidden) = (Arc::clone(&self.file), self.hidden.clone());
+        unblock(move || {
+            (&*file)
+                .write_all(&bytes)
+                .map_err(|error| failed("write a file", &hidden, error))
+        })
+        .await?;
+        self.sync_behind();
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Staged> {
+        let mut behind = Ok(());
+        for task in self.syncing {
+            behind = behind.and(
+                task.await
+                    .unwrap_or_else(|error| Err(io::Error::other(error))),
+            );
+        }
+        let (file, hidden) = (self.file, self.hidden);
+        unblock(move || {
+            behind
+                .and_then(|()| file.sync_all())
+                .map_err(|error| failed("make a file durable", &hidden, error))?;
+            hidden.parent().map_or(Ok(()), sync_folder)
+        })
+        .await?;
+        Ok(Staged {
+            token: self.token,
+            bytes: self.bytes,
+            receipt: Value::Null,
+            renamed: None,
+        })
+    }
+}

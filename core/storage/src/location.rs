@@ -1,0 +1,169 @@
+//! Urls and paths of the pipeline file.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use percent_encoding::percent_decode_str;
+use tidegate_core::{Error, Result};
+
+/// The kinds of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Place {
+    /// This machine's file system: a path, or `file://`.
+    Local,
+    /// This process's memory: `memory://`, for tests and embedders.
+    Memory,
+}
+
+/// A place: a folder or a file, given by an absolute path. May hold glob characters and
+/// placeholders: it is text until a [`Storage`](crate::Storage) is opened there.
+///
+/// ```
+/// use tidegate_storage::Location;
+///
+/// let base = std::path::Path::new("/home/me/pipelines");
+/// assert_eq!(Location::parse("../out/daily", base)?.to_string(), "/home/me/out/daily");
+/// assert_eq!(Location::parse("file:///data/a%20b.csv", base)?.to_string(), "/data/a b.csv");
+/// # Ok::<(), tidegate_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Location {
+    place: Place,
+    path: String,
+}
+
+impl Location {
+    /// Reads a path (relative ones are relative to `base`) or a url.
+    ///
+    /// Errors: `Config` for another scheme, a host in a `file://` url, or an empty text;
+    /// `Unsupported` for a scheme that is known and not linked.
+    pub fn parse(text: &str, base: &Path) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(Error::config("`url` is empty").hint("give a path or a file:// url"));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Self::local(&base.join(text));
+        };
+        match scheme {
+            "file" => {
+                let path = match rest.strip_prefix("localhost/") {
+                    Some(path) => format!("/{path}"),
+                    None => rest.to_owned(),
+                };
+                if !path.starts_with('/') {
+                    return Err(Error::config(format!("`{text}` names a host"))
+                        .hint("write file:///absolute/path, or a plain path for a relative one"));
+                }
+                let path = percent_decode_str(&path).decode_utf8().map_err(|error| {
+                    Error::config(format!("`{text}` is not UTF-8 when decoded")).because(error)
+                })?;
+                Self::local(Path::new(&*path))
+            }
+            "memory" => Ok(Self {
+                place: Place::Memory,
+                path: format!("/{}", rest.trim_matches('/')),
+            }),
+            "s3" | "gs" | "az" | "abfss" | "http" | "https" => Err(Error::unsupported(format!(
+                "`{scheme}://` is not a place this program can use"
+            ))
+            .with("url", text)
+            .hint("use a path or a file:// url")),
+            _ => Err(Error::config(format!("`{scheme}://` is not known"))
+                .with("url", text)
+                .hint("use a path or a file:// url")),
+        }
+    }
+
+    fn local(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path)
+            .map_err(|error| crate::error::local("use this path", path, error))?;
+        let mut clean = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::ParentDir => {
+                    clean.pop();
+                }
+                Component::CurDir => {}
+                other => clean.push(other),
+            }
+        }
+        match clean.into_os_string().into_string() {
+            Ok(path) => Ok(Self {
+                place: Place::Local,
+                path,
+            }),
+            Err(path) => {
+                Err(Error::config("the path is not UTF-8").with("path", Path::new(&path).display()))
+            }
+        }
+    }
+
+    /// The kind of place.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The absolute path, with `/` between its parts.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same kind of place at another absolute path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Self {
+        Self {
+            place: self.place,
+            path: path.to_owned(),
+        }
+    }
+
+    /// What a key relative to here is called in messages.
+    pub fn show(&self, key: &str) -> String {
+        match (key.is_empty(), self.path.ends_with('/')) {
+            (true, _) => self.to_string(),
+            (false, true) => format!("{self}{key}"),
+            (false, false) => format!("{self}/{key}"),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Local => f.write_str(&self.path),
+            Place::Memory => write!(f, "memory:/{}", self.path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> String {
+        match Location::parse(text, Path::new("/base")) {
+            Ok(location) => location.to_string(),
+            Err(error) => format!("{}: {}", error.kind(), error.message()),
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_base() {
+        assert_eq!(parse("a/b.csv"), "/base/a/b.csv");
+        assert_eq!(parse("./a//b/../*.csv"), "/base/a/*.csv");
+        assert_eq!(parse("/x/y/"), "/x/y");
+        assert_eq!(parse("."), "/base");
+    }
+
+    #[test]
+    fn urls_are_decoded_and_hosts_refused() {
+        assert_eq!(parse("file:///x/a%20b"), "/x/a b");
+        assert_eq!(parse("file://localhost/x"), "/x");
+        assert!(parse("file://server/x").starts_with("config"));
+        assert_eq!(parse("memory://t/a/"), "memory://t/a");
+        assert!(parse("s3://bucket/x").starts_with("unsupported"));
+        assert!(parse("gopher://x").starts_with("config"));
+        assert!(parse(" ").starts_with("config"));
+    }
+}

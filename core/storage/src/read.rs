@@ -1,0 +1,156 @@
+//! Reading files: whole chunks in order, some of them ahead, or single ranges.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::{BoxStream, StreamExt};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
+use serde::{Deserialize, Serialize};
+use tidegate_core::{Error, Result};
+
+use crate::Storage;
+
+/// Chunks of a file, in order.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMeta {
+    /// Its path relative to the storage; empty if the storage is the file itself.
+    pub key: String,
+    /// Its bytes.
+    pub size: u64,
+    /// When it was last changed.
+    pub modified: DateTime<Utc>,
+    /// What changes whenever its content does, if the place knows it.
+    pub etag: Option<String>,
+}
+
+impl FileMeta {
+    pub(crate) fn new(key: String, object: &ObjectMeta) -> Self {
+        Self {
+            key,
+            size: object.size,
+            modified: object.last_modified,
+            etag: object.e_tag.clone(),
+        }
+    }
+
+    /// The last part of its key.
+    pub fn name(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or(&self.key)
+    }
+}
+
+/// How a stream reads: what it holds in memory is at most `chunk` × (`ahead` + 1).
+#[derive(Debug, Clone, Copy)]
+pub struct ReadAhead {
+    /// Bytes read at once.
+    pub chunk: u64,
+    /// Chunks read before they are asked for.
+    pub ahead: usize,
+}
+
+impl Default for ReadAhead {
+    /// 2 MiB, one ahead: large enough for a disk's full speed, small enough for its cache.
+    fn default() -> Self {
+        Self {
+            chunk: 2 << 20,
+            ahead: 1,
+        }
+    }
+}
+
+impl Storage {
+    /// What is known of the file at `key` (empty: of the storage's own path), `None` if there is
+    /// no file (a folder is none).
+    pub async fn file(&self, key: &str) -> Result<Option<FileMeta>> {
+        match self.objects().head(&self.object_path(key)?).await {
+            Ok(object) => Ok(Some(FileMeta::new(key.to_owned(), &object))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(_) if self.is_folder(key).await => Ok(None),
+            Err(error) => Err(crate::error::object(
+                "look at a file",
+                &self.show(key),
+                error,
+            )),
+        }
+    }
+
+    /// What is known of a file that must be there.
+    pub async fn head(&self, key: &str) -> Result<FileMeta> {
+        self.file(key)
+            .await?
+            .ok_or_else(|| Error::not_found("no such file").with("path", self.show(key)))
+    }
+
+    /// Bytes `range` of a file. Fails with `Conflict` if the file is another than `file` knows
+    /// (where the place tells), with `Data` if it is shorter.
+    pub async fn read(&self, file: &FileMeta, range: Range<u64>) -> Result<Bytes> {
+        if range.start >= range.end {
+            return Ok(Bytes::new());
+        }
+        let failed = |error| crate::error::object("read a file", &self.show(&file.key), error);
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range.clone())),
+            if_match: file.etag.clone(),
+            ..GetOptions::default()
+        };
+        let path = self.object_path(&file.key)?;
+        let result = self.objects().get_opts(&path, options).await;
+        let bytes = result.map_err(failed)?.bytes().await.map_err(failed)?;
+        if (bytes.len() as u64) < range.end - range.start {
+            return Err(Error::data("the file is shorter than it was")
+                .with("path", self.show(&file.key))
+                .hint("files must not be changed while they are read"));
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes `range` of a file in chunks, the next ones already being read. Dropping the stream
+    /// ends the reading.
+    pub fn stream(&self, file: &FileMeta, range: Range<u64>, how: ReadAhead) -> ByteStream {
+        let chunk = how.chunk.max(1);
+        let (storage, file) = (self.clone(), file.clone());
+        let begins = std::iter::successors(Some(range.start), move |at| at.checked_add(chunk))
+            .take_while(move |at| *at < range.end);
+        futures::stream::iter(begins)
+            .map(move |begin| {
+                let (storage, file) = (storage.clone(), file.clone());
+                let end = range.end.min(begin.saturating_add(chunk));
+                // A task of its own, so that it goes on while nobody polls the stream.
+                let read = async move { storage.read(&file, begin..end).await };
+                async move {
+                    match tokio::runtime::Handle::try_current() {
+                        Err(_) => read.await,
+                        Ok(runtime) => AbortOnDrop(runtime.spawn(read)).await,
+                    }
+                }
+            })
+            .buffered(how.ahead + 1)
+            .boxed()
+    }
+}
+
+/// A task that ends with the one who waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<Bytes>>);
+
+impl Future for AbortOnDrop {
+    type Output = Result<Bytes>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(cx).map(|joined| {
+            joined.unwrap_or_else(|error| Err(Error::internal("a read did not end").because(error)))
+        })
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

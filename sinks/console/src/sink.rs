@@ -1,0 +1,193 @@
+//! The open sink and its writer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{ErrorKind as Io, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_json::WriterBuilder;
+use arrow_json::writer::LineDelimited;
+use arrow_schema::SchemaRef;
+use tidegate_core::{
+    Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Rejected, Result,
+    Sealed, Sink, SinkWriter, Spread, WriterId, async_trait,
+};
+
+use crate::config::{ConsoleConfig, Format};
+use crate::table;
+
+/// Rows shown on standard output.
+pub struct ConsoleSink(Arc<Shared>);
+
+struct Shared {
+    format: Format,
+    rows: usize,
+    inputs: Vec<Input>,
+    screen: Mutex<Screen>,
+}
+
+struct Screen {
+    out: Box<dyn Write + Send>,
+    /// What is to be shown of each epoch, by input.
+    epochs: BTreeMap<Epoch, BTreeMap<usize, First>>,
+}
+
+/// The first rows of an input in an epoch.
+struct First {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    shown: usize,
+    more: u64,
+}
+
+impl fmt::Debug for ConsoleSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleSink")
+            .field("format", &self.0.format)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConsoleSink {
+    /// Shows the rows of `inputs` on `out`.
+    pub fn new(config: &ConsoleConfig, inputs: &[Input], out: Box<dyn Write + Send>) -> Self {
+        let rows = usize::try_from(config.rows.unwrap_or(20)).unwrap_or(usize::MAX);
+        Self(Arc::new(Shared {
+            format: config.format,
+            rows,
+            inputs: inputs.to_vec(),
+            screen: Mutex::new(Screen {
+                out,
+                epochs: BTreeMap::new(),
+            }),
+        }))
+    }
+}
+
+impl Shared {
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the tables of all epochs up to this one.
+    fn show(&self, upto: Epoch) -> Result<()> {
+        let mut screen = self.screen();
+        while let Some(entry) = screen.epochs.first_entry() {
+            if *entry.key() > upto {
+                break;
+            }
+            let mut text = String::new();
+            for (input, first) in entry.remove() {
+                let title = self.inputs.get(input).map_or("", |input| &input.name);
+                text += &table::render(title, &first.schema, &first.batches, first.more)?;
+            }
+            write(&mut screen, text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Screen {
+    fn keep(&mut self, epoch: Epoch, input: usize, batch: &RecordBatch, most: usize) {
+        let inputs = self.epochs.entry(epoch).or_default();
+        let first = inputs.entry(input).or_insert_with(|| First {
+            schema: batch.schema(),
+            batches: Vec::new(),
+            shown: 0,
+            more: 0,
+        });
+        let take = batch.num_rows().min(most - first.shown);
+        if take > 0 {
+            first.batches.push(batch.slice(0, take));
+            first.shown += take;
+        }
+        first.more += (batch.num_rows() - take) as u64;
+    }
+}
+
+fn write(screen: &mut Screen, bytes: &[u8]) -> Result<()> {
+    let out = &mut screen.out;
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(|error| match error.kind() {
+        // Nobody will read again, so it must not be tried again.
+        Io::BrokenPipe => {
+            Error::conflict("the program that reads standard output has ended").because(error)
+        }
+        _ => Error::io("standard output can't be written", error),
+    })
+}
+
+#[async_trait]
+impl Sink for ConsoleSink {
+    fn delivery(&self) -> Delivery {
+        Delivery::Observer
+    }
+
+    fn distribution(&self, _input: usize) -> Distribution {
+        Distribution {
+            spread: Spread::Single,
+            ordered: true,
+        }
+    }
+
+    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
+        Ok(Box::new(ConsoleWriter {
+            shared: Arc::clone(&self.0),
+            epoch: id.epoch,
+        }))
+    }
+
+    async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
+        // A fresh process that replays a commit has nothing to show.
+        self.0.show(commit.epoch)
+    }
+
+    async fn recover(&self, _recovery: &Recovery<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.show(Epoch(u64::MAX))
+    }
+}
+
+struct ConsoleWriter {
+    shared: Arc<Shared>,
+    epoch: Epoch,
+}
+
+#[async_trait]
+impl SinkWriter for ConsoleWriter {
+    async fn write(&mut self, input: usize, batch: RecordBatch) -> Result<Rejected> {
+        match self.shared.format {
+            Format::Table => {
+                let most = self.shared.rows;
+                self.shared.screen().keep(self.epoch, input, &batch, most);
+            }
+            Format::Ndjson => {
+                let mut writer = WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build::<_, LineDelimited>(Vec::new());
+                writer.write(&batch)?;
+                writer.finish()?;
+                write(&mut self.shared.screen(), &writer.into_inner())?;
+            }
+        }
+        Ok(Rejected::default())
+    }
+
+    async fn prepare(self: Box<Self>) -> Result<Sealed> {
+        // Something, so that the epoch's commit is told.
+        let prepared = match self.shared.format {
+            Format::Table => Some(Prepared::encode(&())?),
+            Format::Ndjson => None,
+        };
+        Ok(Sealed {
+            prepared,
+            rejected: Rejected::default(),
+        })
+    }
+
+    async fn abandon(self: Box<Self>) {}
+}

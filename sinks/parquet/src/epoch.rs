@@ -1,0 +1,281 @@
+//! The files of one epoch, shared by its writers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use parquet::file::writer::SerializedFileWriter;
+use tidegate_core::{Epoch, Error, Journal, Result, Token};
+use tidegate_storage::{Staged, StagedToken, StagedWriter, Storage};
+
+use crate::properties::{Layout, broken};
+use crate::row_group::Encoded;
+
+/// How many files an epoch holds open: well below the usual limit of 1024 a process.
+const OPEN_FILES: usize = 200;
+
+/// What the writers of one epoch share.
+#[derive(Debug)]
+pub(crate) struct EpochFiles {
+    layout: Arc<Layout>,
+    storage: Storage,
+    journal: Arc<dyn Journal>,
+    epoch: Epoch,
+    /// `part-<lineage>-<run>-<epoch>`: no two epochs of any pipeline share it.
+    stem: String,
+    target: u64,
+    /// Writers that have neither prepared nor given up.
+    writers: AtomicUsize,
+    named: AtomicU64,
+    clock: AtomicU64,
+    slots: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+    begun: Mutex<Vec<StagedToken>>,
+    closing: Mutex<Vec<Closing>>,
+    done: Mutex<Vec<Staged>>,
+    open: AtomicUsize,
+}
+
+/// The open file of one partition; at most one, while nobody looks at it.
+#[derive(Debug, Default)]
+struct Slot {
+    file: tokio::sync::Mutex<Option<OpenFile>>,
+    open: AtomicBool,
+    used: AtomicU64,
+}
+
+struct OpenFile {
+    parquet: SerializedFileWriter<Vec<u8>>,
+    staged: Box<dyn StagedWriter>,
+}
+
+type Closing = Pending<Result<Staged>>;
+
+/// A future that only its owner names.
+struct Pending<T>(BoxFuture<'static, T>);
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenFile({} bytes)", self.parquet.bytes_written())
+    }
+}
+
+impl OpenFile {
+    fn bytes(&self) -> u64 {
+        self.parquet.bytes_written() as u64
+    }
+
+    async fn append(&mut self, group: Encoded) -> Result<()> {
+        // The chunks are copied once, into room made for them, and leave as one write.
+        self.parquet.inner_mut().reserve(group.bytes + (16 << 10));
+        let mut row_group = self.parquet.next_row_group().map_err(broken)?;
+        for chunk in group.chunks {
+            chunk.append_to_row_group(&mut row_group).map_err(broken)?;
+        }
+        row_group.close().map_err(broken)?;
+        let bytes = std::mem::take(self.parquet.inner_mut());
+        self.staged.write(Bytes::from(bytes)).await
+    }
+
+    async fn finish(mut self) -> Result<Staged> {
+        let rest = self.parquet.into_inner().map_err(broken)?;
+        self.staged.write(Bytes::from(rest)).await?;
+        self.staged.finish().await
+    }
+}
+
+impl EpochFiles {
+    pub(crate) fn new(
+        layout: Arc<Layout>,
+        storage: Storage,
+        journal: Arc<dyn Journal>,
+        epoch: Epoch,
+        stem: String,
+        target: u64,
+    ) -> Self {
+        Self {
+            layout,
+            storage,
+            journal,
+            epoch,
+            stem,
+            target,
+            writers: AtomicUsize::new(0),
+            named: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
+            slots: Mutex::default(),
+            begun: Mutex::default(),
+            closing: Mutex::default(),
+            done: Mutex::default(),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Counts a writer in. All are, before the first one leaves.
+    pub(crate) fn enter(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts a writer out, and says whether it was the last.
+    fn leave(&self) -> bool {
+        self.writers.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Adds a row group to the partition's file, and begins the next file where one is full.
+    pub(crate) async fn append(&self, partition: &Arc<str>, group: Encoded) -> Result<()> {
+        let slot = self.slot(partition);
+        let mut open = slot.file.lock().await;
+        let more = group.bytes as u64;
+        // A file may end a little over its target, rather than leave a small one behind.
+        let full = |file: &mut OpenFile| file.bytes() + more > self.target + self.target / 8;
+        if let Some(file) = open.take_if(full) {
+            self.shut(&slot, file);
+        }
+        let mut file = match open.take() {
+            Some(file) => file,
+            None => {
+                let file = self.begin(partition).await?;
+                slot.open.store(true, Ordering::Relaxed);
+                self.open.fetch_add(1, Ordering::Relaxed);
+                file
+            }
+        };
+        file.append(group).await?;
+        if file.bytes() >= self.target {
+            self.shut(&slot, file);
+        } else {
+            *open = Some(file);
+        }
+        drop(open);
+        self.close_idle().await
+    }
+
+    fn slot(&self, partition: &Arc<str>) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        let slot = slots.entry(Arc::clone(partition)).or_default();
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        slot.used.store(now, Ordering::Relaxed);
+        Arc::clone(slot)
+    }
+
+    async fn begin(&self, partition: &str) -> Result<OpenFile> {
+        let number = self.named.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}.parquet", self.stem);
+        let key = match partition {
+            "" => name,
+            folder => format!("{folder}/{name}"),
+        };
+        let token = self.storage.begin(&key).await?;
+        self.journal
+            .begin(self.epoch, Token::encode(&token)?)
+            .await?;
+        lock(&self.begun).push(token.clone());
+        Ok(OpenFile {
+            parquet: self.layout.file()?,
+            staged: self.storage.create(&token).await?,
+        })
+    }
+
+    /// Ends a file beside the work, so that no writer waits for the disk.
+    fn shut(&self, slot: &Slot, file: OpenFile) {
+        slot.open.store(false, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let closing = match tokio::runtime::Handle::try_current() {
+            Err(_) => file.finish().boxed(),
+            Ok(runtime) => runtime
+                .spawn(file.finish())
+                .map(|joined| {
+                    joined.unwrap_or_else(|error| {
+                        Err(Error::internal("a file could not be ended").because(error))
+                    })
+                })
+                .boxed(),
+        };
+        lock(&self.closing).push(Pending(closing));
+    }
+
+    /// Ends files that were idle longest, while too many are open.
+    async fn close_idle(&self) -> Result<()> {
+        while self.open.load(Ordering::Relaxed) > OPEN_FILES {
+            let oldest = lock(&self.slots)
+                .values()
+                .filter(|slot| slot.open.load(Ordering::Relaxed))
+                .min_by_key(|slot| slot.used.load(Ordering::Relaxed))
+                .cloned();
+            let Some(slot) = oldest else { break };
+            let mut open = slot.file.lock().await;
+            if let Some(file) = open.take() {
+                self.shut(&slot, file);
+            }
+        }
+        // Files being ended still have their handles: wait, rather than run out of them.
+        let crowd = {
+            let mut closing = lock(&self.closing);
+            if closing.len() > OPEN_FILES {
+                std::mem::take(&mut *closing)
+            } else {
+                Vec::new()
+            }
+        };
+        for Pending(file) in crowd {
+            let staged = file.await?;
+            lock(&self.done).push(staged);
+        }
+        Ok(())
+    }
+
+    /// Counts a writer out. The last one gets all files of the epoch, durable.
+    pub(crate) async fn prepare(&self) -> Result<Vec<Staged>> {
+        if !self.leave() {
+            return Ok(Vec::new());
+        }
+        let slots: Vec<_> = lock(&self.slots).drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            if let Some(file) = slot.file.lock().await.take() {
+                self.shut(&slot, file);
+            }
+        }
+        let closing = std::mem::take(&mut *lock(&self.closing));
+        let closing = futures::stream::iter(closing.into_iter().map(|Pending(file)| file));
+        let closed: Vec<_> = closing.buffer_unordered(8).try_collect().await?;
+        let mut files = std::mem::take(&mut *lock(&self.done));
+        files.extend(closed);
+        files.sort_by(|a, b| a.token.key.cmp(&b.token.key));
+        Ok(files)
+    }
+
+    /// Counts a writer out of an epoch that will never be. The last one removes its files.
+    pub(crate) async fn abandon(&self) {
+        if !self.leave() {
+            return;
+        }
+        lock(&self.slots).clear();
+        let closing = std::mem::take(&mut *lock(&self.closing));
+        for Pending(file) in closing {
+            // Removed just below, whatever came of it.
+            drop(file.await);
+        }
+        let begun = std::mem::take(&mut *lock(&self.begun));
+        // What stays is found by the next attempt, through the journal.
+        drop(self.storage.discard(&begun).await);
+    }
+}
+
+/// A lock whose holder panicked: the attempt fails by that panic, and only `abandon` still looks.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

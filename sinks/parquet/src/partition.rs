@@ -1,0 +1,162 @@
+//! Rows apart by their partition columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_row::{RowConverter, SortField};
+use arrow_schema::{Schema, SchemaRef};
+use arrow_select::take::take_record_batch;
+use tidegate_core::{Error, Origin, Rejected, Result};
+use tidegate_formats::row_to_json;
+
+use crate::value;
+
+/// The longest name that file systems take.
+const NAME_LIMIT: usize = 255;
+
+/// Which columns make the folders, and which go into the files.
+#[derive(Debug)]
+pub(crate) struct Partitioning {
+    by: Vec<usize>,
+    kept: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Partitioning {
+    /// Fails with `Schema` where a column isn't there, or can't make folders, or none is left.
+    pub(crate) fn new(input: &Schema, columns: &[String]) -> Result<Self> {
+        let mut by = Vec::with_capacity(columns.len());
+        for column in columns {
+            let index = input.index_of(column).map_err(|_| {
+                let names: Vec<_> = input.fields().iter().map(|f| f.name().as_str()).collect();
+                Error::schema(format!(
+                    "`partition_by` names `{column}`, which isn't there"
+                ))
+                .hint(format!("the columns are: {}", names.join(", ")))
+            })?;
+            value::check(input.field(index))?;
+            by.push(index);
+        }
+        let kept: Vec<_> = (0..input.fields().len())
+            .filter(|index| !by.contains(index))
+            .collect();
+        if kept.is_empty() {
+            return Err(Error::schema("no column is left for the files")
+                .hint("`partition_by` must leave at least one column out"));
+        }
+        Ok(Self {
+            schema: Arc::new(input.project(&kept)?),
+            by,
+            kept,
+        })
+    }
+
+    /// The columns of the files.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether all rows go into one folder.
+    pub(crate) fn is_none(&self) -> bool {
+        self.by.is_empty()
+    }
+}
+
+/// Takes batches apart; one for each writer.
+#[derive(Debug)]
+pub(crate) struct Partitioner {
+    partitioning: Arc<Partitioning>,
+    rows: Option<RowConverter>,
+}
+
+/// Rows of one batch that go into one folder.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// `a=1/b=2`; empty without partitions.
+    pub(crate) folder: String,
+    /// The columns of the files.
+    pub(crate) batch: RecordBatch,
+}
+
+impl Partitioner {
+    pub(crate) fn new(partitioning: Arc<Partitioning>, input: &Schema) -> Result<Self> {
+        let fields = partitioning.by.iter();
+        let fields = fields.map(|index| SortField::new(input.field(*index).data_type().clone()));
+        let rows = match partitioning.is_none() {
+            true => None,
+            false => Some(RowConverter::new(fields.collect())?),
+        };
+        Ok(Self { partitioning, rows })
+    }
+
+    /// The parts of a batch, in the order in which their folders are first met, and the rows
+    /// whose values can't name a folder.
+    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<(Vec<Part>, Rejected)> {
+        let kept = batch.project(&self.partitioning.kept)?;
+        let mut rejected = Rejected::default();
+        let Some(converter) = &self.rows else {
+            let folder = String::new();
+            let batch = kept;
+            return Ok((vec![Part { folder, batch }], rejected));
+        };
+        let by = self.partitioning.by.iter();
+        let by: Vec<_> = by.map(|index| Arc::clone(batch.column(*index))).collect();
+        let rows = converter.convert_columns(&by)?;
+        let mut groups: HashMap<_, usize> = HashMap::new();
+        let mut members: Vec<Vec<u32>> = Vec::new();
+        let mut last: Option<(_, usize)> = None;
+        for (index, row) in (0_u32..).zip(rows.iter()) {
+            // Neighbours are often alike, and comparing is cheaper than hashing.
+            let group = match last {
+                Some((before, group)) if before == row => group,
+                _ => *groups.entry(row).or_insert_with(|| {
+                    members.push(Vec::new());
+                    members.len() - 1
+                }),
+            };
+            members[group].push(index);
+            last = Some((row, group));
+        }
+        let whole = members.len() == 1;
+        let mut parts = Vec::with_capacity(members.len());
+        for members in members {
+            let folder = match self.folder(batch, members[0] as usize)? {
+                Ok(folder) => folder,
+                Err(reason) => {
+                    for row in members {
+                        let row = row_to_json(batch, row as usize)?;
+                        rejected.push(row, reason.as_str(), Origin::default());
+                    }
+                    continue;
+                }
+            };
+            let batch = match whole {
+                true => kept.clone(),
+                false => take_record_batch(&kept, &UInt32Array::from(members))?,
+            };
+            parts.push(Part { folder, batch });
+        }
+        Ok((parts, rejected))
+    }
+
+    /// The folder of a row, or why it can't have one.
+    fn folder(&self, batch: &RecordBatch, row: usize) -> Result<Result<String, String>> {
+        let mut path = String::new();
+        for index in &self.partitioning.by {
+            let schema = batch.schema_ref();
+            let column = schema.field(*index).name();
+            let name = value::folder(column, batch.column(*index), row)?;
+            if name.len() > NAME_LIMIT {
+                return Ok(Err(format!(
+                    "column `{column}`: too long to name a folder, which may have {NAME_LIMIT} bytes"
+                )));
+            }
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(&name);
+        }
+        Ok(Ok(path))
+    }
+}

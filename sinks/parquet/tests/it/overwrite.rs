@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use serde_json::json;
+use tidegate_core::{ErrorKind, Prepared, RunId, Sink, Visibility};
+
+use crate::support::{Bench, ids, prepare, rows, schema, tree};
+
+fn even(id: i64) -> Option<String> {
+    Some(if id % 2 == 0 { "even" } else { "odd" }.to_owned())
+}
+
+/// A whole run of the given epochs, up to its commit.
+async fn run(bench: &mut Bench, epochs: &[std::ops::Range<i64>]) -> (Arc<dyn Sink>, Vec<Prepared>) {
+    bench.cx.common.run = RunId::new();
+    let sink = bench.open().await.unwrap();
+    let mut prepared = Vec::new();
+    for (epoch, ids) in (1..).zip(epochs) {
+        let batches = vec![vec![rows(ids.clone(), even)]];
+        prepared.extend(prepare(&sink, epoch, batches).await.unwrap());
+    }
+    prepared.extend(sink.conclude(&prepared).await.unwrap());
+    (sink, prepared)
+}
+
+#[tokio::test]
+async fn overwrite_replaces_everything_at_the_end_with_the_rows_of_all_epochs() {
+    let mut bench = Bench::new(json!({"mode": "overwrite"}), schema());
+    let (sink, prepared) = run(&mut bench, &[0..3, 3..6]).await;
+    assert_eq!(sink.visibility(), Visibility::Run);
+    sink.commit(&bench.commit(2, &prepared)).await.unwrap();
+    std::fs::write(bench.out().join("README.txt"), "stays").unwrap();
+
+    let (sink, prepared) = run(&mut bench, &[10..12, 12..14]).await;
+    sink.commit(&bench.commit(2, &prepared)).await.unwrap();
+    std::fs::remove_file(bench.out().join("README.txt")).unwrap();
+    assert_eq!(ids(&bench.out())[""], (10..14).collect::<Vec<_>>());
+    let again = bench.reopen().await;
+    again.commit(&bench.commit(2, &prepared)).await.unwrap();
+    assert_eq!(ids(&bench.out())[""], (10..14).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn overwrite_without_rows_empties_the_table() {
+    let mut bench = Bench::new(json!({"mode": "overwrite"}), schema());
+    let (sink, prepared) = run(&mut bench, &[0..3]).await;
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    let (sink, prepared) = run(&mut bench, &[]).await;
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    assert!(tree(&bench.out()).is_empty());
+}
+
+#[tokio::test]
+async fn overwrite_partitions_leaves_the_others() {
+    let config = json!({"mode": "overwrite_partitions", "partition_by": ["kind"]});
+    let mut bench = Bench::new(config, schema());
+    let (sink, prepared) = run(&mut bench, &[0..4]).await;
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    let (sink, prepared) = run(&mut bench, &[11..12, 13..14]).await;
+    sink.commit(&bench.commit(2, &prepared)).await.unwrap();
+    let found = ids(&bench.out());
+    assert_eq!(found["kind=even"], [0, 2]);
+    assert_eq!(found["kind=odd"], [11, 13]);
+}
+
+#[tokio::test]
+async fn a_fenced_replay_after_the_next_run_changes_nothing() {
+    let mut bench = Bench::new(json!({"mode": "overwrite"}), schema());
+    let (old, first) = run(&mut bench, &[0..3]).await;
+    old.commit(&bench.commit(1, &first)).await.unwrap();
+    let (sink, second) = run(&mut bench, &[5..7]).await;
+    sink.commit(&bench.commit(1, &second)).await.unwrap();
+    let before = tree(&bench.out());
+    // Its files are gone, rightly: it is told so, and has touched nothing.
+    let error = old.commit(&bench.commit(1, &first)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(tree(&bench.out()), before);
+    assert_eq!(ids(&bench.out())[""], [5, 6]);
+}

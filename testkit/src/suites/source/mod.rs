@@ -1,0 +1,8 @@
+//! The suite of sources.
+
+mod planning;
+mod reading;
+mod resuming;
+mod suite;
+
+pub use suite::{SourceSuite, source_suite};

@@ -1,0 +1,108 @@
+//! Checks of reading on from a position.
+
+use tidegate_core::{Offset, Replay, Split, SplitId};
+
+use super::suite::{Seen, SourceSuite, content, everything, unlike};
+use crate::suites::check::{Outcome, fail, skip_if};
+
+/// From every position that a reading gives, a later process reads exactly what came after it.
+pub(super) async fn resume_law(suite: &SourceSuite) -> Outcome {
+    let (source, walk) = suite.planned().await?;
+    let scans = everything(source.as_ref());
+    for split in replayable(&walk.splits)? {
+        let whole = suite.read(source.as_ref(), split, &scans, None).await?;
+        for at in positions(&whole, suite.resumes) {
+            rest_is(suite, split, &whole, at).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A position that a resumed reading gives is as good as one of the first reading.
+pub(super) async fn resume_after_resume(suite: &SourceSuite) -> Outcome {
+    let (source, walk) = suite.planned().await?;
+    let scans = everything(source.as_ref());
+    for split in replayable(&walk.splits)? {
+        let whole = suite.read(source.as_ref(), split, &scans, None).await?;
+        for at in inner(&whole, 4) {
+            let later = suite.open().await?;
+            let rest = suite
+                .read(later.as_ref(), split, &scans, whole[at].resume.as_ref())
+                .await?;
+            for at in inner(&rest, 4) {
+                rest_is(suite, split, &rest, at).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is acknowledged, even twice, takes nothing away of what comes after it.
+pub(super) async fn acknowledge_keeps_the_rest(suite: &SourceSuite) -> Outcome {
+    let (source, walk) = suite.planned().await?;
+    let scans = everything(source.as_ref());
+    for split in replayable(&walk.splits)? {
+        let whole = suite.read(source.as_ref(), split, &scans, None).await?;
+        let positions = inner(&whole, usize::MAX);
+        let Some(&at) = positions.get(positions.len() / 2) else {
+            continue;
+        };
+        let upto: Vec<(SplitId, Offset)> = whole[at]
+            .resume
+            .iter()
+            .map(|offset| (split.id.clone(), offset.clone()))
+            .collect();
+        source.acknowledge(&upto).await?;
+        source.acknowledge(&upto).await?;
+        rest_is(suite, split, &whole, at).await?;
+    }
+    Ok(())
+}
+
+/// Reads in a fresh process from the `at`-th event of `whole`, and compares with what followed it.
+async fn rest_is(suite: &SourceSuite, split: &Split, whole: &[Seen], at: usize) -> Outcome {
+    let source = suite.open().await?;
+    let scans = everything(source.as_ref());
+    let resume = whole[at].resume.as_ref();
+    let rest = suite.read(source.as_ref(), split, &scans, resume).await?;
+    let (got, want) = (content(&rest)?, content(&whole[at + 1..])?);
+    if let Some(why) = unlike(&got, &want, suite.prefix.is_some()) {
+        fail!(
+            "split {} read on from {resume:?}, the position after event {at}, gave {why}",
+            split.id
+        );
+    }
+    Ok(())
+}
+
+fn replayable(splits: &[Split]) -> Outcome<Vec<&Split>> {
+    let splits: Vec<_> = splits
+        .iter()
+        .filter(|split| split.replay == Replay::Offset)
+        .collect();
+    skip_if!(splits.is_empty(), "no split replays from offsets");
+    Ok(splits)
+}
+
+/// The events that give a position: at most so many, evenly spread, the last one among them.
+fn positions(events: &[Seen], most: usize) -> Vec<usize> {
+    let all: Vec<_> = events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| event.resume.is_some())
+        .map(|(at, _)| at)
+        .collect();
+    let step = all.len().div_ceil(most).max(1);
+    let mut some: Vec<_> = all.iter().rev().step_by(step).copied().collect();
+    some.reverse();
+    some
+}
+
+/// The same without the end of the split, which is a matter of its own.
+fn inner(events: &[Seen], most: usize) -> Vec<usize> {
+    let mut some = positions(events, most);
+    if some.last() == events.len().checked_sub(1).as_ref() {
+        some.pop();
+    }
+    some
+}
