@@ -40,11 +40,6 @@ impl Pattern {
         &self.storage
     }
 
-    /// Whether it may match files that are not there yet: a glob or a folder, not one file's name.
-    pub fn is_wild(&self) -> bool {
-        !self.steps.is_empty()
-    }
-
     /// All files that match, sorted by key. Empty if there are none.
     pub async fn list(&self) -> Result<Vec<FileMeta>> {
         let mut found = if self.steps.is_empty() {

@@ -114,6 +114,27 @@ impl Storage {
         Ok(found)
     }
 
+    /// The files right in the folder `key` but hidden ones, sorted by key.
+    pub async fn list_folder(&self, key: &str) -> Result<Vec<FileMeta>> {
+        let prefix = self.object_path(key)?;
+        let listing = self.0.objects.list_with_delimiter(Some(&prefix)).await;
+        let mut found: Vec<_> = match listing {
+            Ok(listing) => {
+                let files = listing.objects.iter();
+                files
+                    .filter_map(|object| Some(FileMeta::new(self.key(&object.location)?, object)))
+                    .filter(|file| !file.name().starts_with('.'))
+                    .collect()
+            }
+            Err(object_store::Error::NotFound { .. }) => Vec::new(),
+            Err(error) => {
+                return Err(crate::error::object("list files", &self.show(key), error));
+            }
+        };
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
     /// Whether there is anything here: a file, or a folder.
     pub async fn exists(&self) -> Result<bool> {
         Ok(self.is_folder("").await || self.0.objects.head(&self.0.root).await.is_ok())

@@ -26,7 +26,8 @@ pub(crate) struct EpochFiles {
     storage: Storage,
     journal: Arc<dyn Journal>,
     epoch: Epoch,
-    /// `part-<lineage>-<run>-<epoch>`: no two epochs of any pipeline share it.
+    /// `part-<lineage>-<run>-<sink>-<epoch>`: no two epochs share it, nor two sinks of a pipeline
+    /// that write into one folder.
     stem: String,
     target: u64,
     /// Writers that have neither prepared nor given up.

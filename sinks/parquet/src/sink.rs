@@ -80,7 +80,7 @@ impl ParquetSink {
             self.storage.clone(),
             Arc::clone(&self.cx.journal),
             epoch,
-            format!("part-{lineage}-{run}-{epoch}"),
+            format!("part-{lineage}-{run}-{}-{epoch}", self.cx.common.id),
             self.config.target_file_size.0,
         ));
         epochs.insert(epoch, Arc::downgrade(&files));

@@ -51,7 +51,7 @@ impl FilesSink {
             journal: Arc::clone(&cx.journal),
             template,
             inputs,
-            owner: format!("{lineage}-{run}"),
+            owner: format!("{lineage}-{run}-{}", cx.common.id),
             target: config.target_file_size.0,
         };
         Ok(Self {
@@ -90,12 +90,21 @@ impl FilesSink {
         }
         let exact = self.shared.template.exact;
         let ours = |key: &str| {
-            let named =
-                |name: &super::template::Name| name.made(key) || (exact && name.plain() == key);
+            let named = |name: &super::template::Name| {
+                name.made(key, &self.cx.common.id) || (exact && name.plain() == key)
+            };
             names.iter().any(named) && !kept.contains(key)
         };
-        let all = self.shared.storage.list().await?.into_iter();
+        let folders: BTreeSet<_> = names.iter().map(|name| name.folder()).collect();
+        let mut all = Vec::new();
+        for folder in folders {
+            all.extend(match folder {
+                Some(folder) => self.shared.storage.list_folder(folder).await?,
+                None => self.shared.storage.list().await?,
+            });
+        }
         Ok(all
+            .into_iter()
             .filter(|file| ours(&file.key))
             .map(|file| Old {
                 key: file.key,

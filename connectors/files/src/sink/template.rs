@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
-use tidegate_core::{Error, Result};
+use tidegate_core::{ComponentId, Error, Result};
 use tidegate_formats::{Compression, Format};
 
 use super::config::FilesSinkConfig;
@@ -114,8 +114,20 @@ impl Name {
         format!("{}{}", self.before, self.after)
     }
 
-    /// Whether a key is one that [`Name::unique`] made, in any run of any pipeline.
-    pub(super) fn made(&self, key: &str) -> bool {
+    /// The folder of all files of this name; `None` if each has a folder of its own.
+    pub(super) fn folder(&self) -> Option<&str> {
+        if self.after.contains('/') {
+            return None;
+        }
+        Some(
+            self.before
+                .rsplit_once('/')
+                .map_or("", |(folder, _)| folder),
+        )
+    }
+
+    /// Whether a key is one that [`Name::unique`] made for this sink, in any run.
+    pub(super) fn made(&self, key: &str, sink: &ComponentId) -> bool {
         let stem = key.strip_prefix(self.before.as_str());
         let stem = stem.and_then(|key| key.strip_prefix(self.joint));
         let Some(unique) = stem.and_then(|key| key.strip_suffix(self.after.as_str())) else {
@@ -124,7 +136,9 @@ impl Name {
         let hex = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match unique.split('-').collect::<Vec<_>>().as_slice() {
-            [lineage, run, epoch, n] => hex(lineage) && hex(run) && number(epoch) && number(n),
+            [lineage, run, id, epoch, n] => {
+                hex(lineage) && hex(run) && *id == sink.as_str() && number(epoch) && number(n)
+            }
             _ => false,
         }
     }
@@ -248,14 +262,16 @@ mod tests {
     fn only_names_made_here_are_recognised() {
         let template = Template::parse(&config("out/x.csv")).unwrap();
         let name = template.name("s", Utc::now());
-        assert!(name.made("x-0123456789ab-abcdef012345-7-0.csv"));
+        let sink = ComponentId::new("lake").unwrap();
+        assert!(name.made("x-0123456789ab-abcdef012345-lake-7-0.csv", &sink));
         for other in [
             "x.csv",
             "x-1.csv",
-            "x-0123456789ab-abcdef012345-7-.csv",
+            "x-0123456789ab-abcdef012345-lake-7-.csv",
+            "x-0123456789ab-abcdef012345-sea-7-0.csv",
             "y-0.csv",
         ] {
-            assert!(!name.made(other), "{other}");
+            assert!(!name.made(other, &sink), "{other}");
         }
     }
 

@@ -26,7 +26,7 @@ async fn many_writers_make_one_file() {
     let names = visible(&bench.out());
     assert_eq!(names.len(), 1);
     let (lineage, run) = (bench.cx.common.lineage.short(), bench.cx.common.run.short());
-    assert_eq!(names[0], format!("part-{lineage}-{run}-1-0.parquet"));
+    assert_eq!(names[0], format!("part-{lineage}-{run}-lake-1-0.parquet"));
     assert_eq!(ids(&bench.out())[""], (0..160_000).collect::<Vec<_>>());
     assert_eq!(bench.cx.common.metrics.total_files(), 1);
     let size = std::fs::metadata(bench.out().join(&names[0]))

@@ -1,0 +1,1 @@
+//! The whole program, run as its users run it.
