@@ -186,11 +186,7 @@ impl Graph {
             );
         }
         if self.has_run_visibility() {
-            notes.push(
-                "a sink that overwrites shows its rows at the end of the run; a stop before that \
-                 shows nothing"
-                    .to_owned(),
-            );
+            notes.push("a sink that overwrites shows its rows at the end of the run".to_owned());
         }
         for (_, node, sink) in self.sinks() {
             if sink.delivery() == Delivery::AtLeastOnce {

@@ -17,12 +17,13 @@ use crate::stats::ComponentStats;
 /// prepared under that one: replays the commits of stored epochs, then discards what was begun and
 /// is not kept.
 ///
-/// `forsake`: what was kept for the end of the run is given up too (the run is restarted).
+/// `gives_up` says of which sinks the rows that were kept for the end of the run are given up too:
+/// of all when the run is restarted, or of those that the pipeline no longer has.
 pub(crate) async fn recover(
     around: &Surroundings,
     store: &Arc<dyn StateStore>,
     fence: Fence,
-    forsake: bool,
+    gives_up: impl Fn(&ComponentId) -> bool,
 ) -> Result<Option<PipelineState>> {
     let pipeline = &*around.pipeline;
     let Some(state) = store.load(pipeline).await? else {
@@ -85,12 +86,14 @@ pub(crate) async fn recover(
     let Some(state) = store.load(pipeline).await? else {
         return Ok(None);
     };
-    if forsake {
-        store.apply(pipeline, fence, Change::Forsake).await?;
+    let kept: BTreeSet<&ComponentId> = state.kept.iter().map(|(id, _)| id).collect();
+    for sink in kept.into_iter().filter(|sink| gives_up(sink)) {
+        let change = Change::Forsake { sink: sink.clone() };
+        store.apply(pipeline, fence, change).await?;
     }
     let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|(id, _)| id).collect();
     for id in begun {
-        let keep = if forsake {
+        let keep = if gives_up(id) {
             Vec::new()
         } else {
             of(&state.kept, id)

@@ -250,7 +250,7 @@ impl Pipeline {
             let mut stop = options.stop.clone();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                _ = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
+                Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
             }
         }
     }
@@ -282,7 +282,9 @@ impl Pipeline {
         let unfinished =
             |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
         let restart = resume == Resume::Restart && unfinished(&state) && !had_stored_end;
-        let state = recover::recover(&around, store, fence, restart)
+        let is_gone = |sink: &ComponentId| !self.spec.components.iter().any(|c| c.id == *sink);
+        let gives_up = |sink: &ComponentId| restart || (resume == Resume::Anyway && is_gone(sink));
+        let state = recover::recover(&around, store, fence, gives_up)
             .await?
             .unwrap_or(state);
         *run = state.run.as_ref().map(|run| run.id);

@@ -76,8 +76,9 @@ impl Attempt {
         };
         let sources = graph
             .sources()
+            .filter(|(_, _, _, streams)| streams.iter().any(|stream| stream.scan.is_some()))
             .map(|(id, node, source, streams)| {
-                let scans = streams
+                let scans: Vec<_> = streams
                     .iter()
                     .filter_map(|stream| stream.scan.clone())
                     .collect();
@@ -154,7 +155,13 @@ impl Attempt {
             self.plan().await?;
             self.start_readers();
             if self.sources.iter().all(SourceSplits::is_complete) {
-                if self.shared.queue.drain().await.map_err(|_| self.shared.closed_error())? {
+                if self
+                    .shared
+                    .queue
+                    .drain()
+                    .await
+                    .map_err(|_| self.shared.closed_error())?
+                {
                     return self.change_schema().await;
                 }
                 self.end_epoch(true).await?;
@@ -334,7 +341,7 @@ impl Attempt {
                 self.ending = None;
                 self.take_ended(joined(result)?);
             }
-            _ = stop.changed() => {}
+            () = stop_changed(stop) => {}
             () = tokio::time::sleep(TICK) => {}
         }
         while let Ok(signal) = self.signals.try_recv() {
@@ -445,9 +452,10 @@ impl Attempt {
         }
     }
 
-    /// Commits what was read so far, where a part of a run means something.
+    /// Ends the epoch, where a part of a run can be kept. What a sink shows only at the run's end
+    /// stays prepared, and the next run goes on from there.
     async fn stop(&mut self) -> Result<Outcome> {
-        if !self.can_cut() || self.shared.graph.has_run_visibility() {
+        if !self.can_cut() {
             self.join_ending().await?;
             return Ok(Outcome::Stopped { committed: false });
         }
@@ -502,6 +510,13 @@ impl Drop for Attempt {
         if let Some(cpu) = self.cpu.take() {
             cpu.shutdown_background();
         }
+    }
+}
+
+/// Waits until the wish to stop changes; for ever, once nobody can have one.
+async fn stop_changed(stop: &mut watch::Receiver<bool>) {
+    if stop.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -1,9 +1,10 @@
 //! A task that reads one split and puts its events on the queue.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tidegate_core::{Error, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
@@ -22,7 +23,9 @@ pub(crate) fn start(
     shared.queue.register(key, split.replay);
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
-        match read(&shared, &source, key, &split, &scans, resume.as_ref()).await {
+        let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
+        let result = AssertUnwindSafe(reading).catch_unwind().await;
+        match result.unwrap_or_else(|_| Err(panicked())) {
             Ok(()) => shared.tell(Signal::Read(key)),
             Err(error) => shared.fail(
                 error
@@ -31,6 +34,10 @@ pub(crate) fn start(
             ),
         }
     })
+}
+
+fn panicked() -> Error {
+    Error::internal("a reader panicked").hint("this is a bug; the message above says where")
 }
 
 async fn read(

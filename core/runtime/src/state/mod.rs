@@ -200,9 +200,11 @@ pub enum Change {
         /// The sink.
         sink: ComponentId,
     },
-    /// What was kept for the run's end is given up (with [`Change::Recovered`] for each sink to
-    /// follow).
-    Forsake,
+    /// What a sink prepared for the run's end is given up ([`Change::Recovered`] is to follow).
+    Forsake {
+        /// The sink.
+        sink: ComponentId,
+    },
 }
 
 /// What an epoch's checkpoint holds.

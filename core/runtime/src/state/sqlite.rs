@@ -567,9 +567,9 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             "DELETE FROM journal WHERE (pipeline, sink) = (?, ?)",
             &[p, &sink.as_str()],
         ),
-        Change::Forsake => run(
-            "DELETE FROM prepared WHERE pipeline = ? AND epoch IS NULL",
-            &[p],
+        Change::Forsake { sink } => run(
+            "DELETE FROM prepared WHERE (pipeline, sink) = (?, ?) AND epoch IS NULL",
+            &[p, &sink.as_str()],
         ),
     }
 }

@@ -30,7 +30,11 @@ fn batch(numbers: Vec<i64>) -> RecordBatch {
 }
 
 fn numbers(batch: &RecordBatch) -> Vec<i64> {
-    batch.column(0).as_primitive::<Int64Type>().values().to_vec()
+    batch
+        .column(0)
+        .as_primitive::<Int64Type>()
+        .values()
+        .to_vec()
 }
 
 /// Numbers.
@@ -117,7 +121,11 @@ impl Source for Numbers {
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
-        let mut known: Known = ask.state.map(PlanState::decode).transpose()?.unwrap_or_default();
+        let mut known: Known = ask
+            .state
+            .map(PlanState::decode)
+            .transpose()?
+            .unwrap_or_default();
         if ask.first && !self.0.incremental {
             known = Known::default();
         }
@@ -131,8 +139,16 @@ impl Source for Numbers {
             _ => Replay::Offset,
         };
         let outstanding = known.planned > known.told.len() as i64 && !ask.first;
-        let count = if outstanding && self.0.endless { 0 } else { self.0.splits };
-        let count = if ask.first || self.0.endless { count } else { 0 };
+        let count = if outstanding && self.0.endless {
+            0
+        } else {
+            self.0.splits
+        };
+        let count = if ask.first || self.0.endless {
+            count
+        } else {
+            0
+        };
         let mut new = Vec::new();
         for number in known.planned..known.planned + count {
             let mut split =
@@ -143,11 +159,24 @@ impl Source for Numbers {
             new.push(split);
         }
         known.planned += count;
-        let next = if self.0.endless { Next::AskAgain(Duration::from_millis(20)) } else { Next::Complete };
-        Ok(Plan { new, state: PlanState::encode(&known)?, next })
+        let next = if self.0.endless {
+            Next::AskAgain(Duration::from_millis(20))
+        } else {
+            Next::Complete
+        };
+        Ok(Plan {
+            new,
+            state: PlanState::encode(&known)?,
+            next,
+        })
     }
 
-    async fn read(&self, split: &Split, _: &[Scan], resume: Option<&Offset>) -> Result<EventStream> {
+    async fn read(
+        &self,
+        split: &Split,
+        _: &[Scan],
+        resume: Option<&Offset>,
+    ) -> Result<EventStream> {
         let number: i64 = split.data.decode()?;
         let from: i64 = resume.map(Offset::decode).transpose()?.unwrap_or(0);
         let config = self.0.clone();
@@ -162,10 +191,19 @@ impl Source for Numbers {
                     tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
                 }
                 if count == 3 && config.fault.as_deref().is_some_and(strikes) {
-                    return Some((Err(Error::transient("the numbers are gone")), (config.rows, 0)));
+                    return Some((
+                        Err(Error::transient("the numbers are gone")),
+                        (config.rows, 0),
+                    ));
                 }
-                if config.change_at.is_some_and(|change| change == at && count > 0) {
-                    let fields = vec![Field::new("n", DataType::Int64, false), Field::new("m", DataType::Int64, true)];
+                if config
+                    .change_at
+                    .is_some_and(|change| change == at && count > 0)
+                {
+                    let fields = vec![
+                        Field::new("n", DataType::Int64, false),
+                        Field::new("m", DataType::Int64, true),
+                    ];
                     let event = Event::Schema {
                         stream: "all".into(),
                         schema: Arc::new(Schema::new(fields)),
@@ -216,7 +254,10 @@ impl Map for Sieve {
     }
 
     fn scan(&self, _: usize) -> Scan {
-        Scan { columns: Some(vec!["n".into()]), ..Scan::all("any") }
+        Scan {
+            columns: Some(vec!["n".into()]),
+            ..Scan::all("any")
+        }
     }
 
     fn map(&self, _: usize, rows: &RecordBatch) -> Result<Mapped> {
@@ -224,7 +265,9 @@ impl Map for Sieve {
         let (bad, good) = numbers(rows).into_iter().partition(|n| n % self.0 == 0);
         let bad: Vec<i64> = bad;
         for n in bad {
-            mapped.rejected.push(format!("{{\"n\":{n}}}"), "a multiple", Origin::default());
+            mapped
+                .rejected
+                .push(format!("{{\"n\":{n}}}"), "a multiple", Origin::default());
         }
         mapped.batches.push(batch(good));
         Ok(mapped)
@@ -258,7 +301,10 @@ impl Gather for Sum {
     }
 
     fn scan(&self, _: usize) -> Scan {
-        Scan { columns: Some(vec!["n".into()]), ..Scan::all("any") }
+        Scan {
+            columns: Some(vec!["n".into()]),
+            ..Scan::all("any")
+        }
     }
 
     fn epoch_scoped(&self) -> bool {
@@ -297,6 +343,8 @@ pub struct PlaceConfig {
     /// Multiples of this are rejected when they are written, or late if negative.
     #[serde(default)]
     pub reject: Option<i64>,
+    #[serde(default)]
+    pub at_least_once: bool,
     /// Bytes a writer takes before another is opened.
     #[serde(default)]
     pub writer_bytes: u64,
@@ -306,7 +354,10 @@ pub struct PlaceConfig {
 #[typetag::serde(name = "place")]
 impl SinkConfig for PlaceConfig {
     async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
-        Ok(Arc::new(PlaceSink { config: self.clone(), cx: cx.clone() }))
+        Ok(Arc::new(PlaceSink {
+            config: self.clone(),
+            cx: cx.clone(),
+        }))
     }
 }
 register_sink!("place", PlaceConfig);
@@ -326,11 +377,19 @@ enum Value {
 #[async_trait]
 impl Sink for PlaceSink {
     fn delivery(&self) -> Delivery {
-        Delivery::TwoPhase
+        if self.config.at_least_once {
+            Delivery::AtLeastOnce
+        } else {
+            Delivery::TwoPhase
+        }
     }
 
     fn visibility(&self) -> Visibility {
-        if self.config.overwrite { Visibility::Run } else { Visibility::Epoch }
+        if self.config.overwrite {
+            Visibility::Run
+        } else {
+            Visibility::Epoch
+        }
     }
 
     fn distribution(&self, _: usize) -> Distribution {
@@ -339,7 +398,10 @@ impl Sink for PlaceSink {
             (_, true) => Spread::Hash(vec!["n".into()]),
             _ => Spread::Any,
         };
-        Distribution { spread, ordered: self.config.ordered }
+        Distribution {
+            spread,
+            ordered: self.config.ordered,
+        }
     }
 
     fn writer_bytes(&self) -> u64 {
@@ -349,14 +411,20 @@ impl Sink for PlaceSink {
     async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(PlaceWriter {
             sink: self.clone(),
-            key: format!("{}-{id}-{}", self.cx.common.run.short(), rand::random::<u32>()),
+            key: format!(
+                "{}-{id}-{}",
+                self.cx.common.run.short(),
+                rand::random::<u32>()
+            ),
             epoch: id.epoch,
             rows: None,
         }))
     }
 
     async fn conclude(&self, _: &[Prepared]) -> Result<Option<Prepared>> {
-        let old = with_place(&self.config.place, |place| place.visible.keys().cloned().collect());
+        let old = with_place(&self.config.place, |place| {
+            place.visible.keys().cloned().collect()
+        });
         Prepared::encode(&Value::Delete(old)).map(Some)
     }
 
@@ -414,9 +482,15 @@ struct PlaceWriter {
 impl SinkWriter for PlaceWriter {
     async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
         if self.rows.is_none() {
-            self.sink.cx.journal.begin(self.epoch, Token::encode(&self.key)?).await?;
+            self.sink
+                .cx
+                .journal
+                .begin(self.epoch, Token::encode(&self.key)?)
+                .await?;
             let place = &self.sink.config.place;
-            with_place(place, |place| place.staged.insert(self.key.clone(), Vec::new()));
+            with_place(place, |place| {
+                place.staged.insert(self.key.clone(), Vec::new())
+            });
         }
         let mut rejected = Rejected::default();
         let rows = self.rows.get_or_insert_default();
@@ -426,7 +500,9 @@ impl SinkWriter for PlaceWriter {
             None => (0..batch.num_rows())
                 .map(|row| {
                     let text = batch.column(0).as_string::<i32>().value(row);
-                    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"].as_i64().unwrap()
+                    serde_json::from_str::<serde_json::Value>(text).unwrap()["n"]
+                        .as_i64()
+                        .unwrap()
                 })
                 .collect(),
         };
@@ -445,20 +521,31 @@ impl SinkWriter for PlaceWriter {
         if strikes(&format!("{}/prepare", self.sink.config.place)) {
             return Err(Error::transient("the disk is slow"));
         }
-        let Some(rows) = self.rows else { return Ok(Sealed::default()) };
+        let Some(rows) = self.rows else {
+            return Ok(Sealed::default());
+        };
         let mut rejected = Rejected::default();
         let late = self.sink.config.reject.filter(|&k| k < 0);
-        let (bad, good): (Vec<i64>, Vec<i64>) =
-            rows.into_iter().partition(|n| late.is_some_and(|k| n % k == 0));
+        let (bad, good): (Vec<i64>, Vec<i64>) = rows
+            .into_iter()
+            .partition(|n| late.is_some_and(|k| n % k == 0));
         for n in bad {
-            rejected.push(format!("{{\"n\":{n}}}"), "a late multiple", Origin::default());
+            rejected.push(
+                format!("{{\"n\":{n}}}"),
+                "a late multiple",
+                Origin::default(),
+            );
         }
-        with_place(&self.sink.config.place, |place| place.staged.insert(self.key.clone(), good));
+        with_place(&self.sink.config.place, |place| {
+            place.staged.insert(self.key.clone(), good)
+        });
         let prepared = Some(Prepared::encode(&Value::File(self.key))?);
         Ok(Sealed { prepared, rejected })
     }
 
     async fn abandon(self: Box<Self>) {
-        with_place(&self.sink.config.place, |place| place.staged.remove(&self.key));
+        with_place(&self.sink.config.place, |place| {
+            place.staged.remove(&self.key)
+        });
     }
 }

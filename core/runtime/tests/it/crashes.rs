@@ -16,7 +16,8 @@ async fn crash_until_done(world: &World, seed: u64) -> u32 {
     for crashes in 0..200 {
         let (_stop, options) = world.run_options();
         let pipeline = world.pipeline().unwrap();
-        let after = Duration::from_micros(rng.random_range(500..60_000) * u64::from(crashes / 20 + 1));
+        let after =
+            Duration::from_micros(rng.random_range(500..60_000) * u64::from(crashes / 20 + 1));
         if let Ok((report, result)) = tokio::time::timeout(after, pipeline.run(options)).await {
             result.unwrap();
             assert_eq!(report.status, Status::Completed);
@@ -39,7 +40,9 @@ async fn wait_until_free(world: &World) -> bool {
             Ok(fence) => {
                 store.release(&world.name, fence).await.unwrap();
                 let state = store.load(&world.name).await.unwrap();
-                return state.and_then(|state| state.run).is_some_and(|run| run.finished);
+                return state
+                    .and_then(|state| state.run)
+                    .is_some_and(|run| run.finished);
             }
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -67,9 +70,15 @@ async fn every_row_arrives_once_however_often_the_run_dies() {
         world.options.checkpoint.bytes = Some(ByteSize(3000));
         crashes += crash_until_done(&world, seed as u64).await;
         assert!(world.place("out").rows() == all(3600), "seed {seed}");
-        assert!(world.place("out").staged.is_empty(), "seed {seed}: something was left over");
+        assert!(
+            world.place("out").staged.is_empty(),
+            "seed {seed}: something was left over"
+        );
     }
-    assert!(crashes > 5, "the test must crash runs, and crashed {crashes}");
+    assert!(
+        crashes > 5,
+        "the test must crash runs, and crashed {crashes}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +96,10 @@ async fn an_overwriting_run_keeps_the_rows_of_all_epochs_over_crashes() {
 async fn a_session_or_a_stage_restarts_whole() {
     for replay in ["session", "offset"] {
         let mut world = World::new(&format!("whole_{replay}"))
-            .source("n", json!({"rows": 200, "splits": 3, "pause_ms": 1, "replay": replay}))
+            .source(
+                "n",
+                json!({"rows": 200, "splits": 3, "pause_ms": 1, "replay": replay}),
+            )
             .sink("out", &["n"], json!({}));
         if replay == "offset" {
             world = world
@@ -135,7 +147,13 @@ async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways
     let build = |name: &str, fault: &str| {
         let mut world = World::new(name)
             .source("n", json!({"rows": 1000, "step": 100, "fault": fault}))
-            .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 5000}))
+            .component(
+                Kind::Transform,
+                "sieve",
+                "sieve",
+                &["n"],
+                json!({"reject": 5000}),
+            )
             .sink("out", &["sieve"], json!({}))
             .sink("bad", &["sieve.rejected"], json!({}));
         world.options.checkpoint.bytes = Some(ByteSize(1));
@@ -154,10 +172,16 @@ async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways
         let (_, result) = world.run().await;
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("transforms.sieve.reject"), "{error}");
+        assert!(
+            error.to_string().contains("transforms.sieve.reject"),
+            "{error}"
+        );
         assert!(!error.to_string().contains("tuning"), "{error}");
         let hint = error.hint_text().unwrap();
-        assert!(hint.contains("--resume-anyway") && hint.contains("--restart"), "{hint}");
+        assert!(
+            hint.contains("--resume-anyway") && hint.contains("--restart"),
+            "{hint}"
+        );
 
         let (report, result) = world.run_with(way).await;
         result.unwrap();

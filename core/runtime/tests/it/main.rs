@@ -2,7 +2,12 @@
 //!
 //! A *world* is what outlives a process: what sources have, and what sinks show.
 
-#![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
 
 mod components;
 mod crashes;

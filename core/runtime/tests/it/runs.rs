@@ -14,7 +14,10 @@ fn all(count: i64) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_arrives_once() {
-    for (index, writer) in [json!({}), json!({"ordered": true}), json!({"hash": true})].into_iter().enumerate() {
+    for (index, writer) in [json!({}), json!({"ordered": true}), json!({"hash": true})]
+        .into_iter()
+        .enumerate()
+    {
         let world = World::new(&format!("once{index}"))
             .source("n", json!({"rows": 5000, "splits": 7, "step": 13}))
             .sink("out", &["n"], writer);
@@ -36,8 +39,11 @@ async fn a_sink_that_asks_for_order_gets_each_split_in_order() {
     let place = world.place("out");
     let written: Vec<i64> = place.visible.into_values().flatten().collect();
     for split in 0..3 {
-        let of_split: Vec<i64> =
-            written.iter().copied().filter(|n| n / 3000 == split).collect();
+        let of_split: Vec<i64> = written
+            .iter()
+            .copied()
+            .filter(|n| n / 3000 == split)
+            .collect();
         assert!(of_split.is_sorted(), "split {split} came out of order");
     }
 }
@@ -46,7 +52,10 @@ async fn a_sink_that_asks_for_order_gets_each_split_in_order() {
 async fn epochs_are_cut_by_bytes_and_only_where_every_split_has_a_position() {
     for (index, replay) in ["offset", "whole"].into_iter().enumerate() {
         let mut world = World::new(&format!("cuts{index}"))
-            .source("n", json!({"rows": 2000, "splits": 3, "resume_every": 5, "replay": replay}))
+            .source(
+                "n",
+                json!({"rows": 2000, "splits": 3, "resume_every": 5, "replay": replay}),
+            )
             .sink("out", &["n"], json!({}));
         world.options.checkpoint.bytes = Some(tidegate_core::ByteSize(2000));
         world.options.checkpoint.interval = Some(Span(Duration::from_millis(30)));
@@ -82,7 +91,10 @@ async fn rejected_rows_flow_on_and_unread_ones_end_the_run() {
         .sink("good", &["sieve"], json!({}))
         .sink("bad", &["sieve.rejected"], json!({}));
     let report = world.complete().await;
-    assert_eq!(world.place("bad").rows(), (0..1000).step_by(10).collect::<Vec<_>>());
+    assert_eq!(
+        world.place("bad").rows(),
+        (0..1000).step_by(10).collect::<Vec<_>>()
+    );
     assert_eq!(world.place("good").rows().len(), 900);
     assert_eq!(report.rejected, 100);
 
@@ -116,7 +128,13 @@ async fn what_a_writer_rejects_reaches_its_reader_in_the_same_epoch_early_and_la
 async fn rejected_rows_are_counted_against_the_limit() {
     let mut world = World::new("limit")
         .source("n", json!({"rows": 100}))
-        .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 10}))
+        .component(
+            Kind::Transform,
+            "sieve",
+            "sieve",
+            &["n"],
+            json!({"reject": 10}),
+        )
         .sink("good", &["sieve"], json!({}))
         .sink("bad", &["sieve.rejected"], json!({}));
     world.options.rejected_limit = Some(9);
@@ -165,7 +183,13 @@ async fn an_unbounded_stage_is_refused_unless_the_file_asks_for_epochs() {
 
     let mut world = World::new("epoch_sum")
         .source("n", json!({"rows": 10, "endless": true, "pause_ms": 5}))
-        .component(Kind::Transform, "sum", "sum", &["n"], json!({"scope": "epoch"}))
+        .component(
+            Kind::Transform,
+            "sum",
+            "sum",
+            &["n"],
+            json!({"scope": "epoch"}),
+        )
         .sink("out", &["sum"], json!({}))
         .sink("raw", &["n"], json!({}));
     world.options.checkpoint.interval = Some(Span(Duration::from_millis(50)));
@@ -186,7 +210,10 @@ async fn an_unbounded_stage_is_refused_unless_the_file_asks_for_epochs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_goes_on_where_it_ended() {
     let mut world = World::new("stopped")
-        .source("n", json!({"rows": 100, "splits": 3, "endless": true, "pause_ms": 1}))
+        .source(
+            "n",
+            json!({"rows": 100, "splits": 3, "endless": true, "pause_ms": 1}),
+        )
         .sink("out", &["n"], json!({}));
     world.options.checkpoint.interval = Some(Span(Duration::from_millis(20)));
     for round in 1..=3 {
@@ -228,7 +255,10 @@ async fn a_run_that_overwrites_shows_everything_at_its_end_and_nothing_else() {
     assert_eq!(world.place("out").commits.len(), 2);
     world.components[0].config["rows"] = json!(0);
     world.complete().await;
-    assert!(world.place("out").rows().is_empty(), "no rows replace the old ones too");
+    assert!(
+        world.place("out").rows().is_empty(),
+        "no rows replace the old ones too"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +275,13 @@ async fn an_incremental_source_goes_on_from_its_last_run() {
 async fn a_schema_change_ends_the_epoch_and_the_run_goes_on_or_fails_by_policy() {
     let mut world = World::new("evolve")
         .source("n", json!({"rows": 100, "change_at": 50}))
-        .component(Kind::Transform, "sieve", "sieve", &["n"], json!({"reject": 1000}))
+        .component(
+            Kind::Transform,
+            "sieve",
+            "sieve",
+            &["n"],
+            json!({"reject": 1000}),
+        )
         .sink("out", &["sieve"], json!({}))
         .sink("bad", &["sieve.rejected"], json!({}));
     let report = world.complete().await;
@@ -281,6 +317,18 @@ async fn a_guarantee_that_cant_be_given_is_refused_with_the_reason() {
         .sink("out", &["n"], json!({}));
     world.options.guarantee = Some(Guarantee::ExactlyOnce);
     assert!(world.pipeline().unwrap().check().await.is_ok());
+    world.components[1]
+        .config
+        .insert("at_least_once".into(), json!(true));
+    let error = world.pipeline().unwrap().check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error
+            .to_string()
+            .contains("rows may arrive again after a crash"),
+        "{error}"
+    );
+    assert!(error.hint_text().unwrap().contains("at_least_once"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,14 +351,22 @@ async fn a_second_run_at_once_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_of_a_run_that_means_something_only_whole_abandons_it() {
+async fn a_stop_of_a_run_that_can_only_be_kept_whole_abandons_it() {
     let world = World::new("abandon")
-        .source("n", json!({"rows": 100_000, "pause_ms": 1}))
-        .sink("out", &["n"], json!({"overwrite": true}));
+        .source(
+            "n",
+            json!({"rows": 100_000, "pause_ms": 1, "replay": "session"}),
+        )
+        .sink("out", &["n"], json!({}));
     let (stop, options) = world.run_options();
     let pipeline = world.pipeline().unwrap();
     let run = tokio::spawn(async move {
-        pipeline.run(RunOptions { resume: Resume::IfUnchanged, ..options }).await
+        pipeline
+            .run(RunOptions {
+                resume: Resume::IfUnchanged,
+                ..options
+            })
+            .await
     });
     while world.place("out").staged.is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -321,4 +377,42 @@ async fn a_stop_of_a_run_that_means_something_only_whole_abandons_it() {
     assert_eq!(report.status, Status::Abandoned);
     assert!(world.place("out").visible.is_empty());
     assert!(world.place("out").staged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_that_overwrites_keeps_what_it_prepared_and_shows_it_at_the_end() {
+    let world = World::new("stop_overwrite")
+        .source("n", json!({"rows": 3000, "pause_ms": 1}))
+        .sink("out", &["n"], json!({"overwrite": true}));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let run = tokio::spawn(async move { pipeline.run(options).await });
+    while world.place("out").staged.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.send(true).unwrap();
+    let (report, result) = run.await.unwrap();
+    result.unwrap();
+    assert_eq!(report.status, Status::Stopped);
+    assert!(world.place("out").visible.is_empty());
+    let report = world.complete().await;
+    assert!(
+        report.components[0].rows_out < 3000,
+        "it went on, and didn't start over"
+    );
+    assert!(world.place("out").rows() == all(3000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_nobody_can_stop_comes_to_its_end() {
+    let world = World::new("default_options")
+        .source("n", json!({"rows": 100, "pause_ms": 5}))
+        .sink("out", &["n"], json!({}));
+    let options = RunOptions {
+        state: world.state(),
+        ..RunOptions::default()
+    };
+    let (report, result) = world.pipeline().unwrap().run(options).await;
+    result.unwrap();
+    assert_eq!(report.status, Status::Completed);
 }

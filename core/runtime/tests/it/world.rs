@@ -70,7 +70,14 @@ impl World {
         }
     }
 
-    pub fn component(mut self, kind: Kind, id: &str, tag: &str, inputs: &[&str], config: Value) -> Self {
+    pub fn component(
+        mut self,
+        kind: Kind,
+        id: &str,
+        tag: &str,
+        inputs: &[&str],
+        config: Value,
+    ) -> Self {
         self.components.push(ComponentSpec {
             id: ComponentId::new(id).unwrap(),
             kind,
@@ -103,18 +110,31 @@ impl World {
             options: self.options.clone(),
             components: self.components.clone(),
         };
-        let settings = json!({"runtime": self.settings}).as_object().cloned().unwrap();
+        let settings = json!({"runtime": self.settings})
+            .as_object()
+            .cloned()
+            .unwrap();
         Pipeline::new(spec, Registry::linked()?, settings)
     }
 
     pub fn run_options(&self) -> (watch::Sender<bool>, RunOptions) {
         let (sender, stop) = watch::channel(false);
-        (sender, RunOptions { state: self.state(), resume: Resume::IfUnchanged, stop })
+        (
+            sender,
+            RunOptions {
+                state: self.state(),
+                resume: Resume::IfUnchanged,
+                stop,
+            },
+        )
     }
 
     pub async fn run_with(&self, resume: Resume) -> (Report, tidegate_core::Result<()>) {
         let (_sender, options) = self.run_options();
-        self.pipeline().unwrap().run(RunOptions { resume, ..options }).await
+        self.pipeline()
+            .unwrap()
+            .run(RunOptions { resume, ..options })
+            .await
     }
 
     pub async fn run(&self) -> (Report, tidegate_core::Result<()>) {
@@ -137,4 +157,3 @@ impl World {
         format!("{}/{what}", self.name)
     }
 }
-
