@@ -32,7 +32,8 @@ pub(crate) struct EpochFiles {
     target: u64,
     /// Writers that have neither prepared nor given up.
     writers: AtomicUsize,
-    named: AtomicU64,
+    /// Counts the files of all epochs, so that no two writers can ever make one name.
+    named: Arc<AtomicU64>,
     clock: AtomicU64,
     slots: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
     begun: Mutex<Vec<StagedToken>>,
@@ -103,6 +104,7 @@ impl EpochFiles {
         epoch: Epoch,
         stem: String,
         target: u64,
+        named: Arc<AtomicU64>,
     ) -> Self {
         Self {
             layout,
@@ -112,7 +114,7 @@ impl EpochFiles {
             stem,
             target,
             writers: AtomicUsize::new(0),
-            named: AtomicU64::new(0),
+            named,
             clock: AtomicU64::new(0),
             slots: Mutex::default(),
             begun: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -32,6 +33,7 @@ pub(crate) struct ParquetSink {
     /// `None` where there are no inputs: commits of an earlier process are replayed.
     plan: Option<Plan>,
     epochs: Mutex<HashMap<Epoch, Weak<EpochFiles>>>,
+    named: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl ParquetSink {
             storage,
             plan,
             epochs: Mutex::default(),
+            named: Arc::default(),
         })
     }
 
@@ -82,6 +85,7 @@ impl ParquetSink {
             epoch,
             format!("part-{lineage}-{run}-{}-{epoch}", self.cx.common.id),
             self.config.target_file_size.0,
+            Arc::clone(&self.named),
         ));
         epochs.insert(epoch, Arc::downgrade(&files));
         files

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     /// `<lineage>-<run>-<sink>`.
     pub(super) owner: String,
     pub(super) target: u64,
+    /// Counts the files of all epochs, so that no two writers can ever make one name.
+    pub(super) named: AtomicU64,
 }
 
 /// What the writers of one epoch share.
@@ -37,7 +39,6 @@ pub(super) struct EpochFiles {
     time: DateTime<Utc>,
     /// Writers that have neither prepared nor given up.
     writers: AtomicUsize,
-    named: AtomicU64,
     open: Vec<tokio::sync::Mutex<Option<OpenFile>>>,
     begun: Mutex<Vec<StagedToken>>,
     closing: Mutex<Vec<Closing>>,
@@ -108,7 +109,6 @@ impl EpochFiles {
             epoch,
             time: Utc::now(),
             writers: AtomicUsize::new(0),
-            named: AtomicU64::new(0),
             open: open.collect(),
             begun: Mutex::default(),
             closing: Mutex::default(),
@@ -200,7 +200,7 @@ impl EpochFiles {
     }
 
     async fn begin(&self, input: usize) -> Result<(About, Box<dyn StagedWriter>)> {
-        let number = self.named.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.named.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{}-{}-{number}", self.shared.owner, self.epoch);
         let name = self.name(input);
         let token = self.shared.storage.begin(&name.unique(&unique)).await?;

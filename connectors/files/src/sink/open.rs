@@ -1,6 +1,7 @@
 //! The sink that is open: what it promises, its epochs, and its commits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use chrono::Utc;
@@ -53,6 +54,7 @@ impl FilesSink {
             inputs,
             owner: format!("{lineage}-{run}-{}", cx.common.id),
             target: config.target_file_size.0,
+            named: AtomicU64::new(0),
         };
         Ok(Self {
             config: config.clone(),

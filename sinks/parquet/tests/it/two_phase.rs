@@ -98,3 +98,19 @@ async fn an_epoch_without_rows_makes_no_file() {
     sink.commit(&bench.commit(1, &prepared)).await.unwrap();
     assert!(!bench.out().exists());
 }
+
+#[tokio::test]
+async fn a_writer_that_comes_after_others_prepared_takes_no_name_of_theirs() {
+    let bench = Bench::new(json!({}), schema());
+    let sink = bench.open().await.unwrap();
+    let mut prepared = prepare(&sink, 1, vec![vec![rows(0..5, none)]])
+        .await
+        .unwrap();
+    prepared.extend(
+        prepare(&sink, 1, vec![vec![rows(5..9, none)]])
+            .await
+            .unwrap(),
+    );
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    assert_eq!(ids(&bench.out())[""], (0..9).collect::<Vec<_>>());
+}
