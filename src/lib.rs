@@ -5,7 +5,8 @@
 //! ```
 //!
 //! This crate is what embedders use: it links the connectors, and gives the pieces under one name.
-//! To write a connector, depend on [`core`](tidegate_core) alone.
+//! A connector depends on [`tidegate_core`] and the floors that it needs, never on this crate:
+//! [`guide::writing_a_connector`]. More on embedding: [`guide::embedding`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,6 +21,8 @@
 //! # Ok(())
 //! # }
 //! ```
+
+pub mod guide;
 
 // rustc never loads a crate that nothing names.
 use tidegate_files as _;

@@ -1,7 +1,5 @@
 //! From the arguments to a pipeline.
 
-use std::io::Write;
-
 use tidegate::config::{self, Document, LoadOptions};
 use tidegate::{Pipeline, PipelineSpec};
 
@@ -35,15 +33,12 @@ pub(crate) fn load(
         errors::print_diagnostics(global, &diagnostics);
         exit::USAGE
     })?;
-    if !global.quiet {
-        let mut err = std::io::stderr().lock();
-        for warning in &loaded.warnings {
-            let _ = write!(err, "{}", warning.render(global.color_stderr()));
-        }
-    }
+    errors::print_warnings(global, &loaded.warnings);
     let mut settings = loaded.settings;
     if let Some(workers) = workers {
-        let runtime = settings.entry("runtime").or_insert_with(|| serde_json::json!({}));
+        let runtime = settings
+            .entry("runtime")
+            .or_insert_with(|| serde_json::json!({}));
         if let Some(table) = runtime.as_object_mut() {
             table.insert("workers".to_owned(), workers.get().into());
         }
@@ -51,7 +46,10 @@ pub(crate) fn load(
     let spec: PipelineSpec = loaded.spec;
     let pipeline = Pipeline::new(spec, registry, settings)
         .map_err(|error| fail(error, Some(&loaded.document)))?;
-    Ok(Ready { pipeline, document: loaded.document })
+    Ok(Ready {
+        pipeline,
+        document: loaded.document,
+    })
 }
 
 /// The threads for I/O.

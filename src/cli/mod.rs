@@ -8,6 +8,7 @@ mod exit;
 mod load;
 mod plan;
 mod progress;
+mod reference;
 mod run;
 mod summary;
 mod terminal;

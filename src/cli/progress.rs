@@ -30,7 +30,13 @@ impl Progress {
         }
         let (end, ended) = oneshot::channel();
         let task = match (global.is_live(), global.log_format) {
-            (true, _) => tokio::spawn(draw(stats, ended)),
+            (true, _) => {
+                let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                // Rows that a console sink shows scroll by above the display.
+                let display = board.clone();
+                tidegate_sink_console::write_within(move |write| display.suspend(write));
+                tokio::spawn(draw(stats, board, ended))
+            }
             (false, LogFormat::Json) => tokio::spawn(lines(stats, ended, log_line)),
             (false, LogFormat::Text) => tokio::spawn(lines(stats, ended, plain_line)),
         };
@@ -45,9 +51,13 @@ impl Progress {
     }
 }
 
-async fn draw(stats: Arc<RunStats>, mut ended: oneshot::Receiver<()>) {
-    let width = stats.components.iter().map(|c| c.id.as_str().len()).max().unwrap_or(0);
-    let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+async fn draw(stats: Arc<RunStats>, board: MultiProgress, mut ended: oneshot::Receiver<()>) {
+    let width = stats
+        .components
+        .iter()
+        .map(|c| c.id.as_str().len())
+        .max()
+        .unwrap_or(0);
     let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bars: Vec<ProgressBar> = stats
@@ -60,8 +70,11 @@ async fn draw(stats: Arc<RunStats>, mut ended: oneshot::Receiver<()>) {
             bar
         })
         .collect();
-    let mut before: Vec<(u64, Instant)> =
-        stats.components.iter().map(|c| (rows(c), Instant::now())).collect();
+    let mut before: Vec<(u64, Instant)> = stats
+        .components
+        .iter()
+        .map(|c| (rows(c), Instant::now()))
+        .collect();
     let mut rates = vec![0.0; bars.len()];
     loop {
         tokio::select! {
@@ -95,17 +108,28 @@ fn per_second(rows: u64, time: Duration) -> f64 {
 }
 
 fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
-    let mut text = format!("{:>14} rows  {:>12}/s", grouped(rows(component)), compact(rate));
+    let mut text = format!(
+        "{:>14} rows  {:>12}/s",
+        grouped(rows(component)),
+        compact(rate)
+    );
     let bytes = component.metrics.total_bytes();
     if bytes > 0 {
         text.push_str(&format!("  {:>9}", ByteSize(bytes).to_string()));
     }
     if component.kind == Kind::Source && component.splits() > 0 {
-        text.push_str(&format!("  splits {}/{}", component.splits_done(), component.splits()));
+        text.push_str(&format!(
+            "  splits {}/{}",
+            component.splits_done(),
+            component.splits()
+        ));
     }
     let expected = component.expected_rows();
     if component.kind == Kind::Source && expected > 0 {
-        text.push_str(&format!("  {} %", (rows(component) * 100 / expected).min(100)));
+        text.push_str(&format!(
+            "  {} %",
+            (rows(component) * 100 / expected).min(100)
+        ));
     }
     if component.rejected() > 0 {
         text.push_str(&format!("  {} rejected", grouped(component.rejected())));
@@ -116,11 +140,7 @@ fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
     text
 }
 
-async fn lines(
-    stats: Arc<RunStats>,
-    mut ended: oneshot::Receiver<()>,
-    write: fn(&RunStats),
-) {
+async fn lines(stats: Arc<RunStats>, mut ended: oneshot::Receiver<()>, write: fn(&RunStats)) {
     loop {
         tokio::select! {
             _ = &mut ended => return,
@@ -142,7 +162,12 @@ fn plain_line(stats: &RunStats) {
             format!("{} {}{rejected}", component.id, grouped(rows(component)))
         })
         .collect();
-    eprintln!("{:>5.0}s  epoch {}  rows: {}", stats.elapsed().as_secs_f64(), stats.epochs(), parts.join(", "));
+    eprintln!(
+        "{:>5.0}s  epoch {}  rows: {}",
+        stats.elapsed().as_secs_f64(),
+        stats.epochs(),
+        parts.join(", ")
+    );
 }
 
 fn log_line(stats: &RunStats) {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use tidegate::{Error, Report, Resume, Result, RunOptions};
+use tidegate::{Error, Report, Result, Resume, RunOptions};
 use tokio::sync::watch;
 
-use super::args::{Global, RunArgs};
+use super::args::{Global, LogFormat, RunArgs};
 use super::progress::Progress;
 use super::{errors, exit, load, summary};
 
@@ -18,20 +18,28 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
     let threads = match load::io_threads() {
         Ok(threads) => threads,
         Err(error) => {
-            errors::print(global, &Error::io("the threads for I/O can't be started", error), None);
+            errors::print(
+                global,
+                &Error::io("the threads for I/O can't be started", error),
+                None,
+            );
             return exit::FAILED;
         }
     };
     let (report, result) = threads.block_on(async {
         let (asked, stop) = watch::channel(false);
-        let signals = tokio::spawn(listen(asked, global.quiet));
+        let signals = tokio::spawn(listen(asked, global.quiet, global.log_format));
         let resume = match (args.resume_anyway, args.restart) {
             (true, _) => Resume::Anyway,
             (_, true) => Resume::Restart,
             _ => Resume::IfUnchanged,
         };
         let progress = Progress::start(global, ready.pipeline.stats());
-        let options = RunOptions { state: args.pipeline.state.clone(), resume, stop };
+        let options = RunOptions {
+            state: args.pipeline.state.clone(),
+            resume,
+            stop,
+        };
         let ended = ready.pipeline.run(options).await;
         if let Some(progress) = progress {
             progress.end().await;
@@ -68,11 +76,12 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
 
 /// The first signal asks for a last commit; the second ends the process at once.
 #[expect(clippy::print_stderr, reason = "this is the program's own output")]
-async fn listen(asked: watch::Sender<bool>, quiet: bool) {
+async fn listen(asked: watch::Sender<bool>, quiet: bool, format: LogFormat) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         tracing::warn!("signals can't be listened to; Ctrl-C ends the process at once");
         return;
     };
@@ -87,8 +96,11 @@ async fn listen(asked: watch::Sender<bool>, quiet: bool) {
             // What is committed is safe; the next run goes on from there.
             std::process::exit(i32::from(exit::STOPPED));
         }
-        if !quiet {
-            eprintln!("stopping after a last commit; once more stops at once");
+        let told = "stopping after a last commit; once more stops at once";
+        match format {
+            _ if quiet => {}
+            LogFormat::Text => eprintln!("{told}"),
+            LogFormat::Json => errors::log("INFO", told, serde_json::Value::Null),
         }
         let _ = asked.send(true);
     }

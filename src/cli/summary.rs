@@ -8,6 +8,7 @@ use tidegate::runtime::ComponentReport;
 use tidegate::{Report, Status};
 
 use super::args::{Global, LogFormat};
+use super::errors;
 use super::progress::{compact, grouped};
 
 /// Prints the end of a run to stderr: what the run was asked for may be on stdout.
@@ -16,8 +17,11 @@ pub(crate) fn print(global: &Global, report: &Report) {
         return;
     }
     if global.log_format == LogFormat::Json {
-        let json = serde_json::to_string(report).unwrap_or_default();
-        tracing::info!(target: "tidegate", report = %json, "run ended");
+        let report = serde_json::to_value(report).unwrap_or_default();
+        return errors::log("INFO", "run ended", serde_json::json!({ "report": report }));
+    }
+    // Of a run that never began there is nothing to tell but why.
+    if report.status == Status::Failed && report.components.iter().all(is_untouched) {
         return;
     }
     let mut err = std::io::stderr().lock();
@@ -28,6 +32,10 @@ pub(crate) fn print(global: &Global, report: &Report) {
     }
 }
 
+fn is_untouched(component: &ComponentReport) -> bool {
+    component.rows_in + component.rows_out + component.bytes + component.rejected == 0
+}
+
 fn table(report: &Report, color: bool) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -36,8 +44,20 @@ fn table(report: &Report, color: bool) -> Table {
     }
     let shows = |value: fn(&ComponentReport) -> u64| report.components.iter().any(|c| value(c) > 0);
     let mut columns: Vec<(&str, fn(&ComponentReport) -> String)> = vec![
-        ("rows in", |c| if c.kind == Kind::Source { String::new() } else { grouped(c.rows_in) }),
-        ("rows out", |c| if c.kind == Kind::Sink { String::new() } else { grouped(c.rows_out) }),
+        ("rows in", |c| {
+            if c.kind == Kind::Source {
+                String::new()
+            } else {
+                grouped(c.rows_in)
+            }
+        }),
+        ("rows out", |c| {
+            if c.kind == Kind::Sink {
+                String::new()
+            } else {
+                grouped(c.rows_out)
+            }
+        }),
         ("bytes", |c| some(c.bytes, ByteSize(c.bytes).to_string())),
         ("files", |c| some(c.files, grouped(c.files))),
     ];
@@ -49,7 +69,11 @@ fn table(report: &Report, color: bool) -> Table {
     }
     columns.push(("busy", |c| format!("{:.1}s", c.busy_s)));
     let mut header = vec![heading(""), heading("")];
-    header.extend(columns.iter().map(|(name, _)| heading(name).set_alignment(CellAlignment::Right)));
+    header.extend(
+        columns
+            .iter()
+            .map(|(name, _)| heading(name).set_alignment(CellAlignment::Right)),
+    );
     header.push(heading("guarantee"));
     table.set_header(header);
     for component in &report.components {
@@ -58,7 +82,9 @@ fn table(report: &Report, color: bool) -> Table {
             Cell::new(format!("{} {}", component.r#type, component.kind)),
         ];
         row.extend(
-            columns.iter().map(|(_, of)| Cell::new(of(component)).set_alignment(CellAlignment::Right)),
+            columns
+                .iter()
+                .map(|(_, of)| Cell::new(of(component)).set_alignment(CellAlignment::Right)),
         );
         row.push(Cell::new(component.guarantee.unwrap_or_default()));
         table.add_row(row);
@@ -75,20 +101,38 @@ fn some(number: u64, text: String) -> String {
 }
 
 fn sentence(report: &Report) -> String {
-    let rows: u64 =
-        report.components.iter().filter(|c| c.kind == Kind::Source).map(|c| c.rows_out).sum();
+    let rows: u64 = report
+        .components
+        .iter()
+        .filter(|c| c.kind == Kind::Source)
+        .map(|c| c.rows_out)
+        .sum();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = rows as f64 / report.duration_s.max(1e-3);
-    let resumed = if report.resumed { ", going on with an interrupted run" } else { "" };
-    let what = match report.status {
-        Status::Completed => "done",
-        Status::Stopped => "stopped; what was read is committed, and the next run goes on from here",
-        Status::Abandoned => "stopped; nothing of this run was committed, and the next one starts it over",
-        Status::Failed => "failed",
+    let resumed = if report.resumed {
+        ", going on with an interrupted run"
+    } else {
+        ""
     };
-    let epochs = if report.epochs == 1 { "epoch" } else { "epochs" };
+    let (what, next) = match report.status {
+        Status::Completed => ("done in", ""),
+        Status::Stopped => (
+            "stopped after",
+            "\nwhat was read is committed; the next run goes on from there",
+        ),
+        Status::Abandoned => (
+            "stopped after",
+            "\nnothing of this run was committed; the next run starts it over",
+        ),
+        Status::Failed => ("failed after", ""),
+    };
+    let epochs = if report.epochs == 1 {
+        "epoch"
+    } else {
+        "epochs"
+    };
     format!(
-        "{} {what} in {:.2}s: {} rows at {}/s, {} {epochs}{resumed}",
+        "{} {what} {:.2}s: {} rows at {}/s, {} {epochs}{resumed}{next}",
         report.pipeline,
         report.duration_s,
         grouped(rows),
@@ -104,9 +148,14 @@ fn bound(report: &Report) -> Option<String> {
         return None;
     }
     let (id, percent) = (report.bound_by.as_ref()?, report.bound_percent?);
-    let component = report.components.iter().find(|component| component.id.as_str() == id)?;
+    let component = report
+        .components
+        .iter()
+        .find(|component| component.id.as_str() == id)?;
     Some(match component.kind {
-        Kind::Source => format!("bound by `{id}`: the workers waited for it {percent} % of the time"),
+        Kind::Source => {
+            format!("bound by `{id}`: the workers waited for it {percent} % of the time")
+        }
         _ => format!("bound by `{id}`: it kept the CPU threads busy {percent} % of the time"),
     })
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! cargo xtask setup    installs what tests need, into one folder outside the clone
 //! cargo xtask test     setup, then formatting, lints, all tests, documentation
+//! cargo xtask docs     writes docs/reference from what the program says of itself
+//! cargo xtask bench    measures, beside others that do the same
 //! ```
 //!
 //! Each command is a module with a struct of arguments that has `run`.
@@ -13,6 +15,8 @@
     reason = "this program talks to a person"
 )]
 
+mod bench;
+mod docs;
 mod process;
 mod setup;
 mod test;
@@ -28,12 +32,16 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
+    Bench(bench::Bench),
+    Docs(docs::Docs),
     Setup(setup::Setup),
     Test(test::Test),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Bench(bench) => bench.run(),
+        Command::Docs(docs) => docs.run(),
         Command::Setup(setup) => setup.run(),
         Command::Test(test) => test.run(),
     };

@@ -1,8 +1,28 @@
 //! Running other programs.
 
+use std::env;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::place;
+
+/// cargo, in the workspace, as if it were called from a shell: what the cargo that started us has
+/// told us of ourselves would make build scripts run again.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(place::workspace());
+    for (name, _) in env::vars_os() {
+        let ours = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if name
+            .to_str()
+            .is_some_and(|name| ours.iter().any(|start| name.starts_with(start)))
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
 
 /// Runs a command, its output going where ours goes. An error names it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -46,8 +66,22 @@ pub(crate) fn answer(program: &str, args: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
+/// What a command prints. An error names it, and what it wrote to stderr is shown.
+pub(crate) fn output(mut command: Command) -> Result<String> {
+    let shown = shown(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("`{shown}` could not be started"))?;
+    if !output.status.success() {
+        bail!("`{shown}` failed ({})", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no text"))
+}
+
 /// The command as one would type it.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(|word| word.to_string_lossy())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::process::{answer, run};
+use crate::process::{answer, cargo, run};
 use crate::{place, setup};
 
 /// Set up, then check formatting, lints, all tests and the documentation
@@ -71,7 +71,13 @@ impl Test {
             ];
             commands.push(("dependencies", cargo(&deny)));
         }
-        commands.extend([("lints", lints), ("tests", tests), ("documentation", docs)]);
+        let reference = cargo(&["xtask", "docs", "--check"]);
+        commands.extend([
+            ("lints", lints),
+            ("tests", tests),
+            ("reference", reference),
+            ("documentation", docs),
+        ]);
         commands
     }
 }
@@ -87,12 +93,6 @@ impl Step {
             failure,
         }
     }
-}
-
-fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(place::workspace());
-    command
 }
 
 /// The build folder outside the clone, where there is one or CI may make one: a fresh clone then

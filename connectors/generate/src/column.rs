@@ -15,97 +15,132 @@ use crate::dice::Dice;
 /// A column: its name, its kind, and the range of its values.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-#[allow(missing_docs)]
 pub enum ColumnConfig {
     /// `start`, `start + step`, … by the row's number. Default: 0, 1, 2, …
     Sequence {
+        /// Its name.
         name: String,
+        /// The first row's value.
         #[serde(default)]
         start: i64,
+        /// What each row adds.
         #[serde(default = "one")]
         step: i64,
     },
     /// Integers from `min` to `max`, both included. Default: 0 to 999999.
     Int {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// The smallest value.
         #[serde(default)]
         min: i64,
+        /// The largest value.
         #[serde(default = "million")]
         max: i64,
     },
     /// Numbers from `min` to `max`. Default: 0 to 1.
     Float {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// The smallest value.
         #[serde(default)]
         min: f64,
+        /// The largest value.
         #[serde(default = "unit")]
         max: f64,
     },
     /// Decimal numbers from `min` to `max`, both included. Default: 0 to 1000, two digits after the
     /// point.
     Decimal {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// How many digits there are in all, at most 38.
         #[serde(default = "precision")]
         precision: u8,
+        /// How many of them stand after the point.
         #[serde(default = "scale")]
         scale: u8,
+        /// The smallest value.
         #[serde(default)]
         min: i64,
+        /// The largest value.
         #[serde(default = "thousand")]
         max: i64,
     },
     /// True as often as `chance` says. Default: 0.5.
     Bool {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// The share of true, from 0 to 1.
         #[serde(default = "half")]
         chance: f64,
     },
     /// Texts of `length` letters and digits. Default: 12.
     Text {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// How many characters.
         #[serde(default = "length")]
         length: u32,
     },
     /// One of `values`.
     Choice {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// The texts to choose from.
         values: Vec<String>,
     },
     /// A UUID, as text.
     Uuid {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
     },
     /// Days from `start` to `end`, both included, such as "2024-01-31".
     Date {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
+        /// The first day.
         start: String,
+        /// The last day.
         end: String,
     },
     /// Times in UTC, in microseconds: from `start` by `step` a row, or anywhere up to `end`.
     Timestamp {
+        /// Its name.
         name: String,
+        /// The share of NULLs, from 0 to 1.
         #[serde(default)]
         nulls: f64,
-        /// Such as "2024-01-31T00:00:00Z".
+        /// The first row's time, or the earliest: such as "2024-01-31T00:00:00Z".
         start: String,
+        /// What each row adds, such as "1s".
         #[serde(default)]
         step: Option<Span>,
+        /// The latest time; then times are chosen at random, and there is no `step`.
         #[serde(default)]
         end: Option<String>,
     },

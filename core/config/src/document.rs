@@ -121,7 +121,7 @@ fn sentence(error: &Error) -> String {
     let context: Vec<_> = error
         .context()
         .iter()
-        .filter(|(key, _)| !matches!(*key, "key" | "line" | "column"))
+        .filter(|(key, _)| !matches!(*key, "component" | "key" | "line" | "column"))
         .map(|(key, value)| format!("{key}: {value}"))
         .collect();
     if !context.is_empty() {

@@ -169,9 +169,11 @@ impl Graph {
             .collect();
         if !gathers.is_empty() && bounded {
             notes.push(format!(
-                "{} needs all rows of its inputs: the run is one epoch, and one that is interrupted \
-                 restarts from the beginning",
-                gathers.join(", ")
+                "{}: the run is one epoch, and one that is interrupted restarts from the beginning",
+                match gathers.as_slice() {
+                    [one] => format!("{one} needs all rows of its inputs"),
+                    all => format!("{} need all rows of their inputs", all.join(", ")),
+                }
             ));
         } else if !gathers.is_empty() {
             notes.push(format!(

@@ -234,6 +234,7 @@ pub(crate) fn new_run(components: Vec<StoredComponent>) -> RunState {
     RunState {
         id: RunId::new(),
         finished: false,
+        checkpointed: false,
         components,
     }
 }

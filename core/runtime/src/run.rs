@@ -14,7 +14,9 @@ use crate::recover::{self, differences, new_run};
 use crate::report::{Report, Status};
 use crate::retry;
 use crate::settings::RuntimeSettings;
-use crate::state::{Change, Fence, PipelineState, SqliteStore, StateStore, StoredComponent};
+use crate::state::{
+    Change, Fence, PipelineState, RunState, SqliteStore, StateStore, StoredComponent,
+};
 use crate::stats::{ComponentStats, Given, RunStats};
 
 /// A pipeline that is ready to be checked or run.
@@ -202,6 +204,9 @@ impl Pipeline {
         let result = self
             .run_attempts(options, &store, fence, run, resumed)
             .await;
+        if matches!(result, Err(_) | Ok(Status::Abandoned)) {
+            self.tidy(&store, fence).await;
+        }
         if let Err(error) = store.release(&self.spec.name, fence).await {
             tracing::warn!(%error, "the pipeline could not be given back");
         }
@@ -296,14 +301,14 @@ impl Pipeline {
 
         let components = self.stored()?;
         match &state.run {
-            Some(run) if !run.finished && !restart => {
+            Some(run) if !run.finished && !restart && !self.begins_anew(run, &components) => {
                 let changed = differences(run, &components);
                 if !changed.is_empty() && resume == Resume::IfUnchanged {
                     return Err(changed_pipeline(&changed));
                 }
                 *resumed |= *begun != Some(run.id);
                 if !changed.is_empty() {
-                    let run = crate::state::RunState {
+                    let run = RunState {
                         components,
                         ..run.clone()
                     };
@@ -366,6 +371,37 @@ impl Pipeline {
         Attempt::new(graph, around, stats, state, &self.spec.options)?
             .run(options.stop.clone())
             .await
+    }
+
+    /// Whether an unfinished run has nothing to go on with, and the file has changed since: a user
+    /// who corrects what made it fail needs no flag.
+    fn begins_anew(&self, run: &RunState, components: &[StoredComponent]) -> bool {
+        !run.checkpointed && !differences(run, components).is_empty()
+    }
+
+    /// Discards what a run that failed had begun, as its next attempt would do first. What can't be
+    /// discarded now is then.
+    async fn tidy(&self, store: &Arc<dyn StateStore>, fence: Fence) {
+        let tidied = async {
+            let name = &self.spec.name;
+            // A process that was taken over from must not touch what its successor has begun.
+            store.verify(name, fence).await?;
+            let state = store.load(name).await?;
+            // Commits that failed are the next run's: trying them again here would only take time.
+            let Some(state) = state.filter(|state| state.epochs.is_empty()) else {
+                return Ok(());
+            };
+            let scratch = Scratch::new()?;
+            let (_hand, cancel) = Cancel::new();
+            let state_of = Some((Arc::clone(store), fence));
+            let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+            recover::recover(&around, store, fence, |_| false)
+                .await
+                .map(drop)
+        };
+        if let Err(error) = tidied.await {
+            tracing::debug!(%error, "what the run had begun is left for the next one to discard");
+        }
     }
 
     fn stored(&self) -> Result<Vec<StoredComponent>> {

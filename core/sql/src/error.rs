@@ -1,6 +1,8 @@
 //! DataFusion's errors as Tidegate's: what is wrong, where in the query, and what to do.
 
 use std::borrow::Cow;
+use std::error::Error as _;
+use std::io;
 
 use arrow_schema::ArrowError;
 use datafusion::common::{Column, Diagnostic, SchemaError};
@@ -42,9 +44,7 @@ pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
         other => planned(other, told, tables),
     };
     match place {
-        Some((line, column)) if line > 0 => {
-            error.with("line", line).with("column", column)
-        }
+        Some((line, column)) if line > 0 => error.with("line", line).with("column", column),
         _ => error,
     }
 }
@@ -221,15 +221,10 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
                     None => Error::internal("a query failed").because(source.to_string()),
                 },
             },
-            ArrowError::IoError(message, cause) => {
-                Error::io(message.clone(), std::io::Error::new(cause.kind(), cause.to_string()))
-            }
+            ArrowError::IoError(_, cause) => disk(cause),
             _ => value(error),
         },
-        DataFusionError::IoError(cause) => Error::io(
-            "what doesn't fit in memory could not be kept on disk",
-            std::io::Error::new(cause.kind(), cause.to_string()),
-        ),
+        DataFusionError::IoError(cause) => disk(cause),
         DataFusionError::ResourcesExhausted(text) => {
             Error::config("the query needs more memory than it may use")
                 .hint("raise the transform's `memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can")
@@ -238,6 +233,21 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
         DataFusionError::Execution(_) => value(error),
         other => Error::internal("a query failed").because(other.to_string()),
     }
+}
+
+/// A query reads and writes no files but those for what doesn't fit in memory.
+fn disk(error: &io::Error) -> Error {
+    // DataFusion wraps the system's error in others of its own.
+    let (mut root, mut cause) = (error, error.source());
+    while let Some(error) = cause {
+        root = error.downcast_ref().unwrap_or(root);
+        cause = error.source();
+    }
+    Error::io(
+        "what doesn't fit in memory could not be kept on disk",
+        io::Error::new(root.kind(), root.to_string()),
+    )
+    .hint("set TMPDIR to a folder on a disk with more room, or raise the transform's `memory`")
 }
 
 fn value(error: &DataFusionError) -> Error {
@@ -281,7 +291,7 @@ fn again(error: &Error) -> Error {
     if let Some(hint) = error.hint_text() {
         copy = copy.hint(hint);
     }
-    match std::error::Error::source(error) {
+    match error.source() {
         Some(source) => copy.because(source.to_string()),
         None => copy,
     }
@@ -314,5 +324,27 @@ impl Message for DataFusionError {
             .unwrap_or_default()
             .trim()
             .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors_through_all_wrappers() {
+        let full = DataFusionError::IoError(io::ErrorKind::StorageFull.into());
+        let wrapped = ArrowError::from(io::Error::other(full));
+        let error = running(&DataFusionError::ArrowError(Box::new(wrapped), None));
+        assert!(error.message().contains("kept on disk"), "{error:?}");
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("TMPDIR"))
+        );
+        assert_eq!(
+            error.source().map(ToString::to_string).as_deref(),
+            Some("no storage space")
+        );
     }
 }

@@ -22,7 +22,7 @@ use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
 use crate::unblock::unblock;
 
 /// After so many bytes the disk is set to work, so that `finish` doesn't wait for all of them.
-const SYNC_EVERY: u64 = 64 << 20;
+const SYNC_EVERY: u64 = 32 << 20;
 
 /// The longest name that is certain to be allowed, less what the temporary name adds.
 const NAME_LIMIT: usize = 255 - 1 - 1 - 32 - SUFFIX.len();
@@ -182,10 +182,10 @@ impl Staging for LocalStaging {
                 let error = io::Error::from(io::ErrorKind::NotADirectory);
                 return Err(failed("write in this folder", existing, error));
             }
-            // Only trying says the truth: rights may come from groups, mounts or quotas.
-            let probe = existing.join(format!(".probe.{}{SUFFIX}", Uuid::new_v4().simple()));
-            File::create_new(&probe)
-                .and_then(|_| fs::remove_file(&probe))
+            // Only trying says the truth: rights may come from groups, mounts or quotas. A file
+            // without a name, where the system has such: a process killed here leaves nothing.
+            tempfile::tempfile_in(existing)
+                .map(drop)
                 .map_err(|error| failed("write in this folder", existing, error))
         })
         .await
@@ -236,6 +236,13 @@ fn publish_file(hidden: &Path, target: &Path) -> Result<()> {
             } else {
                 Err(vanished(&target.display()))
             }
+        }
+        // It wasn't there when the file was begun, so the pipeline file isn't to blame.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            Err(Error::conflict("a folder stands where a file is to appear")
+                .with("path", target.display())
+                .hint("move it away and run the same command again: nothing is lost")
+                .because(error))
         }
         Err(error) => Err(failed("publish a file", target, error)),
     }

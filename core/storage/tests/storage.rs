@@ -252,6 +252,22 @@ async fn names_are_refused_where_they_cannot_be() {
 }
 
 #[tokio::test]
+async fn what_stands_in_the_way_of_publishing_can_be_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path()).await;
+    let staged = stage(&storage, "part.txt", &["1"]).await.unwrap();
+    fs::create_dir(dir.path().join("part.txt")).unwrap();
+    let error = storage
+        .publish(std::slice::from_ref(&staged))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    fs::remove_dir(dir.path().join("part.txt")).unwrap();
+    storage.publish(&[staged]).await.unwrap();
+    assert_eq!(tree(dir.path()), ["part.txt"]);
+}
+
+#[tokio::test]
 async fn a_check_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(&dir.path().join("a/b/c")).await;

@@ -35,7 +35,7 @@ pub enum Format {
 #[typetag::serde(name = "console")]
 impl SinkConfig for ConsoleConfig {
     async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
-        let out = Box::new(std::io::stdout());
+        let out = Box::new(crate::terminal::Terminal);
         Ok(Arc::new(ConsoleSink::new(self, &cx.inputs, out)))
     }
 

@@ -15,8 +15,10 @@
 mod config;
 mod sink;
 mod table;
+mod terminal;
 
 pub use config::{ConsoleConfig, Format};
 pub use sink::ConsoleSink;
+pub use terminal::write_within;
 
 tidegate_core::register_sink!("console", ConsoleConfig);

@@ -1,6 +1,7 @@
 //! The files of one epoch, shared by its writers.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,6 +19,9 @@ use crate::row_group::Encoded;
 
 /// How many files an epoch holds open: well below the usual limit of 1024 a process.
 const OPEN_FILES: usize = 200;
+
+/// How many bytes leave for the file at once.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// What the writers of one epoch share.
 #[derive(Debug)]
@@ -51,8 +55,34 @@ struct Slot {
 }
 
 struct OpenFile {
-    parquet: SerializedFileWriter<Vec<u8>>,
+    parquet: SerializedFileWriter<Outbox>,
+    outbox: Outbox,
     staged: Box<dyn StagedWriter>,
+}
+
+/// What the encoder has given and the file doesn't have yet.
+#[derive(Debug, Clone, Default)]
+struct Outbox(Arc<Mutex<Vec<u8>>>);
+
+impl Outbox {
+    fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+
+    fn take(&self) -> Bytes {
+        std::mem::take(&mut *lock(&self.0)).into()
+    }
+}
+
+impl Write for Outbox {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 type Closing = Pending<Result<Staged>>;
@@ -77,22 +107,28 @@ impl OpenFile {
         self.parquet.bytes_written() as u64
     }
 
+    /// Column by column, so that a row group isn't in memory twice.
     async fn append(&mut self, group: Encoded) -> Result<()> {
-        // The chunks are copied once, into room made for them, and leave as one write.
-        self.parquet.inner_mut().reserve(group.bytes + (16 << 10));
         let mut row_group = self.parquet.next_row_group().map_err(broken)?;
         for chunk in group.chunks {
             chunk.append_to_row_group(&mut row_group).map_err(broken)?;
+            if self.outbox.len() >= WRITE_BYTES {
+                self.staged.write(self.outbox.take()).await?;
+            }
         }
         row_group.close().map_err(broken)?;
-        let bytes = std::mem::take(self.parquet.inner_mut());
-        self.staged.write(Bytes::from(bytes)).await
+        self.staged.write(self.outbox.take()).await
     }
 
-    async fn finish(mut self) -> Result<Staged> {
-        let rest = self.parquet.into_inner().map_err(broken)?;
-        self.staged.write(Bytes::from(rest)).await?;
-        self.staged.finish().await
+    async fn finish(self) -> Result<Staged> {
+        let Self {
+            parquet,
+            outbox,
+            mut staged,
+        } = self;
+        parquet.into_inner().map_err(broken)?;
+        staged.write(outbox.take()).await?;
+        staged.finish().await
     }
 }
 
@@ -187,8 +223,10 @@ impl EpochFiles {
             .begin(self.epoch, Token::encode(&token)?)
             .await?;
         lock(&self.begun).push(token.clone());
+        let outbox = Outbox::default();
         Ok(OpenFile {
-            parquet: self.layout.file()?,
+            parquet: self.layout.file(outbox.clone())?,
+            outbox,
             staged: self.storage.create(&token).await?,
         })
     }

@@ -24,6 +24,7 @@
 //! fixed in the last checkpoint, are deleted.
 
 mod config;
+mod encoders;
 mod epoch;
 mod partition;
 mod prepared;

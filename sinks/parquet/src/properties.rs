@@ -1,5 +1,6 @@
 //! The settings of the Parquet writer, and what it can hold.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow_array::new_null_array;
@@ -14,6 +15,7 @@ use parquet::schema::types::TypePtr;
 use tidegate_core::{Error, Result};
 
 use crate::config::{ParquetCompression, ParquetConfig};
+use crate::encoders::Encoders;
 
 /// The codec that the configuration asks for.
 pub(crate) fn compression(config: &ParquetConfig) -> Result<Compression> {
@@ -49,8 +51,8 @@ pub(crate) fn compression(config: &ParquetConfig) -> Result<Compression> {
 pub(crate) struct Layout {
     /// The columns of a file.
     pub(crate) schema: SchemaRef,
-    /// Makes encoders for a row group of any of the files.
-    pub(crate) row_groups: ArrowRowGroupWriterFactory,
+    /// Makes the encoders of row groups.
+    pub(crate) encoders: Encoders,
     root: TypePtr,
     properties: WriterPropertiesPtr,
 }
@@ -80,20 +82,19 @@ impl Layout {
             .convert(&schema)?
             .root_schema_ptr();
         let properties = Arc::new(properties);
-        let file =
-            SerializedFileWriter::new(Vec::new(), Arc::clone(&root), Arc::clone(&properties))?;
+        let (columns, types) = (Arc::clone(&schema), Arc::clone(&root));
         Ok(Self {
-            row_groups: ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema)),
+            encoders: Encoders::new(columns, types, Arc::clone(&properties))?,
             schema,
             root,
             properties,
         })
     }
 
-    /// A new file's writer, over a buffer that the caller empties.
-    pub(crate) fn file(&self) -> Result<SerializedFileWriter<Vec<u8>>> {
+    /// A new file's writer.
+    pub(crate) fn file<W: Write + Send>(&self, to: W) -> Result<SerializedFileWriter<W>> {
         let (root, properties) = (Arc::clone(&self.root), Arc::clone(&self.properties));
-        SerializedFileWriter::new(Vec::new(), root, properties).map_err(broken)
+        SerializedFileWriter::new(to, root, properties).map_err(broken)
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Encoded {
 
 impl RowGroup {
     pub(crate) fn new(layout: &Layout) -> Result<Self> {
-        let columns = layout.row_groups.create_column_writers(0).map_err(broken)?;
+        let columns = layout.encoders.row_group()?;
         Ok(Self { columns, rows: 0 })
     }
 
@@ -66,13 +66,14 @@ impl RowGroup {
         codecs + columns.map(ArrowColumnWriter::memory_size).sum::<usize>()
     }
 
-    pub(crate) fn close(self) -> Result<Encoded> {
+    pub(crate) fn close(self, layout: &Layout) -> Result<Encoded> {
         let chunks = self
             .columns
             .into_iter()
             .map(ArrowColumnWriter::close)
             .collect::<Result<Vec<_>, _>>()
             .map_err(broken)?;
+        layout.encoders.learn(&chunks)?;
         let bytes = chunks.iter().map(|chunk| chunk.close().bytes_written);
         let bytes = bytes
             .map(|n| usize::try_from(n).unwrap_or(usize::MAX))

@@ -19,8 +19,9 @@ use crate::prepared::{Value, Values};
 use crate::properties::Layout;
 use crate::writer::{Bounds, ParquetWriter};
 
-/// The most bytes of an encoded row group.
-const ROW_GROUP_BYTES: u64 = 64 << 20;
+/// The most bytes of an encoded row group: large enough to be read in one go, small enough that
+/// every core can hold one.
+const ROW_GROUP_BYTES: u64 = 24 << 20;
 
 /// The least memory that a writer needs to make row groups worth reading.
 const LEAST_MEMORY: u64 = 8 << 20;

@@ -83,7 +83,9 @@ impl ParquetWriter {
             let full = open.group.rows() >= self.bounds.rows
                 || open.group.encoded_size() >= self.bounds.bytes;
             if full && let Some((folder, open)) = self.open.remove_entry(folder) {
-                self.files.append(&folder, open.group.close()?).await?;
+                self.files
+                    .append(&folder, open.group.close(self.files.layout())?)
+                    .await?;
             }
         }
         Ok(())
@@ -96,7 +98,9 @@ impl ParquetWriter {
             return Ok(());
         };
         if let Some(open) = self.open.remove(&folder) {
-            self.files.append(&folder, open.group.close()?).await?;
+            self.files
+                .append(&folder, open.group.close(self.files.layout())?)
+                .await?;
         }
         Ok(())
     }
@@ -125,7 +129,9 @@ impl SinkWriter for ParquetWriter {
         let mut open: Vec<_> = std::mem::take(&mut self.open).into_iter().collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
         for (folder, open) in open {
-            self.files.append(&folder, open.group.close()?).await?;
+            self.files
+                .append(&folder, open.group.close(self.files.layout())?)
+                .await?;
         }
         let files = self.files.prepare().await?;
         if files.is_empty() {

@@ -37,7 +37,7 @@ pub struct FilesSinkConfig {
     #[serde(default)]
     pub compression: Option<Compression>,
 
-    /// How CSV is written.
+    /// How CSV looks.
     #[serde(default)]
     pub csv: CsvOptions,
 

@@ -104,7 +104,7 @@ impl SinkWriter for FilesWriter {
                         continue;
                     }
                     let mut packed = Vec::new();
-                    compressor.compress(&payload, &mut packed)?;
+                    compressor.member(&payload, &mut packed)?;
                     self.files.whole(input, packed).await?;
                 }
                 Ok(all)

@@ -35,7 +35,7 @@ pub struct FilesSourceConfig {
     #[serde(default)]
     pub compression: Option<Compression>,
 
-    /// How CSV is written.
+    /// How CSV looks.
     #[serde(default)]
     pub csv: CsvOptions,
 

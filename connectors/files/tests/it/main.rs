@@ -5,6 +5,7 @@
 use tidegate_files as _;
 
 mod bad_input;
+mod conformance;
 mod reading;
 mod remembering;
 mod support;

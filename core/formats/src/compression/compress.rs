@@ -45,9 +45,15 @@ impl Compressor {
 
     /// Appends `input`, compressed, to `output`. Nothing is appended for nothing.
     pub fn compress(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
-        if input.is_empty() {
-            return Ok(());
+        match input.is_empty() {
+            true => Ok(()),
+            false => self.member(input, output),
         }
+    }
+
+    /// Appends `input`, compressed, to `output`, also where it is empty: a file without one byte is
+    /// no gzip or zstd file.
+    pub fn member(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<()> {
         match self.compression {
             Compression::None => output.extend_from_slice(input),
             Compression::Gzip => self.gzip(input, output)?,

@@ -122,7 +122,8 @@ impl Splitter {
             chunk_size: CHUNK,
             finished: false,
             until: u64::MAX,
-            done: false,
+            // Behind a raw file's only record there is nothing, also of an empty file.
+            done: format == Format::Raw && position != Position::start(),
         })
     }
 
@@ -379,6 +380,8 @@ impl Splitter {
         self.done = true;
         let start = self.position;
         let bytes = self.take(self.buffer.len());
+        // An empty file's end must differ from its beginning.
+        self.position.line = Some(2);
         Ok(Some(Chunk {
             bytes,
             start,

@@ -65,6 +65,19 @@ fn a_compressor_is_used_again_and_again() {
 }
 
 #[test]
+fn nothing_is_a_member_only_where_it_is_asked_for() {
+    for compression in BOTH {
+        let mut compressed = Vec::new();
+        let mut compressor = Compressor::new(compression);
+        compressor.compress(b"", &mut compressed).unwrap();
+        assert!(compressed.is_empty());
+        compressor.member(b"", &mut compressed).unwrap();
+        assert!(!compressed.is_empty());
+        assert_eq!(decompress(compression, &compressed, 7).unwrap(), b"");
+    }
+}
+
+#[test]
 fn what_grows_a_thousandfold_is_given_in_small_pieces() {
     let plain = vec![0u8; 20 << 20];
     for compression in BOTH {

@@ -34,6 +34,17 @@ pub(crate) enum Outcome {
     SchemaChanged,
 }
 
+/// What follows the end of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The next epoch, which begins beside it.
+    GoOn,
+    /// Nothing in this attempt: rows handed out now would be counted and then given up.
+    Stop,
+    /// Nothing in this run: all input was read.
+    Complete,
+}
+
 /// How often the coordinator looks at the queue when nothing else wakes it.
 const TICK: Duration = Duration::from_millis(50);
 /// The least number of splits of a source that are read at once: most wait for the network.
@@ -164,7 +175,7 @@ impl Attempt {
                 {
                     return self.change_schema().await;
                 }
-                self.end_epoch(true).await?;
+                self.end_epoch(Then::Complete).await?;
                 self.join_ending().await?;
                 return Ok(Outcome::Completed);
             }
@@ -173,7 +184,7 @@ impl Attempt {
                 return self.change_schema().await;
             }
             if self.wants_cut(look) {
-                self.end_epoch(false).await?;
+                self.end_epoch(Then::GoOn).await?;
                 continue;
             }
             if let Some(stuck) = self.sources.iter().find(|source| source.is_stuck()) {
@@ -368,7 +379,8 @@ impl Attempt {
     }
 
     /// Cuts the epoch and lets it end beside the next one; first waits for the one before.
-    async fn end_epoch(&mut self, last: bool) -> Result<()> {
+    async fn end_epoch(&mut self, then: Then) -> Result<()> {
+        let last = then == Then::Complete;
         self.join_ending().await?;
         let closed = |_| self.shared.closed_error();
         let cut = self.shared.queue.cut().await.map_err(closed)?;
@@ -384,7 +396,9 @@ impl Attempt {
         }
         self.cut_at = Instant::now() + self.interval;
         if cut.is_empty() && !set.has_rows() && !last {
-            self.shared.queue.reopen();
+            if then == Then::GoOn {
+                self.shared.queue.reopen();
+            }
             return Ok(());
         }
         drop(set);
@@ -407,7 +421,7 @@ impl Attempt {
             schemas: cut.schemas,
             kept: std::mem::take(&mut self.kept),
         };
-        if !last {
+        if then == Then::GoOn {
             self.shared.queue.reopen();
         }
         self.ending = Some(tokio::spawn(finish(Arc::clone(&self.shared), ending)));
@@ -443,7 +457,7 @@ impl Attempt {
             )
             .hint("run it again: the new schema then holds from the beginning"));
         }
-        self.end_epoch(false).await?;
+        self.end_epoch(Then::Stop).await?;
         self.join_ending().await?;
         match self.options.on_schema_change {
             SchemaChange::Evolve => Ok(Outcome::SchemaChanged),
@@ -459,7 +473,7 @@ impl Attempt {
             self.join_ending().await?;
             return Ok(Outcome::Stopped { committed: false });
         }
-        self.end_epoch(false).await?;
+        self.end_epoch(Then::Stop).await?;
         self.join_ending().await?;
         Ok(Outcome::Stopped { committed: true })
     }
@@ -469,7 +483,7 @@ impl Attempt {
         for source in &mut self.sources {
             source.abort().await;
         }
-        self.shared.queue.close();
+        self.shared.close();
         if let Some(task) = self.ending.take() {
             // It may be in the middle of a commit, which must not be left to itself.
             let _ = task.await;
@@ -506,7 +520,7 @@ impl Attempt {
 impl Drop for Attempt {
     /// Where the run's future was dropped, nothing may linger.
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.shared.close();
         if let Some(cpu) = self.cpu.take() {
             cpu.shutdown_background();
         }

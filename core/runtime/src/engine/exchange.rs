@@ -1,6 +1,6 @@
 //! Between workers and writers: which writer takes which rows, and how many writers there are.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +26,7 @@ pub(crate) struct Writers {
     /// Writers that any row may go to and that no worker is using.
     idle: Mutex<Vec<Box<dyn SinkWriter>>>,
     freed: Condvar,
+    closed: AtomicBool,
     /// Writers by hash of a row's columns; the first of them where there may be only one.
     slots: Vec<Mutex<Option<Box<dyn SinkWriter>>>>,
 }
@@ -51,6 +52,7 @@ impl Writers {
             rows: AtomicU64::new(0),
             idle: Mutex::default(),
             freed: Condvar::new(),
+            closed: AtomicBool::new(false),
             slots: (0..most).map(|_| Mutex::default()).collect(),
         }
     }
@@ -123,6 +125,9 @@ impl Writers {
     fn take_idle(&self, runtime: &Handle) -> Result<Box<dyn SinkWriter>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            if self.closed.load(Ordering::Relaxed) {
+                return Err(Error::internal("the run has ended"));
+            }
             if let Some(writer) = idle.pop() {
                 return Ok(writer);
             }
@@ -160,6 +165,13 @@ impl Writers {
             }
         };
         self.use_writer(runtime, writer, input, batch)
+    }
+
+    /// Lets nobody wait for a writer any more: one may be gone with a worker that panicked.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let _idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.freed.notify_all();
     }
 
     /// Takes all writers, to prepare or abandon them. Nobody writes any more.

@@ -6,6 +6,7 @@ use tidegate_core::{ComponentId, Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::exchange::Writers;
 use super::flow::EpochSet;
 use super::queue::{Queue, SplitKey};
 use crate::graph::{Graph, Surroundings};
@@ -91,8 +92,14 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(error);
-        self.queue.close();
+        self.close();
         self.tell(Signal::Failed);
+    }
+
+    /// Lets nobody wait for anything any more.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+        self.current().writers.values().for_each(Writers::close);
     }
 
     pub(crate) fn error(&self) -> Option<Error> {

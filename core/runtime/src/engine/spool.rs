@@ -120,13 +120,16 @@ impl Spool {
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
         let file = BufWriter::with_capacity(1 << 20, file);
-        let writer = StreamWriter::try_new_with_options(file, &self.schema, options)?;
+        let writer = StreamWriter::try_new_with_options(file, &self.schema, options)
+            .map_err(|error| self.disk(error))?;
         Ok((path, writer))
     }
 
     fn disk(&self, error: arrow_schema::ArrowError) -> Error {
         let error = match error {
-            arrow_schema::ArrowError::IoError(message, source) => Error::io(message, source),
+            arrow_schema::ArrowError::IoError(_, source) => {
+                Error::io("what doesn't fit in memory could not be kept on disk", source)
+            }
             other => other.into(),
         };
         error.with("folder", self.folder.display()).hint(

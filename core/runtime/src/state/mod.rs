@@ -87,6 +87,9 @@ pub struct RunState {
     pub id: RunId,
     /// Whether it has come to its end.
     pub finished: bool,
+    /// Whether it has a checkpoint: until then there is nothing to go on with.
+    #[serde(default)]
+    pub checkpointed: bool,
     /// The components it runs with.
     pub components: Vec<StoredComponent>,
 }

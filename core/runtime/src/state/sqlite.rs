@@ -581,7 +581,8 @@ fn store(
 ) -> Result<()> {
     let epoch = checkpoint.epoch.0;
     run(
-        "UPDATE pipeline SET epoch = MAX(epoch, ?) WHERE name = ?",
+        "UPDATE pipeline SET epoch = MAX(epoch, ?),
+             run = json_set(run, '$.checkpointed', json('true')) WHERE name = ?",
         &[&epoch, p],
     )?;
     run(
@@ -680,6 +681,9 @@ fn sqlite(message: &str, error: rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => {
             Error::internal(message).hint("free some space, then run the same command again")
         }
+        // SQLite says so too when its helper files can't grow.
+        Some(ErrorCode::SystemIoFailure) => Error::internal(message)
+            .hint("is the disk of the state folder (--state) full, or broken?"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::conflict(message)
             .hint("state.db is damaged: restore it, or start over in another folder with --state"),
         _ => Error::internal(message),

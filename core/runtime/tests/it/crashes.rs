@@ -143,10 +143,25 @@ async fn a_stored_epoch_of_a_renamed_sink_still_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_a_checkpoint_begins_anew_when_the_pipeline_is_put_right() {
+    let mut world = World::new("put_right")
+        .source("n", json!({"rows": 1000, "fault": "put_right/read"}))
+        .sink("out", &["n"], json!({}));
+    world.settings["attempts"] = json!(0);
+    arm("put_right/read", 1);
+    world.run().await.1.unwrap_err();
+    world.components[0].config["rows"] = json!(500);
+    let (report, result) = world.run().await;
+    result.unwrap();
+    assert!(!report.resumed);
+    assert!(world.place("out").rows() == all(500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways_out() {
-    let build = |name: &str, fault: &str| {
+    let build = |name: &str| {
         let mut world = World::new(name)
-            .source("n", json!({"rows": 1000, "step": 100, "fault": fault}))
+            .source("n", json!({"rows": 1000, "step": 100, "pause_ms": 20}))
             .component(
                 Kind::Transform,
                 "sieve",
@@ -162,10 +177,10 @@ async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways
     };
     for (way, expected) in [(Resume::Anyway, 1000_usize), (Resume::Restart, 1000)] {
         let name = format!("changed_{way:?}");
-        let fault = format!("{name}/read");
-        let mut world = build(&name, &fault);
-        arm(&fault, 1);
+        let mut world = build(&name);
+        arm(&world.fault("out/commit"), 1000);
         world.run().await.1.unwrap_err();
+        arm(&world.fault("out/commit"), 0);
         // What only tunes may change.
         world.components[0].config.insert("tuning".into(), json!(3));
         world.components[1].config["reject"] = json!(4999);

@@ -8,6 +8,7 @@
 use tidegate_sink_parquet as _;
 
 mod config;
+mod conformance;
 mod layout;
 mod overwrite;
 mod support;

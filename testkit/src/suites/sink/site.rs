@@ -144,6 +144,15 @@ impl<'a> Site<'a> {
     }
 
     pub(super) async fn commit(&self, sink: &dyn Sink, stored: &[Stored], last: bool) -> Outcome {
+        Ok(self.try_commit(sink, stored, last).await?)
+    }
+
+    pub(super) async fn try_commit(
+        &self,
+        sink: &dyn Sink,
+        stored: &[Stored],
+        last: bool,
+    ) -> tidegate_core::Result<()> {
         let cx = self.cx.common();
         for (i, one) in stored.iter().enumerate() {
             let commit = Commit {

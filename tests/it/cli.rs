@@ -1,0 +1,530 @@
+//! The commands, as people and scripts meet them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::support::{Ended, Site, lines_of, until, visible_files};
+
+const COMMANDS: [&str; 7] = [
+    "run",
+    "check",
+    "plan",
+    "list",
+    "describe",
+    "schema",
+    "completions",
+];
+
+/// A pipeline that writes its rows as lines to standard output.
+const LINES: &str = r#"
+name = "lines"
+
+[sources.numbers]
+type = "generate"
+rows = 50000
+columns = [{ name = "id", type = "sequence" }]
+
+[transforms.chosen]
+type = "sql"
+inputs = ["numbers"]
+query = """
+SELECT id,
+       id * 2 AS twice
+FROM numbers
+WHERE id % 2 = 0
+"""
+
+[sinks.screen]
+type = "console"
+format = "ndjson"
+inputs = ["chosen"]
+"#;
+
+/// A pipeline that goes on until it is stopped.
+const ENDLESS: &str = r#"
+name = "endless"
+
+[checkpoint]
+interval = "100ms"
+
+[sources.numbers]
+type = "generate"
+rate = 2000
+batch_rows = 20
+columns = [{ name = "id", type = "sequence" }]
+
+[sinks.out]
+type = "files"
+inputs = ["numbers"]
+url = "out"
+"#;
+
+/// Each line of stderr as the JSON object that it must be.
+#[track_caller]
+fn log_of(ended: &Ended) -> Vec<Value> {
+    let lines = ended.stderr.lines().map(|line| {
+        let value: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(
+            value["level"].is_string() && value["timestamp"].is_string(),
+            "{line}"
+        );
+        value
+    });
+    lines.collect()
+}
+
+#[test]
+fn help_says_what_each_command_does() {
+    let site = Site::new();
+    let mut all = site.tidegate(&["--help"]).expect_done().stdout;
+    for command in COMMANDS {
+        let help = site.tidegate(&[command, "--help"]).expect_done().stdout;
+        all += &format!("\n=== tidegate {command} --help\n\n{help}");
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn list_and_describe_know_every_component() {
+    let site = Site::new();
+    let list = site.tidegate(&["list"]).expect_done();
+    assert_eq!(list.stderr, "");
+    let json = site.tidegate(&["list", "--json"]).expect_done().stdout;
+    let entries: Vec<Value> = serde_json::from_str(&json).expect("JSON");
+    let mut all = list.stdout;
+    for entry in &entries {
+        let (tag, kind) = (
+            entry["type"].as_str().expect("a type"),
+            entry["kind"].as_str().expect("a kind"),
+        );
+        assert!(
+            all.contains(entry["summary"].as_str().expect("a summary")),
+            "{tag}"
+        );
+        let page = site.tidegate(&["describe", tag, kind]).expect_done().stdout;
+        assert!(page.starts_with(&format!("{tag} ({kind})\n")), "{page}");
+        let schema = site
+            .tidegate(&["describe", tag, kind, "--json"])
+            .expect_done()
+            .stdout;
+        let schema: Value = serde_json::from_str(&schema).expect("JSON");
+        for key in schema["properties"].as_object().expect("keys").keys() {
+            assert!(page.contains(&format!("\n  {key}  (")), "`{key}` of {tag}");
+        }
+        all += &format!("\n=== tidegate describe {tag} {kind}\n\n{page}");
+    }
+    insta::assert_snapshot!("components", all);
+    // Both are meant, where one name is a source's and a sink's.
+    let both = site.tidegate(&["describe", "files"]).expect_done().stdout;
+    assert!(both.contains("files (source)\n") && both.contains("\nfiles (sink)\n"));
+    site.tidegate(&["describe", "fils"]).expect_code(2).expect_said(&[
+        "error: there is no component of type `fils`\n",
+        "hint: this program has: console, files, generate, json, jsonplaceholder, parquet, sql\n",
+    ]);
+}
+
+#[test]
+fn editors_and_shells_get_what_they_need() {
+    let site = Site::new();
+    let schema = site.tidegate(&["schema"]).expect_done().stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    for key in [
+        "name",
+        "sources",
+        "transforms",
+        "sinks",
+        "guarantee",
+        "checkpoint",
+    ] {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = site.tidegate(&["completions", shell]).expect_done().stdout;
+        assert!(
+            script.contains("tidegate") && script.contains("describe"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn exit_codes_tell_how_it_went() {
+    let site = Site::with(LINES);
+    site.run(&[]).expect_code(0);
+    site.tidegate(&["check", "pipeline.toml"]).expect_code(0);
+    // Usage, and every kind of mistake in the configuration.
+    site.tidegate(&["run"]).expect_code(2);
+    site.tidegate(&["sail"]).expect_code(2);
+    site.run(&["--resume-anyway", "--restart"]).expect_code(2);
+    site.run(&["--set", "sinks.screen.format=tabel"])
+        .expect_code(2);
+    site.run(&["--profile", "prod"])
+        .expect_code(2)
+        .expect_said(&["pipeline.prod.toml"]);
+    site.tidegate(&["run", "no.toml"])
+        .expect_code(2)
+        .expect_said(&["there is no such file"]);
+
+    let site = Site::with(
+        r#"
+        name = "rejecting"
+        rejected_limit = 1
+        [sources.in]
+        type = "files"
+        url = "in.csv"
+        schema = [{ name = "id", type = "int64" }]
+        [sinks.out]
+        type = "files"
+        inputs = ["in"]
+        url = "out"
+        [sinks.bad]
+        type = "files"
+        inputs = ["in.rejected"]
+        url = "bad"
+        "#,
+    );
+    site.write("in.csv", "id\n1\ntwo\n3\nfour\n");
+    site.run(&[]).expect_code(3);
+    assert_eq!(lines_of(&site.path("out")).len(), 2);
+    assert_eq!(lines_of(&site.path("bad")).len(), 2);
+    site.run(&["--set", "rejected_limit=2"]).expect_code(0);
+    // The source is missing.
+    site.run(&["--set", "sources.in.url=no.csv"]).expect_code(1);
+}
+
+#[test]
+fn a_signal_stops_after_a_last_commit() {
+    for signal in ["INT", "TERM"] {
+        let site = Site::with(ENDLESS);
+        let running = site.start(&[]);
+        until("a first file", || visible_files(&site.path("out")).pop());
+        running.signal(signal);
+        running.wait().expect_code(4).expect_said(&[
+            "stopping after a last commit; once more stops at once\n",
+            "endless stopped after ",
+            "\nwhat was read is committed; the next run goes on from there\n",
+        ]);
+        let mut ids: Vec<_> = lines_of(&site.path("out"))
+            .iter()
+            .map(|row| row["id"].as_i64().expect("an id"))
+            .collect();
+        ids.sort_unstable();
+        assert!(
+            ids.iter()
+                .copied()
+                .eq(0..i64::try_from(ids.len()).expect("few")),
+            "{}",
+            ids.len()
+        );
+    }
+}
+
+#[test]
+fn quiet_shows_errors_and_data_only() {
+    let site = Site::with(LINES);
+    let ended = site.run(&["--quiet"]).expect_done();
+    assert_eq!(ended.stderr, "");
+    assert_eq!(ended.stdout.lines().count(), 25_000);
+    let ended = site
+        .tidegate(&["check", "pipeline.toml", "-q"])
+        .expect_done();
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+    let ended = site
+        .run(&["--quiet", "--set", "sinks.screen.format=x"])
+        .expect_code(2);
+    assert!(
+        ended.stderr.starts_with("error: `format` can't be `x`"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn standard_output_carries_data_only() {
+    let site = Site::with(LINES);
+    for format in ["text", "json"] {
+        let ended = site
+            .run(&["--log-format", format, "--verbose"])
+            .expect_done();
+        let rows: Vec<Value> = ended
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let mut ids: Vec<_> = rows
+            .iter()
+            .map(|row| row["id"].as_i64().expect("an id"))
+            .collect();
+        // Splits are read side by side; only within one is there an order.
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq((0..50_000).step_by(2)));
+        assert!(
+            rows.iter()
+                .all(|row| row["twice"].as_i64() == row["id"].as_i64().map(|id| id * 2))
+        );
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[test]
+fn every_line_of_a_json_log_is_an_object() {
+    let site = Site::with(LINES);
+    let log = log_of(&site.run(&["--log-format", "json"]).expect_done());
+    let end = log.last().expect("an end");
+    assert_eq!(end["message"], "run ended");
+    assert_eq!(end["report"]["status"], "completed");
+    assert_eq!(end["report"]["components"][0]["rows_out"], 50_000);
+
+    let ended = site
+        .run(&["--log-format", "json", "--set", "sinks.screen.rowz=1"])
+        .expect_code(2);
+    let log = log_of(&ended);
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0]["message"], "unknown key `rowz`");
+    assert_eq!(log[0]["file"], "--set sinks.screen.rowz");
+    assert!(log[0]["hint"].as_str().expect("a hint").contains("`rows`"));
+
+    site.write(
+        "pipeline.toml",
+        LINES
+            .replace("generate\"\nrows = 50000", "files\"\nurl = \"no.csv\"")
+            .replace("columns = [{ name = \"id\", type = \"sequence\" }]", ""),
+    );
+    let log = log_of(&site.run(&["--log-format", "json"]).expect_code(1));
+    let error = log.last().expect("an error");
+    assert_eq!(error["level"], "ERROR");
+    assert_eq!(error["kind"], "not found");
+    assert_eq!(error["context"]["component"], "numbers");
+
+    let site = Site::with(ENDLESS);
+    let running = site.start(&["--log-format", "json"]);
+    until("a first file", || visible_files(&site.path("out")).pop());
+    running.signal("INT");
+    let log = log_of(&running.wait().expect_code(4));
+    assert!(log.iter().any(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|m| m.starts_with("stopping"))
+    }));
+    assert_eq!(log.last().expect("an end")["report"]["status"], "stopped");
+}
+
+#[test]
+fn a_report_tells_what_was_done() {
+    let site = Site::with(LINES);
+    let (_, report) = site.run_with_report(&[]);
+    let keys = |value: &Value| -> Vec<String> {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    for key in [
+        "pipeline",
+        "run_id",
+        "status",
+        "duration_s",
+        "epochs",
+        "components",
+        "bound_by",
+    ] {
+        assert!(keys(&report).contains(&key.to_owned()), "{key}");
+    }
+    assert_eq!(
+        (&report["pipeline"], &report["status"]),
+        (&"lines".into(), &"completed".into())
+    );
+    let components = report["components"].as_array().expect("components");
+    for key in [
+        "id",
+        "kind",
+        "type",
+        "guarantee",
+        "rows_in",
+        "rows_out",
+        "rejected",
+        "bytes",
+        "files",
+        "retries",
+        "busy_s",
+    ] {
+        assert!(keys(&components[0]).contains(&key.to_owned()), "{key}");
+    }
+    let rows = |at: usize| {
+        (
+            components[at]["rows_in"].as_i64(),
+            components[at]["rows_out"].as_i64(),
+        )
+    };
+    assert_eq!(rows(0).1, Some(50_000));
+    assert_eq!(rows(1), (Some(50_000), Some(25_000)));
+    assert_eq!(rows(2).0, Some(25_000));
+
+    // Also of a run that failed.
+    site.run(&[
+        "--restart",
+        "--set",
+        "transforms.chosen.query=SELECT 1 / (id - 7) AS x FROM numbers",
+        "--report",
+        "r.json",
+    ])
+    .expect_code(1);
+    let report: Value = serde_json::from_str(&site.read("r.json")).expect("JSON");
+    assert_eq!(report["status"], "failed");
+}
+
+#[test]
+fn a_file_is_changed_by_profile_settings_and_set() {
+    let site = Site::with(LINES);
+    site.write("pipeline.small.toml", "[sources.numbers]\nrows = 10\n");
+    let rows = |args: &[&str]| site.run(args).expect_done().stdout.lines().count();
+    assert_eq!(rows(&["--profile", "small"]), 5);
+    assert_eq!(
+        rows(&["--profile", "small", "--set", "sources.numbers.rows=4"]),
+        2
+    );
+    assert_eq!(
+        rows(&[
+            "--set",
+            "transforms.chosen.query=SELECT id FROM numbers LIMIT 3"
+        ]),
+        3
+    );
+
+    // The settings beside the file are read, and another file instead of them.
+    site.write("tidegate.toml", "[runtime]\nworkers = \"many\"\n");
+    site.run(&[]).expect_code(2).expect_said(&["[runtime]"]);
+    site.write("mine.toml", "[runtime]\nworkers = 1\n");
+    assert_eq!(rows(&["--settings", "mine.toml"]), 25_000);
+    site.run(&["--settings", "none.toml"])
+        .expect_code(2)
+        .expect_said(&["none.toml"]);
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once_with_their_places() {
+    let site = Site::with(
+        r#"name = "wrong"
+
+[sources.in]
+type = "filez"
+url = "a.csv"
+
+[sources.rows]
+type = "generate"
+row = 10
+columns = [{ name = "id", type = "sequence" }]
+
+[transforms.chosen]
+type = "sql"
+inputs = ["rowz"]
+query = "SELECT 1"
+
+[sinks.out]
+type = "parquet"
+inputs = ["chosen"]
+"#,
+    );
+    let ended = site.tidegate(&["check", "pipeline.toml"]).expect_code(2);
+    assert_eq!(ended.stdout, "");
+    insta::assert_snapshot!("mistakes", ended.stderr);
+    assert_eq!(site.run(&[]).expect_code(2).stderr, ended.stderr);
+    assert!(!site.path(".tidegate").exists(), "nothing was written");
+}
+
+#[test]
+fn an_error_in_a_query_points_into_the_file() {
+    let site = Site::with(&LINES.replace("id * 2", "idd * 2"));
+    for command in ["check", "plan", "run"] {
+        let ended = site.tidegate(&[command, "pipeline.toml"]).expect_code(2);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ended.stderr, @r"
+            error: no column `idd` in `numbers`; there is `id`
+              --> pipeline.toml:14:8
+               |
+            14 |        idd * 2 AS twice
+               |        ^^^
+            ");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_run_with_an_error_and_no_trace() {
+    let site = Site::with(&LINES.replace("50000", "2000000"));
+    let mut command = site.command(&["run", "pipeline.toml", "--quiet"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut line).expect("a line");
+    drop(reader);
+    assert!(
+        line.starts_with("{\"id\":") && line.ends_with("}\n"),
+        "{line}"
+    );
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).expect("UTF-8"),
+        "\
+error: the program that reads standard output has ended
+  component: screen
+  caused by: Broken pipe (os error 32)
+"
+    );
+    // Commands whose output is for people only stop.
+    for args in [
+        &["list"] as &[&str],
+        &["plan", "pipeline.toml"],
+        &["schema"],
+        &["completions", "bash"],
+    ] {
+        let mut child = site
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_plan_is_shown_as_text_drawing_and_json() {
+    let site = Site::with(LINES);
+    let plan = |format| {
+        let args = ["plan", "pipeline.toml", "--format", format];
+        let ended = site.tidegate(&args).expect_done();
+        assert_eq!(ended.stderr, "");
+        ended.stdout
+    };
+    insta::assert_snapshot!("plan_text", plan("text"));
+    insta::assert_snapshot!(plan("mermaid"), @r#"
+    flowchart LR
+        numbers(["numbers<br/>generate"])
+        chosen["chosen<br/>sql"]
+        screen[("screen<br/>console")]
+        numbers --> chosen
+        chosen --> screen
+    "#);
+    let json: Value = serde_json::from_str(&plan("json")).expect("JSON");
+    assert_eq!(json["components"][1]["works"], "map");
+    assert_eq!(
+        json["components"][0]["outputs"][0]["columns"][0]["type"],
+        "Int64"
+    );
+    assert!(!site.path(".tidegate").exists(), "a plan changes nothing");
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: how fast Tidegate is, beside others, on this machine.
+//!
+//! A figure is the median of several rounds in which all sides take turns; each side is a process
+//! of its own, and its rows are counted at the far end.
+
+mod data;
+mod files;
+mod measure;
+mod rivals;
+mod tidegate;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Measure Tidegate beside others
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Files(files::Files),
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<()> {
+        match &self.what {
+            What::Files(files) => files.run(),
+        }
+    }
+}

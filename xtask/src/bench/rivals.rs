@@ -1,0 +1,108 @@
+//! DuckDB and Polars, from their Python packages.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::data::Form;
+use crate::place;
+use crate::process::output;
+
+/// Another tool that does the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rival {
+    DuckDb,
+    Polars,
+}
+
+impl Rival {
+    pub(super) const ALL: [Self; 2] = [Self::DuckDb, Self::Polars];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DuckDb => "duckdb",
+            Self::Polars => "polars",
+        }
+    }
+}
+
+/// The script that drives them, and the Python that has them.
+#[derive(Debug)]
+pub(super) struct Rivals {
+    python: PathBuf,
+    script: PathBuf,
+}
+
+/// What lies in a folder of Parquet files, by a reader that none of the sides wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) rows: u64,
+    /// The sum of all `id`: nothing was lost, nothing came twice.
+    pub(super) ids: u128,
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+    pub(super) types: String,
+}
+
+impl Rivals {
+    /// What `cargo xtask setup --bench` has installed.
+    pub(super) fn find() -> Self {
+        Self {
+            python: place::root().join("rivals/bin/python"),
+            script: place::workspace().join("xtask/src/bench/rivals.py"),
+        }
+    }
+
+    /// The versions, in the order of [`Rival::ALL`].
+    pub(super) fn versions(&self) -> Result<[String; 2]> {
+        let text = output(self.command(&["versions"]))?;
+        let (duckdb, polars) = text
+            .trim()
+            .split_once('\t')
+            .context("the rivals told no versions")?;
+        Ok([duckdb.to_owned(), polars.to_owned()])
+    }
+
+    /// Turns a file into Parquet below `target`.
+    pub(super) fn convert(
+        &self,
+        rival: Rival,
+        form: Form,
+        source: &Path,
+        target: &Path,
+        level: u32,
+    ) -> Command {
+        let mut command = self.command(&[rival.name(), form.name()]);
+        command.args([source, target]).arg(level.to_string());
+        command
+    }
+
+    /// Counts what lies in a folder.
+    pub(super) fn count(&self, folder: &Path) -> Result<Count> {
+        let mut command = self.command(&["count"]);
+        command.arg(folder);
+        let text = output(command)?;
+        let [rows, ids, bytes, files, types] = text.trim_end().split('\t').collect::<Vec<_>>()[..]
+        else {
+            bail!(
+                "the output of {} could not be counted: {text}",
+                folder.display()
+            );
+        };
+        ensure!(!types.is_empty(), "{} has no columns", folder.display());
+        Ok(Count {
+            rows: rows.parse()?,
+            ids: ids.parse()?,
+            bytes: bytes.parse()?,
+            files: files.parse()?,
+            types: types.to_owned(),
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(&self.script).args(arguments);
+        command
+    }
+}

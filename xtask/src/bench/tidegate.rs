@@ -1,0 +1,93 @@
+//! Our side: the release build of the `tidegate` program.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::data::Form;
+use crate::place;
+use crate::process::run;
+
+/// The columns, as the rivals are told them too.
+const COLUMNS: &str = r#"
+    { name = "id", type = "int64" },
+    { name = "user_id", type = "int64" },
+    { name = "session", type = "string" },
+    { name = "country", type = "string" },
+    { name = "product", type = "string" },
+    { name = "amount", type = "decimal(12,2)" },
+    { name = "quantity", type = "int32" },
+    { name = "score", type = "float64" },
+    { name = "active", type = "bool" },
+    { name = "created_at", type = "timestamp" },
+    { name = "comment", type = "string" },
+"#;
+
+/// The program.
+#[derive(Debug)]
+pub(super) struct Tidegate {
+    program: PathBuf,
+}
+
+impl Tidegate {
+    /// Builds it.
+    pub(super) fn build() -> Result<Self> {
+        println!("building tidegate …");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        run(Command::new(cargo)
+            .args(["build", "--release", "--locked", "--package", "tidegate"])
+            .current_dir(place::workspace()))?;
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        Ok(Self {
+            program: place::workspace().join(target).join("release/tidegate"),
+        })
+    }
+
+    /// Runs a pipeline.
+    pub(super) fn run(&self, pipeline: &Path, state: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["run", "--quiet", "--state"]).arg(state);
+        command.arg(pipeline);
+        command
+    }
+
+    /// Turns a file into Parquet in `folder/out`.
+    pub(super) fn convert(
+        &self,
+        form: Form,
+        source: &Path,
+        folder: &Path,
+        level: u32,
+    ) -> Result<Command> {
+        let source = source
+            .to_str()
+            .context("the cache folder's name is not UTF-8")?;
+        let pipeline = folder.join(format!("{}.toml", form.name()));
+        fs::write(
+            &pipeline,
+            format!(
+                "name = \"bench\"\n\
+                 [sources.rows]\n\
+                 type = \"files\"\n\
+                 url = '{source}'\n\
+                 schema = [{COLUMNS}]\n\
+                 [sinks.lake]\n\
+                 type = \"parquet\"\n\
+                 inputs = [\"rows\"]\n\
+                 url = \"out\"\n\
+                 compression_level = {level}\n"
+            ),
+        )?;
+        Ok(self.run(&pipeline, &folder.join(".state")))
+    }
+
+    /// What is quickest: telling what it has.
+    pub(super) fn list(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("list");
+        command
+    }
+}
