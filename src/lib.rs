@@ -36,8 +36,8 @@ use tidegate_transform_sql as _;
 pub use tidegate_config as config;
 pub use tidegate_core as core;
 pub use tidegate_core::{Error, ErrorKind, PipelineSpec, Registry, Result};
-pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 pub use tidegate_runtime as runtime;
+pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 
 /// All components that this crate links, and those that the program links besides.
 ///

@@ -82,7 +82,12 @@ pub(crate) struct PipelineArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The folder in which pipelines keep their state.
-    #[arg(long, value_name = "DIR", default_value = ".tidegate", env = "TIDEGATE_STATE")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = ".tidegate",
+        env = "TIDEGATE_STATE"
+    )]
     pub(crate) state: PathBuf,
 }
 

@@ -11,7 +11,8 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
         Ok(ready) => ready,
         Err(code) => return code,
     };
-    let result = plan::on_threads(async { ready.pipeline.check().await.map(|graph| graph.describe()) });
+    let result =
+        plan::on_threads(async { ready.pipeline.check().await.map(|graph| graph.describe()) });
     match result {
         Err(error) => {
             errors::print(global, &error, Some(&ready.document));

@@ -24,7 +24,9 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
     let result = on_threads(async {
         let states = ready.pipeline.plan_states(&args.pipeline.state).await?;
         let graph = ready.pipeline.check().await?;
-        graph.describe_with_splits(|id| states.get(id).cloned()).await
+        graph
+            .describe_with_splits(|id| states.get(id).cloned())
+            .await
     });
     let description = match result {
         Ok(description) => description,
@@ -56,17 +58,32 @@ pub(crate) fn on_threads<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
 
 fn as_text(plan: &Description, color: bool) -> String {
     let paint = |text: &str, style: Style| {
-        if color { text.style(style).to_string() } else { text.to_owned() }
+        if color {
+            text.style(style).to_string()
+        } else {
+            text.to_owned()
+        }
     };
     let (strong, dim) = (Style::new().bold(), Style::new().dimmed());
     let mut text = String::new();
     for component in &plan.components {
         let kind = component.kind.name();
-        let works = component.works.map(|works| format!(", {works}")).unwrap_or_default();
+        let works = component
+            .works
+            .map(|works| format!(", {works}"))
+            .unwrap_or_default();
         let title = paint(component.id.as_str(), strong);
-        let _ = writeln!(text, "{title}  {}", paint(&format!("{kind} of type {}{works}", component.r#type), dim));
+        let _ = writeln!(
+            text,
+            "{title}  {}",
+            paint(&format!("{kind} of type {}{works}", component.r#type), dim)
+        );
         if !component.inputs.is_empty() {
-            let names: Vec<&str> = component.inputs.iter().map(|input| input.name.as_str()).collect();
+            let names: Vec<&str> = component
+                .inputs
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect();
             let _ = writeln!(text, "  reads      {}", names.join(", "));
         }
         if component.kind == Kind::Sink {
@@ -95,9 +112,18 @@ fn guarantee(component: &ComponentDescription) -> String {
 }
 
 fn output_text(text: &mut String, output: &OutputDescription) {
-    let unread = if output.read { "" } else { "  (nobody reads it)" };
+    let unread = if output.read {
+        ""
+    } else {
+        "  (nobody reads it)"
+    };
     let _ = writeln!(text, "  gives      {}{unread}", output.name);
-    let width = output.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    let width = output
+        .columns
+        .iter()
+        .map(|column| column.name.chars().count())
+        .max()
+        .unwrap_or(0);
     for column in &output.columns {
         let null = if column.nullable { "" } else { " not null" };
         let wanted = output
@@ -105,13 +131,21 @@ fn output_text(text: &mut String, output: &OutputDescription) {
             .as_ref()
             .and_then(|pushed| pushed.columns.as_ref())
             .is_none_or(|columns| columns.contains(&column.name));
-        let skipped = if wanted || !output.read { "" } else { "  (not read)" };
+        let skipped = if wanted || !output.read {
+            ""
+        } else {
+            "  (not read)"
+        };
         let name = &column.name;
         let _ = writeln!(text, "    {name:width$}  {}{null}{skipped}", column.r#type);
     }
     if let Some(pushed) = &output.pushed_down {
         if pushed.predicates > 0 {
-            let noun = if pushed.predicates == 1 { "condition" } else { "conditions" };
+            let noun = if pushed.predicates == 1 {
+                "condition"
+            } else {
+                "conditions"
+            };
             let _ = writeln!(text, "    pushed down: {} {noun}", pushed.predicates);
         }
         if let Some(limit) = pushed.limit {
@@ -123,7 +157,11 @@ fn output_text(text: &mut String, output: &OutputDescription) {
 fn splits_text(text: &mut String, splits: &[SplitDescription]) {
     let noun = if splits.len() == 1 { "split" } else { "splits" };
     let _ = writeln!(text, "  {} {noun}", splits.len());
-    let width = splits.iter().take(SPLITS_SHOWN).map(|split| split.id.chars().count()).max();
+    let width = splits
+        .iter()
+        .take(SPLITS_SHOWN)
+        .map(|split| split.id.chars().count())
+        .max();
     for split in splits.iter().take(SPLITS_SHOWN) {
         let mut about = Vec::new();
         if let Some(rows) = split.rows {
@@ -135,7 +173,13 @@ fn splits_text(text: &mut String, splits: &[SplitDescription]) {
         if split.replay != "offset" {
             about.push(format!("replays as {}", split.replay));
         }
-        let _ = writeln!(text, "    {:width$}  {}", split.id, about.join(", "), width = width.unwrap_or(0));
+        let _ = writeln!(
+            text,
+            "    {:width$}  {}",
+            split.id,
+            about.join(", "),
+            width = width.unwrap_or(0)
+        );
     }
     if splits.len() > SPLITS_SHOWN {
         let _ = writeln!(text, "    … and {} more", splits.len() - SPLITS_SHOWN);

@@ -32,6 +32,9 @@ pub(crate) fn print(global: &Global, report: &Report) {
     }
 }
 
+/// A column's heading, and what a component has in it.
+type Column = (&'static str, fn(&ComponentReport) -> String);
+
 fn is_untouched(component: &ComponentReport) -> bool {
     component.rows_in + component.rows_out + component.bytes + component.rejected == 0
 }
@@ -43,7 +46,7 @@ fn table(report: &Report, color: bool) -> Table {
         table.force_no_tty();
     }
     let shows = |value: fn(&ComponentReport) -> u64| report.components.iter().any(|c| value(c) > 0);
-    let mut columns: Vec<(&str, fn(&ComponentReport) -> String)> = vec![
+    let mut columns: Vec<Column> = vec![
         ("rows in", |c| {
             if c.kind == Kind::Source {
                 String::new()

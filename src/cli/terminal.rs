@@ -35,15 +35,27 @@ impl Global {
 pub(crate) fn start_logging(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) if global.log_format == LogFormat::Json => "warn,tidegate=info,tidegate_runtime=info",
+        (false, 0) if global.log_format == LogFormat::Json => {
+            "warn,tidegate=info,tidegate_runtime=info"
+        }
         (false, 0) => "warn",
         (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match global.log_format {
-        LogFormat::Text => log.with_target(false).without_time().with_ansi(global.color_stderr()).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => log
+            .with_target(false)
+            .without_time()
+            .with_ansi(global.color_stderr())
+            .init(),
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init(),
     }
 }

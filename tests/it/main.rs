@@ -1,4 +1,5 @@
 //! The whole program, run as its users run it.
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
 mod cli;

@@ -75,7 +75,8 @@ pub trait Decode: Send {
     /// The bytes this holds in memory.
     fn size(&self) -> usize;
 
-    /// Decodes all of it. Called once, on a worker thread: CPU work only, no I/O.
+    /// Decodes all of it. Called once, on a worker thread, for CPU work; the thread may block, but
+    /// only for what is rare (to find the line of a rejected row).
     ///
     /// A row that can't be taken goes to [`Decoded::rejected`]; an error ends the run.
     fn decode(self: Box<Self>) -> Result<Decoded>;

@@ -106,7 +106,7 @@ pub trait Sink: Debug + Send + Sync {
     }
 
     /// Opens a writer. Called from several tasks at once; cheap, because an epoch may need few
-    /// rows of it. Whatever it begins outside this process (an upload, a staging table) it
+    /// rows of it. All writers of an epoch are open before the first of them is prepared. Whatever it begins outside this process (an upload, a staging table) it
     /// journals first, through the context's journal.
     async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>>;
 
@@ -127,7 +127,7 @@ pub trait Sink: Debug + Send + Sync {
     /// one of a run.
     ///
     /// Errors: only `Transient` (retried), `Auth` or `Conflict`; what can be refused was refused
-    /// before.
+    /// before. A fenced process whose work its successor has replaced since may get `Conflict`.
     async fn commit(&self, commit: &Commit<'_>) -> Result<()>;
 
     /// Discards what was begun and will never be committed. Called before anything is written in

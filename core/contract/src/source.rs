@@ -66,7 +66,8 @@ pub trait Source: Debug + Send + Sync {
     /// Asked at the start of a run, when splits have finished, and after [`Next::AskAgain`]'s time;
     /// never twice at once. A bounded source fixes its upper bound in the first ask. The new splits and
     /// the state are stored together before any of them is read; if the process dies before, the
-    /// same question is asked again, so a plan has no side effects. A split that an earlier state
+    /// same question is asked again, so a plan has no side effects, and gives the same ids for the
+    /// same things. A split that an earlier state
     /// already contains must not be given again. Finished splits are told once, here; after this
     /// call only the plan state remembers them.
     ///

@@ -1,5 +1,6 @@
 //! The suite of transforms.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -167,11 +168,19 @@ fn mapped(map: &dyn Map, inputs: &[Vec<RecordBatch>]) -> Outcome<Output> {
             output.rows.extend(in_order(&mapped.batches)?);
             output.batches.extend(mapped.batches);
             let rejected = mapped.rejected.rows.into_iter();
-            let rejected = rejected.map(|row| format!("{}: {}", row.reason, row.row));
+            let rejected = rejected.map(|row| format!("{}: {}", row.reason, keys_sorted(row.row)));
             output.rejected.extend(rejected);
         }
     }
     Ok(output)
+}
+
+/// A row as JSON whose keys stand in no order: of a table's columns, it says nothing.
+fn keys_sorted(row: String) -> String {
+    match serde_json::from_str::<BTreeMap<String, serde_json::Value>>(&row) {
+        Ok(keys) => serde_json::json!(keys).to_string(),
+        Err(_) => row,
+    }
 }
 
 async fn gathered(gather: &dyn Gather, inputs: Vec<Vec<Vec<RecordBatch>>>) -> Outcome<Output> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{ByteSize, Error, Result, Transform, TransformConfig, TransformContext, typetag};
+use tidegate_core::{
+    ByteSize, Error, Result, Transform, TransformConfig, TransformContext, typetag,
+};
 use tidegate_sql::{Query, Resources, Table};
 
 use crate::gather::SqlGather;

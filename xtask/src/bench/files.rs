@@ -207,8 +207,8 @@ fn print(form: Form, input: u64, results: &[Outcome]) {
             continue;
         };
         let differing: Vec<_> = ours
-            .split(", ")
-            .zip(theirs.split(", "))
+            .split("; ")
+            .zip(theirs.split("; "))
             .filter(|(ours, theirs)| plain(ours) != plain(theirs))
             .map(|(_, theirs)| theirs)
             .collect();

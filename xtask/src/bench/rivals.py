@@ -85,7 +85,7 @@ def count(folder):
         for group in range(table.num_row_groups)
     )
     size = sum(file.stat().st_size for file in files)
-    types = ", ".join(f"{field.name} {field.type}" for field in tables[0].schema_arrow)
+    types = "; ".join(f"{field.name} {field.type}" for field in tables[0].schema_arrow)
     print(rows, total, size, len(files), types, sep="\t")
 
 

@@ -25,8 +25,11 @@ pub(crate) struct Entry {
 
 impl Program {
     /// Builds it, and finds where cargo has put it.
+    ///
+    /// It is built as the tests build it: another choice of packages would mean other features of
+    /// shared dependencies, and minutes to compile them once more.
     pub(crate) fn build() -> Result<Self> {
-        let output = cargo(&["build", "--package", "tidegate", "--bin", "tidegate"])
+        let output = cargo(&["test", "--workspace", "--no-run"])
             .arg("--message-format=json-render-diagnostics")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -38,7 +41,9 @@ impl Program {
         String::from_utf8(output.stdout)?
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|message| message["target"]["kind"][0] == "bin")
             .filter(|message| message["target"]["name"] == "tidegate")
+            .filter(|message| message["profile"]["test"] == false)
             .find_map(|message| message["executable"].as_str().map(|path| Self(path.into())))
             .context("cargo built no program")
     }

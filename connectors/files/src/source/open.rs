@@ -79,7 +79,9 @@ impl FilesSource {
         match self.config.format_of(&path)? {
             Format::Ndjson if plain && file.size >= 2 * piece => ranges(file.size, piece)
                 .into_iter()
-                .map(|(from, to)| Piece::new(file, Part::Bytes(from, to)).split(None, to - from))
+                .map(|(from, to)| {
+                    Piece::new(file, Part::Bytes(from, to)).split(&path, None, to - from)
+                })
                 .collect(),
             Format::Parquet if file.size >= 2 * piece => {
                 let metadata = parquet::metadata(self.storage(), file).await?;
@@ -91,11 +93,13 @@ impl FilesSource {
                 joined(&groups, piece)
                     .into_iter()
                     .map(|(from, to, rows, bytes)| {
-                        Piece::new(file, Part::RowGroups(from, to)).split(Some(rows), bytes)
+                        Piece::new(file, Part::RowGroups(from, to)).split(&path, Some(rows), bytes)
                     })
                     .collect()
             }
-            _ => Ok(vec![Piece::new(file, Part::Whole).split(None, file.size)?]),
+            _ => Ok(vec![
+                Piece::new(file, Part::Whole).split(&path, None, file.size)?,
+            ]),
         }
     }
 

@@ -53,15 +53,20 @@ impl Piece {
         }
     }
 
-    /// The same id always means the same bytes of the same state of the file.
-    pub(super) fn split(&self, rows: Option<u64>, bytes: u64) -> Result<Split> {
+    /// The same id always means the same bytes of the same state of the file at `path`.
+    pub(super) fn split(&self, path: &str, rows: Option<u64>, bytes: u64) -> Result<Split> {
         let Mark(size, time) = self.mark;
         let part = match self.part {
             Part::Whole => String::new(),
             Part::Bytes(from, to) => format!("#{from}-{to}"),
             Part::RowGroups(from, to) => format!("#groups-{from}-{to}"),
         };
-        let id = format!("{}@{time}:{size}{part}", self.key);
+        // A source of one file has no key for it.
+        let name = match self.key.as_str() {
+            "" => path.rsplit('/').next().unwrap_or(path),
+            key => key,
+        };
+        let id = format!("{name}@{time}:{size}{part}");
         Ok(Split::new(id, SplitData::encode(self)?).estimate(rows, Some(bytes)))
     }
 }

@@ -127,9 +127,10 @@ impl Spool {
 
     fn disk(&self, error: arrow_schema::ArrowError) -> Error {
         let error = match error {
-            arrow_schema::ArrowError::IoError(_, source) => {
-                Error::io("what doesn't fit in memory could not be kept on disk", source)
-            }
+            arrow_schema::ArrowError::IoError(_, source) => Error::io(
+                "what doesn't fit in memory could not be kept on disk",
+                source,
+            ),
             other => other.into(),
         };
         error.with("folder", self.folder.display()).hint(

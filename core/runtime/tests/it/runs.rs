@@ -382,7 +382,8 @@ async fn a_stop_of_a_run_that_can_only_be_kept_whole_abandons_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_that_overwrites_keeps_what_it_prepared_and_shows_it_at_the_end() {
     let world = World::new("stop_overwrite")
-        .source("n", json!({"rows": 3000, "pause_ms": 1}))
+        // So many that a batch is full, and written, long before the end.
+        .source("n", json!({"rows": 100_000, "step": 100, "pause_ms": 1}))
         .sink("out", &["n"], json!({"overwrite": true}));
     let (stop, options) = world.run_options();
     let pipeline = world.pipeline().unwrap();
@@ -397,10 +398,10 @@ async fn a_stopped_run_that_overwrites_keeps_what_it_prepared_and_shows_it_at_th
     assert!(world.place("out").visible.is_empty());
     let report = world.complete().await;
     assert!(
-        report.components[0].rows_out < 3000,
+        report.components[0].rows_out < 100_000,
         "it went on, and didn't start over"
     );
-    assert!(world.place("out").rows() == all(3000));
+    assert!(world.place("out").rows() == all(100_000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
