@@ -5,7 +5,9 @@
 #![allow(
     missing_docs,
     unreachable_pub,
+    clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss
 )]
 
