@@ -60,7 +60,10 @@ def polars(form, source, target, level):
     if form == "csv":
         rows = pl.scan_csv(source, schema=columns)
     else:
-        rows = pl.scan_ndjson(source, schema=columns)
+        # Its JSON reader takes four times as long to read times itself.
+        text = columns | {"created_at": pl.String}
+        time = pl.col("created_at").str.to_datetime(time_unit="us", time_zone="UTC")
+        rows = pl.scan_ndjson(source, schema=text).with_columns(time)
     rows.sink_parquet(
         f"{target}/rows.parquet",
         compression="zstd",
