@@ -21,7 +21,7 @@ fn pipeline(sink: &str, query: &str, more: &str) -> String {
         type = "generate"
         rows = {ROWS}
         rate = 2000
-        batch_rows = 20
+        batch_rows = 100
         columns = [{{ name = "id", type = "sequence" }}]
 
         [transforms.chosen]

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_core::{Decoded, Error, Result, Rows};
 
@@ -11,6 +11,9 @@ use super::flow::Carrier;
 use super::queue::{From, Handed, Work};
 use super::shared::Shared;
 use crate::graph::{Body, PortId};
+
+/// How long small batches are held back at most, however steadily more of them come.
+const LONGEST_HELD: Duration = Duration::from_millis(200);
 
 /// Starts the workers; they end when the queue is closed.
 pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
@@ -43,6 +46,7 @@ fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
         worker,
     );
     let mut owed = 0;
+    let mut since = Instant::now();
     loop {
         let (handed, waited) = shared.queue.next(worker, owed > 0);
         shared.stats.add_starved(waited);
@@ -55,9 +59,13 @@ fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
             Handed::Work(work) => {
                 if owed == 0 {
                     carrier.enter(shared.current());
+                    since = Instant::now();
                 }
                 owed += 1;
                 process(shared, &mut carrier, work)?;
+                if since.elapsed() >= LONGEST_HELD {
+                    carrier.flush()?;
+                }
                 if !carrier.is_holding() {
                     shared.queue.done(std::mem::take(&mut owed));
                 }
