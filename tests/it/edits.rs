@@ -38,8 +38,10 @@ fn pipeline(sink: &str, query: &str, more: &str) -> String {
     )
 }
 
-const ALL: &str = "SELECT id FROM numbers";
-const EVEN: &str = "SELECT id FROM numbers WHERE id % 2 = 0";
+// The rows are long: a sink begins a file only when it has a block of a megabyte for it, and the
+// file must be there to be met long before its epoch ends.
+const ALL: &str = "SELECT id, repeat('x', 10000) AS pad FROM numbers";
+const EVEN: &str = "SELECT id, repeat('x', 10000) AS pad FROM numbers WHERE id % 2 = 0";
 
 /// The name that a hidden file is going to have.
 fn target(hidden: &std::path::Path) -> PathBuf {
