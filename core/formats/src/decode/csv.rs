@@ -181,7 +181,9 @@ impl Slot<'_> {
     #[inline]
     fn append(&mut self, text: &[u8], quoted: bool, null: &[u8]) -> Result<(), Fault> {
         let is_null = match quoted {
-            false => text == null || (text.is_empty() && !self.empty),
+            // Most fields are neither empty nor compared: NULL is written as nothing.
+            false if text.is_empty() => null.is_empty() || !self.empty,
+            false => !null.is_empty() && text == null,
             true => text.is_empty() && !self.empty,
         };
         let result = if !is_null {
