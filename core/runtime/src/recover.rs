@@ -10,7 +10,9 @@ use tidegate_core::{
 
 use crate::graph::Surroundings;
 use crate::retry;
-use crate::state::{Change, Fence, PipelineState, RunState, StateStore, StoredComponent};
+use crate::state::{
+    Change, Fence, PipelineState, RunState, StateStore, StoredComponent, prepared_by,
+};
 use crate::stats::ComponentStats;
 
 /// Brings the state in order with the **stored** configuration, because what was prepared was
@@ -56,7 +58,7 @@ pub(crate) async fn recover(
         for (id, mut prepared) in values {
             let sink = sinks.get(id).await?;
             if sink.visibility() == Visibility::Run {
-                prepared = of(&state.kept, id);
+                prepared = prepared_by(&state.kept, id);
             }
             let commit = Commit {
                 pipeline,
@@ -96,7 +98,7 @@ pub(crate) async fn recover(
         let keep = if gives_up(id) {
             Vec::new()
         } else {
-            of(&state.kept, id)
+            prepared_by(&state.kept, id)
         };
         let begun: Vec<Token> = state
             .journal
@@ -123,14 +125,6 @@ pub(crate) async fn recover(
     }
     sinks.close().await;
     store.load(pipeline).await
-}
-
-fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
-    values
-        .iter()
-        .filter(|(sink, _)| sink == id)
-        .map(|(_, value)| value.clone())
-        .collect()
 }
 
 /// The sinks of a stored run, opened when they are needed.

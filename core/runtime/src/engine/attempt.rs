@@ -278,10 +278,6 @@ impl Attempt {
         plan: &tidegate_core::Plan,
         told: Vec<SplitId>,
     ) -> Result<()> {
-        let around = &self.shared.around;
-        let Some((state, fence)) = &around.state else {
-            return Err(Error::internal("a run has no state"));
-        };
         let change = Change::Planned {
             source: id.clone(),
             plan: plan.state.clone(),
@@ -289,7 +285,7 @@ impl Attempt {
             new: plan.new.clone(),
             told,
         };
-        state.apply(&around.pipeline, *fence, change).await
+        self.shared.apply(change).await
     }
 
     fn start_readers(&mut self) {

@@ -14,7 +14,7 @@ use super::flow::{Carrier, EpochSet};
 use super::shared::Shared;
 use crate::graph::{Body, Graph, NodeId};
 use crate::retry;
-use crate::state::{Change, Checkpoint};
+use crate::state::{Change, Checkpoint, prepared_by};
 
 /// An epoch that was cut, on its way to being committed.
 pub(crate) struct Ending {
@@ -95,7 +95,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         prepared: prepared.clone(),
         kept: newly_kept,
     };
-    apply(&shared, Change::Checkpoint(checkpoint)).await?;
+    shared.apply(Change::Checkpoint(checkpoint)).await?;
     tracing::debug!(%epoch, last, "checkpoint stored");
 
     let mut settled = Vec::new();
@@ -104,7 +104,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         let values: Vec<Prepared> = match (sink.visibility(), last) {
             (Visibility::Run, false) => continue,
             (Visibility::Run, true) => kept.get(id).cloned().unwrap_or_default(),
-            (Visibility::Epoch, _) => of(&prepared, id),
+            (Visibility::Epoch, _) => prepared_by(&prepared, id),
         };
         settled.push(id.clone());
         if values.is_empty() && !last {
@@ -114,15 +114,13 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         commit(&shared, sink.as_ref(), id, epoch, last, &values).await?;
         node.stats.add_busy(began);
     }
-    apply(
-        &shared,
-        Change::Committed {
+    shared
+        .apply(Change::Committed {
             epoch,
             settled,
             last,
-        },
-    )
-    .await?;
+        })
+        .await?;
     shared.stats.add_epoch();
     tracing::debug!(%epoch, "committed");
 
@@ -152,25 +150,8 @@ fn named<'a, T, U>(
     })
 }
 
-fn of(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
-    values
-        .iter()
-        .filter(|(sink, _)| sink == id)
-        .map(|(_, value)| value.clone())
-        .collect()
-}
-
 fn is_run(sink: &Arc<dyn Sink>) -> bool {
     sink.visibility() == Visibility::Run
-}
-
-async fn apply(shared: &Shared, change: Change) -> Result<()> {
-    let Some((state, fence)) = &shared.around.state else {
-        return Err(Error::internal(
-            "a run without a state came to a checkpoint",
-        ));
-    };
-    state.apply(&shared.around.pipeline, *fence, change).await
 }
 
 /// Prepares all writers of a sink, each on a thread that may block; what they reject late goes to

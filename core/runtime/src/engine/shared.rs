@@ -10,6 +10,7 @@ use super::exchange::Writers;
 use super::flow::EpochSet;
 use super::queue::{Queue, SplitKey};
 use crate::graph::{Graph, Surroundings};
+use crate::state::Change;
 use crate::stats::RunStats;
 
 /// What the coordinator is told.
@@ -79,6 +80,14 @@ impl Shared {
             self.around.runtime.memory.0,
             &self.around.scratch.join("stages"),
         )
+    }
+
+    /// Changes the pipeline's state, if this process still may.
+    pub(crate) async fn apply(&self, change: Change) -> Result<()> {
+        let Some((state, fence)) = &self.around.state else {
+            return Err(Error::internal("a run has no state"));
+        };
+        state.apply(&self.around.pipeline, *fence, change).await
     }
 
     pub(crate) fn tell(&self, signal: Signal) {

@@ -228,3 +228,12 @@ pub struct Checkpoint {
     /// What is to be kept until the end of the run.
     pub kept: Vec<(ComponentId, Prepared)>,
 }
+
+/// What one of the sinks prepared.
+pub(crate) fn prepared_by(values: &[(ComponentId, Prepared)], id: &ComponentId) -> Vec<Prepared> {
+    values
+        .iter()
+        .filter(|(sink, _)| sink == id)
+        .map(|(_, value)| value.clone())
+        .collect()
+}
