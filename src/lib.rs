@@ -25,9 +25,12 @@
 pub mod guide;
 
 // rustc never loads a crate that nothing names.
+use tidegate_athena as _;
 use tidegate_files as _;
 use tidegate_generate as _;
+use tidegate_glue as _;
 use tidegate_jsonplaceholder as _;
+use tidegate_local_catalog as _;
 use tidegate_sink_console as _;
 use tidegate_sink_parquet as _;
 use tidegate_transform_json as _;

@@ -10,7 +10,7 @@ use tidegate::core::{
     SinkWriter, Token, WriterId, async_trait, register_sink, typetag,
 };
 use tidegate_formats::row_to_json;
-use tidegate_storage::{Location, Staged, StagedToken, StagedWriter, Storage};
+use tidegate_storage::{Access, Location, Staged, StagedToken, StagedWriter, Storage};
 
 /// Files of JSON lines, one a writer and epoch. They appear when their epoch is committed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +26,8 @@ register_sink!("lines", LinesConfig);
 #[typetag::serde(name = "lines")]
 impl SinkConfig for LinesConfig {
     async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
-        let storage = Storage::open(&Location::parse(&self.url, &cx.common.base)?).await?;
+        let location = Location::parse(&self.url, &cx.common.base)?;
+        let storage = Storage::open(&location, &Access::of(&cx.common, None)?).await?;
         storage.check_writable().await?;
         Ok(Arc::new(Lines {
             storage,

@@ -153,6 +153,7 @@ pub(crate) enum KindArg {
     Source,
     Transform,
     Sink,
+    Catalog,
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! The command line: one file a command, and what they share.
 
 mod args;
-mod catalog;
 mod check;
+mod components;
 mod errors;
 mod exit;
 mod load;
@@ -34,10 +34,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&cli.global, args),
         Command::Check(args) => check::check(&cli.global, args),
         Command::Plan(args) => plan::plan(&cli.global, args),
-        Command::List(args) => catalog::list(&cli.global, args),
-        Command::Describe(args) => catalog::describe(&cli.global, args),
-        Command::Schema => catalog::schema(&cli.global),
-        Command::Completions(args) => catalog::completions(args),
+        Command::List(args) => components::list(&cli.global, args),
+        Command::Describe(args) => components::describe(&cli.global, args),
+        Command::Schema => components::schema(&cli.global),
+        Command::Completions(args) => components::completions(args),
     };
     ExitCode::from(code)
 }

@@ -192,7 +192,7 @@ fn as_mermaid(plan: &Description) -> String {
         let (id, tag) = (&component.id, &component.r#type);
         let _ = match component.kind {
             Kind::Source => writeln!(text, "    {id}([\"{id}<br/>{tag}\"])"),
-            Kind::Transform => writeln!(text, "    {id}[\"{id}<br/>{tag}\"]"),
+            Kind::Transform | Kind::Catalog => writeln!(text, "    {id}[\"{id}<br/>{tag}\"]"),
             Kind::Sink => writeln!(text, "    {id}[(\"{id}<br/>{tag}\")]"),
         };
     }

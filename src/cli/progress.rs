@@ -98,7 +98,7 @@ async fn draw(stats: Arc<RunStats>, board: MultiProgress, mut ended: oneshot::Re
 fn rows(component: &ComponentStats) -> u64 {
     match component.kind {
         Kind::Source | Kind::Transform => component.rows_out(),
-        Kind::Sink => component.rows_in(),
+        Kind::Sink | Kind::Catalog => component.rows_in(),
     }
 }
 

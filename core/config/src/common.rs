@@ -11,6 +11,7 @@ pub(crate) fn section(kind: Kind) -> &'static str {
         Kind::Source => "sources",
         Kind::Transform => "transforms",
         Kind::Sink => "sinks",
+        Kind::Catalog => "catalogs",
     }
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn top_level_schema() -> Value {
     if let Some(Value::Object(options)) = schema.get_mut("properties").map(Value::take) {
         properties.extend(options);
     }
-    for kind in Kind::ALL {
+    for kind in Kind::COMPONENTS {
         let description = format!(
             "The pipeline's {}, each a table with a name.",
             section(kind)
@@ -81,6 +82,7 @@ fn common_keys(kind: Kind) -> Map<String, Value> {
 fn required_keys(kind: Kind) -> Vec<Value> {
     match kind {
         Kind::Source => vec!["type".into()],
+        Kind::Catalog => Vec::new(),
         Kind::Transform | Kind::Sink => vec!["type".into(), "inputs".into()],
     }
 }
@@ -119,7 +121,7 @@ pub fn pipeline_schema(registry: &Registry) -> Value {
         Some(Value::Object(definitions)) => definitions,
         _ => Map::new(),
     };
-    for kind in Kind::ALL {
+    for kind in Kind::COMPONENTS {
         let mut tables = Vec::new();
         for registration in registry.iter().filter(|one| one.kind() == kind) {
             let name = format!("{kind}.{}", registration.tag());

@@ -35,7 +35,7 @@ pub(crate) fn read(
         consumers: Vec::new(),
         first: HashMap::new(),
     };
-    for kind in Kind::ALL {
+    for kind in Kind::COMPONENTS {
         reader.section(root, kind, file);
     }
     let Reader {
@@ -48,7 +48,7 @@ pub(crate) fn read(
 
     let mut options = Map::new();
     for (key, entry) in root.as_table().into_iter().flatten() {
-        if key != "name" && Kind::ALL.iter().all(|kind| section(*kind) != key) {
+        if key != "name" && Kind::COMPONENTS.iter().all(|kind| section(*kind) != key) {
             options.insert(key.clone(), entry.node.to_json());
         }
     }
@@ -99,7 +99,7 @@ impl Reader<'_> {
         let misspelt = table
             .iter()
             .find(|(key, _)| {
-                *key != name && suggest::nearest(key, Kind::ALL.map(section)) == Some(name)
+                *key != name && suggest::nearest(key, Kind::COMPONENTS.map(section)) == Some(name)
             })
             .map(|(_, entry)| entry);
         for (id, entry) in misspelt
@@ -303,6 +303,7 @@ impl Reader<'_> {
             Kind::Source => self.registry.source(&spec.tag, table)?.validate(),
             Kind::Transform => self.registry.transform(&spec.tag, table)?.validate(),
             Kind::Sink => self.registry.sink(&spec.tag, table)?.validate(),
+            Kind::Catalog => self.registry.catalog(&spec.tag, table)?.validate(),
         }
     }
 }

@@ -56,6 +56,25 @@ impl Context {
         }
     }
 
+    /// A context outside any pipeline, for commands that open a catalog or a place by themselves:
+    /// nothing is remembered, nothing is cancelled. `base` is what relative paths are relative to.
+    pub fn detached(base: &Path, settings: Arc<serde_json::Map<String, Value>>) -> Result<Self> {
+        Ok(Self {
+            id: ComponentId::new("command")?,
+            pipeline: "command".into(),
+            lineage: Lineage::new(),
+            run: RunId::new(),
+            base: base.into(),
+            parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: 256 << 20,
+            scratch: std::env::temp_dir().into(),
+            store: Arc::new(Forgetful),
+            cancel: Cancel::never(),
+            metrics: Arc::default(),
+            settings,
+        })
+    }
+
     /// A path from the pipeline file, made absolute.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.base.join(path)
@@ -115,6 +134,21 @@ pub trait KeyValue: fmt::Debug + Send + Sync {
         expected: Option<&Value>,
         value: &Value,
     ) -> Result<bool>;
+}
+
+/// The store of a context outside any pipeline.
+#[derive(Debug)]
+struct Forgetful;
+
+#[async_trait]
+impl KeyValue for Forgetful {
+    async fn get(&self, _: &str) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
+    async fn compare_and_set(&self, _: &str, _: Option<&Value>, _: &Value) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 /// Says when to stop.

@@ -9,10 +9,12 @@
 //! To add a source: write a serde struct ([`SourceConfig`]), a live one ([`Source`]), and the line
 //! [`register_source!`]. To add a sink: [`SinkConfig`], [`Sink`], [`SinkWriter`] and
 //! [`register_sink!`]. To add a transform: [`TransformConfig`], [`Map`] or [`Gather`] and
-//! [`register_transform!`]. The suites in `tidegate-testkit` say whether it keeps the contract.
+//! [`register_transform!`]. To add a catalog: [`CatalogConfig`], [`Catalog`] and
+//! [`register_catalog!`]. The suites in `tidegate-testkit` say whether it keeps the contract.
 //!
 //! This crate has Arrow arrays and serde, and knows no runtime, no cloud and no SQL engine.
 
+mod catalog;
 mod context;
 mod error;
 mod event;
@@ -29,6 +31,7 @@ mod transform;
 mod units;
 
 pub use async_trait::async_trait;
+pub use catalog::{Catalog, CatalogConfig, CatalogTable, TableFormat, TableName, TablePartition};
 pub use context::{
     Cancel, Canceller, Context, Input, Journal, KeyValue, Metrics, SinkContext, SourceContext,
     TransformContext,

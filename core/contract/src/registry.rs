@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result, SinkConfig, SourceConfig, TransformConfig};
+use crate::{CatalogConfig, Error, Result, SinkConfig, SourceConfig, TransformConfig};
 
 #[doc(hidden)]
 pub use inventory;
@@ -28,11 +28,17 @@ pub enum Kind {
     Transform,
     /// It takes rows.
     Sink,
+    /// It knows tables by name. Not a component of its own: it stands in a sink's or a source's
+    /// `catalog`, and in the settings.
+    Catalog,
 }
 
 impl Kind {
-    /// All kinds, in the order of a pipeline file.
-    pub const ALL: [Self; 3] = [Self::Source, Self::Transform, Self::Sink];
+    /// All kinds, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Source, Self::Transform, Self::Sink, Self::Catalog];
+
+    /// The kinds of a pipeline's components, in the order of a pipeline file.
+    pub const COMPONENTS: [Self; 3] = [Self::Source, Self::Transform, Self::Sink];
 
     /// The kind's name: `source`, `transform`, `sink`.
     pub fn name(self) -> &'static str {
@@ -40,6 +46,7 @@ impl Kind {
             Self::Source => "source",
             Self::Transform => "transform",
             Self::Sink => "sink",
+            Self::Catalog => "catalog",
         }
     }
 }
@@ -58,6 +65,7 @@ pub enum Parse {
     Source(fn(Value) -> serde_json::Result<Box<dyn SourceConfig>>),
     Transform(fn(Value) -> serde_json::Result<Box<dyn TransformConfig>>),
     Sink(fn(Value) -> serde_json::Result<Box<dyn SinkConfig>>),
+    Catalog(fn(Value) -> serde_json::Result<Box<dyn CatalogConfig>>),
 }
 
 /// A component's entry in the registry; made by [`register_source!`](crate::register_source) and
@@ -93,6 +101,7 @@ impl Registration {
             Parse::Source(_) => Kind::Source,
             Parse::Transform(_) => Kind::Transform,
             Parse::Sink(_) => Kind::Sink,
+            Parse::Catalog(_) => Kind::Catalog,
         }
     }
 
@@ -187,6 +196,16 @@ impl Registry {
         }
     }
 
+    /// Makes a catalog's configuration of its table, without `type`.
+    pub fn catalog(&self, tag: &str, table: Value) -> Result<Box<dyn CatalogConfig>> {
+        match self.entry(Kind::Catalog, tag)?.parse {
+            Parse::Catalog(parse) => {
+                parse(table).map_err(|error| refused(Kind::Catalog, tag, error))
+            }
+            _ => Err(Error::internal("the registry is confused about kinds")),
+        }
+    }
+
     fn entry(&self, kind: Kind, tag: &str) -> Result<&'static Registration> {
         self.get(kind, tag).ok_or_else(|| {
             Error::config(format!("there is no {kind} of type `{tag}`"))
@@ -243,5 +262,16 @@ macro_rules! register_transform {
 macro_rules! register_sink {
     ($tag:literal, $config:ty) => {
         $crate::__register!(Sink, $tag, $config);
+    };
+}
+
+/// Makes a [`CatalogConfig`] known by its tag: `register_catalog!("glue", GlueConfig);`
+///
+/// Unlike the others it needs no `typetag`: whoever holds a catalog's configuration stores it as
+/// the JSON that it was parsed from.
+#[macro_export]
+macro_rules! register_catalog {
+    ($tag:literal, $config:ty) => {
+        $crate::__register!(Catalog, $tag, $config);
     };
 }

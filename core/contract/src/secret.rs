@@ -12,7 +12,7 @@ use crate::{Context, Error, Result};
 ///
 /// Only the reference is stored; the value is read at `open`. A plain text is refused, because
 /// pipeline files are shared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Secret {
     /// The name of an environment variable.

@@ -99,6 +99,8 @@ impl Config {
             Kind::Source => registry.source(&spec.tag, table).map(Self::Source),
             Kind::Transform => registry.transform(&spec.tag, table).map(Self::Transform),
             Kind::Sink => registry.sink(&spec.tag, table).map(Self::Sink),
+            Kind::Catalog => Err(Error::config("a catalog can't be a component")
+                .hint("it stands in a sink's `catalog`, or in the settings")),
         };
         let config = config.map_err(|error| error.with("component", &spec.id))?;
         match &config {

@@ -14,6 +14,7 @@
 //!
 //! Here is what is true of places, and nothing of formats, rows or components.
 
+mod access;
 mod error;
 mod glob;
 mod local;
@@ -25,6 +26,7 @@ mod staged;
 mod storage;
 mod unblock;
 
+pub use access::Access;
 pub use location::{Location, Place};
 pub use pattern::Pattern;
 pub use read::{ByteStream, FileMeta, ReadAhead};

@@ -14,6 +14,8 @@ pub enum Place {
     Local,
     /// This process's memory: `memory://`, for tests and embedders.
     Memory,
+    /// A bucket of S3, or of a server that speaks its protocol: `s3://bucket/prefix`.
+    S3,
 }
 
 /// A place: a folder or a file, given by an absolute path. May hold glob characters and
@@ -30,6 +32,8 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     place: Place,
+    /// Of S3; empty elsewhere.
+    bucket: String,
     path: String,
 }
 
@@ -62,16 +66,29 @@ impl Location {
             }
             "memory" => Ok(Self {
                 place: Place::Memory,
+                bucket: String::new(),
                 path: format!("/{}", rest.trim_matches('/')),
             }),
-            "s3" | "gs" | "az" | "abfss" | "http" | "https" => Err(Error::unsupported(format!(
+            "s3" | "s3a" => {
+                let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+                if bucket.is_empty() {
+                    return Err(Error::config(format!("`{text}` names no bucket"))
+                        .hint("write s3://bucket/prefix"));
+                }
+                Ok(Self {
+                    place: Place::S3,
+                    bucket: bucket.to_owned(),
+                    path: format!("/{}", path.trim_matches('/')),
+                })
+            }
+            "gs" | "az" | "abfss" | "http" | "https" => Err(Error::unsupported(format!(
                 "`{scheme}://` is not a place this program can use"
             ))
             .with("url", text)
-            .hint("use a path or a file:// url")),
+            .hint("use a path, a file:// url or an s3:// url")),
             _ => Err(Error::config(format!("`{scheme}://` is not known"))
                 .with("url", text)
-                .hint("use a path or a file:// url")),
+                .hint("use a path, a file:// url or an s3:// url")),
         }
     }
 
@@ -91,6 +108,7 @@ impl Location {
         match clean.into_os_string().into_string() {
             Ok(path) => Ok(Self {
                 place: Place::Local,
+                bucket: String::new(),
                 path,
             }),
             Err(path) => {
@@ -104,6 +122,11 @@ impl Location {
         self.place
     }
 
+    /// The bucket; empty where there are none.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
     /// The absolute path, with `/` between its parts.
     pub fn path(&self) -> &str {
         &self.path
@@ -114,6 +137,7 @@ impl Location {
     pub fn at(&self, path: &str) -> Self {
         Self {
             place: self.place,
+            bucket: self.bucket.clone(),
             path: path.to_owned(),
         }
     }
@@ -133,6 +157,8 @@ impl fmt::Display for Location {
         match self.place {
             Place::Local => f.write_str(&self.path),
             Place::Memory => write!(f, "memory:/{}", self.path),
+            Place::S3 if self.path == "/" => write!(f, "s3://{}", self.bucket),
+            Place::S3 => write!(f, "s3://{}{}", self.bucket, self.path),
         }
     }
 }
@@ -162,7 +188,10 @@ mod tests {
         assert_eq!(parse("file://localhost/x"), "/x");
         assert!(parse("file://server/x").starts_with("config"));
         assert_eq!(parse("memory://t/a/"), "memory://t/a");
-        assert!(parse("s3://bucket/x").starts_with("unsupported"));
+        assert_eq!(parse("s3://bucket/x/"), "s3://bucket/x");
+        assert_eq!(parse("s3://bucket"), "s3://bucket");
+        assert!(parse("s3:///x").starts_with("config"));
+        assert!(parse("gs://bucket/x").starts_with("unsupported"));
         assert!(parse("gopher://x").starts_with("config"));
         assert!(parse(" ").starts_with("config"));
     }

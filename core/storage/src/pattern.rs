@@ -8,7 +8,7 @@ use tidegate_core::{Error, Result};
 
 use crate::glob::{self, Step};
 use crate::read::FileMeta;
-use crate::{Location, Storage};
+use crate::{Access, Location, Storage};
 
 /// Files named by a path, a folder or a glob.
 ///
@@ -24,11 +24,11 @@ pub struct Pattern {
 impl Pattern {
     /// Reads a url or path that may have `*`, `**`, `?` and `[..]`; relative paths are relative to
     /// `base`. No I/O but opening the storage.
-    pub async fn parse(text: &str, base: &Path) -> Result<Self> {
+    pub async fn parse(text: &str, base: &Path, access: &Access) -> Result<Self> {
         let location = Location::parse(text, base)?;
         let (root, steps) = glob::parse(location.path())?;
         Ok(Self {
-            storage: Storage::open(&location.at(&root)).await?,
+            storage: Storage::open(&location.at(&root), access).await?,
             steps,
             text: text.to_owned(),
         })

@@ -13,7 +13,7 @@ use crate::local::LocalStaging;
 use crate::memory::{self, MemoryStaging};
 use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
-use crate::{Location, Place};
+use crate::{Access, Location, Place};
 
 /// One folder or prefix, or one file, somewhere. All keys are relative to it, with `/` between
 /// their parts. Cheap to clone.
@@ -29,7 +29,7 @@ struct Inner {
 
 impl Storage {
     /// Opens the storage at a location, which need not exist yet.
-    pub async fn open(location: &Location) -> Result<Self> {
+    pub async fn open(location: &Location, access: &Access) -> Result<Self> {
         let parts = location.path().trim_matches('/');
         let root = ObjectPath::parse(parts).map_err(|error| {
             Error::config("this path can't be used")
@@ -41,6 +41,12 @@ impl Storage {
                 Arc::new(LocalFileSystem::new()),
                 Arc::new(LocalStaging::new(location.path())),
             ),
+            Place::S3 => {
+                let _ = access;
+                return Err(
+                    Error::unsupported("this program was built without S3").with("url", location)
+                );
+            }
             Place::Memory => {
                 let objects = memory::store();
                 let staging = MemoryStaging::new(Arc::clone(&objects), root.clone());
@@ -148,7 +154,7 @@ impl Storage {
                     .await
                     .unwrap_or(false)
             }
-            Place::Memory => false,
+            Place::Memory | Place::S3 => false,
         }
     }
 }

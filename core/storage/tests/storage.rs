@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use tidegate_core::{ErrorKind, Result};
-use tidegate_storage::{Location, Pattern, ReadAhead, Staged, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Pattern, ReadAhead, Staged, StagedToken, Storage};
 
 async fn open(path: &Path) -> Storage {
     let location = Location::parse(path.to_str().unwrap(), Path::new("/")).unwrap();
-    Storage::open(&location).await.unwrap()
+    Storage::open(&location, &Access::default()).await.unwrap()
 }
 
 fn put(root: &Path, key: &str, bytes: &[u8]) {
@@ -62,7 +62,9 @@ async fn stage(storage: &Storage, key: &str, parts: &[&str]) -> Result<Staged> {
 }
 
 async fn found(text: &str, base: &Path) -> Vec<String> {
-    let pattern = Pattern::parse(text, base).await.unwrap();
+    let pattern = Pattern::parse(text, base, &Access::default())
+        .await
+        .unwrap();
     let storage = pattern.storage().clone();
     let files = pattern.list().await.unwrap();
     let base = format!("{}/", base.display());
@@ -109,7 +111,9 @@ async fn a_pattern_finds_files_sorted_and_leaves_hidden_ones_out() {
 #[tokio::test]
 async fn nothing_found_is_an_error_that_says_where() {
     let dir = tempfile::tempdir().unwrap();
-    let pattern = Pattern::parse("in/*.csv", dir.path()).await.unwrap();
+    let pattern = Pattern::parse("in/*.csv", dir.path(), &Access::default())
+        .await
+        .unwrap();
     let error = pattern.expect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("`in/*.csv`"), "{error}");
@@ -158,9 +162,12 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let storage = match place {
             "dir" => open(&dir.path().join("out")).await,
-            _ => Storage::open(&Location::parse("memory://publish/a", Path::new("/")).unwrap())
-                .await
-                .unwrap(),
+            _ => Storage::open(
+                &Location::parse("memory://publish/a", Path::new("/")).unwrap(),
+                &Access::default(),
+            )
+            .await
+            .unwrap(),
         };
         let staged = stage(&storage, "y=1/part.txt", &["hello ", "world"])
             .await

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_aws::AwsSettings;
 use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, async_trait};
 
 use crate::properties;
@@ -16,7 +17,7 @@ use crate::sink::ParquetSink;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParquetConfig {
-    /// The folder: a path (relative to the pipeline file) or a `file://` url. It is made if it
+    /// The folder: a path (relative to the pipeline file), or a `file://` or `s3://` url. It is made if it
     /// isn't there.
     pub url: String,
 
@@ -47,6 +48,10 @@ pub struct ParquetConfig {
     #[serde(default = "default_row_group_rows")]
     #[schemars(range(min = 1))]
     pub row_group_rows: usize,
+
+    /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsSettings>,
 }
 
 fn default_file_size() -> ByteSize {

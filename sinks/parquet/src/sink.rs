@@ -10,7 +10,7 @@ use tidegate_core::{
     Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Result, Sink,
     SinkContext, SinkWriter, Spread, Visibility, WriterId, async_trait,
 };
-use tidegate_storage::{Location, StagedToken, Storage};
+use tidegate_storage::{Access, Location, StagedToken, Storage};
 
 use crate::config::{Mode, ParquetConfig};
 use crate::epoch::EpochFiles;
@@ -47,7 +47,8 @@ struct Plan {
 impl ParquetSink {
     pub(crate) async fn open(config: &ParquetConfig, cx: &SinkContext) -> Result<Self> {
         let location = Location::parse(&config.url, &cx.common.base)?;
-        let storage = Storage::open(&location).await?;
+        let access = Access::of(&cx.common, config.aws.as_ref())?;
+        let storage = Storage::open(&location, &access).await?;
         let plan = match common_schema(&cx.inputs)? {
             None => None,
             Some(input) => {

@@ -8,9 +8,11 @@
 //! println!("{}/users", server.url());
 //! ```
 
+mod aws;
 mod jsonplaceholder;
 mod place;
 mod process;
 
+pub use aws::{ACCESS_KEY, AwsServer, SECRET_KEY, ministack, moto, seaweedfs};
 pub use jsonplaceholder::{json_server, jsonplaceholder, jsonplaceholder_data};
 pub use process::Server;

@@ -79,6 +79,11 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The folder that is its own, gone with it.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has printed so far.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.path().join("server.log")).unwrap_or_default();
@@ -128,7 +133,7 @@ pub(super) fn installed(path: &str) -> std::path::PathBuf {
     file
 }
 
-fn free_port() -> io::Result<u16> {
+pub(super) fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }

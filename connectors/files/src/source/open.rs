@@ -10,7 +10,7 @@ use tidegate_core::{
     Split, Stream, StreamName, async_trait,
 };
 use tidegate_formats::{Compression, Decoder, Format};
-use tidegate_storage::{FileMeta, Pattern, Storage};
+use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 
 use super::config::FilesSourceConfig;
 use super::lines::LineIndex;
@@ -32,7 +32,8 @@ pub(super) struct FilesSource {
 
 impl FilesSource {
     pub(super) async fn open(config: &FilesSourceConfig, cx: &SourceContext) -> Result<Self> {
-        let pattern = Pattern::parse(&config.url, &cx.base).await?;
+        let access = Access::of(cx, config.aws.as_ref())?;
+        let pattern = Pattern::parse(&config.url, &cx.base, &access).await?;
         let files = match config.watch {
             true => pattern.list().await?,
             false => pattern.expect().await?,

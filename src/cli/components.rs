@@ -65,6 +65,7 @@ pub(crate) fn describe(global: &Global, args: DescribeArgs) -> u8 {
         KindArg::Source => Kind::Source,
         KindArg::Transform => Kind::Transform,
         KindArg::Sink => Kind::Sink,
+        KindArg::Catalog => Kind::Catalog,
     });
     let found: Vec<&Registration> = registry
         .iter()
