@@ -105,7 +105,7 @@ pub(crate) async fn run(
 
     let state = folder.join("state");
     let options = RunOptions {
-        state,
+        state: state.into(),
         stop,
         ..RunOptions::default()
     };

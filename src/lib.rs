@@ -23,6 +23,7 @@
 //! ```
 
 pub mod guide;
+mod state;
 
 // rustc never loads a crate that nothing names.
 use tidegate_athena as _;
@@ -36,10 +37,12 @@ use tidegate_sink_parquet as _;
 use tidegate_transform_json as _;
 use tidegate_transform_sql as _;
 
+pub use state::state_at;
 pub use tidegate_config as config;
 pub use tidegate_core as core;
 pub use tidegate_core::{Error, ErrorKind, PipelineSpec, Registry, Result};
 pub use tidegate_runtime as runtime;
+pub use tidegate_runtime::state::StateLocation;
 pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 
 /// All components that this crate links, and those that the program links besides.

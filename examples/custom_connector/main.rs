@@ -115,7 +115,7 @@ pub(crate) async fn run(folder: &Path) -> Result<Report, Box<dyn std::error::Err
     let loaded = config::load(&options, &registry)?;
     let pipeline = Pipeline::new(loaded.spec, registry, loaded.settings)?;
     let options = RunOptions {
-        state: folder.join(".tidegate"),
+        state: folder.join(".tidegate").into(),
         ..RunOptions::default()
     };
     let (report, result) = pipeline.run(options).await;

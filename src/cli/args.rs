@@ -57,7 +57,16 @@ pub(crate) enum Command {
     Check(PipelineArgs),
     /// Show what a pipeline will do: its graph, schemas, guarantees and splits.
     Plan(PlanArgs),
-    /// List the sources, transforms and sinks that this program has.
+    /// Run one SQL query over tables of the catalog and over plain files.
+    ///
+    /// A table is named as the catalog has it, `shop.sales`, or `sales` where that means only one. A
+    /// path in quotes is a table too: a file, a folder or a pattern of Parquet, CSV or JSON files, on
+    /// this machine or on S3. Folders such as `day=2024-02-29` are columns. Only partitions, row groups
+    /// and columns that the query needs are read.
+    Query(QueryArgs),
+    /// List, show, find and forget the tables of the catalog.
+    Catalog(CatalogArgs),
+    /// List the sources, transforms, sinks and catalogs that this program has.
     List(ListArgs),
     /// Explain a component: what it is, and its keys.
     Describe(DescribeArgs),
@@ -81,14 +90,10 @@ pub(crate) struct PipelineArgs {
     /// The settings file. Default: `tidegate.toml` beside the pipeline file or here.
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
-    /// The folder in which pipelines keep their state.
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = ".tidegate",
-        env = "TIDEGATE_STATE"
-    )]
-    pub(crate) state: PathBuf,
+    /// Where pipelines keep their state: a folder, or a place on object storage, such as
+    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
+    #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
+    pub(crate) state: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -161,4 +166,157 @@ pub(crate) struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Which catalog.
+#[derive(Debug, Args)]
+pub(crate) struct LakeArgs {
+    /// The catalog's type: `local`, `glue`. Default: that of `[catalog]` in the settings, or
+    /// `local`.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) catalog: Option<String>,
+    /// The settings file. Default: `tidegate.toml` here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = QUERY_EXAMPLES)]
+pub(crate) struct QueryArgs {
+    /// The query, one SELECT. `-` reads it from standard input.
+    #[arg(value_name = "SQL")]
+    pub(crate) sql: String,
+    /// How to write the rows. Default: by the ending of `--output`, or else `table` on a terminal
+    /// and `ndjson` into a pipe or file.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<RowFormat>,
+    /// Write the rows to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// How many rows a table shows at most; 0: all.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) rows: usize,
+    /// Don't run it: show which partitions, files, row groups and columns it would read.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Who runs it.
+    #[arg(long, value_enum, default_value_t = Engine::Local)]
+    pub(crate) engine: Engine,
+    /// The database of tables that are named without one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+    /// How much memory it may use; what doesn't fit goes to disk.
+    #[arg(long, value_name = "SIZE", default_value = "2 GB")]
+    pub(crate) memory: String,
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+}
+
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  tidegate query \"SELECT item, sum(qty) FROM shop.sales WHERE day >= '2024-01-01' GROUP BY item\"
+  tidegate query \"SELECT * FROM 's3://my-bucket/raw/**/*.parquet' LIMIT 10\"
+  tidegate query --format csv -o top.csv \"SELECT * FROM 'orders/' ORDER BY total DESC LIMIT 100\"";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// For people.
+    Table,
+    /// A JSON object a line.
+    Ndjson,
+    /// Comma-separated values, with a header.
+    Csv,
+    /// A Parquet file; needs `--output`.
+    Parquet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// This program, on this machine.
+    Local,
+    /// Amazon Athena, as `[athena]` in the settings says; it charges by bytes scanned.
+    Athena,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogArgs {
+    #[command(subcommand)]
+    pub(crate) command: CatalogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// List the tables.
+    List(CatalogListArgs),
+    /// Show a table: where it lies, its columns, its partitions.
+    Show(CatalogShowArgs),
+    /// Forget a table and its partitions. Its files stay.
+    Drop(CatalogDropArgs),
+    /// Find the tables in a folder, and put them into the catalog.
+    ///
+    /// Folders of Parquet, JSON and CSV files become tables, folders such as `day=2024-02-29` their
+    /// partitions. Tables that the catalog has get new columns and partitions; nothing is dropped.
+    Crawl(CatalogCrawlArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogListArgs {
+    /// Only the tables of this database.
+    pub(crate) database: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogShowArgs {
+    /// The table: `shop.sales`.
+    #[arg(value_name = "DATABASE.TABLE")]
+    pub(crate) table: String,
+    /// Show its partitions too.
+    #[arg(long)]
+    pub(crate) partitions: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogDropArgs {
+    /// The table: `shop.sales`.
+    #[arg(value_name = "DATABASE.TABLE")]
+    pub(crate) table: String,
+    /// Don't ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogCrawlArgs {
+    /// The folder: a path, or `s3://bucket/prefix`.
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// The database of the tables that are found.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: String,
+    /// What the tables' names begin with.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) prefix: String,
+    /// How many folders below URL the tables lie. Default: wherever folders are alike.
+    #[arg(long, value_name = "N")]
+    pub(crate) level: Option<usize>,
+    /// Only show what would change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
 }

@@ -28,6 +28,15 @@ pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
     let _ = writeln!(err, "{count} {noun}; nothing was read or written");
 }
 
+/// Prints one mistake, at its place in the text.
+pub(crate) fn print_diagnostic(global: &Global, diagnostic: &Diagnostic) {
+    if global.log_format == LogFormat::Json {
+        return log_diagnostic(diagnostic);
+    }
+    let text = diagnostic.render(global.color_stderr());
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}
+
 /// Prints what is strange in a file, but no mistake.
 pub(crate) fn print_warnings<'a>(
     global: &Global,

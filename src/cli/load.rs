@@ -1,7 +1,8 @@
 //! From the arguments to a pipeline.
 
+use serde_json::{Map, Value};
 use tidegate::config::{self, Document, LoadOptions};
-use tidegate::{Pipeline, PipelineSpec};
+use tidegate::{Pipeline, PipelineSpec, StateLocation};
 
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit};
@@ -10,6 +11,20 @@ use super::{errors, exit};
 pub(crate) struct Ready {
     pub(crate) pipeline: Pipeline,
     pub(crate) document: Document,
+    settings: Map<String, Value>,
+    state: Option<String>,
+}
+
+impl Ready {
+    /// Opens the place of the state.
+    pub(crate) async fn state(&self) -> tidegate::Result<StateLocation> {
+        let place = self.state.as_deref();
+        let settings = self.settings.get("runtime");
+        let settings = || settings?.get("state")?.as_str();
+        let place = place.or_else(settings).unwrap_or(".tidegate");
+        let base = &self.pipeline.spec().base;
+        tidegate::state_at(place, base, &self.settings).await
+    }
 }
 
 /// Loads the pipeline; what is wrong was printed when this gives a code.
@@ -44,11 +59,13 @@ pub(crate) fn load(
         }
     }
     let spec: PipelineSpec = loaded.spec;
-    let pipeline = Pipeline::new(spec, registry, settings)
+    let pipeline = Pipeline::new(spec, registry, settings.clone())
         .map_err(|error| fail(error, Some(&loaded.document)))?;
     Ok(Ready {
         pipeline,
         document: loaded.document,
+        settings,
+        state: args.state.clone(),
     })
 }
 

@@ -1,14 +1,19 @@
 //! The command line: one file a command, and what they share.
 
 mod args;
+mod catalog;
 mod check;
 mod components;
 mod errors;
 mod exit;
+mod explain;
+mod lake;
 mod load;
 mod plan;
 mod progress;
+mod query;
 mod reference;
+mod rows;
 mod run;
 mod summary;
 mod terminal;
@@ -34,6 +39,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(&cli.global, args),
         Command::Check(args) => check::check(&cli.global, args),
         Command::Plan(args) => plan::plan(&cli.global, args),
+        Command::Query(args) => query::query(&cli.global, args),
+        Command::Catalog(args) => catalog::catalog(&cli.global, args),
         Command::List(args) => components::list(&cli.global, args),
         Command::Describe(args) => components::describe(&cli.global, args),
         Command::Schema => components::schema(&cli.global),

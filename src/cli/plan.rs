@@ -22,7 +22,8 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
         Err(code) => return code,
     };
     let result = on_threads(async {
-        let states = ready.pipeline.plan_states(&args.pipeline.state).await?;
+        let state = ready.state().await?;
+        let states = ready.pipeline.plan_states(&state).await?;
         let graph = ready.pipeline.check().await?;
         graph
             .describe_with_splits(|id| states.get(id).cloned())

@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
             return exit::FAILED;
         }
     };
-    let (report, result) = threads.block_on(async {
+    let ended = threads.block_on(async {
         let (asked, stop) = watch::channel(false);
         let signals = tokio::spawn(listen(asked, global.quiet, global.log_format));
         let resume = match (args.resume_anyway, args.restart) {
@@ -34,9 +34,10 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
             (_, true) => Resume::Restart,
             _ => Resume::IfUnchanged,
         };
+        let state = ready.state().await?;
         let progress = Progress::start(global, ready.pipeline.stats());
         let options = RunOptions {
-            state: args.pipeline.state.clone(),
+            state,
             resume,
             stop,
         };
@@ -45,9 +46,16 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
             progress.end().await;
         }
         signals.abort();
-        ended
+        Ok::<_, Error>(ended)
     });
     threads.shutdown_background();
+    let (report, result) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            errors::print(global, &error, Some(&ready.document));
+            return exit::of_error(&error);
+        }
+    };
 
     let mut code = match &result {
         Ok(()) => exit::of_report(&report),

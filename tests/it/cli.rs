@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::support::{Ended, Site, lines_of, until, visible_files};
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 9] = [
     "run",
     "check",
     "plan",
+    "query",
+    "catalog",
     "list",
     "describe",
     "schema",
@@ -122,7 +124,7 @@ fn list_and_describe_know_every_component() {
     assert!(both.contains("files (source)\n") && both.contains("\nfiles (sink)\n"));
     site.tidegate(&["describe", "fils"]).expect_code(2).expect_said(&[
         "error: there is no component of type `fils`\n",
-        "hint: this program has: console, files, generate, json, jsonplaceholder, parquet, sql\n",
+        "hint: this program has: athena, console, files, generate, glue, json, jsonplaceholder, local, parquet, sql, table\n",
     ]);
 }
 

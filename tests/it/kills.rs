@@ -9,72 +9,25 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
 
 use super::quickstart;
-use super::support::{Site, batches_of, hidden_files, lines_of, until, visible_files};
+use super::support::{
+    Running, Site, batches_of, hidden_files, kill_again_and_again, lines_of, until, visible_files,
+};
 
 /// How many kills must land in the middle of a run, for each pipeline.
 const KILLS: u32 = 24;
 
-/// Starts the pipeline and kills it, again and again, until one run ends by itself; and all that on
-/// fresh sites until enough kills have landed. `check` sees each site after each kill (`false`) and
-/// at the end (`true`).
-///
-/// The moments are spread over the time that a whole run takes, its very start and end included.
-#[expect(clippy::print_stdout, reason = "the number of kills is asked for")]
-fn kill_again_and_again(seed: u64, fresh: impl Fn() -> Site, check: impl Fn(&Site, bool)) {
-    let whole = {
-        let site = fresh();
-        let ended = site.run(&[]).expect_done();
-        check(&site, true);
-        ended.took
-    };
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut landed = 0;
-    let mut sites = 0;
-    let mut moments: Vec<f64> = Vec::new();
-    while landed < KILLS {
-        sites += 1;
-        assert!(
-            sites < 100,
-            "only {landed} kills landed in {sites} pipelines"
-        );
-        let site = fresh();
-        // At most half of them here: where the machine has become slower since, none may end.
-        let most = landed + KILLS / 2;
-        while landed < most {
-            if moments.is_empty() {
-                let parts = (0..KILLS).map(|part| f64::from(part) / f64::from(KILLS));
-                moments = parts
-                    .map(|from| from + random.random::<f64>() / f64::from(KILLS))
-                    .collect();
-                moments.shuffle(&mut random);
-            }
-            let moment = moments.pop().expect("a moment");
-            let running = site.start(&[]);
-            std::thread::sleep(whole.mul_f64(moment * 1.05));
-            match running.kill() {
-                None => break,
-                Some(_) => landed += 1,
-            }
-            check(&site, false);
-        }
-        // The run that ended by itself may have ended well before: its successor finds nothing.
-        site.run(&[]).expect_done();
-        check(&site, true);
-        site.state().expect("a state").expect_finished();
-    }
-    println!("{landed} kills landed in {sites} pipelines of {whole:?} each");
+fn start(site: &Site) -> Running {
+    site.start(&[])
 }
 
 #[test]
 fn the_quickstart_survives_any_kill() {
     let fresh = || Site::of_example("quickstart");
-    kill_again_and_again(1, fresh, |site, done| {
+    kill_again_and_again(1, KILLS, fresh, start, |site, done| {
         if done {
+            site.state().expect("a state").expect_finished();
             quickstart::assert_right(site);
             assert_eq!(visible_files(&site.path("out")).len(), 4);
         }
@@ -150,11 +103,12 @@ fn two_million_rows_survive_any_kill() {
         input_file.display()
     );
     let fresh = || Site::with(&pipeline);
-    kill_again_and_again(2, fresh, |site, done| {
+    kill_again_and_again(2, KILLS, fresh, start, |site, done| {
         let out = site.path("out");
         // What is visible is right at every moment, however little it is.
         let rows = count_whole_rows(&out);
         if done {
+            site.state().expect("a state").expect_finished();
             assert_eq!(rows, ROWS);
             assert_eq!(
                 hidden_files(&out),

@@ -4,6 +4,7 @@
 //!   the program there (`run`, `tidegate`) or only starts it (`start`);
 //! - [`Running`]: a started program, to be waited for or sent a signal;
 //! - [`Ended`]: what came of it: exit code, both outputs, and asserts on them;
+//! - [`kill_again_and_again`]: starts a pipeline and kills it, until one run ends by itself;
 //! - [`until`]: waits for a condition, with a deadline;
 //! - [`State`]: what `state.db` holds, read from outside;
 //! - [`files_under`], [`visible_files`], [`hidden_files`], [`batches_of`], [`rows_of`], [`lines_of`]:
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -274,6 +278,62 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Starts the pipeline and kills it, again and again, until one run ends by itself; and all that on
+/// fresh sites until enough kills have landed in the middle of a run. `check` sees each site after
+/// each kill (`false`) and at the end (`true`).
+///
+/// The moments are spread over the time that a whole run takes, its very start and end included.
+#[expect(clippy::print_stdout, reason = "the number of kills is asked for")]
+pub(crate) fn kill_again_and_again(
+    seed: u64,
+    kills: u32,
+    fresh: impl Fn() -> Site,
+    start: impl Fn(&Site) -> Running,
+    check: impl Fn(&Site, bool),
+) {
+    let whole = {
+        let site = fresh();
+        let ended = start(&site).wait().expect_done();
+        check(&site, true);
+        ended.took
+    };
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut landed = 0;
+    let mut sites = 0;
+    let mut moments: Vec<f64> = Vec::new();
+    while landed < kills {
+        sites += 1;
+        assert!(
+            sites < 100,
+            "only {landed} kills landed in {sites} pipelines"
+        );
+        let site = fresh();
+        // At most half of them here: where the machine has become slower since, none may end.
+        let most = landed + kills / 2;
+        while landed < most {
+            if moments.is_empty() {
+                let parts = (0..kills).map(|part| f64::from(part) / f64::from(kills));
+                moments = parts
+                    .map(|from| from + random.random::<f64>() / f64::from(kills))
+                    .collect();
+                moments.shuffle(&mut random);
+            }
+            let moment = moments.pop().expect("a moment");
+            let running = start(&site);
+            std::thread::sleep(whole.mul_f64(moment * 1.05));
+            match running.kill() {
+                None => break,
+                Some(_) => landed += 1,
+            }
+            check(&site, false);
+        }
+        // The run that ended by itself may have ended well before: its successor finds nothing.
+        start(&site).wait().expect_done();
+        check(&site, true);
+    }
+    println!("{landed} kills landed in {sites} pipelines of {whole:?} each");
 }
 
 /// What `state.db` holds of its one pipeline, as far as tests look at it.

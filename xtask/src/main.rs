@@ -5,6 +5,7 @@
 //! cargo xtask test     setup, then formatting, lints, all tests, documentation
 //! cargo xtask docs     writes docs/reference from what the program says of itself
 //! cargo xtask bench    measures, beside others that do the same
+//! cargo xtask lake     runs examples/lake against servers on this machine
 //! ```
 //!
 //! Each command is a module with a struct of arguments that has `run`.
@@ -17,7 +18,9 @@
 
 mod bench;
 mod docs;
+mod lake;
 mod process;
+mod serve;
 mod setup;
 mod test;
 
@@ -34,6 +37,7 @@ use clap::Parser;
 enum Command {
     Bench(bench::Bench),
     Docs(docs::Docs),
+    Lake(lake::Lake),
     Setup(setup::Setup),
     Test(test::Test),
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Bench(bench) => bench.run(),
         Command::Docs(docs) => docs.run(),
+        Command::Lake(lake) => lake.run(),
         Command::Setup(setup) => setup.run(),
         Command::Test(test) => test.run(),
     };

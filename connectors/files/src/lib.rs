@@ -1,4 +1,5 @@
-//! Files as a source and as a sink: NDJSON, JSON, CSV, Parquet, or bytes as they are.
+//! Files as a source and as a sink: NDJSON, JSON, CSV, Parquet, or bytes as they are; and the files
+//! of a catalog's tables as a source.
 //!
 //! ```toml
 //! [sources.sales]
@@ -12,7 +13,7 @@
 //! ```
 //!
 //! ```text
-//! Pattern ── plan ──> file, byte range, or row groups ── read ──> whole records ──> (a worker decodes)
+//! Pattern, or a catalog's partitions ── plan ──> file, byte range, or row groups ── read ──> whole records ──> (a worker decodes)
 //!
 //! batch ── writer encodes, compresses ──> one open file a stream, shared by the epoch's writers
 //! ```
@@ -20,13 +21,20 @@
 //! A source's reader only finds where records end; the workers decode. So one big file uses every
 //! core in every format. A sink's file is hidden until its epoch is committed.
 //!
+//! [`crawl`] finds tables in folders of files, for catalogs that don't know them yet.
+//!
 //! How formats look is in `tidegate-formats`, how bytes lie in `tidegate-storage`; here they meet.
 
+pub mod crawl;
+mod read;
 mod sink;
 mod source;
+mod table;
 
 pub use sink::{FilesSinkConfig, Mode};
 pub use source::FilesSourceConfig;
+pub use table::TableSourceConfig;
 
 tidegate_core::register_source!("files", FilesSourceConfig);
+tidegate_core::register_source!("table", TableSourceConfig);
 tidegate_core::register_sink!("files", FilesSinkConfig);

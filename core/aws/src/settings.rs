@@ -53,6 +53,17 @@ pub struct Keys {
     pub session_token: Option<Secret>,
 }
 
+impl Keys {
+    fn make_absolute(&mut self, cx: &Context) {
+        let secrets = std::iter::once(&mut self.secret_access_key).chain(&mut self.session_token);
+        for secret in secrets {
+            if let Secret::File(path) = secret {
+                *path = cx.path(&*path);
+            }
+        }
+    }
+}
+
 /// When uploads carry a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -63,14 +74,21 @@ pub enum Checksums {
     WhenSupported,
 }
 
+tidegate_core::register_settings!("aws", AwsSettings);
+
 impl AwsSettings {
-    /// The settings `[aws]` of `tidegate.toml` with a component's own laid over them.
+    /// The settings `[aws]` of `tidegate.toml` with a component's own laid over them; the paths of
+    /// secrets are made absolute, so that equal settings mean the same.
     pub fn of(cx: &Context, own: Option<&Self>) -> Result<Self> {
         let shared: Self = cx.settings("aws")?;
-        Ok(match own {
+        let mut settings = match own {
             None => shared,
             Some(own) => own.clone().or(shared),
-        })
+        };
+        if let Some(keys) = &mut settings.credentials {
+            keys.make_absolute(cx);
+        }
+        Ok(settings)
     }
 
     /// These, and the others where these say nothing.

@@ -7,6 +7,22 @@
 //!
 //! The traits are in `tidegate-core`, the catalogs in crates of their own.
 
+mod fit;
+pub mod hive;
+mod merge;
+mod partition;
+mod portable;
+mod predicate;
+mod registrar;
 mod target;
 
-pub use target::{CatalogTarget, SchemaPolicy};
+pub use fit::{Fit, Fitted};
+pub use merge::{merge_tables, widen};
+pub use partition::{
+    NAME_LIMIT, NULL_PARTITION, check_key, decode_value, encode_value, folder, folder_name,
+    parse_folder, parse_name, parse_row, parse_values, value_text,
+};
+pub use portable::portable;
+pub use predicate::{column, may_match, may_match_all};
+pub use registrar::{Registrar, Registration, Wanted, partition_values};
+pub use target::{CatalogSettings, CatalogTarget, SchemaPolicy};

@@ -81,59 +81,90 @@ impl JsonSchema for CatalogTarget {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let policy = generator.subschema_for::<SchemaPolicy>();
-        let Ok(registry) = Registry::linked() else {
-            return Schema::default();
-        };
-        let catalogs = registry
-            .iter()
-            .filter(|entry| entry.kind() == Kind::Catalog);
-        let mut tables = Vec::new();
-        for entry in catalogs {
-            let mut table = entry.schema();
-            let mut properties = Map::new();
-            properties.insert(
-                "type".into(),
-                json!({ "type": "string", "const": entry.tag() }),
-            );
-            properties.insert(
-                "database".into(),
+        let mut policy = generator.subschema_for::<SchemaPolicy>().to_value();
+        policy["description"] = "What to do when a stream's columns aren't the table's.".into();
+        policy["default"] = "evolve".into();
+        let own = [
+            (
+                "database",
                 json!({ "type": "string", "description": "The database; made if it isn't there." }),
-            );
-            properties.insert(
-                "table".into(),
+            ),
+            (
+                "table",
                 json!({ "type": "string", "description": "The table; made if it isn't there." }),
-            );
-            let mut policy = policy.clone().to_value();
-            policy["description"] = "What to do when a stream's columns aren't the table's.".into();
-            policy["default"] = "evolve".into();
-            properties.insert("schema_policy".into(), policy);
-            if let Some(Value::Object(own)) = table.get_mut("properties").map(Value::take) {
-                properties.extend(own);
-            }
-            let mut required = vec![json!("type"), json!("database"), json!("table")];
-            if let Some(Value::Array(own)) = table.get_mut("required").map(Value::take) {
-                required.extend(own);
-            }
-            let definitions = table.get_mut("$defs").map(Value::take);
-            if let Some(Value::Object(definitions)) = definitions {
-                for (name, definition) in definitions {
-                    generator
-                        .definitions_mut()
-                        .entry(name)
-                        .or_insert(definition);
-                }
-            }
-            tables.push(json!({
-                "type": "object",
-                "description": table["description"],
-                "properties": properties,
-                "required": required,
-                "additionalProperties": false,
-            }));
-        }
-        let mut schema = Schema::default();
-        schema.insert("oneOf".into(), tables.into());
+            ),
+            ("schema_policy", policy),
+        ];
+        alternatives(generator, &own, &["type", "database", "table"])
+    }
+}
+
+/// The table `[catalog]` of `tidegate.toml`: which catalog is meant where none is named. Only its
+/// shape; it is read by those who open it.
+#[derive(Debug)]
+pub struct CatalogSettings;
+
+impl JsonSchema for CatalogSettings {
+    fn schema_name() -> Cow<'static, str> {
+        "CatalogSettings".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = alternatives(generator, &[], &["type"]);
+        let text =
+            "Which catalog `tidegate query` and `tidegate catalog` mean where none is named.";
+        schema.insert("description".into(), text.into());
         schema
     }
+}
+
+tidegate_core::register_settings!("catalog", CatalogSettings);
+
+/// One table for each catalog that the program has: `type`, these keys, and the catalog's own.
+fn alternatives(
+    generator: &mut SchemaGenerator,
+    keys: &[(&str, Value)],
+    required: &[&str],
+) -> Schema {
+    let mut schema = Schema::default();
+    let Ok(registry) = Registry::linked() else {
+        return schema;
+    };
+    let mut tables = Vec::new();
+    for entry in registry
+        .iter()
+        .filter(|entry| entry.kind() == Kind::Catalog)
+    {
+        let mut table = entry.schema();
+        let mut properties = Map::new();
+        properties.insert(
+            "type".into(),
+            json!({ "type": "string", "const": entry.tag() }),
+        );
+        properties.extend(keys.iter().map(|(key, of)| ((*key).to_owned(), of.clone())));
+        if let Some(Value::Object(own)) = table.get_mut("properties").map(Value::take) {
+            properties.extend(own);
+        }
+        let mut required: Vec<Value> = required.iter().map(|key| json!(key)).collect();
+        if let Some(Value::Array(own)) = table.get_mut("required").map(Value::take) {
+            required.extend(own);
+        }
+        if let Some(Value::Object(definitions)) = table.get_mut("$defs").map(Value::take) {
+            for (name, definition) in definitions {
+                generator
+                    .definitions_mut()
+                    .entry(name)
+                    .or_insert(definition);
+            }
+        }
+        tables.push(json!({
+            "type": "object",
+            "description": table["description"],
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        }));
+    }
+    schema.insert("oneOf".into(), tables.into());
+    schema
 }

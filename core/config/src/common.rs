@@ -150,6 +150,35 @@ pub fn pipeline_schema(registry: &Registry) -> Value {
     schema
 }
 
+/// One JSON Schema of `tidegate.toml`, for editors and for the checks.
+pub fn settings_schema(registry: &Registry) -> Value {
+    let mut properties = Map::new();
+    let mut definitions = Map::new();
+    for entry in registry.settings() {
+        let mut table = entry.schema();
+        if let Some(map) = table.as_object_mut() {
+            map.remove("$schema");
+            if let Some(Value::Object(own)) = map.remove("$defs") {
+                for (inner, mut definition) in own {
+                    rename(&mut definition, entry.name());
+                    definitions.insert(format!("{}.{inner}", entry.name()), definition);
+                }
+            }
+        }
+        rename(&mut table, entry.name());
+        properties.insert(entry.name().to_owned(), table);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tidegate settings",
+        "description": "The settings of the program: `tidegate.toml`.",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "$defs": definitions,
+    })
+}
+
 /// Moves references into a component's own definitions, so that two may use one name.
 fn rename(schema: &mut Value, prefix: &str) {
     match schema {

@@ -89,6 +89,20 @@ impl Document {
     }
 }
 
+/// An error about a text that stands in no pipeline file (a query on the command line), at the place
+/// that its context names: `("line", 3)`, `("column", 14)`. `None` if it names none.
+pub fn explain_text(name: &str, text: &str, error: &Error) -> Option<Diagnostic> {
+    let number = |name| {
+        let mut pairs = error.context().iter();
+        let found = pairs.find_map(|(key, value)| (*key == name).then_some(value));
+        found.and_then(|value| value.parse::<usize>().ok())
+    };
+    let line = number("line")?;
+    let range = word(text, line, number("column").unwrap_or(1))?;
+    let place = SourceText::file(name, text, 0).place(range);
+    Some(message_of(Diagnostic::new(place, sentence(error)), error))
+}
+
 fn descend<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
     path.split('.')
         .try_fold(node, |node, step| node.child(step))
@@ -139,24 +153,29 @@ fn sentence(error: &Error) -> String {
     Redacted::new(&text, &redact::scan(&text)).text
 }
 
-/// The word at a position inside a text.
+/// The word at a position of a text, in bytes; empty where there is none.
+fn word(text: &str, line: usize, column: usize) -> Option<Range<usize>> {
+    let mut start = 0;
+    for _ in 1..line {
+        start += text[start..].find('\n')? + 1;
+    }
+    let rest = text[start..].split('\n').next().unwrap_or_default();
+    let skipped = rest.char_indices().nth(column.saturating_sub(1));
+    let at = start + skipped.map_or(rest.len(), |(offset, _)| offset);
+    let length = text[at..]
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len() - at);
+    Some(at..at + length)
+}
+
+/// The word at a position inside a string value.
 fn inside(node: &Node, line: usize, column: usize) -> Option<Place> {
     let Data::Text(text) = &node.data else {
         return None;
     };
-    let value = text.value.as_str();
-    let mut start = 0;
-    for _ in 1..line {
-        start += value[start..].find('\n')? + 1;
-    }
-    let rest = value[start..].split('\n').next().unwrap_or_default();
-    let skipped = rest.char_indices().nth(column.saturating_sub(1));
-    let at = start + skipped.map_or(rest.len(), |(offset, _)| offset);
-    let word = value[at..]
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(value.len() - at);
-    let from = text.map.offset(at);
-    let to = text.map.offset(at + word.max(1)).max(from);
+    let found = word(&text.value, line, column)?;
+    let from = text.map.offset(found.start);
+    let to = text.map.offset(found.end.max(found.start + 1)).max(from);
     // A word that came out of a variable stands where the variable does.
     let to = if to == from { from + 1 } else { to };
     Some(node.place.part(from..to.min(node.place.span.end)))

@@ -34,7 +34,7 @@ mod source;
 mod suggest;
 mod text;
 
-pub use common::pipeline_schema;
+pub use common::{pipeline_schema, settings_schema};
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use document::{Document, Location};
-pub use load::{LoadOptions, Loaded, load};
+pub use document::{Document, Location, explain_text};
+pub use load::{LoadOptions, Loaded, load, load_settings};

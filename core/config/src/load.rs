@@ -79,7 +79,7 @@ pub struct Loaded {
 pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
     let variables: Variables = options.env.iter().cloned().collect();
-    let settings = read_settings(options, &variables, &mut out);
+    let settings = read_settings(options, &variables, registry, &mut out);
     let Some(file) = read_file(&options.file, 0, &mut out) else {
         return Err(out.sorted());
     };
@@ -121,6 +121,28 @@ pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagno
         document,
         warnings,
     })
+}
+
+/// Reads the settings of the program for a command without a pipeline: `file`, or else
+/// `tidegate.toml` in the current folder where there is one, and the environment of this process.
+///
+/// Errors: every mistake that can be found.
+pub fn load_settings(
+    file: Option<PathBuf>,
+    registry: &Registry,
+) -> Result<Map<String, Value>, Diagnostics> {
+    let options = LoadOptions {
+        settings: file,
+        ..LoadOptions::new("")
+    };
+    let mut out = Diagnostics::default();
+    let variables: Variables = options.env.iter().cloned().collect();
+    let settings = read_settings(&options, &variables, registry, &mut out);
+    let (errors, _) = out.sorted().split_warnings();
+    match errors.is_empty() {
+        true => Ok(settings),
+        false => Err(errors),
+    }
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -246,6 +268,7 @@ fn read_sets(options: &LoadOptions, out: &mut Diagnostics) -> Vec<crate::node::N
 fn read_settings(
     options: &LoadOptions,
     variables: &Variables,
+    registry: &Registry,
     out: &mut Diagnostics,
 ) -> Map<String, Value> {
     let path = options.settings.clone().or_else(|| {
@@ -255,5 +278,5 @@ fn read_settings(
             .find(|path| path.is_file())
     });
     let file = path.and_then(|path| read_file(&path, SETTINGS_RANK, out));
-    settings::load(file.as_ref(), variables, SETTINGS_RANK + 1, out)
+    settings::load(file.as_ref(), variables, SETTINGS_RANK + 1, registry, out)
 }

@@ -1,21 +1,24 @@
 //! `tidegate.toml` and the `TIDEGATE_…` environment: settings of the program, not of a pipeline.
 
 use serde_json::{Map, Value};
+use tidegate_core::Registry;
 
+use crate::common::settings_schema;
 use crate::diagnostic::Diagnostics;
 use crate::interpolate::{self, Variables};
-use crate::layers;
-use crate::node::{self, Data, Entry, Node, Reading};
+use crate::node::{Entry, Node, Reading};
 use crate::source::SourceText;
+use crate::{layers, schema};
 
 const PREFIX: &str = "TIDEGATE_";
 
 /// Merges the settings file (if there is one) and the environment: `TIDEGATE_HTTP__TIMEOUT=30s`
-/// is `timeout` of `[http]`.
+/// is `timeout` of `[http]`. Checks both against the tables that the program knows.
 pub(crate) fn load(
     file: Option<&std::sync::Arc<SourceText>>,
     variables: &Variables,
     first_rank: usize,
+    registry: &Registry,
     out: &mut Diagnostics,
 ) -> Map<String, Value> {
     let mut all: Vec<Node> = file
@@ -25,6 +28,8 @@ pub(crate) fn load(
     let mut names: Vec<_> = variables
         .keys()
         .filter(|name| name.starts_with(PREFIX) && !name.starts_with(layers::SET_PREFIX))
+        // The others are the command line's: `TIDEGATE_STATE`, `TIDEGATE_LOG`.
+        .filter(|name| name[PREFIX.len()..].contains("__"))
         .collect();
     names.sort_unstable();
     for (number, name) in names.into_iter().enumerate() {
@@ -34,7 +39,12 @@ pub(crate) fn load(
         return Map::new();
     };
     interpolate::apply(&mut merged, variables, out);
-    merged.visit_mut(&mut read_open);
+    schema::check(
+        &mut merged,
+        &settings_schema(registry),
+        "`tidegate.toml`",
+        out,
+    );
     match merged.to_json() {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -72,26 +82,4 @@ fn of_variable(name: &str, value: &str, rank: usize) -> Option<Node> {
         node = table;
     }
     Some(node)
-}
-
-/// Settings have no schema, so a text that is plainly a TOML value is taken as one: `30`, `true`,
-/// `["a"]`, `"30"` in quotes for the text. `00123`, which isn't, stays a text.
-fn read_open(node: &mut Node) {
-    let Some(text) = node.as_text() else { return };
-    if text.reading != Reading::Open {
-        return;
-    }
-    let Ok(value) = text.value.trim().parse::<toml_edit::Value>() else {
-        return;
-    };
-    if matches!(value, toml_edit::Value::Datetime(_)) {
-        return;
-    }
-    let place = node.place.clone();
-    let mut read = node::of_value(&value, &place.source, &place);
-    read.visit_mut(&mut |inner| inner.place = place.clone());
-    if let Data::Text(inner) = &mut read.data {
-        inner.map = crate::text::TextMap::verbatim(place.span.start);
-    }
-    *node = read;
 }

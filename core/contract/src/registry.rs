@@ -123,11 +123,42 @@ impl Registration {
     }
 }
 
-/// All components of this program.
+/// A table of `tidegate.toml`; made by [`register_settings!`](crate::register_settings).
+#[allow(missing_debug_implementations)]
+pub struct SettingsRegistration {
+    #[doc(hidden)]
+    pub name: &'static str,
+    #[doc(hidden)]
+    pub package: &'static str,
+    #[doc(hidden)]
+    pub schema: fn() -> Value,
+}
+
+inventory::collect!(SettingsRegistration);
+
+impl SettingsRegistration {
+    /// The table's name: `http` for `[http]`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The crate it comes from.
+    pub fn package(&self) -> &'static str {
+        self.package
+    }
+
+    /// The JSON Schema of its keys.
+    pub fn schema(&self) -> Value {
+        (self.schema)()
+    }
+}
+
+/// All components of this program, and the settings that it knows.
 #[derive(Clone, Default)]
 #[allow(missing_debug_implementations)]
 pub struct Registry {
     entries: BTreeMap<(Kind, &'static str), &'static Registration>,
+    settings: BTreeMap<&'static str, &'static SettingsRegistration>,
 }
 
 impl Registry {
@@ -147,12 +178,28 @@ impl Registry {
                 .hint("link only one of them, or give one another tag"));
             }
         }
-        Ok(Self { entries })
+        let mut settings = BTreeMap::new();
+        for entry in inventory::iter::<SettingsRegistration> {
+            if let Some(other) = settings.insert(entry.name, entry) {
+                let other: &SettingsRegistration = other;
+                return Err(Error::config(format!(
+                    "two crates register the settings `[{}]`: {} and {}",
+                    entry.name, other.package, entry.package
+                ))
+                .hint("link only one of them"));
+            }
+        }
+        Ok(Self { entries, settings })
     }
 
     /// All entries, by kind, then by tag.
     pub fn iter(&self) -> impl Iterator<Item = &'static Registration> + '_ {
         self.entries.values().copied()
+    }
+
+    /// The tables of `tidegate.toml` that this program knows, by name.
+    pub fn settings(&self) -> impl Iterator<Item = &'static SettingsRegistration> + '_ {
+        self.settings.values().copied()
     }
 
     /// The tags of a kind, sorted.
@@ -273,5 +320,22 @@ macro_rules! register_sink {
 macro_rules! register_catalog {
     ($tag:literal, $config:ty) => {
         $crate::__register!(Catalog, $tag, $config);
+    };
+}
+
+/// Makes a table of `tidegate.toml` known, so that its keys are checked and documented:
+/// `register_settings!("http", HttpSettings);`
+///
+/// A component reads it by [`Context::settings`](crate::Context::settings).
+#[macro_export]
+macro_rules! register_settings {
+    ($name:literal, $settings:ty) => {
+        $crate::registry::inventory::submit! {
+            $crate::registry::SettingsRegistration {
+                name: $name,
+                package: env!("CARGO_PKG_NAME"),
+                schema: || $crate::registry::schemars::schema_for!($settings).to_value(),
+            }
+        }
     };
 }

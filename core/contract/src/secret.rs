@@ -14,11 +14,28 @@ use crate::{Context, Error, Result};
 /// pipeline files are shared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(transform = describe_keys)]
 pub enum Secret {
     /// The name of an environment variable.
     Env(String),
     /// The path of a file; a line break at its end is left out.
     File(PathBuf),
+}
+
+/// What is said of a variant belongs to its key, where the reference looks for it.
+fn describe_keys(schema: &mut schemars::Schema) {
+    let variants = schema.get_mut("oneOf").and_then(|of| of.as_array_mut());
+    for variant in variants.into_iter().flatten() {
+        let Some(text) = variant.get("description").cloned() else {
+            continue;
+        };
+        let keys = variant
+            .get_mut("properties")
+            .and_then(|keys| keys.as_object_mut());
+        for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
+            key["description"] = text.clone();
+        }
+    }
 }
 
 impl Secret {

@@ -31,6 +31,8 @@ pub struct HttpSettings {
     pub user_agent: String,
 }
 
+tidegate_core::register_settings!("http", HttpSettings);
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {

@@ -1,7 +1,6 @@
 //! A run, from the lease to the report.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
@@ -15,7 +14,7 @@ use crate::report::{Report, Status};
 use crate::retry;
 use crate::settings::RuntimeSettings;
 use crate::state::{
-    Change, Fence, PipelineState, RunState, SqliteStore, StateStore, StoredComponent,
+    Change, Fence, PipelineState, RunState, StateLocation, StateStore, StoredComponent,
 };
 use crate::stats::{ComponentStats, Given, RunStats};
 
@@ -46,8 +45,8 @@ pub struct Pipeline {
 /// How a run is to go about it.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The folder of the state.
-    pub state: PathBuf,
+    /// Where the state is kept.
+    pub state: StateLocation,
     /// What to do with an unfinished run.
     pub resume: Resume,
     /// Turns true when the run is to end: it commits what it has, and stops.
@@ -59,7 +58,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         let (_, stop) = watch::channel(false);
         Self {
-            state: ".tidegate".into(),
+            state: StateLocation::default(),
             resume: Resume::default(),
             stop,
         }
@@ -146,15 +145,12 @@ impl Pipeline {
         .await
     }
 
-    /// What each source's last run left for its next one. Reads the state in `folder`, if there is any.
+    /// What each source's last run left for its next one, if there is a state at all.
     pub async fn plan_states(
         &self,
-        folder: &std::path::Path,
+        state: &StateLocation,
     ) -> Result<BTreeMap<ComponentId, PlanState>> {
-        if !folder.join("state.db").exists() {
-            return Ok(BTreeMap::new());
-        }
-        let state = SqliteStore::open(folder)?.load(&self.spec.name).await?;
+        let state = state.load(&self.spec.name).await?;
         let sources = state.map(|state| state.sources).unwrap_or_default();
         Ok(sources
             .into_iter()
@@ -195,12 +191,14 @@ impl Pipeline {
         run: &mut Option<RunId>,
         resumed: &mut bool,
     ) -> Result<Status> {
-        let folder = options.state.clone();
-        let store = tokio::task::spawn_blocking(move || SqliteStore::open(&folder))
-            .await
-            .map_err(|error| Error::internal("the state's thread broke").because(error))??;
-        let store: Arc<dyn StateStore> = Arc::new(store);
-        let fence = store.acquire(&self.spec.name).await?;
+        let store = options.state.open().await?;
+        let mut stop = options.stop.clone();
+        let fence = tokio::select! {
+            biased;
+            fence = store.acquire(&self.spec.name) => fence?,
+            // It may take a while to see that another holder is dead.
+            Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
+        };
         let result = self
             .run_attempts(options, &store, fence, run, resumed)
             .await;

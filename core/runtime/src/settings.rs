@@ -1,12 +1,14 @@
 //! `[runtime]` in `tidegate.toml`: how much of the machine a pipeline may use.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::ByteSize;
+use tidegate_core::{ByteSize, Span};
 
-/// The settings table `[runtime]`. None of them changes what a pipeline does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How much of the machine a pipeline may use. None of it changes what a pipeline does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeSettings {
     /// CPU threads that decode, transform and encode. Default: the cores.
@@ -19,7 +21,15 @@ pub struct RuntimeSettings {
     /// How often a run is begun again from its last checkpoint after a passing error, without
     /// any progress in between. Default: 5.
     pub attempts: u32,
+    /// Where pipelines keep their state, if the command line doesn't say: a folder, or a place on
+    /// object storage (`"s3://bucket/prefix"`). Default: `".tidegate"`.
+    pub state: Option<String>,
+    /// How long the state of a running pipeline on object storage may stand still before another
+    /// process takes it over. The same for all processes. Default: `"30s"`.
+    pub lease: Span,
 }
+
+tidegate_core::register_settings!("runtime", RuntimeSettings);
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
@@ -28,6 +38,8 @@ impl Default for RuntimeSettings {
             memory: ByteSize(256_000_000),
             queue: ByteSize(32_000_000),
             attempts: 5,
+            state: None,
+            lease: Span(Duration::from_secs(30)),
         }
     }
 }

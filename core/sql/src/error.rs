@@ -126,7 +126,7 @@ fn no_column(field: &Column, valid: &[Column]) -> Error {
 }
 
 /// "no column `sale_qty` in `shop.sales`; there is `sales_qty`", or a hint with all there are.
-fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Error {
+pub(crate) fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Error {
     let message = format!("no {what} `{name}`{place}");
     if let Some(near) = nearest(name, known) {
         return Error::config(format!("{message}; there is `{near}`"));
@@ -141,7 +141,7 @@ fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Error {
     error.hint(format!("there are: {}{more}", shown.join(", ")))
 }
 
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = name.to_lowercase();
     known
         .iter()
@@ -232,6 +232,49 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
         }
         DataFusionError::Execution(_) => value(error),
         other => Error::internal("a query failed").because(other.to_string()),
+    }
+}
+
+/// An error of a query over the lake: as [`running`] has it, and what a place answered when files
+/// were read, by its own kind.
+pub(crate) fn lake(error: &DataFusionError) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<object_store::Error>() {
+            return reading(error, "a file can't be read");
+        }
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            return again(error);
+        }
+        cause = inner.source();
+    }
+    let error = running(error);
+    match error.kind() {
+        tidegate_core::ErrorKind::Data => error.hint(
+            "say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
+        ),
+        tidegate_core::ErrorKind::Config if error.message().contains("memory") => error.hint(
+            "raise `--memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can",
+        ),
+        _ => error,
+    }
+}
+
+/// What a place answered when a file was read.
+pub(crate) fn reading(error: &object_store::Error, doing: &str) -> Error {
+    use object_store::Error as Store;
+    let (kind, path) = match error {
+        Store::NotFound { path, .. } => (tidegate_core::ErrorKind::NotFound, Some(path)),
+        Store::PermissionDenied { path, .. } | Store::Unauthenticated { path, .. } => {
+            (tidegate_core::ErrorKind::Auth, Some(path))
+        }
+        Store::Precondition { path, .. } => (tidegate_core::ErrorKind::Conflict, Some(path)),
+        _ => (tidegate_core::ErrorKind::Transient, None),
+    };
+    let told = Error::new(kind, doing).because(error.to_string());
+    match path {
+        Some(path) => told.with("path", path),
+        None => told,
     }
 }
 

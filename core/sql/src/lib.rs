@@ -4,6 +4,7 @@
 //! text + tables ── Query::plan ──> Query ── program() ──> Program   filter and projection, by batch
 //!                                   │  └── scan(table) ──> what it needs of each table
 //!                                   └───── run(rows) ────> streams   everything else, spilling to disk
+//! text + catalog, places ── Lake::query ──> LakeQuery ── run() ──> rows of files, where they lie
 //! ```
 //!
 //! What belongs here: planning, what a plan needs of its tables, running it within a memory
@@ -33,6 +34,7 @@
 mod analysis;
 mod case;
 mod error;
+mod lake;
 mod memory;
 mod nested;
 mod output;
@@ -43,6 +45,9 @@ mod query;
 mod session;
 mod table;
 
+pub use lake::{
+    Explanation, Lake, LakeOptions, LakeQuery, Share, TableShare, Traffic, needs_catalog,
+};
 pub use output::Shape;
 pub use parse::parse;
 pub use program::{Failure, Program};

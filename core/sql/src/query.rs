@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use chrono::Utc;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
@@ -21,7 +20,7 @@ use crate::error::{planning, running};
 use crate::output::Shape;
 use crate::parse::statement;
 use crate::program::Program;
-use crate::session::{Resources, RunningSession, planning_session};
+use crate::session::{Resources, RunningSession, now, planning_session};
 use crate::table::Table;
 
 /// A query, typed against its tables.
@@ -103,7 +102,7 @@ impl Query {
     /// The program with the present time in the place of `now()`. Costs about a millisecond.
     pub fn program_now(&self) -> Result<Program> {
         let mut state = self.state.clone();
-        state.execution_props_mut().query_execution_start_time = Some(Utc::now());
+        state.execution_props_mut().query_execution_start_time = Some(now());
         state
             .optimize(&self.plan)
             .and_then(|plan| Program::compile(&plan, &state, &self.tables))

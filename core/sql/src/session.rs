@@ -10,7 +10,7 @@ use datafusion::catalog::{
 };
 use datafusion::error::Result as DfResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
@@ -19,9 +19,9 @@ use datafusion::prelude::SessionConfig;
 use crate::memory::{Shares, spillers};
 use crate::table::{Provider, Table};
 
-const CATALOG: &str = "tidegate";
+pub(crate) const CATALOG: &str = "tidegate";
 /// Where tables without a dot in their name are. No component's name starts with `_`.
-const UNNAMED: &str = "_";
+pub(crate) const UNNAMED: &str = "_";
 
 /// What a running query may use.
 #[derive(Debug, Clone)]
@@ -60,16 +60,7 @@ impl RunningSession {
         let least = if sort_merge { 2 } else { 1 };
         options.execution.target_partitions = resources.partitions.min(affordable).max(least);
 
-        let memory = Arc::new(Shares::new(limit));
-        let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![
-                resources.scratch.clone(),
-            ]))
-            .with_max_temp_directory_size(u64::MAX);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::clone(&memory) as _)
-            .with_disk_manager_builder(disk)
-            .build_arc()?;
+        let (runtime, memory) = runtime(resources)?;
         let builder = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime);
@@ -101,7 +92,25 @@ impl RunningSession {
     }
 }
 
-fn config() -> SessionConfig {
+/// What operators share: the memory, and the folder for what doesn't fit in it.
+pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<Shares>)> {
+    let limit = usize::try_from(resources.memory).unwrap_or(usize::MAX);
+    let memory = Arc::new(Shares::new(limit));
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![
+            resources.scratch.clone(),
+        ]))
+        .with_max_temp_directory_size(u64::MAX);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::clone(&memory) as _)
+        .with_disk_manager_builder(disk)
+        // Footers of files, beside the budget: some kilobytes for each file.
+        .with_metadata_cache_limit(256 << 20)
+        .build_arc()?;
+    Ok((runtime, memory))
+}
+
+pub(crate) fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, UNNAMED)
         .with_create_default_catalog_and_schema(false);
@@ -113,9 +122,16 @@ fn config() -> SessionConfig {
     config
 }
 
+/// The present time, to the microsecond: what more digits a clock gives are noise, and portable
+/// Parquet has no room for them.
+pub(crate) fn now() -> chrono::DateTime<Utc> {
+    let now = Utc::now();
+    chrono::DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+}
+
 fn with_tables(builder: SessionStateBuilder, tables: &[Table]) -> DfResult<SessionState> {
     let mut state = builder.with_default_features().build();
-    state.execution_props_mut().query_execution_start_time = Some(Utc::now());
+    state.execution_props_mut().query_execution_start_time = Some(now());
     state
         .catalog_list()
         .register_catalog(CATALOG.to_owned(), catalog(tables)?);

@@ -200,7 +200,7 @@ impl ExecutionPlan for GatheredExec {
     }
 }
 
-fn external(error: tidegate_core::Error) -> DataFusionError {
+pub(crate) fn external(error: tidegate_core::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

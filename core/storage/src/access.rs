@@ -7,6 +7,10 @@ use tidegate_core::{Context, Metrics, Result};
 
 /// What a place needs to be reached: settings, credentials, where retries are counted.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(
+    not(feature = "s3"),
+    expect(dead_code, reason = "only S3 needs anything")
+)]
 pub struct Access {
     pub(crate) aws: AwsSettings,
     pub(crate) metrics: Arc<Metrics>,

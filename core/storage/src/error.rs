@@ -25,6 +25,10 @@ pub(crate) fn local(doing: &str, path: &Path, error: io::Error) -> Error {
 /// An error of `object_store` while reading or listing.
 pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Error {
     use object_store::Error as Store;
+    #[cfg(feature = "s3")]
+    if what.starts_with("s3://") {
+        return crate::s3::reading(doing, what, error);
+    }
     let message = format!("can't {doing}");
     let error = match error {
         Store::NotFound { .. } => Error::not_found(message).because(error),

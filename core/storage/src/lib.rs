@@ -15,6 +15,7 @@
 //! Here is what is true of places, and nothing of formats, rows or components.
 
 mod access;
+mod conditional;
 mod error;
 mod glob;
 mod local;
@@ -22,6 +23,8 @@ mod location;
 mod memory;
 mod pattern;
 mod read;
+#[cfg(feature = "s3")]
+mod s3;
 mod staged;
 mod storage;
 mod unblock;

@@ -3,8 +3,21 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tidegate_core::{Error, Result};
+
+/// What can't stand as it is in the path of a `file://` url.
+const IN_A_URL: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
 
 /// The kinds of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,9 +155,20 @@ impl Location {
         }
     }
 
+    /// The url of a key relative to here, as [`Location::parse`] reads it again.
+    pub fn url(&self, key: &str) -> String {
+        let whole = self.show(key);
+        match self.place {
+            Place::Local => format!("file://{}", utf8_percent_encode(&whole, IN_A_URL)),
+            Place::Memory | Place::S3 => whole,
+        }
+    }
+
     /// What a key relative to here is called in messages.
     pub fn show(&self, key: &str) -> String {
-        match (key.is_empty(), self.path.ends_with('/')) {
+        // A bucket is written without the `/` that its root has.
+        let ends = self.path.ends_with('/') && self.place != Place::S3;
+        match (key.is_empty(), ends) {
             (true, _) => self.to_string(),
             (false, true) => format!("{self}{key}"),
             (false, false) => format!("{self}/{key}"),
@@ -165,6 +189,8 @@ impl fmt::Display for Location {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
     use super::*;
 
     fn parse(text: &str) -> String {
@@ -180,6 +206,24 @@ mod tests {
         assert_eq!(parse("./a//b/../*.csv"), "/base/a/*.csv");
         assert_eq!(parse("/x/y/"), "/x/y");
         assert_eq!(parse("."), "/base");
+    }
+
+    #[test]
+    fn urls_are_read_as_they_were_made() {
+        for text in [
+            "/a b/%20/ü?#",
+            "s3://bucket",
+            "s3://bucket/x=1/a%20b",
+            "memory://t/a",
+        ] {
+            let location = Location::parse(text, Path::new("/")).unwrap();
+            for key in ["", "k=v/a b%2F.csv"] {
+                let again = Location::parse(&location.url(key), Path::new("/")).unwrap();
+                assert_eq!(again.to_string(), location.show(key));
+            }
+        }
+        let local = Location::parse("/a b", Path::new("/")).unwrap();
+        assert_eq!(local.url("c"), "file:///a%20b/c");
     }
 
     #[test]

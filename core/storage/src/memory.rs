@@ -32,8 +32,9 @@ impl MemoryStaging {
     }
 
     fn path(&self, key: &str) -> ObjectPath {
-        key.split('/')
-            .fold(self.root.clone(), |path, name| path.join(name))
+        // As `Storage::object_path`: joining part by part would encode some characters.
+        let whole = format!("{}/{key}", self.root);
+        ObjectPath::parse(&whole).unwrap_or_else(|_| ObjectPath::from(whole))
     }
 
     fn hidden(&self, token: &StagedToken) -> ObjectPath {

@@ -53,7 +53,7 @@ impl Pattern {
             self.walk_steps().await?
         };
         found.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(found)
+        self.storage.without_markers(found).await
     }
 
     /// The same, and an error that says what was looked for if there are none.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
@@ -53,7 +53,8 @@ pub struct ReadAhead {
 }
 
 impl Default for ReadAhead {
-    /// 2 MiB, one ahead: large enough for a disk's full speed, small enough for its cache.
+    /// 2 MiB, one ahead: large enough for a disk's full speed, small enough for its cache. What
+    /// suits a place is said by [`Storage::read_ahead`].
     fn default() -> Self {
         Self {
             chunk: 2 << 20,
@@ -66,15 +67,34 @@ impl Storage {
     /// What is known of the file at `key` (empty: of the storage's own path), `None` if there is
     /// no file (a folder is none).
     pub async fn file(&self, key: &str) -> Result<Option<FileMeta>> {
-        match self.objects().head(&self.object_path(key)?).await {
+        let path = self.object_path(key)?;
+        if path.is_root() {
+            return Ok(None);
+        }
+        match self.objects().head(&path).await {
             Ok(object) => Ok(Some(FileMeta::new(key.to_owned(), &object))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(_) if self.is_folder(key).await => Ok(None),
+            Err(_) if self.is_folder(key).await.unwrap_or(false) => Ok(None),
             Err(error) => Err(crate::error::object(
                 "look at a file",
                 &self.show(key),
                 error,
             )),
+        }
+    }
+
+    /// The files in the folder `key` and below, in no order; none if there is no such folder.
+    pub async fn list_under(&self, key: &str) -> Result<Vec<FileMeta>> {
+        let prefix = self.object_path(key)?;
+        let files = self.objects().list(Some(&prefix));
+        let files = files.try_filter_map(|object| async move {
+            let key = self.key(&object.location);
+            Ok(key.map(|key| FileMeta::new(key, &object)))
+        });
+        match files.try_collect().await {
+            Ok(files) => Ok(files),
+            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(crate::error::object("list files", &self.show(key), error)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
+use tidegate_catalog::CatalogTarget;
 use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, async_trait};
 
 use crate::properties;
@@ -49,6 +50,26 @@ pub struct ParquetConfig {
     #[schemars(range(min = 1))]
     pub row_group_rows: usize,
 
+    /// Whether the files have types that every engine reads alike.
+    #[serde(default)]
+    pub types: Types,
+
+    /// How columns are called in the files and their folders. A catalog may go further: Glue has
+    /// lower-case names only.
+    #[serde(default)]
+    pub names: Names,
+
+    /// The table that the files are: `{ type = "glue", database = "retail", table = "sales_inv" }`.
+    /// It lies at `url`, and is made if it isn't there.
+    ///
+    /// Before the first row its columns are compared with the table's, and `schema_policy` says
+    /// what becomes of a difference; a text where the table has a number, another place or other
+    /// partition keys are refused. Each commit first shows its files, then adds their columns and
+    /// partitions to the table, and never takes away what others added; an overwriting run ends by
+    /// removing partitions that have no files any more. A run without rows makes the table too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogTarget>,
+
     /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsSettings>,
@@ -75,6 +96,42 @@ pub enum Mode {
     /// At the end of the run the new files replace the Parquet files of the partitions that got
     /// rows; other partitions stay.
     OverwritePartitions,
+}
+
+/// Which types the files have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Types {
+    /// Those that Athena, Spark, Trino and DuckDB all read alike: unsigned integers become signed
+    /// ones twice as wide (64 bits: a decimal of 20 digits), times have milliseconds or
+    /// microseconds and the zone UTC, durations are integers, decimals have 38 digits at most. A
+    /// row whose nanoseconds would be lost is rejected.
+    #[default]
+    Portable,
+    /// Those that the rows have, with notes that Arrow's own readers understand. Not for tables of
+    /// a `catalog`.
+    Exact,
+}
+
+/// How columns are called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
+    /// As the input has them.
+    #[default]
+    AsIs,
+    /// In lower case. Two names that differ only by case are an error.
+    Lower,
+}
+
+impl Names {
+    /// The name in the files.
+    pub(crate) fn of(self) -> fn(&str) -> String {
+        match self {
+            Self::AsIs => str::to_owned,
+            Self::Lower => str::to_lowercase,
+        }
+    }
 }
 
 /// How pages are compressed.
@@ -117,6 +174,14 @@ impl SinkConfig for ParquetConfig {
             return Err(Error::config(
                 "`row_group_rows` and `target_file_size` must be more than 0",
             ));
+        }
+        if let Some(catalog) = &self.catalog {
+            catalog.validate()?;
+            if self.types == Types::Exact {
+                return Err(Error::config("a table of a catalog can't have `types = \"exact\"`")
+                    .with("key", "types")
+                    .hint("leave `types` out: every engine that asks the catalog must read the files"));
+            }
         }
         Ok(())
     }

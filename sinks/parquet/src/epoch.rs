@@ -20,8 +20,20 @@ use crate::row_group::Encoded;
 /// How many files an epoch holds open: well below the usual limit of 1024 a process.
 const OPEN_FILES: usize = 200;
 
+/// The bytes that an open upload holds back until they are a part, at most.
+const PART_BYTES: u64 = 8 << 20;
+
 /// How many bytes leave for the file at once.
 const WRITE_BYTES: usize = 1 << 20;
+
+/// What bounds an epoch's files, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Of one file, about.
+    pub(crate) target: u64,
+    /// What open uploads may hold back, together.
+    pub(crate) room: u64,
+}
 
 /// What the writers of one epoch share.
 #[derive(Debug)]
@@ -44,6 +56,8 @@ pub(crate) struct EpochFiles {
     closing: Mutex<Vec<Closing>>,
     done: Mutex<Vec<Staged>>,
     open: AtomicUsize,
+    room: u64,
+    held: AtomicU64,
 }
 
 /// The open file of one partition; at most one, while nobody looks at it.
@@ -52,6 +66,7 @@ struct Slot {
     file: tokio::sync::Mutex<Option<OpenFile>>,
     open: AtomicBool,
     used: AtomicU64,
+    held: AtomicU64,
 }
 
 struct OpenFile {
@@ -139,7 +154,7 @@ impl EpochFiles {
         journal: Arc<dyn Journal>,
         epoch: Epoch,
         stem: String,
-        target: u64,
+        Sizes { target, room }: Sizes,
         named: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -157,6 +172,8 @@ impl EpochFiles {
             closing: Mutex::default(),
             done: Mutex::default(),
             open: AtomicUsize::new(0),
+            room,
+            held: AtomicU64::new(0),
         }
     }
 
@@ -194,6 +211,7 @@ impl EpochFiles {
             }
         };
         file.append(group).await?;
+        self.hold(&slot, file.bytes().min(PART_BYTES));
         if file.bytes() >= self.target {
             self.shut(&slot, file);
         } else {
@@ -234,6 +252,7 @@ impl EpochFiles {
     /// Ends a file beside the work, so that no writer waits for the disk.
     fn shut(&self, slot: &Slot, file: OpenFile) {
         slot.open.store(false, Ordering::Relaxed);
+        self.hold(slot, 0);
         self.open.fetch_sub(1, Ordering::Relaxed);
         let closing = match tokio::runtime::Handle::try_current() {
             Err(_) => file.finish().boxed(),
@@ -249,9 +268,18 @@ impl EpochFiles {
         lock(&self.closing).push(Pending(closing));
     }
 
+    /// Notes what a slot's file holds back; nobody else looks at the slot meanwhile.
+    fn hold(&self, slot: &Slot, bytes: u64) {
+        let before = slot.held.swap(bytes, Ordering::Relaxed);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.held.fetch_sub(before, Ordering::Relaxed);
+    }
+
     /// Ends files that were idle longest, while too many are open.
     async fn close_idle(&self) -> Result<()> {
-        while self.open.load(Ordering::Relaxed) > OPEN_FILES {
+        while self.open.load(Ordering::Relaxed) > OPEN_FILES
+            || self.held.load(Ordering::Relaxed) > self.room
+        {
             let oldest = lock(&self.slots)
                 .values()
                 .filter(|slot| slot.open.load(Ordering::Relaxed))

@@ -22,6 +22,10 @@
 //! Two-phase: a file is hidden until its epoch is committed (see `tidegate-storage`). The overwrite
 //! modes show everything at the end of the run: first the new files appear, then the old ones,
 //! fixed in the last checkpoint, are deleted.
+//!
+//! With a `catalog` the files are a table there (see `tidegate_catalog::Registrar`): it is compared
+//! before the first row, and each commit registers its columns and partitions, from values that are
+//! in the checkpoint too.
 
 mod config;
 mod encoders;
@@ -31,9 +35,8 @@ mod prepared;
 mod properties;
 mod row_group;
 mod sink;
-mod value;
 mod writer;
 
-pub use config::{Mode, ParquetCompression, ParquetConfig};
+pub use config::{Mode, Names, ParquetCompression, ParquetConfig, Types};
 
 tidegate_core::register_sink!("parquet", ParquetConfig);

@@ -7,13 +7,9 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
+use tidegate_catalog::{NAME_LIMIT, check_key, folder_name, value_text};
 use tidegate_core::{Error, Origin, Rejected, Result};
 use tidegate_formats::row_to_json;
-
-use crate::value;
-
-/// The longest name that file systems take.
-const NAME_LIMIT: usize = 255;
 
 /// Which columns make the folders, and which go into the files.
 #[derive(Debug)]
@@ -26,17 +22,9 @@ pub(crate) struct Partitioning {
 impl Partitioning {
     /// Fails with `Schema` where a column isn't there, or can't make folders, or none is left.
     pub(crate) fn new(input: &Schema, columns: &[String]) -> Result<Self> {
-        let mut by = Vec::with_capacity(columns.len());
-        for column in columns {
-            let index = input.index_of(column).map_err(|_| {
-                let names: Vec<_> = input.fields().iter().map(|f| f.name().as_str()).collect();
-                Error::schema(format!(
-                    "`partition_by` names `{column}`, which isn't there"
-                ))
-                .hint(format!("the columns are: {}", names.join(", ")))
-            })?;
-            value::check(input.field(index))?;
-            by.push(index);
+        let by = positions(input, columns)?;
+        for index in &by {
+            check_key(input.field(*index)).map_err(|error| error.with("key", "partition_by"))?;
         }
         let kept: Vec<_> = (0..input.fields().len())
             .filter(|index| !by.contains(index))
@@ -61,6 +49,21 @@ impl Partitioning {
     pub(crate) fn is_none(&self) -> bool {
         self.by.is_empty()
     }
+}
+
+/// Where the columns of `partition_by` stand. Fails with `Schema` where one isn't there.
+pub(crate) fn positions(input: &Schema, columns: &[String]) -> Result<Vec<usize>> {
+    let position = |column: &String| {
+        input.index_of(column).map_err(|_| {
+            let names: Vec<_> = input.fields().iter().map(|f| f.name().as_str()).collect();
+            Error::schema(format!(
+                "`partition_by` names `{column}`, which isn't there"
+            ))
+            .with("key", "partition_by")
+            .hint(format!("the columns are: {}", names.join(", ")))
+        })
+    };
+    columns.iter().map(position).collect()
 }
 
 /// Takes batches apart; one for each writer.
@@ -91,8 +94,12 @@ impl Partitioner {
     }
 
     /// The parts of a batch, in the order in which their folders are first met, and the rows
-    /// whose values can't name a folder.
-    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<(Vec<Part>, Rejected)> {
+    /// whose values can't name a folder, as they were in `original`.
+    pub(crate) fn split(
+        &self,
+        batch: &RecordBatch,
+        original: &RecordBatch,
+    ) -> Result<(Vec<Part>, Rejected)> {
         let kept = batch.project(&self.partitioning.kept)?;
         let mut rejected = Rejected::default();
         let Some(converter) = &self.rows else {
@@ -125,7 +132,7 @@ impl Partitioner {
                 Ok(folder) => folder,
                 Err(reason) => {
                     for row in members {
-                        let row = row_to_json(batch, row as usize)?;
+                        let row = row_to_json(original, row as usize)?;
                         rejected.push(row, reason.as_str(), Origin::default());
                     }
                     continue;
@@ -146,7 +153,8 @@ impl Partitioner {
         for index in &self.partitioning.by {
             let schema = batch.schema_ref();
             let column = schema.field(*index).name();
-            let name = value::folder(column, batch.column(*index), row)?;
+            let value = value_text(batch.column(*index), row)?;
+            let name = folder_name(column, value.as_deref());
             if name.len() > NAME_LIMIT {
                 return Ok(Err(format!(
                     "column `{column}`: too long to name a folder, which may have {NAME_LIMIT} bytes"

@@ -12,9 +12,10 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
+use tidegate_catalog::portable;
 use tidegate_core::{Error, Result};
 
-use crate::config::{ParquetCompression, ParquetConfig};
+use crate::config::{ParquetCompression, ParquetConfig, Types};
 use crate::encoders::Encoders;
 
 /// The codec that the configuration asks for.
@@ -73,10 +74,17 @@ impl Layout {
         let mut properties = WriterProperties::builder()
             .set_compression(codec)
             .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
-            // Lists as `list.element`, which every reader knows.
+            // Lists as `list.element`, maps as `key_value`, which every reader knows.
             .set_coerce_types(true)
             .build();
-        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        // Readers that know Arrow take its word for types: it must not say what others don't see.
+        let noted = match config.types {
+            Types::Exact => Arc::clone(&schema),
+            Types::Portable => {
+                portable(&schema).map_err(|error| ParquetError::External(error.into()))?
+            }
+        };
+        add_encoded_arrow_schema_to_metadata(&noted, &mut properties);
         let root = ArrowSchemaConverter::new()
             .with_coerce_types(true)
             .convert(&schema)?

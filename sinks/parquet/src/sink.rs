@@ -6,16 +6,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow_schema::{Field, Schema, SchemaRef};
+use tidegate_catalog::{Fit, Registrar, Wanted, portable};
 use tidegate_core::{
     Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Result, Sink,
-    SinkContext, SinkWriter, Spread, Visibility, WriterId, async_trait,
+    SinkContext, SinkWriter, Spread, TableFormat, Visibility, WriterId, async_trait,
 };
-use tidegate_storage::{Access, Location, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Place, StagedToken, Storage};
 
-use crate::config::{Mode, ParquetConfig};
-use crate::epoch::EpochFiles;
-use crate::partition::{Partitioner, Partitioning};
-use crate::prepared::{Value, Values};
+use crate::config::{Mode, ParquetConfig, Types};
+use crate::epoch::{EpochFiles, Sizes};
+use crate::partition::{Partitioner, Partitioning, positions};
+use crate::prepared::Values;
 use crate::properties::Layout;
 use crate::writer::{Bounds, ParquetWriter};
 
@@ -33,15 +34,29 @@ pub(crate) struct ParquetSink {
     storage: Storage,
     /// `None` where there are no inputs: commits of an earlier process are replayed.
     plan: Option<Plan>,
+    registrar: Option<Arc<Registrar>>,
     epochs: Mutex<HashMap<Epoch, Weak<EpochFiles>>>,
     named: Arc<AtomicU64>,
 }
 
+/// How rows become files.
 #[derive(Debug)]
 struct Plan {
-    input: SchemaRef,
+    fit: Arc<Fit>,
     partitioning: Arc<Partitioning>,
     layout: Arc<Layout>,
+}
+
+impl Plan {
+    fn new(config: &ParquetConfig, fit: Fit, partition_by: &[String]) -> Result<Self> {
+        let partitioning = Partitioning::new(fit.schema(), partition_by)?;
+        let layout = Layout::new(config, Arc::clone(partitioning.schema()))?;
+        Ok(Self {
+            fit: Arc::new(fit),
+            partitioning: Arc::new(partitioning),
+            layout: Arc::new(layout),
+        })
+    }
 }
 
 impl ParquetSink {
@@ -49,24 +64,48 @@ impl ParquetSink {
         let location = Location::parse(&config.url, &cx.common.base)?;
         let access = Access::of(&cx.common, config.aws.as_ref())?;
         let storage = Storage::open(&location, &access).await?;
-        let plan = match common_schema(&cx.inputs)? {
-            None => None,
-            Some(input) => {
-                storage.check_writable().await?;
-                let partitioning = Partitioning::new(&input, &config.partition_by)?;
-                let layout = Layout::new(config, Arc::clone(partitioning.schema()))?;
-                Some(Plan {
-                    input,
-                    partitioning: Arc::new(partitioning),
-                    layout: Arc::new(layout),
-                })
+        let input = common_schema(&cx.inputs)?;
+        if input.is_some() {
+            storage.check_writable().await?;
+        }
+        let (mut plan, mut registrar) = (None, None);
+        match (&config.catalog, input) {
+            (None, None) => {}
+            (Some(target), None) => {
+                registrar = Some(Registrar::replay(target, &cx.common).await?);
             }
-        };
+            (None, Some(input)) => {
+                positions(&input, &config.partition_by)?;
+                let fit = Fit::new(&input, &*columns(config, &input)?, |name| {
+                    Ok(config.names.of()(name))
+                })?;
+                let keys = config.partition_by.iter();
+                let keys: Vec<_> = keys.map(|key| config.names.of()(key)).collect();
+                plan = Some(Plan::new(config, fit, &keys)?);
+            }
+            (Some(target), Some(input)) => {
+                positions(&input, &config.partition_by)?;
+                let wanted = Wanted {
+                    location: location.to_string(),
+                    format: TableFormat::Parquet,
+                    stream: &input,
+                    rename: config.names.of(),
+                    columns: &*columns(config, &input)?,
+                    partition_by: &config.partition_by,
+                    folders: &[],
+                    positional: false,
+                };
+                let (table, fit) = Registrar::open(target, &cx.common, &wanted).await?;
+                plan = Some(Plan::new(config, fit, &table.keys())?);
+                registrar = Some(table);
+            }
+        }
         Ok(Self {
             config: config.clone(),
             cx: cx.clone(),
             storage,
             plan,
+            registrar: registrar.map(Arc::new),
             epochs: Mutex::default(),
             named: Arc::default(),
         })
@@ -86,11 +125,34 @@ impl ParquetSink {
             Arc::clone(&self.cx.journal),
             epoch,
             format!("part-{lineage}-{run}-{}-{epoch}", self.cx.common.id),
-            self.config.target_file_size.0,
+            Sizes {
+                target: self.config.target_file_size.0,
+                room: match self.storage.location().place() {
+                    Place::Local => u64::MAX,
+                    _ => self.cx.common.memory.max(LEAST_MEMORY),
+                },
+            },
             Arc::clone(&self.named),
         ));
         epochs.insert(epoch, Arc::downgrade(&files));
         files
+    }
+
+    /// Takes the partitions out of the catalog that this commit has emptied. A replay may come
+    /// after a successor has filled one of them again, so the folders are looked at.
+    async fn forget(&self, values: &Values) -> Result<()> {
+        let (Some(registrar), [one, ..]) = (self.registrar.as_deref(), &*values.register) else {
+            return Ok(());
+        };
+        let mut empty = Vec::new();
+        for partition in &values.forget {
+            let folder = partition.location.strip_prefix(&one.table.location);
+            let folder = folder.unwrap_or_default().trim_start_matches('/');
+            if !folder.is_empty() && self.storage.list_folder(folder).await?.is_empty() {
+                empty.push(partition.clone());
+            }
+        }
+        registrar.forget(&one.table.name, &empty).await
     }
 
     fn bounds(&self) -> Bounds {
@@ -106,6 +168,27 @@ impl ParquetSink {
             memory: size(memory),
         }
     }
+}
+
+/// The columns of the files, with those that make folders: as the input has them, renamed, in the
+/// types that are asked for.
+fn columns(config: &ParquetConfig, input: &Schema) -> Result<SchemaRef> {
+    let typed = match config.types {
+        Types::Exact => Arc::new(input.clone()),
+        Types::Portable => portable(input).map_err(|error| match &config.catalog {
+            Some(_) => error,
+            None => error.with("key", "types"),
+        })?,
+    };
+    let fields = typed.fields().iter().map(|field| {
+        let name = config.names.of()(field.name());
+        field.as_ref().clone().with_name(name)
+    });
+    let metadata = typed.metadata().clone();
+    Ok(Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        metadata,
+    )))
 }
 
 /// The one schema of all inputs, nullable where one of them is.
@@ -179,11 +262,13 @@ impl Sink for ParquetSink {
         let plan = self.plan.as_ref().ok_or_else(|| {
             Error::internal("a sink that was opened to replay commits was asked for a writer")
         })?;
-        let partitioner = Partitioner::new(Arc::clone(&plan.partitioning), &plan.input)?;
+        let partitioner = Partitioner::new(Arc::clone(&plan.partitioning), plan.fit.schema())?;
         Ok(Box::new(ParquetWriter::new(
             self.files(id.epoch, plan),
+            Arc::clone(&plan.fit),
             partitioner,
             self.bounds(),
+            self.registrar.clone(),
             Arc::clone(&self.cx.common.metrics),
         )))
     }
@@ -197,7 +282,7 @@ impl Sink for ParquetSink {
             Mode::Overwrite => true,
             Mode::OverwritePartitions => folders.contains(folder_of(key)),
         };
-        let keys: Vec<_> = self
+        let delete: Vec<_> = self
             .storage
             .list()
             .await?
@@ -205,13 +290,33 @@ impl Sink for ParquetSink {
             .map(|file| file.key)
             .filter(|key| is_parquet(key) && !ours.contains(key.as_str()) && replaced(key))
             .collect();
-        Prepared::encode(&Value::Delete(keys)).map(Some)
+        let mut values = Values::default();
+        if let Some(registrar) = self.registrar.as_deref() {
+            // Without rows there still is a table.
+            values.register = vec![registrar.registration([])?];
+            let emptied: BTreeSet<_> = delete.iter().map(|key| folder_of(key)).collect();
+            let emptied = emptied.difference(&folders).copied();
+            values.forget = registrar.partitions(emptied);
+        }
+        values.delete = delete;
+        values.encode().map(Some)
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
         let values = Values::decode(commit.prepared)?;
         self.storage.publish(&values.files).await?;
-        self.storage.delete(&values.delete).await
+        if let Some(registrar) = self.registrar.as_deref() {
+            for registration in &values.register {
+                registrar.register(registration).await?;
+            }
+            // The end of a run without rows, which left nothing in the checkpoint: the table is
+            // made all the same, so that a query finds it. A replay has nothing to make it of.
+            if commit.last && values.register.is_empty() && registrar.table().is_some() {
+                registrar.register(&registrar.registration([])?).await?;
+            }
+        }
+        self.storage.delete(&values.delete).await?;
+        self.forget(&values).await
     }
 
     async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
@@ -233,6 +338,7 @@ fn is_parquet(key: &str) -> bool {
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-fn folder_of(key: &str) -> &str {
+/// The folder of a key; empty if it lies right under `url`.
+pub(crate) fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use tidegate_core::{Metrics, Prepared, Rejected, Result, Sealed, SinkWriter, async_trait};
+use tidegate_catalog::{Fit, Registrar};
+use tidegate_core::{Metrics, Origin, Rejected, Result, Sealed, SinkWriter, async_trait};
+use tidegate_formats::row_to_json;
 
 use crate::epoch::EpochFiles;
 use crate::partition::Partitioner;
-use crate::prepared::Value;
+use crate::prepared::Values;
 use crate::row_group::RowGroup;
+use crate::sink::folder_of;
 
 /// How many partitions a writer encodes at once.
 const OPEN_PARTITIONS: usize = 100;
@@ -29,9 +32,11 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct ParquetWriter {
     files: Arc<EpochFiles>,
+    fit: Arc<Fit>,
     partitioner: Partitioner,
     open: HashMap<Arc<str>, Open>,
     bounds: Bounds,
+    registrar: Option<Arc<Registrar>>,
     clock: u64,
     metrics: Arc<Metrics>,
 }
@@ -45,16 +50,20 @@ struct Open {
 impl ParquetWriter {
     pub(crate) fn new(
         files: Arc<EpochFiles>,
+        fit: Arc<Fit>,
         partitioner: Partitioner,
         bounds: Bounds,
+        registrar: Option<Arc<Registrar>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         files.enter();
         Self {
             files,
+            fit,
             partitioner,
             open: HashMap::new(),
             bounds,
+            registrar,
             clock: 0,
             metrics,
         }
@@ -114,7 +123,13 @@ impl ParquetWriter {
 #[async_trait]
 impl SinkWriter for ParquetWriter {
     async fn write(&mut self, _input: usize, batch: RecordBatch) -> Result<Rejected> {
-        let (parts, rejected) = self.partitioner.split(&batch)?;
+        let mut rejected = Rejected::default();
+        let fitted = self.fit.apply(&batch)?;
+        for (row, reason) in fitted.rejected {
+            rejected.push(row_to_json(&batch, row)?, reason, Origin::default());
+        }
+        let (parts, nameless) = self.partitioner.split(&fitted.batch, &fitted.original)?;
+        rejected.extend(nameless);
         for part in parts {
             self.append(&part.folder, &part.batch).await?;
         }
@@ -137,11 +152,25 @@ impl SinkWriter for ParquetWriter {
         if files.is_empty() {
             return Ok(Sealed::default());
         }
+        let register = match self.registrar.as_deref() {
+            None => Vec::new(),
+            Some(registrar) => {
+                let folders = files.iter().map(|file| folder_of(&file.token.key));
+                vec![registrar.registration(folders)?]
+            }
+        };
         self.metrics
             .bytes(files.iter().map(|file| file.bytes).sum());
         self.metrics.files(files.len() as u64);
         Ok(Sealed {
-            prepared: Some(Prepared::encode(&Value::Files(files))?),
+            prepared: Some(
+                Values {
+                    files,
+                    register,
+                    ..Values::default()
+                }
+                .encode()?,
+            ),
             rejected: Rejected::default(),
         })
     }

@@ -14,6 +14,9 @@ pub const ACCESS_KEY: &str = "tidegate-test";
 /// The key itself. These servers listen on 127.0.0.1 and hold nothing but what a test makes.
 pub const SECRET_KEY: &str = "tidegate-test-secret";
 
+/// The name of the key with which [`seaweedfs`] lets one read and list, and nothing else.
+pub const READER_ACCESS_KEY: &str = "tidegate-reader";
+
 /// A server that speaks protocols of AWS.
 #[derive(Debug)]
 pub struct AwsServer(Server);
@@ -37,6 +40,13 @@ impl AwsServer {
     /// The same, by way of another address (a proxy's).
     pub fn settings_at(&self, url: &str) -> Value {
         settings(url, &self.secret_file())
+    }
+
+    /// The settings `[aws]` with which one may only read and list.
+    pub fn settings_of_reader(&self) -> Value {
+        let mut settings = self.settings();
+        settings["credentials"]["access_key_id"] = READER_ACCESS_KEY.into();
+        settings
     }
 
     /// The environment with which the SDKs and the AWS command line reach it.
@@ -86,11 +96,18 @@ pub fn seaweedfs() -> AwsServer {
     let weed = installed("seaweedfs/bin/weed");
     AwsServer::start("seaweedfs", "/healthz", |port, folder| {
         let identities = folder.join("identities.json");
-        let identity = json!({ "identities": [{
-            "name": "test",
-            "credentials": [{ "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY }],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }] });
+        let identity = |name, key, actions: &[&str]| {
+            json!({
+                "name": name,
+                "credentials": [{ "accessKey": key, "secretKey": SECRET_KEY }],
+                "actions": actions,
+            })
+        };
+        let all = ["Admin", "Read", "Write", "List", "Tagging"];
+        let identity = json!({ "identities": [
+            identity("test", ACCESS_KEY, &all),
+            identity("reader", READER_ACCESS_KEY, &["Read", "List"]),
+        ] });
         fs::write(&identities, identity.to_string())
             .unwrap_or_else(|error| panic!("its identities can't be written: {error}"));
         let mut command = Command::new(weed);

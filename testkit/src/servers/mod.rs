@@ -9,10 +9,18 @@
 //! ```
 
 mod aws;
+mod faults;
+mod http;
 mod jsonplaceholder;
+mod objects;
 mod place;
 mod process;
+mod proxy;
+mod signed;
 
-pub use aws::{ACCESS_KEY, AwsServer, SECRET_KEY, ministack, moto, seaweedfs};
+pub use aws::{ACCESS_KEY, AwsServer, READER_ACCESS_KEY, SECRET_KEY, ministack, moto, seaweedfs};
+pub use faults::{Fault, Faults, Reply, Request};
 pub use jsonplaceholder::{json_server, jsonplaceholder, jsonplaceholder_data};
-pub use process::Server;
+pub use objects::{Object, Upload};
+pub use process::{Server, python};
+pub use proxy::{Hold, Proxy, Seen};

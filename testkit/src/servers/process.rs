@@ -1,9 +1,11 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -18,6 +20,9 @@ const GUARD: &str = r#"{ "$@"; kill -KILL 0; } & read -r _; kill -KILL 0"#;
 
 /// How long a server may take until it answers: far more than it needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Linux gives out ports from 32768 on.
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// A server that runs on a port of 127.0.0.1, in a temporary folder, until this is dropped.
 #[derive(Debug)]
@@ -133,9 +138,32 @@ pub(super) fn installed(path: &str) -> std::path::PathBuf {
     file
 }
 
+/// The Python of one of the Python installations (`moto`, `readers`), with its packages.
+///
+/// # Panics
+///
+/// If it isn't installed.
+pub fn python(installation: &str) -> std::path::PathBuf {
+    installed(&format!("{installation}/bin/python"))
+}
+
+/// A port on which nobody listens: of those below the range that the kernel takes ports from by
+/// itself, so that nobody has taken it by the time the server listens, and one that this process
+/// hasn't given out before.
 pub(super) fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in PORTS {
+        // Processes that run at once begin far from one another.
+        let number = std::process::id()
+            .wrapping_mul(7919)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let span = u32::from(PORTS.end - PORTS.start);
+        let port = u16::try_from(number % span).map_err(io::Error::other)? + PORTS.start;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Whether `GET {path}` gives 200. A port that accepts is not yet a server that answers.

@@ -4,6 +4,7 @@
 //! source_suite(open)          .rows("users", 10).refuses(…).check().await
 //! transform_suite(open)       .input("shop.sales", batches)  .check().await
 //! sink_suite(open, visible)   .objects(…).refuses(…)         .check().await
+//! catalog_suite(open)         .refuses(…)                    .check().await
 //! ```
 //!
 //! Each takes a closure that opens the component anew, as a later process would, runs every check
@@ -51,6 +52,17 @@
 //! # }
 //! ```
 //!
+//! # A catalog
+//!
+//! ```no_run
+//! # use tidegate_core::CatalogConfig;
+//! # async fn test(config: fn() -> Box<dyn CatalogConfig>) {
+//! use tidegate_testkit::suites::catalog_suite;
+//!
+//! catalog_suite(move |cx| async move { config().open(&cx).await }).check().await;
+//! # }
+//! ```
+//!
 //! # A transform
 //!
 //! ```no_run
@@ -66,6 +78,7 @@
 //! # }
 //! ```
 
+mod catalog;
 mod check;
 mod context;
 mod gathered;
@@ -75,6 +88,7 @@ mod source;
 mod tasks;
 mod transform;
 
+pub use catalog::{CatalogSuite, catalog_suite};
 pub use check::{Failure, Report};
 pub use context::{MemoryJournal, MemoryKeyValue, TestContext, context};
 pub use gathered::MemoryGathered;

@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::data::{Data, Form, cache};
-use super::measure::{Usage, measure, median};
+use super::measure::{measure, median};
 use super::rivals::{Count, Rival, Rivals};
+use super::sides::{Outcome, Side, heading, megabytes};
 use super::tidegate::Tidegate;
 use crate::setup;
 
@@ -79,53 +80,12 @@ impl Files {
     }
 
     fn sides(&self, form: Form) -> Vec<Side> {
-        let rivals: &[Rival] = match form {
+        Side::and(match form {
             _ if self.alone => &[],
             // Polars unpacks it into memory first.
             Form::Gzip => &[Rival::DuckDb],
             Form::Ndjson | Form::Csv => &Rival::ALL,
-        };
-        let rivals = rivals.iter().copied().map(Side::Rival);
-        std::iter::once(Side::Tidegate).chain(rivals).collect()
-    }
-}
-
-/// Who does the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Tidegate,
-    Rival(Rival),
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tidegate => "tidegate",
-            Self::Rival(rival) => rival.name(),
-        }
-    }
-}
-
-/// What came of a side's rounds.
-#[derive(Debug)]
-struct Outcome {
-    side: Side,
-    runs: Vec<Usage>,
-    /// Of the last round.
-    count: Option<Count>,
-}
-
-impl Outcome {
-    fn new(side: Side) -> Self {
-        Self {
-            side,
-            runs: Vec::new(),
-            count: None,
-        }
-    }
-
-    fn median<T: Ord + Copy + Default>(&self, value: impl Fn(&Usage) -> T) -> T {
-        median(self.runs.iter().map(value)).unwrap_or_default()
+        })
     }
 }
 
@@ -141,7 +101,7 @@ struct Arena {
 
 impl Arena {
     /// One side once, in an empty folder.
-    fn round(&self, form: Form, outcome: &mut Outcome) -> Result<()> {
+    fn round(&self, form: Form, outcome: &mut Outcome<Count>) -> Result<()> {
         let folder = &self.folder;
         if folder.exists() {
             fs::remove_dir_all(folder)?;
@@ -160,7 +120,7 @@ impl Arena {
 }
 
 /// All sides must have written all rows.
-fn check(results: &[Outcome], rows: u64) -> Result<()> {
+fn check(results: &[Outcome<Count>], rows: u64) -> Result<()> {
     let rows_sum = u128::from(rows) * u128::from(rows - 1) / 2;
     for Outcome { side, count, .. } in results {
         let name = side.name();
@@ -174,34 +134,23 @@ fn check(results: &[Outcome], rows: u64) -> Result<()> {
     Ok(())
 }
 
-fn print(form: Form, input: u64, results: &[Outcome]) {
+fn print(form: Form, input: u64, results: &[Outcome<Count>]) {
     println!("\n{}, {:.0} MB", form.name(), megabytes(input));
-    println!(
-        "  {:<10}{:>8}{:>8}{:>9}{:>9}{:>7}{:>13}{:>11}{:>7}",
-        "", "time", "ratio", "MB/s", "CPU", "busy", "peak memory", "output", "files"
-    );
+    println!("{}{:>11}{:>7}", heading(), "output", "files");
     let ours = results
         .first()
         .map_or(Duration::ZERO, |ours| ours.median(|run| run.wall));
     for outcome in results {
-        let wall = outcome.median(|run| run.wall);
-        let cpu = outcome.median(|run| run.cpu);
         let count = outcome.count.as_ref();
         println!(
-            "  {:<10}{:>6.2} s{:>7.2}x{:>9.0}{:>7.2} s{:>6.0}%{:>10.0} MB{:>8.0} MB{:>7}",
-            outcome.side.name(),
-            wall.as_secs_f64(),
-            wall.as_secs_f64() / ours.as_secs_f64(),
-            megabytes(input) / wall.as_secs_f64(),
-            cpu.as_secs_f64(),
-            100.0 * cpu.as_secs_f64() / wall.as_secs_f64(),
-            megabytes(outcome.median(|run| run.peak)),
+            "{}{:>8.0} MB{:>7}",
+            outcome.figures(ours, input),
             megabytes(count.map_or(0, |count| count.bytes)),
             count.map_or(0, |count| count.files),
         );
     }
     // What differs is said, not hidden.
-    let types = |outcome: &Outcome| outcome.count.as_ref().map(|count| count.types.clone());
+    let types = |outcome: &Outcome<Count>| outcome.count.as_ref().map(|count| count.types.clone());
     for other in results.iter().skip(1) {
         let (Some(ours), Some(theirs)) = (types(&results[0]), types(other)) else {
             continue;
@@ -240,9 +189,4 @@ fn start_up(tidegate: &Tidegate) -> Result<()> {
         slowest.as_secs_f64() * 1e3
     );
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown to a person")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

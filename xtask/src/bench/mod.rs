@@ -5,8 +5,10 @@
 
 mod data;
 mod files;
+mod lake;
 mod measure;
 mod rivals;
+mod sides;
 mod tidegate;
 
 use anyhow::Result;
@@ -22,12 +24,14 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Files(files::Files),
+    Lake(lake::Lake),
 }
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
             What::Files(files) => files.run(),
+            What::Lake(lake) => lake.run(),
         }
     }
 }

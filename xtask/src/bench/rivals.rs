@@ -1,5 +1,6 @@
 //! DuckDB and Polars, from their Python packages.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -78,26 +79,53 @@ impl Rivals {
         command
     }
 
+    /// Turns the NDJSON into Parquet below an `s3://` url.
+    pub(super) fn upload(&self, rival: Rival, source: &Path, url: &str, level: u32) -> Command {
+        let mut command = self.lake_command(&["write", rival.name()]);
+        command.arg(source).args([url, &level.to_string()]);
+        command
+    }
+
+    /// Runs one of the queries of `lake.py` over the Parquet below an `s3://` url; its rows go to a
+    /// CSV file.
+    pub(super) fn query(&self, rival: Rival, query: &str, url: &str, output: &Path) -> Command {
+        let mut command = self.lake_command(&[query, rival.name(), url]);
+        command.arg(output);
+        command
+    }
+
+    /// Counts the Parquet below an `s3://` url.
+    pub(super) fn count_uploaded(
+        &self,
+        url: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Count> {
+        let mut command = self.lake_command(&["count", url]);
+        command.envs(environment);
+        parse_count(&output(command)?).with_context(|| format!("{url} could not be counted"))
+    }
+
+    /// Deletes what lies below an `s3://` url.
+    pub(super) fn clear(&self, url: &str, environment: &BTreeMap<String, String>) -> Result<()> {
+        let mut command = self.lake_command(&["clear", url]);
+        command.envs(environment);
+        output(command).map(drop)
+    }
+
     /// Counts what lies in a folder.
     pub(super) fn count(&self, folder: &Path) -> Result<Count> {
         let mut command = self.command(&["count"]);
         command.arg(folder);
-        let text = output(command)?;
-        let [rows, ids, bytes, files, types] = text.trim_end().split('\t').collect::<Vec<_>>()[..]
-        else {
-            bail!(
-                "the output of {} could not be counted: {text}",
-                folder.display()
-            );
-        };
-        ensure!(!types.is_empty(), "{} has no columns", folder.display());
-        Ok(Count {
-            rows: rows.parse()?,
-            ids: ids.parse()?,
-            bytes: bytes.parse()?,
-            files: files.parse()?,
-            types: types.to_owned(),
-        })
+        parse_count(&output(command)?)
+            .with_context(|| format!("{} could not be counted", folder.display()))
+    }
+
+    fn lake_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.python);
+        command
+            .arg(self.script.with_file_name("lake.py"))
+            .args(arguments);
+        command
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -105,4 +133,20 @@ impl Rivals {
         command.arg(&self.script).args(arguments);
         command
     }
+}
+
+/// What the scripts print of Parquet files.
+fn parse_count(text: &str) -> Result<Count> {
+    let [rows, ids, bytes, files, types] = text.trim_end().split('\t').collect::<Vec<_>>()[..]
+    else {
+        bail!("`{text}` are no counts");
+    };
+    ensure!(!types.is_empty(), "there are no columns");
+    Ok(Count {
+        rows: rows.parse()?,
+        ids: ids.parse()?,
+        bytes: bytes.parse()?,
+        files: files.parse()?,
+        types: types.to_owned(),
+    })
 }

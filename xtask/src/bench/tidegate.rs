@@ -26,6 +26,22 @@ const COLUMNS: &str = r#"
     { name = "comment", type = "string" },
 "#;
 
+/// The pipeline from a file to a folder.
+fn to_parquet(source: &str, url: &str, level: u32) -> String {
+    format!(
+        "name = \"bench\"\n\
+         [sources.rows]\n\
+         type = \"files\"\n\
+         url = '{source}'\n\
+         schema = [{COLUMNS}]\n\
+         [sinks.lake]\n\
+         type = \"parquet\"\n\
+         inputs = [\"rows\"]\n\
+         url = '{url}'\n\
+         compression_level = {level}\n"
+    )
+}
+
 /// The program.
 #[derive(Debug)]
 pub(super) struct Tidegate {
@@ -66,22 +82,32 @@ impl Tidegate {
             .to_str()
             .context("the cache folder's name is not UTF-8")?;
         let pipeline = folder.join(format!("{}.toml", form.name()));
-        fs::write(
-            &pipeline,
-            format!(
-                "name = \"bench\"\n\
-                 [sources.rows]\n\
-                 type = \"files\"\n\
-                 url = '{source}'\n\
-                 schema = [{COLUMNS}]\n\
-                 [sinks.lake]\n\
-                 type = \"parquet\"\n\
-                 inputs = [\"rows\"]\n\
-                 url = \"out\"\n\
-                 compression_level = {level}\n"
-            ),
-        )?;
+        fs::write(&pipeline, to_parquet(source, "out", level))?;
         Ok(self.run(&pipeline, &folder.join(".state")))
+    }
+
+    /// Turns the NDJSON into Parquet at an `s3://` url; pipeline and state lie in `folder`.
+    pub(super) fn upload(
+        &self,
+        source: &Path,
+        url: &str,
+        folder: &Path,
+        level: u32,
+    ) -> Result<Command> {
+        let source = source
+            .to_str()
+            .context("the cache folder's name is not UTF-8")?;
+        let pipeline = folder.join("upload.toml");
+        fs::write(&pipeline, to_parquet(source, url, level))?;
+        Ok(self.run(&pipeline, &folder.join(".state")))
+    }
+
+    /// Runs a query; its rows go to a CSV file.
+    pub(super) fn query(&self, sql: &str, output: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["query", "--quiet", sql, "--format", "csv", "--output"]);
+        command.arg(output);
+        command
     }
 
     /// What is quickest: telling what it has.

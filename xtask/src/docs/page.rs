@@ -10,7 +10,7 @@ use super::program::{Entry, Program};
 use super::table::{Keys, text};
 
 const MADE: &str = "<!-- Made by `cargo xtask docs` from what the program says of itself. -->\n\n";
-const KINDS: [&str; 3] = ["source", "transform", "sink"];
+const KINDS: [&str; 4] = ["source", "transform", "sink", "catalog"];
 
 /// All pages.
 pub(crate) fn all(program: &Program) -> Result<Pages> {
@@ -65,16 +65,23 @@ fn index(entries: &[Entry]) -> String {
 fn component(entry: &Entry, schema: &Value) -> String {
     let mut page = format!("{MADE}# The {} `{}`\n\n", entry.kind, entry.tag);
     let _ = write!(page, "{}\n\n", text(schema));
-    let common = match entry.kind.as_str() {
-        "source" => "`type`",
-        "transform" => "`type` and `inputs`",
-        _ => "`type`, `inputs` and `guarantee`",
+    let beside = match entry.kind.as_str() {
+        "source" => "`type`, which [every source has](../pipeline-file.md#components).",
+        "transform" => {
+            "`type` and `inputs`, which [every transform has](../pipeline-file.md#components)."
+        }
+        "catalog" => {
+            "`type` in a component's `catalog`, and in the settings `[catalog]`; in a component's \
+             also beside `database`, `table` and, in sinks, `schema_policy`."
+        }
+        _ => {
+            "`type`, `inputs` and `guarantee`, which [every sink has](../pipeline-file.md#components)."
+        }
     };
     let _ = write!(
         page,
-        "These keys stand beside {common}, which [every {} has](../pipeline-file.md#components). \
-         From the crate `{}`.\n\n",
-        entry.kind, entry.package
+        "These keys stand beside {beside} From the crate `{}`.\n\n",
+        entry.package
     );
     page.push_str(&Keys::new(schema, "../../guide/pipelines.md#units").sections("## Keys"));
     page
@@ -122,6 +129,14 @@ fn command_line(program: &Program) -> Result<String> {
     for command in commands(&help) {
         let help = program.ask(&[&command, "--help"])?;
         let _ = write!(page, "\n## `tidegate {command}`\n\n{}", block(&help));
+        for inner in commands(&help) {
+            let help = program.ask(&[&command, &inner, "--help"])?;
+            let _ = write!(
+                page,
+                "\n### `tidegate {command} {inner}`\n\n{}",
+                block(&help)
+            );
+        }
     }
     Ok(page)
 }

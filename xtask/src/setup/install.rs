@@ -41,9 +41,16 @@ impl Installation {
                 // It points at the system's Python, which may have gone.
                 Registry::Python => {
                     let python = folder.join("bin/python");
-                    answer(&python.to_string_lossy(), &["-c", ""]).is_some()
+                    let runs = answer(&python.to_string_lossy(), &["-c", ""]).is_some();
+                    runs && (!self.needs_java() || system::java())
                 }
             }
+    }
+
+    /// Spark runs on Java, which PyPI doesn't have.
+    fn needs_java(&self) -> bool {
+        let mut packages = self.packages.iter();
+        packages.any(|package| package.starts_with("pyspark=="))
     }
 
     /// Installs all of it anew.
@@ -75,6 +82,9 @@ impl Installation {
 
     fn install_with_uv(&self, folder: &Path) -> Result<()> {
         system::need_python()?;
+        if self.needs_java() {
+            system::need_java()?;
+        }
         run_quietly(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let python = folder.join("bin/python");
         run_quietly(

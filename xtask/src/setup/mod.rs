@@ -48,6 +48,7 @@ const FOR_TESTS: &[Installation] = &[
             "duckdb-extension-httpfs==1.5.5",
             "polars==1.44.2",
             "pyarrow==24.0.0",
+            // It needs Java, which `install` sees to.
             "pyspark==4.1.1",
         ],
     },
@@ -57,7 +58,12 @@ const FOR_TESTS: &[Installation] = &[
 const FOR_BENCHMARKS: &[Installation] = &[Installation {
     name: "rivals",
     registry: Registry::Python,
-    packages: &["duckdb==1.5.5", "polars==1.44.2", "pyarrow==24.0.0"],
+    packages: &[
+        "duckdb==1.5.5",
+        "duckdb-extension-httpfs==1.5.5",
+        "polars==1.44.2",
+        "pyarrow==24.0.0",
+    ],
 }];
 
 /// Install what tests need: through apt what the system lacks, the rest into one folder

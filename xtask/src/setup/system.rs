@@ -38,6 +38,23 @@ pub(super) fn need_python() -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a Java that Spark 4 runs on: 17 or newer.
+pub(super) fn java() -> bool {
+    // It says `openjdk 17.0.15 2025-04-15`.
+    let version = answer("java", &["--version"]).unwrap_or_default();
+    let major = version.split([' ', '.']).nth(1).map(str::parse::<u32>);
+    matches!(major, Some(Ok(17..)))
+}
+
+/// Installs Java where it is missing.
+pub(super) fn need_java() -> Result<()> {
+    if !java() {
+        apt_install(&["openjdk-17-jre-headless"])?;
+        ensure!(java(), "Java 17 or newer is needed, and apt has none");
+    }
+    Ok(())
+}
+
 /// Adds rustfmt and clippy where Rust came without them.
 pub(super) fn rust_components() -> Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {

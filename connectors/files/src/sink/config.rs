@@ -5,7 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
-use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, async_trait};
+use tidegate_catalog::CatalogTarget;
+use tidegate_core::{
+    ByteSize, Error, Result, Sink, SinkConfig, SinkContext, TableFormat, async_trait,
+};
 use tidegate_formats::{Compression, CsvOptions, Format};
 
 use super::open::FilesSink;
@@ -50,6 +53,19 @@ pub struct FilesSinkConfig {
     #[serde(default = "default_file_size")]
     pub target_file_size: ByteSize,
 
+    /// The table that the files are, in a catalog: `{ type = "glue", database = "shop", table =
+    /// "clicks" }`. The format must be `ndjson`, `csv` or `parquet`, and all inputs must have the
+    /// same columns.
+    ///
+    /// The table lies in the folder before the first placeholder, which is its alone; folders
+    /// below it must be `key=value`, and become its partition keys, of text: `url =
+    /// "lake/clicks/date={date}/hour={hour}"`. Columns are compared with the table's before the
+    /// first row, as `schema_policy` says; columns and partitions are added when files have
+    /// appeared, and what others added stays. Types become those that every engine reads, as in
+    /// the sink `parquet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogTarget>,
+
     /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsSettings>,
@@ -81,6 +97,31 @@ impl FilesSinkConfig {
         self.compression
             .unwrap_or_else(|| Compression::from_path(&self.url))
     }
+
+    /// How a catalog knows files of this format.
+    pub(super) fn table_format(&self) -> Result<TableFormat> {
+        let unread = |what: &str| {
+            Error::config(format!("a table of a catalog can't have {what}"))
+                .hint("engines that read the table know double quotes, and empty text as NULL")
+        };
+        match self.format() {
+            Format::Parquet => Ok(TableFormat::Parquet),
+            Format::Ndjson => Ok(TableFormat::Ndjson),
+            Format::Csv if self.csv.quote != '"' => Err(unread("another `csv.quote`")),
+            Format::Csv if !self.csv.null.is_empty() => Err(unread("a `csv.null`")),
+            Format::Csv => Ok(TableFormat::Csv {
+                delimiter: self.csv.delimiter,
+                header: self.csv.header,
+                quoted: true,
+            }),
+            other => Err(Error::config(format!(
+                "files of the format `{}` can't be a table of a catalog",
+                other.name()
+            ))
+            .with("key", "format")
+            .hint("choose ndjson, csv or parquet")),
+        }
+    }
 }
 
 #[async_trait]
@@ -95,6 +136,11 @@ impl SinkConfig for FilesSinkConfig {
         if self.format() == Format::Parquet && self.compression() != Compression::None {
             return Err(Error::config("Parquet files are compressed inside")
                 .hint("leave `compression` out"));
+        }
+        if let Some(catalog) = &self.catalog {
+            catalog.validate()?;
+            self.table_format()?;
+            Template::parse(self)?.keys("stream")?;
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! How rows become bytes of a file: by each writer for itself, or by the file.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use tidegate_catalog::Fit;
 use tidegate_core::{Error, Rejected, Result};
 use tidegate_formats::{Compression, Compressor, CsvOptions, Encoder, Format};
 
@@ -15,7 +18,10 @@ pub(super) struct Encoding {
     pub(super) format: Format,
     pub(super) compression: Compression,
     pub(super) csv: CsvOptions,
+    /// The columns of the files.
     pub(super) schema: SchemaRef,
+    /// How the input's rows get these columns, where they don't have them already.
+    pub(super) fit: Option<Arc<Fit>>,
 }
 
 impl Encoding {
@@ -35,6 +41,8 @@ impl Encoding {
             let zstd = ZstdLevel::try_new(1).map_err(broken)?;
             let properties = WriterProperties::builder()
                 .set_compression(Codec::ZSTD(zstd))
+                // Lists as `list.element`, maps as `key_value`, which every reader knows.
+                .set_coerce_types(true)
                 .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
                 .build();
             let schema = SchemaRef::clone(&self.schema);

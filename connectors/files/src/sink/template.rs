@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
+use tidegate_catalog::parse_folder;
 use tidegate_core::{ComponentId, Error, Result};
 use tidegate_formats::{Compression, Format};
 
@@ -76,6 +77,22 @@ impl Template {
             root: root.to_owned(),
             parts,
             exact,
+        })
+    }
+
+    /// The partition keys that the folders below [`Template::root`] name, for an input.
+    ///
+    /// Errors: `Config` where a folder isn't `key=value`.
+    pub(super) fn keys(&self, stream: &str) -> Result<Vec<String>> {
+        let name = self.name(stream, DateTime::<Utc>::UNIX_EPOCH);
+        let parts = name.folder().and_then(parse_folder);
+        let keys = parts.map(|parts| parts.into_iter().map(|(key, _)| key).collect());
+        keys.ok_or_else(|| {
+            Error::config(
+                "with `catalog`, the folders of `url` that have placeholders must be key=value",
+            )
+            .with("key", "url")
+            .hint("for example url = \"lake/clicks/date={date}/hour={hour}\"")
         })
     }
 
@@ -272,6 +289,22 @@ mod tests {
             "y-0.csv",
         ] {
             assert!(!name.made(other, &sink), "{other}");
+        }
+    }
+
+    #[test]
+    fn folders_of_a_table_name_its_partition_keys() {
+        let keys = |url: &str| Template::parse(&config(url)).unwrap().keys("shop.sales");
+        assert!(keys("out").unwrap().is_empty());
+        assert!(keys("out/{stream}.ndjson").unwrap().is_empty());
+        assert_eq!(keys("out/date={date}/h={hour}").unwrap(), ["date", "h"]);
+        assert_eq!(keys("out/of={stream}/x.csv").unwrap(), ["of"]);
+        for url in [
+            "out/{date}",
+            "out/d={%Y/%m}/x.csv",
+            "out/d={date}/{part}/x.csv",
+        ] {
+            assert!(keys(url).is_err(), "{url}");
         }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use tidegate_core::{Metrics, Prepared, Rejected, Result, Sealed, SinkWriter, async_trait};
-use tidegate_formats::{Compressor, Encoder, Format};
+use tidegate_catalog::{Fit, Registrar};
+use tidegate_core::{Metrics, Origin, Rejected, Result, Sealed, SinkWriter, async_trait};
+use tidegate_formats::{Compressor, Encoder, Format, row_to_json};
 
 use super::epoch::EpochFiles;
-use super::prepared::Value;
+use super::prepared::{Values, folder_of};
 
 /// How many plain bytes go into the file, and through the compressor, at once.
 const BLOCK: usize = 1 << 20;
@@ -17,6 +18,7 @@ const BLOCK: usize = 1 << 20;
 pub(super) struct FilesWriter {
     files: Arc<EpochFiles>,
     lanes: Vec<Lane>,
+    registrar: Option<Arc<Registrar>>,
     metrics: Arc<Metrics>,
 }
 
@@ -24,6 +26,7 @@ pub(super) struct FilesWriter {
 #[derive(Debug)]
 struct Lane {
     kind: Kind,
+    fit: Option<Arc<Fit>>,
     plain: Vec<u8>,
 }
 
@@ -41,6 +44,7 @@ impl FilesWriter {
     pub(super) fn new(
         files: Arc<EpochFiles>,
         inputs: usize,
+        registrar: Option<Arc<Registrar>>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let lane = |input| {
@@ -51,14 +55,18 @@ impl FilesWriter {
                 _ if encoding.is_loose() => Kind::Loose(encoding.encoder()?, compressor()),
                 _ => Kind::Bound,
             };
-            let plain = Vec::new();
-            Ok(Lane { kind, plain })
+            Ok(Lane {
+                kind,
+                fit: encoding.fit.clone(),
+                plain: Vec::new(),
+            })
         };
         let lanes = (0..inputs).map(lane).collect::<Result<_>>()?;
         files.enter();
         Ok(Self {
             files,
             lanes,
+            registrar,
             metrics,
         })
     }
@@ -81,18 +89,29 @@ impl FilesWriter {
 #[async_trait]
 impl SinkWriter for FilesWriter {
     async fn write(&mut self, input: usize, batch: RecordBatch) -> Result<Rejected> {
+        let mut refused = Rejected::default();
+        let batch = match &self.lanes[input].fit {
+            None => batch,
+            Some(fit) => {
+                let fitted = fit.apply(&batch)?;
+                for (row, reason) in fitted.rejected {
+                    refused.push(row_to_json(&batch, row)?, reason, Origin::default());
+                }
+                fitted.batch
+            }
+        };
         if batch.num_rows() == 0 {
-            return Ok(Rejected::default());
+            return Ok(refused);
         }
         let lane = &mut self.lanes[input];
-        match &mut lane.kind {
-            Kind::Bound => self.files.encode(input, &batch).await,
+        refused.extend(match &mut lane.kind {
+            Kind::Bound => self.files.encode(input, &batch).await?,
             Kind::Loose(encoder, _) => {
                 let rejected = encoder.encode(&batch, &mut lane.plain)?;
                 if lane.plain.len() >= BLOCK {
                     self.flush(input).await?;
                 }
-                Ok(rejected)
+                rejected
             }
             Kind::Raw(encoder, compressor) => {
                 let mut all = Rejected::default();
@@ -107,9 +126,10 @@ impl SinkWriter for FilesWriter {
                     compressor.member(&payload, &mut packed)?;
                     self.files.whole(input, packed).await?;
                 }
-                Ok(all)
+                all
             }
-        }
+        });
+        Ok(refused)
     }
 
     async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
@@ -120,11 +140,25 @@ impl SinkWriter for FilesWriter {
         if files.is_empty() {
             return Ok(Sealed::default());
         }
+        let register = match self.registrar.as_deref() {
+            None => Vec::new(),
+            Some(registrar) => {
+                let folders = files.iter().map(|file| folder_of(&file.staged.token.key));
+                vec![registrar.registration(folders)?]
+            }
+        };
         self.metrics
             .bytes(files.iter().map(|file| file.staged.bytes).sum());
         self.metrics.files(files.len() as u64);
         Ok(Sealed {
-            prepared: Some(Prepared::encode(&Value::Files(files))?),
+            prepared: Some(
+                Values {
+                    files,
+                    register,
+                    ..Values::default()
+                }
+                .encode()?,
+            ),
             rejected: Rejected::default(),
         })
     }

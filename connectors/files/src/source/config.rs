@@ -50,7 +50,8 @@ pub struct FilesSourceConfig {
     pub stream: String,
 
     /// Whether a run reads only files that no run before it has read. Files are told apart by
-    /// path, size and time of change: one that was changed is read again, whole.
+    /// path, size and time of change (on S3 also by ETag): one that was changed is read again,
+    /// whole.
     #[serde(default)]
     pub incremental: bool,
 

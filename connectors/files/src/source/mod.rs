@@ -1,11 +1,7 @@
-//! Reading files.
+//! The source of files.
 
 mod config;
-mod lines;
 mod open;
-mod parquet;
-mod plan;
 mod schema;
-mod text;
 
 pub use config::FilesSourceConfig;

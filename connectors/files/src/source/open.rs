@@ -1,6 +1,6 @@
 //! The source that is open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
@@ -9,23 +9,19 @@ use tidegate_core::{
     Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext,
     Split, Stream, StreamName, async_trait,
 };
-use tidegate_formats::{Compression, Decoder, Format};
+use tidegate_formats::{Decoder, Format};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 
 use super::config::FilesSourceConfig;
-use super::lines::LineIndex;
-use super::parquet::{self, ParquetFile};
-use super::plan::{Mark, Part, Piece, State, joined, ranges};
 use super::schema;
-use super::text::TextFile;
+use crate::read::{Columns, Found, Mark, Piece, Reader, State};
 
 #[derive(Debug)]
 pub(super) struct FilesSource {
     config: FilesSourceConfig,
     pattern: Pattern,
     schema: SchemaRef,
-    cx: SourceContext,
-    lines: Mutex<HashMap<(String, u64), Arc<LineIndex>>>,
+    reader: Reader,
     /// Files that `watch` saw and did not take yet.
     waiting: Mutex<BTreeMap<String, Mark>>,
 }
@@ -58,8 +54,12 @@ impl FilesSource {
             config: config.clone(),
             pattern,
             schema,
-            cx: cx.clone(),
-            lines: Mutex::default(),
+            reader: Reader::new(
+                cx,
+                StreamName::from(&config.stream),
+                &config.csv,
+                config.piece_size.0,
+            ),
             waiting: Mutex::default(),
         })
     }
@@ -68,45 +68,26 @@ impl FilesSource {
         self.pattern.storage()
     }
 
-    fn stream(&self) -> StreamName {
-        StreamName::from(&self.config.stream)
-    }
-
-    /// The pieces of one file.
-    async fn splits(&self, file: &FileMeta) -> Result<Vec<Split>> {
+    fn found(&self, file: FileMeta) -> Result<Found> {
         let path = self.storage().show(&file.key);
-        let piece = self.config.piece_size.0;
-        let plain = self.config.compression_of(&path) == Compression::None;
-        match self.config.format_of(&path)? {
-            Format::Ndjson if plain && file.size >= 2 * piece => ranges(file.size, piece)
-                .into_iter()
-                .map(|(from, to)| {
-                    Piece::new(file, Part::Bytes(from, to)).split(&path, None, to - from)
-                })
-                .collect(),
-            Format::Parquet if file.size >= 2 * piece => {
-                let metadata = parquet::metadata(self.storage(), file).await?;
-                let groups = metadata.metadata().row_groups().iter();
-                let groups: Vec<_> = groups
-                    .map(|group| (group.num_rows(), group.compressed_size()))
-                    .map(|(rows, bytes)| (rows.unsigned_abs(), bytes.unsigned_abs()))
-                    .collect();
-                joined(&groups, piece)
-                    .into_iter()
-                    .map(|(from, to, rows, bytes)| {
-                        Piece::new(file, Part::RowGroups(from, to)).split(&path, Some(rows), bytes)
-                    })
-                    .collect()
-            }
-            _ => Ok(vec![
-                Piece::new(file, Part::Whole).split(&path, None, file.size)?,
-            ]),
-        }
+        // A source of one file has no key for it.
+        let name = match file.key.as_str() {
+            "" => path.rsplit('/').next().unwrap_or(&path),
+            key => key,
+        };
+        Ok(Found {
+            name: name.to_owned(),
+            storage: self.storage().clone(),
+            format: self.config.format_of(&path)?,
+            compression: self.config.compression_of(&path),
+            partition: None,
+            file,
+        })
     }
 
     /// Whether a file under watch stands still: for the time of a poll, or since the last one.
     fn settled(&self, file: &FileMeta) -> bool {
-        let mark = Mark::of(file);
+        let mark = Mark::of(self.storage(), file);
         let age = chrono::Utc::now().signed_duration_since(file.modified);
         let still = age.to_std().is_ok_and(|age| age >= self.config.poll.0);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,26 +97,6 @@ impl FilesSource {
         }
         waiting.insert(file.key.clone(), mark);
         false
-    }
-
-    fn lines(&self, file: &FileMeta) -> Arc<LineIndex> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (file.key.clone(), file.size);
-        let new = || Arc::new(LineIndex::new(self.storage().clone(), file.clone()));
-        Arc::clone(lines.entry(key).or_insert_with(new))
-    }
-
-    /// The file of a piece, if it still is what it was.
-    async fn unchanged(&self, piece: &Piece) -> Result<FileMeta> {
-        let file = self.storage().head(&piece.key).await?;
-        if Mark::of(&file) == piece.mark {
-            return Ok(file);
-        }
-        Err(
-            Error::conflict("the file changed after it was planned to be read")
-                .with("path", self.storage().show(&piece.key))
-                .hint("files must not be changed once they are there; --restart reads them anew"),
-        )
     }
 }
 
@@ -165,7 +126,7 @@ fn same_format(config: &FilesSourceConfig, storage: &Storage, files: &[FileMeta]
 impl Source for FilesSource {
     fn streams(&self) -> Vec<Stream> {
         vec![Stream {
-            name: self.stream(),
+            name: self.reader.stream.clone(),
             schema: Arc::clone(&self.schema),
             key: Vec::new(),
             bounded: !self.config.watch,
@@ -189,19 +150,21 @@ impl Source for FilesSource {
         };
         let mut fresh = Vec::new();
         for file in files {
-            let known = state.seen.get(&file.key) == Some(&Mark::of(&file));
+            let mark = Mark::of(self.storage(), &file);
+            let known = state.seen.get(&file.key) == Some(&mark);
             if known || (self.config.watch && !self.settled(&file)) {
                 continue;
             }
-            fresh.push(file);
+            fresh.push((file.key.clone(), mark, self.found(file)?));
         }
-        let new: Vec<Vec<Split>> = futures::stream::iter(fresh.clone())
-            .map(|file| async move { self.splits(&file).await })
+        let files: Vec<_> = fresh.iter().map(|(_, _, found)| found.clone()).collect();
+        let new: Vec<Vec<Split>> = futures::stream::iter(files)
+            .map(|found| async move { self.reader.splits(&found).await })
             .buffered(8)
             .try_collect()
             .await?;
         if self.config.remembers() {
-            let marks = fresh.iter().map(|file| (file.key.clone(), Mark::of(file)));
+            let marks = fresh.into_iter().map(|(key, mark, _)| (key, mark));
             state.seen.extend(marks);
         }
         Ok(Plan {
@@ -217,40 +180,11 @@ impl Source for FilesSource {
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        let piece: Piece = split.data.decode()?;
+        let Piece { file, part, .. } = split.data.decode()?;
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
-        let file = self.unchanged(&piece).await?;
-        let path = self.storage().show(&file.key);
-        if resume.is_none() && !matches!(piece.part, Part::Bytes(1.., _) | Part::RowGroups(1.., _))
-        {
-            self.cx.metrics.files(1);
-        }
-        let format = self.config.format_of(&path)?;
-        if format == Format::Parquet {
-            let file = ParquetFile {
-                storage: self.storage().clone(),
-                file,
-                part: piece.part,
-                schema: Arc::clone(&self.schema),
-                stream: self.stream(),
-                metrics: Arc::clone(&self.cx.metrics),
-            };
-            return file.events(scan, resume).await;
-        }
-        let decoder = Decoder::new(format, &self.config.csv, Arc::clone(&self.schema), scan)?;
-        let file = TextFile {
-            storage: self.storage().clone(),
-            lines: matches!(piece.part, Part::Bytes(..)).then(|| self.lines(&file)),
-            file,
-            format,
-            compression: self.config.compression_of(&path),
-            csv: self.config.csv.clone(),
-            part: piece.part,
-            decoder: Arc::new(decoder),
-            stream: self.stream(),
-            metrics: Arc::clone(&self.cx.metrics),
-        };
-        file.events(resume).await
+        let columns = Columns::exact(Arc::clone(&self.schema));
+        let found = self.found(file)?;
+        self.reader.events(found, part, columns, scan, resume).await
     }
 }

@@ -8,7 +8,7 @@ use tidegate_formats::{Format, Inference, Position, Splitter, raw_schema};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::config::FilesSourceConfig;
-use super::{parquet, text};
+use crate::read::{footer, sample};
 
 /// How many files are looked at.
 const FILES: usize = 8;
@@ -36,7 +36,7 @@ pub(super) async fn find(
     match format {
         Format::Raw => Ok(raw_schema()),
         Format::Parquet => {
-            let metadata = parquet::metadata(storage, first).await?;
+            let metadata = footer(storage, first).await?;
             let alone = files.len() == 1 && !config.watch;
             Ok(match alone {
                 true => Arc::clone(metadata.schema()),
@@ -64,7 +64,7 @@ async fn infer(
     for file in files.iter().take(FILES) {
         let path = storage.show(&file.key);
         let compression = config.compression_of(&path);
-        let (bytes, complete) = text::sample(storage, file, compression, BYTES).await?;
+        let (bytes, complete) = sample(storage, file, compression, BYTES).await?;
         let explain = |error: Error| error.with("file", &path);
         let mut splitter = Splitter::new(format, &config.csv, Position::start())?;
         splitter.push(bytes);

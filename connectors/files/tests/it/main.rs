@@ -3,10 +3,16 @@
 #![allow(clippy::panic, reason = "a test that cannot go on fails")]
 
 use tidegate_files as _;
+use tidegate_local_catalog as _;
 
 mod bad_input;
 mod conformance;
+mod crawling;
+mod pruning;
 mod reading;
 mod remembering;
+mod s3;
 mod support;
+mod tables;
 mod writing;
+mod writing_tables;

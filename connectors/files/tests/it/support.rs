@@ -108,9 +108,13 @@ pub(crate) fn parquet(ids: std::ops::Range<i64>, group: usize) -> Vec<u8> {
 }
 
 pub(crate) async fn source(base: &Path, config: Value) -> Result<Arc<dyn Source>> {
-    let config = Registry::linked()?.source("files", config)?;
+    open_source("files", &context(base), config).await
+}
+
+pub(crate) async fn open_source(tag: &str, cx: &Context, config: Value) -> Result<Arc<dyn Source>> {
+    let config = Registry::linked()?.source(tag, config)?;
     config.validate()?;
-    config.open(&context(base)).await
+    config.open(cx).await
 }
 
 pub(crate) async fn plan(

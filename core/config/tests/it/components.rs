@@ -225,3 +225,29 @@ impl SinkConfig for ConsoleConfig {
     }
 }
 register_sink!("console", ConsoleConfig);
+
+/// The settings that the tests know.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct HttpSettings {
+    /// How long to wait.
+    timeout: Option<String>,
+    /// How often to try.
+    retries: Option<u32>,
+    /// The proxy.
+    proxy: Option<String>,
+}
+
+tidegate_core::register_settings!("http", HttpSettings);
+
+/// Others.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct AwsSettings {
+    /// The region.
+    region: Option<String>,
+    /// The account's number, which is a text.
+    account: Option<String>,
+}
+
+tidegate_core::register_settings!("aws", AwsSettings);

@@ -95,6 +95,10 @@ snapshots! {
         .profile("prod");
     overlay_that_is_missing: Files::new(GOOD).with("pipeline.prod.toml", "").profile("prd");
     settings_that_are_not_toml: Files::new(GOOD).with("tidegate.toml", "[http\n");
+    settings_with_an_unknown_table: Files::new(GOOD).with("tidegate.toml", "[htpp]\nretries = 3\n");
+    settings_with_an_unknown_key: Files::new(GOOD).with("tidegate.toml", "[http]\nretires = 3\n");
+    settings_of_a_wrong_type: Files::new(GOOD).with("tidegate.toml", "[http]\nretries = \"many\"\n");
+    variable_of_an_unknown_setting: Files::new(GOOD).env("TIDEGATE_HTTP__RETIRES", "3");
     many_at_once: Files::new(MANY);
 }
 

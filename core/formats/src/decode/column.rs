@@ -95,6 +95,15 @@ columns! {
 }
 
 impl Column {
+    /// See [`Object::fold_names`](super::json::Object::fold_names).
+    pub(crate) fn fold_names(&mut self) {
+        match self {
+            Self::List(lists) => lists.fold_names(),
+            Self::Struct(structs) => structs.fold_names(),
+            _ => {}
+        }
+    }
+
     /// An empty column for `field`'s values. Errors: `Schema` for types that text can't hold.
     pub(crate) fn new(field: &Field, capacity: usize) -> Result<Self> {
         let data_type = field.data_type();

@@ -20,7 +20,7 @@ use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter};
 /// on; no integer, decimal or time is rounded or cut. Only the columns asked for are checked. A
 /// scan's predicates and limit are not looked at: they are applied again above.
 ///
-/// - **JSON**: keys are matched exactly; unknown ones are ignored, missing ones are NULL, and of a
+/// - **JSON**: keys are matched exactly (but see [`Decoder::fold_names`]); unknown ones are ignored, missing ones are NULL, and of a
 ///   key that comes twice the last value counts. A text column takes a value that is no string as
 ///   its JSON text.
 /// - **CSV**: with a header, columns are matched by name and unknown ones are ignored; a row must
@@ -42,6 +42,7 @@ pub struct Decoder {
     /// The positions of the columns asked for in the file's `width` (CSV).
     places: Arc<[usize]>,
     width: usize,
+    fold_names: bool,
 }
 
 impl fmt::Debug for Decoder {
@@ -89,6 +90,7 @@ impl Decoder {
             places: places.into(),
             full: schema,
             schema: projected,
+            fold_names: false,
         })
     }
 
@@ -116,6 +118,12 @@ impl Decoder {
         })
     }
 
+    /// Takes JSON keys that are no column's name for the column whose name they are in another case,
+    /// unless a row has that column's own key too: catalogs keep names in lower case.
+    pub fn fold_names(&mut self) {
+        self.fold_names = true;
+    }
+
     /// The schema of what is decoded: the columns asked for, in the stream's order.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -125,8 +133,8 @@ impl Decoder {
     pub fn decode(&self, chunk: &Chunk, file: &Arc<str>) -> Result<Decoded> {
         let rejects = Rejects::new(chunk, file);
         match self.format {
-            Format::Ndjson => json::decode(&self.schema, chunk, true, rejects),
-            Format::Json => json::decode(&self.schema, chunk, false, rejects),
+            Format::Ndjson => json::decode(&self.schema, self.fold_names, chunk, true, rejects),
+            Format::Json => json::decode(&self.schema, self.fold_names, chunk, false, rejects),
             Format::Csv => csv::decode(
                 &self.schema,
                 &self.dialect,

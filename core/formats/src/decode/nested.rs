@@ -35,6 +35,11 @@ impl Lists {
         })
     }
 
+    /// See [`Object::fold_names`].
+    pub(crate) fn fold_names(&mut self) {
+        self.items.fold_names();
+    }
+
     fn end(&mut self) -> Result<(), Fault> {
         let end = i32::try_from(self.length)
             .map_err(|_| Fault::new("more items in one piece of the file than a column holds"))?;
@@ -105,6 +110,11 @@ impl Structs {
             object: Object::new(fields, capacity)?,
             nulls: NullBufferBuilder::new(capacity),
         })
+    }
+
+    /// See [`Object::fold_names`].
+    pub(crate) fn fold_names(&mut self) {
+        self.object.fold_names();
     }
 }
 

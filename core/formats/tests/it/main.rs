@@ -4,6 +4,7 @@
 
 mod compression;
 mod csv;
+mod fold;
 mod infer;
 mod json;
 mod round_trip;

@@ -3,7 +3,19 @@
 //! A [`StateStore`] changes only by [`Change`]s, each applied at once and whole, with the fencing
 //! token compared inside the same transaction. So any store with one atomic conditional write can
 //! implement it.
+//!
+//! ```text
+//! StateLocation ─┬─ a folder ──> SqliteStore: state.db, and a lock file for each pipeline
+//!                └─ any store, as ObjectState ── a Document a pipeline ──> HeadStore
+//!                                   └─ Keeper: writes, and beats while it is held
+//! ```
 
+mod document;
+mod head;
+mod keeper;
+mod location;
+mod object;
+mod process;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -18,6 +30,9 @@ use tidegate_core::{
     StreamName, Token,
 };
 
+pub use head::{Found, HeadStore, Version, Written};
+pub use location::StateLocation;
+pub use object::ObjectState;
 pub use sqlite::SqliteStore;
 
 /// Proof of being the one process that may change a pipeline's state. Each taking gives a larger one.
@@ -110,33 +125,40 @@ pub struct StoredComponent {
 }
 
 /// What is remembered of a source.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceState {
     /// What its last plan returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanState>,
     /// What its last plan of an earlier run returned: where a restart goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_before: Option<PlanState>,
     /// When it wants to be asked again; `None`: it wasn't asked in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Next>,
     /// The splits of this run that the source wasn't yet told to be finished, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub splits: Vec<SplitState>,
     /// Schemas that changed in this run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schemas: BTreeMap<StreamName, Schema>,
 }
 
 /// A split and how far it was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitState {
     /// The split.
     pub split: Split,
     /// Up to here its rows are in a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Offset>,
     /// Whether all its rows are.
+    #[serde(default)]
     pub finished: bool,
 }
 
 /// A stored epoch whose commit may have to be replayed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredEpoch {
     /// Its number.
     pub epoch: Epoch,
@@ -236,4 +258,11 @@ pub(crate) fn prepared_by(values: &[(ComponentId, Prepared)], id: &ComponentId) 
         .filter(|(sink, _)| sink == id)
         .map(|(_, value)| value.clone())
         .collect()
+}
+
+/// What whoever was taken over from is told.
+pub(crate) fn taken_over(pipeline: &str) -> tidegate_core::Error {
+    tidegate_core::Error::conflict("another process has taken over this pipeline")
+        .with("pipeline", pipeline)
+        .hint("nothing that this process did since then was committed; the other one goes on")
 }

@@ -15,6 +15,7 @@ use tidegate_core::{ComponentId, Epoch, Error, Lineage, Result};
 
 use super::{
     Change, Checkpoint, Fence, PipelineState, SourceState, SplitState, StateStore, StoredEpoch,
+    taken_over,
 };
 
 const SCHEMA: &str = "
@@ -320,11 +321,7 @@ fn compare(db: &Transaction<'_>, pipeline: &str, fence: Fence) -> Result<()> {
     if found == Some(fence.0) {
         return Ok(());
     }
-    Err(
-        Error::conflict("another process has taken over this pipeline")
-            .with("pipeline", pipeline)
-            .hint("nothing that this process did since then was committed; the other one goes on"),
-    )
+    Err(taken_over(pipeline))
 }
 
 fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {

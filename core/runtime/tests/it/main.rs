@@ -13,6 +13,7 @@
 
 mod components;
 mod crashes;
+mod heads;
 mod runs;
 mod state;
 mod world;

@@ -410,7 +410,7 @@ async fn a_run_that_nobody_can_stop_comes_to_its_end() {
         .source("n", json!({"rows": 100, "pause_ms": 5}))
         .sink("out", &["n"], json!({}));
     let options = RunOptions {
-        state: world.state(),
+        state: world.state().into(),
         ..RunOptions::default()
     };
     let (report, result) = world.pipeline().unwrap().run(options).await;

@@ -1,11 +1,72 @@
-//! The state store by itself.
+//! The state stores by themselves: what is true of every one, and what of each.
 
-use tidegate_core::{ComponentId, Epoch, ErrorKind, Token};
-use tidegate_runtime::state::{Change, SqliteStore, StateStore};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arrow_schema::{DataType, Field, Schema};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use tidegate_core::{
+    ComponentId, Epoch, ErrorKind, Kind, Next, Offset, PlanState, Prepared, RunId, Split,
+    SplitData, Token,
+};
+use tidegate_runtime::state::{
+    Change, Checkpoint, RunState, SqliteStore, StateStore, StoredComponent,
+};
+
+use crate::heads::{Bucket, Process};
+
+const LEASE: Duration = Duration::from_millis(200);
+
+/// Two processes that share a store, and a way to take the first one's hold away from it.
+struct Two {
+    first: Arc<dyn StateStore>,
+    second: Arc<dyn StateStore>,
+    stop_first: Box<dyn Fn()>,
+    resume_first: Box<dyn Fn()>,
+}
+
+fn in_a_folder() -> Two {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Arc::new(SqliteStore::open(folder.path()).unwrap());
+    let (first, second) = (open(), open());
+    Two {
+        first,
+        second,
+        // As if the lock had been lost with its machine.
+        stop_first: Box::new(move || std::fs::remove_file(folder.path().join("p.lock")).unwrap()),
+        resume_first: Box::new(|| {}),
+    }
+}
+
+fn on_object_storage() -> Two {
+    let bucket = Arc::default();
+    let (first, second) = (Process::new(&bucket), Process::new(&bucket));
+    Two {
+        first: first.store(LEASE),
+        second: second.store(LEASE),
+        stop_first: Box::new({
+            let first = Arc::clone(&first);
+            move || first.stop()
+        }),
+        resume_first: Box::new(move || first.resume()),
+    }
+}
+
+fn every_store() -> [Two; 2] {
+    [in_a_folder(), on_object_storage()]
+}
+
+fn id(name: &str) -> ComponentId {
+    ComponentId::new(name).unwrap()
+}
 
 fn begun(epoch: u64) -> Change {
     Change::Begun {
-        sink: ComponentId::new("out").unwrap(),
+        sink: id("out"),
         epoch: Epoch(epoch),
         token: Token::encode(&epoch).unwrap(),
     }
@@ -13,63 +74,115 @@ fn begun(epoch: u64) -> Change {
 
 #[tokio::test]
 async fn whoever_was_taken_over_from_changes_nothing_any_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = SqliteStore::open(folder.path()).unwrap();
-    let old = first.acquire("p").await.unwrap();
-    first.apply("p", old, begun(1)).await.unwrap();
+    for Two {
+        first,
+        second,
+        stop_first,
+        resume_first,
+    } in every_store()
+    {
+        assert_eq!(first.load("p").await.unwrap(), None);
+        let old = first.acquire("p").await.unwrap();
+        first.apply("p", old, begun(1)).await.unwrap();
 
-    let second = SqliteStore::open(folder.path()).unwrap();
-    assert_eq!(
-        second.acquire("p").await.unwrap_err().kind(),
-        ErrorKind::Conflict
-    );
-    // As if the first one's lock had been lost with its machine.
-    std::fs::remove_file(folder.path().join("p.lock")).unwrap();
-    let new = second.acquire("p").await.unwrap();
-    assert!(new > old);
+        let refused = second.acquire("p").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        let this = format!("process {}", std::process::id());
+        assert!(refused.to_string().contains(&this), "{refused}");
+        assert!(refused.hint_text().unwrap().contains("--state"));
 
-    assert_eq!(
-        first.apply("p", old, begun(2)).await.unwrap_err().kind(),
-        ErrorKind::Conflict
-    );
-    assert_eq!(
-        first.verify("p", old).await.unwrap_err().kind(),
-        ErrorKind::Conflict
-    );
-    second.apply("p", new, begun(3)).await.unwrap();
-    let state = second.load("p").await.unwrap().unwrap();
-    assert_eq!(state.journal.len(), 2);
-    assert_eq!(state.epoch, Epoch(3), "an epoch's number is used once");
+        stop_first();
+        let new = second.acquire("p").await.unwrap();
+        assert!(new > old);
+        resume_first();
+
+        let conflicts = [
+            first.apply("p", old, begun(2)).await,
+            first.verify("p", old).await,
+            first.apply("p", old, begun(2)).await,
+        ];
+        for conflict in conflicts {
+            let error = conflict.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.message().contains("taken over"), "{error}");
+        }
+        second.verify("p", new).await.unwrap();
+        second.apply("p", new, begun(3)).await.unwrap();
+        // Whoever was taken over from has nothing to give back.
+        first.release("p", old).await.unwrap();
+        second.apply("p", new, begun(4)).await.unwrap();
+        let state = second.load("p").await.unwrap().unwrap();
+        assert_eq!(state.journal.len(), 3);
+        assert_eq!(state.epoch, Epoch(4), "an epoch's number is used once");
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_back_is_taken_at_once_and_keeps_its_lineage() {
+    for Two { first, second, .. } in every_store() {
+        let fence = first.acquire("p").await.unwrap();
+        first.apply("p", fence, begun(1)).await.unwrap();
+        let state = first.load("p").await.unwrap();
+        first.release("p", fence).await.unwrap();
+
+        let began = Instant::now();
+        let next = second.acquire("p").await.unwrap();
+        assert!(next > fence);
+        assert!(began.elapsed() < LEASE, "{:?}", began.elapsed());
+        assert_eq!(second.load("p").await.unwrap(), state);
+        assert_eq!(second.load("another").await.unwrap(), None);
+        // Another pipeline is another matter.
+        first.acquire("another").await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn values_are_set_only_by_who_knows_the_old_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path()).unwrap();
-    let (one, two) = (
-        serde_json::json!({"left": 1}),
-        serde_json::json!({"left": 2}),
-    );
-    assert!(
-        store
-            .compare_and_set_value("p", "c", "k", None, &one)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .compare_and_set_value("p", "c", "k", None, &two)
-            .await
-            .unwrap()
-    );
-    assert!(
-        store
-            .compare_and_set_value("p", "c", "k", Some(&one), &two)
-            .await
-            .unwrap()
-    );
-    assert_eq!(store.get_value("p", "c", "k").await.unwrap(), Some(two));
-    assert_eq!(store.get_value("p", "other", "k").await.unwrap(), None);
+    for Two { first, second, .. } in every_store() {
+        let (one, two) = (json!({"left": 1}), json!({"left": 2}));
+        let set = async |store: &Arc<dyn StateStore>, expected, value| {
+            let set = store.compare_and_set_value("p", "c", "k", expected, value);
+            set.await.unwrap()
+        };
+        assert!(set(&first, None, &one).await);
+        assert!(!set(&second, None, &two).await);
+        // With or without a holder.
+        let fence = first.acquire("p").await.unwrap();
+        assert!(set(&second, Some(&one), &two).await);
+        first.apply("p", fence, begun(1)).await.unwrap();
+        assert!(set(&first, Some(&two), &one).await);
+        assert!(set(&second, Some(&one), &two).await);
+        first.apply("p", fence, begun(2)).await.unwrap();
+        let state = first.load("p").await.unwrap().unwrap();
+        assert_eq!(state.journal.len(), 2);
+        assert_eq!(first.get_value("p", "c", "k").await.unwrap(), Some(two));
+        assert_eq!(first.get_value("p", "other", "k").await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_count_at_once_each_counts_once() {
+    for Two { first, second, .. } in every_store() {
+        let count = |store: Arc<dyn StateStore>| {
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    loop {
+                        let found = store.get_value("p", "c", "n").await.unwrap();
+                        let next = json!(found.as_ref().map_or(0, |n| n.as_u64().unwrap()) + 1);
+                        let set = store.compare_and_set_value("p", "c", "n", found.as_ref(), &next);
+                        if set.await.unwrap() {
+                            break;
+                        }
+                    }
+                }
+            })
+        };
+        for task in [count(Arc::clone(&first)), count(Arc::clone(&second))] {
+            task.await.unwrap();
+        }
+        let counted = first.get_value("p", "c", "n").await.unwrap();
+        assert_eq!(counted, Some(json!(40)));
+    }
 }
 
 #[tokio::test]
@@ -83,4 +196,306 @@ async fn a_state_of_another_version_or_no_state_at_all_is_refused() {
     let error = SqliteStore::open(folder.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.hint_text().unwrap().contains("--state"));
+
+    let bucket: Arc<Bucket> = Arc::default();
+    let store = Process::new(&bucket).store(LEASE);
+    let others = [
+        ("this is no document", "can't be read"),
+        (r#"{"layout": 1, "fence": 7}"#, "can't be read"),
+        (r#"{"layout": 2, "all": "is new"}"#, "another version"),
+    ];
+    for (text, said) in others {
+        bucket.put("p", text.as_bytes());
+        let errors = [
+            store.acquire("p").await.unwrap_err(),
+            store.load("p").await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.message().contains(said), "{error}");
+            assert!(error.to_string().contains("bucket/p"), "{error}");
+            assert!(error.hint_text().unwrap().contains("--state"));
+        }
+        let left = bucket.get("p").unwrap();
+        assert_eq!(left, text.as_bytes(), "it is left as it was");
+    }
+}
+
+/// Changes as a run might make them, and some that it never would.
+fn changes(seed: u64, count: usize) -> Vec<Change> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let sources = [id("a"), id("b")];
+    let sinks = [id("x"), id("y")];
+    let (mut epoch, mut split) = (0, 0);
+    let mut splits: Vec<(ComponentId, tidegate_core::SplitId)> = Vec::new();
+    let mut stored: BTreeSet<u64> = BTreeSet::new();
+    let run = |random: &mut SmallRng| RunState {
+        id: RunId::new(),
+        finished: false,
+        checkpointed: false,
+        components: vec![StoredComponent {
+            id: sinks[0].clone(),
+            kind: Kind::Sink,
+            inputs: vec!["a.numbers".to_owned()],
+            config: json!({"type": "place", "n": random.random::<u32>()}),
+            fingerprint: json!({"type": "place"}),
+        }],
+    };
+    let mut all = vec![];
+    for source in &sources {
+        all.push(Change::Planned {
+            source: source.clone(),
+            plan: PlanState::encode(&0).unwrap(),
+            next: Next::Complete,
+            new: vec![],
+            told: vec![],
+        });
+    }
+    while all.len() < count {
+        let source = sources[random.random_range(0..2)].clone();
+        let sink = sinks[random.random_range(0..2)].clone();
+        let value = |random: &mut SmallRng| Prepared::encode(&random.random::<u32>()).unwrap();
+        let change = match random.random_range(0..14) {
+            0 => Change::BeginRun {
+                run: run(&mut random),
+            },
+            1 => Change::Reconfigure {
+                run: run(&mut random),
+            },
+            2..=4 => {
+                let new: Vec<Split> = (0..random.random_range(0..4))
+                    .map(|_| {
+                        split += 1;
+                        let id = format!("split {split}");
+                        Split::new(id.as_str(), SplitData::encode(&split).unwrap())
+                    })
+                    .collect();
+                splits.extend(new.iter().map(|split| (source.clone(), split.id.clone())));
+                let told = splits.iter().filter(|(of, _)| *of == source);
+                let told = told.filter(|_| random.random_ratio(1, 3));
+                Change::Planned {
+                    told: told.map(|(_, split)| split.clone()).collect(),
+                    plan: PlanState::encode(&random.random::<u32>()).unwrap(),
+                    next: Next::AskAgain(Duration::from_millis(random.random_range(0..99))),
+                    source,
+                    new,
+                }
+            }
+            5 => Change::Replan { source },
+            6 | 7 => Change::Begun {
+                sink,
+                epoch: Epoch(epoch + random.random_range(1..3)),
+                token: Token::encode(&random.random::<u32>()).unwrap(),
+            },
+            8 | 9 => {
+                epoch += 1;
+                stored.insert(epoch);
+                let some: Vec<_> = splits
+                    .iter()
+                    .filter(|_| random.random_ratio(1, 2))
+                    .cloned()
+                    .collect();
+                let field = Field::new(format!("c{epoch}"), DataType::Int64, true);
+                Change::Checkpoint(Checkpoint {
+                    epoch: Epoch(epoch),
+                    last: random.random_ratio(1, 5),
+                    offsets: some
+                        .iter()
+                        .map(|(source, split)| {
+                            let offset = Offset::encode(&random.random::<u32>()).unwrap();
+                            (source.clone(), split.clone(), offset)
+                        })
+                        .collect(),
+                    finished: some.into_iter().step_by(2).collect(),
+                    schemas: vec![(source, "numbers".into(), Schema::new(vec![field]))],
+                    prepared: vec![(sink.clone(), value(&mut random))],
+                    kept: vec![(sink, value(&mut random))],
+                })
+            }
+            10 | 11 => {
+                let Some(epoch) = stored.pop_first() else {
+                    continue;
+                };
+                Change::Committed {
+                    epoch: Epoch(epoch),
+                    settled: vec![sink],
+                    last: random.random_ratio(1, 4),
+                }
+            }
+            12 => Change::Recovered { sink },
+            _ => Change::Forsake { sink },
+        };
+        all.push(change);
+    }
+    all
+}
+
+#[tokio::test]
+async fn all_stores_make_the_same_of_the_same_changes() {
+    for seed in 0..12 {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = SqliteStore::open(folder.path()).unwrap();
+        let object = Process::new(&Arc::default()).store(LEASE);
+        let (one, other) = (
+            sqlite.acquire("p").await.unwrap(),
+            object.acquire("p").await.unwrap(),
+        );
+        for (step, change) in changes(seed, 60).into_iter().enumerate() {
+            sqlite.apply("p", one, change.clone()).await.unwrap();
+            object.apply("p", other, change.clone()).await.unwrap();
+            let expected = sqlite.load("p").await.unwrap().unwrap();
+            let mut found = object.load("p").await.unwrap().unwrap();
+            found.lineage = expected.lineage;
+            assert!(
+                found == expected,
+                "seed {seed}, step {step}, {change:#?}:\n{found:#?}\n{expected:#?}"
+            );
+        }
+    }
+}
+
+/// Makes changes over a way on which a third of the writes goes wrong; says how many of them came
+/// back as errors.
+async fn change_in_spite_of_faults(seed: u64) -> u32 {
+    let bucket = Arc::default();
+    let store = Process::faulty(&bucket, seed).store(Duration::from_secs(60));
+    let Ok(fence) = store.acquire("p").await else {
+        return 0;
+    };
+    let load = async || loop {
+        match store.load("p").await {
+            Ok(state) => break state.unwrap(),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}"),
+        }
+    };
+    let (mut errors, mut epochs) = (0, Vec::new());
+    for epoch in 1..30 {
+        let token = Token::encode(&epoch).unwrap();
+        match store.apply("p", fence, begun(epoch)).await {
+            Ok(()) => epochs.push(epoch),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+                errors += 1;
+                // What the state says now is what is true from now on.
+                let journal = load().await.journal;
+                if journal.iter().any(|(_, found)| *found == token) {
+                    epochs.push(epoch);
+                }
+            }
+        }
+        let key = format!("k{epoch}");
+        let value = json!(epoch);
+        if let Ok(set) = store
+            .compare_and_set_value("p", "c", &key, None, &value)
+            .await
+        {
+            assert!(set);
+        }
+    }
+    let journal = load().await.journal;
+    let found: Vec<u64> = journal.iter().map(|(_, t)| t.decode().unwrap()).collect();
+    assert_eq!(found, epochs, "seed {seed}");
+    errors
+}
+
+#[tokio::test]
+async fn a_change_takes_place_once_whatever_becomes_of_answers() {
+    let all = (0..60).map(change_in_spite_of_faults);
+    let errors: u32 = futures::future::join_all(all).await.into_iter().sum();
+    assert!(errors > 10, "{errors} changes went wrong for good");
+}
+
+#[tokio::test]
+async fn a_holder_that_lives_keeps_its_hold_and_one_that_is_dead_loses_it() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let (first, second) = (Process::new(&bucket), Process::new(&bucket));
+    let (one, other) = (first.store(LEASE), second.store(LEASE));
+    let fence = one.acquire("p").await.unwrap();
+    // It does nothing but live, for longer than its lease.
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 3 {
+        let refused = other.acquire("p").await.unwrap_err();
+        assert!(refused.message().contains("already running"), "{refused}");
+    }
+    one.verify("p", fence).await.unwrap();
+
+    first.die();
+    let began = Instant::now();
+    other.acquire("p").await.unwrap();
+    assert!(
+        began.elapsed() >= LEASE,
+        "it watched for {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_nobody_has_any_more_gives_its_pipelines_back() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let long = Duration::from_secs(600);
+    let store = Process::new(&bucket).store(long);
+    store.acquire("p").await.unwrap();
+    drop(store);
+    let next = Process::new(&bucket).store(long);
+    let taken = tokio::time::timeout(Duration::from_secs(20), next.acquire("p"));
+    taken.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn of_two_that_take_over_at_once_one_gets_it() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let dead = Process::new(&bucket);
+    dead.store(LEASE).acquire("p").await.unwrap();
+    dead.die();
+    let (one, other) = (
+        Process::new(&bucket).store(LEASE),
+        Process::new(&bucket).store(LEASE),
+    );
+    let taken = tokio::join!(one.acquire("p"), other.acquire("p"));
+    let won = [taken.0, taken.1].map(|taken| taken.map_err(|error| error.kind()));
+    assert_eq!(
+        won.iter().filter(|taken| taken.is_ok()).count(),
+        1,
+        "{won:?}"
+    );
+    assert!(won.contains(&Err(ErrorKind::Conflict)), "{won:?}");
+}
+
+#[tokio::test]
+async fn changes_that_come_together_are_written_together() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let slow = Process::slow(&bucket, Duration::from_millis(20));
+    let store = slow.store(Duration::from_secs(600));
+    let fence = store.acquire("p").await.unwrap();
+    let before = bucket.writes.load(Ordering::Relaxed);
+    let changes = (1..=50).map(|epoch| store.apply("p", fence, begun(epoch)));
+    for result in futures::future::join_all(changes).await {
+        result.unwrap();
+    }
+    let writes = bucket.writes.load(Ordering::Relaxed) - before;
+    assert!(writes <= 3, "{writes} writes");
+    let state = store.load("p").await.unwrap().unwrap();
+    let tokens = state
+        .journal
+        .iter()
+        .map(|(_, token)| token.decode::<u64>().unwrap());
+    assert!(tokens.eq(1..=50), "in the order in which they came");
+}
+
+#[tokio::test]
+async fn a_state_that_outgrows_one_object_is_refused_before_it_is_written() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let store = Process::new(&bucket).store(Duration::from_secs(600));
+    let fence = store.acquire("p").await.unwrap();
+    let huge = Change::Begun {
+        sink: id("out"),
+        epoch: Epoch(1),
+        token: Token::encode(&"x".repeat(65 << 20)).unwrap(),
+    };
+    let error = store.apply("p", fence, huge).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("too large"), "{error}");
+    store.apply("p", fence, begun(1)).await.unwrap();
+    let state = store.load("p").await.unwrap().unwrap();
+    assert_eq!(state.journal.len(), 1);
 }

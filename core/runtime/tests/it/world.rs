@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_core::{ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry};
+use tidegate_runtime::state::{SqliteStore, StateLocation, StateStore};
 use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 use tokio::sync::watch;
+
+use crate::heads::{Bucket, Process};
 
 /// One destination: what is visible, and what is staged.
 #[derive(Debug, Default, Clone)]
@@ -57,7 +61,14 @@ pub struct World {
     pub components: Vec<ComponentSpec>,
     pub options: PipelineOptions,
     pub settings: Value,
+    /// Where the state is, if not in a folder.
+    pub bucket: Option<Arc<Bucket>>,
+    /// The process that runs the pipeline, where the state is in a bucket.
+    process: Mutex<Option<Arc<Process>>>,
 }
+
+/// How long a state in a bucket stands still before it is taken over.
+const LEASE: Duration = Duration::from_millis(60);
 
 impl World {
     pub fn new(name: &str) -> Self {
@@ -67,6 +78,8 @@ impl World {
             components: Vec::new(),
             options: PipelineOptions::default(),
             settings: json!({"workers": 3, "attempts": 4}),
+            bucket: None,
+            process: Mutex::default(),
         }
     }
 
@@ -99,6 +112,37 @@ impl World {
         self.component(Kind::Sink, id, "place", inputs, config)
     }
 
+    /// With its state on object storage.
+    pub fn with_bucket(mut self) -> Self {
+        self.bucket = Some(Arc::default());
+        self
+    }
+
+    /// The state as another process has it.
+    pub fn store(&self) -> Arc<dyn StateStore> {
+        match &self.bucket {
+            Some(bucket) => Process::new(bucket).store(LEASE),
+            None => Arc::new(SqliteStore::open(&self.state()).unwrap()),
+        }
+    }
+
+    /// Ends the process that ran the pipeline: nothing more of it reaches the state.
+    pub fn kill(&self) {
+        if let Some(process) = self.process.lock().unwrap().take() {
+            process.die();
+        }
+    }
+
+    fn location(&self) -> StateLocation {
+        let Some(bucket) = &self.bucket else {
+            return self.state().into();
+        };
+        let process = Process::new(bucket);
+        let store = process.store(LEASE);
+        *self.process.lock().unwrap() = Some(process);
+        store.into()
+    }
+
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
@@ -122,7 +166,7 @@ impl World {
         (
             sender,
             RunOptions {
-                state: self.state(),
+                state: self.location(),
                 resume: Resume::IfUnchanged,
                 stop,
             },

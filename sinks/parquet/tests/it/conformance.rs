@@ -89,3 +89,17 @@ async fn overwrite_partitions() {
         .check()
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_a_catalog() {
+    let table = json!({ "type": "shelf", "database": "shop", "table": "sales" });
+    suite(json!({ "catalog": table })).check().await;
+    for mode in ["append", "overwrite"] {
+        let config = json!({ "catalog": table, "mode": mode });
+        partitioned(config).check().await;
+    }
+    partitioned(json!({ "catalog": table, "mode": "overwrite_partitions" }))
+        .overwrites_only_touched()
+        .check()
+        .await;
+}

@@ -7,9 +7,12 @@
 
 use tidegate_sink_parquet as _;
 
+mod catalog;
 mod config;
 mod conformance;
 mod layout;
 mod overwrite;
+mod shelf;
 mod support;
 mod two_phase;
+mod types;

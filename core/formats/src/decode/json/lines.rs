@@ -14,6 +14,7 @@ use crate::split::json::value_end;
 /// Decodes the values of a chunk: one a line, or with white space and commas between them.
 pub(crate) fn decode(
     schema: &SchemaRef,
+    fold_names: bool,
     chunk: &Chunk,
     lines: bool,
     mut rejects: Rejects<'_>,
@@ -21,6 +22,9 @@ pub(crate) fn decode(
     let data = &chunk.bytes[..];
     let valid = simdutf8::basic::from_utf8(data).is_ok();
     let mut object = Object::new(schema.fields(), chunk.rows_guess())?;
+    if fold_names {
+        object.fold_names();
+    }
     let mut cursor = if lines {
         Cursor::lines(data)
     } else {

@@ -26,6 +26,8 @@ pub(crate) struct Object {
     length: usize,
     /// The keys by their text, unescaped.
     index: HashMap<Box<[u8]>, usize>,
+    /// The same in lower case, if keys of another case count too.
+    folded: Option<HashMap<String, usize>>,
     order: Vec<Key>,
     /// The number of the current object, to tell which slots it has filled.
     turn: u64,
@@ -36,6 +38,16 @@ struct Slot {
     nullable: bool,
     column: Column,
     turn: u64,
+    /// Whether the current object has its key in another case only.
+    folded: bool,
+}
+
+/// Where the value of a key goes.
+#[derive(Clone, Copy)]
+struct Target {
+    slot: usize,
+    /// Whether the key is the column's name in another case.
+    folded: bool,
 }
 
 /// A key as it was seen.
@@ -44,11 +56,11 @@ struct Key {
     text: Box<[u8]>,
     /// Its first 16 bytes and which of them count, if it has no more.
     word: Option<(u128, u128)>,
-    slot: Option<usize>,
+    target: Option<Target>,
 }
 
 impl Key {
-    fn new(raw: &[u8], slot: Option<usize>) -> Self {
+    fn new(raw: &[u8], target: Option<Target>) -> Self {
         let text = [b"\"", raw, b"\":"].concat();
         let word = (text.len() <= 16).then(|| {
             let mut bytes = [0; 16];
@@ -60,7 +72,7 @@ impl Key {
         Self {
             text: text.into(),
             word,
-            slot,
+            target,
         }
     }
 
@@ -86,6 +98,7 @@ impl Object {
                 nullable: field.is_nullable(),
                 column: Column::new(field, capacity)?,
                 turn: 0,
+                folded: false,
             });
         }
         let index = fields
@@ -94,11 +107,23 @@ impl Object {
             .map(|(at, field)| (field.name().as_bytes().into(), at));
         Ok(Self {
             index: index.collect(),
+            folded: None,
             slots,
             length: 0,
             order: Vec::new(),
             turn: 0,
         })
+    }
+
+    /// From now on, a key that is no column's name counts as the column whose name it is in another
+    /// case, unless that column's own key is there too. So in members and items as well.
+    pub(crate) fn fold_names(&mut self) {
+        let mut folded = HashMap::with_capacity(self.slots.len());
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            folded.entry(slot.name.to_lowercase()).or_insert(at);
+            slot.column.fold_names();
+        }
+        self.folded = Some(folded);
     }
 
     /// The number of rows.
@@ -143,8 +168,16 @@ impl Object {
         if !cursor.take(b'}') {
             loop {
                 match self.key(cursor, &mut expected)? {
-                    Some(at) => {
-                        let slot = &mut self.slots[at];
+                    Some(Target { slot, folded })
+                        if folded
+                            && self.slots[slot].turn == self.turn
+                            && !self.slots[slot].folded =>
+                    {
+                        cursor.raw()?;
+                    }
+                    Some(Target { slot, folded }) => {
+                        let slot = &mut self.slots[slot];
+                        slot.folded = folded;
                         if slot.turn == self.turn {
                             slot.column.truncate(self.length);
                         } else {
@@ -189,20 +222,20 @@ impl Object {
         Ok(())
     }
 
-    /// Takes a key, its colon and the space behind; gives its slot.
+    /// Takes a key, its colon and the space behind; gives where its value goes.
     #[inline]
     fn key(
         &mut self,
         cursor: &mut Cursor<'_>,
         expected: &mut usize,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<Target>, Fault> {
         if let Some(key) = self.order.get(*expected)
             && key.matches(cursor.data, cursor.at)
         {
             cursor.at += key.text.len();
             *expected += 1;
             cursor.space();
-            return Ok(key.slot);
+            return Ok(key.target);
         }
         self.other_key(cursor, expected)
     }
@@ -213,7 +246,7 @@ impl Object {
         &mut self,
         cursor: &mut Cursor<'_>,
         expected: &mut usize,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<Target>, Fault> {
         // Another order, or some keys are not there.
         let end = self.order.len().min(*expected + NEAR);
         let start = expected.saturating_sub(NEAR).min(end);
@@ -225,22 +258,35 @@ impl Object {
             cursor.at += key.text.len();
             *expected = at + 1;
             cursor.space();
-            return Ok(key.slot);
+            return Ok(key.target);
         }
         let raw = cursor.raw_key()?;
-        let slot = if raw.contains(&b'\\') {
+        let target = if raw.contains(&b'\\') {
             let mut text = Vec::with_capacity(raw.len());
             let quoted = [raw, b"\""].concat();
             string::unescape(&quoted, 0, &mut text)?;
-            self.index.get(text.as_slice()).copied()
+            self.target(&text)
         } else {
-            self.index.get(raw).copied()
+            self.target(raw)
         };
         if self.order.len() < ORDER {
             let at = (*expected).min(self.order.len());
-            self.order.insert(at, Key::new(raw, slot));
+            self.order.insert(at, Key::new(raw, target));
             *expected = at + 1;
         }
-        Ok(slot)
+        Ok(target)
+    }
+
+    /// Where the value of this key goes, by its unescaped text.
+    fn target(&self, key: &[u8]) -> Option<Target> {
+        if let Some(&slot) = self.index.get(key) {
+            return Some(Target {
+                slot,
+                folded: false,
+            });
+        }
+        let name = std::str::from_utf8(key).ok()?.to_lowercase();
+        let slot = *self.folded.as_ref()?.get(&name)?;
+        Some(Target { slot, folded: true })
     }
 }

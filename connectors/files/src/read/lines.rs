@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::TryStreamExt;
 use tidegate_core::{Decode, Decoded, Error, Result};
 use tidegate_formats::EncodedChunk;
-use tidegate_storage::{FileMeta, ReadAhead, Storage};
+use tidegate_storage::{FileMeta, Storage};
 
 /// Counts a file's lines before an offset, when someone asks, which is when a row of a later piece
 /// was rejected.
-pub(super) struct LineIndex {
+pub(crate) struct LineIndex {
     storage: Storage,
     file: FileMeta,
     /// Newlines before some offsets.
@@ -25,7 +25,7 @@ impl fmt::Debug for LineIndex {
 }
 
 impl LineIndex {
-    pub(super) fn new(storage: Storage, file: FileMeta) -> Self {
+    pub(crate) fn new(storage: Storage, file: FileMeta) -> Self {
         Self {
             storage,
             file,
@@ -51,7 +51,7 @@ impl LineIndex {
         let count = async {
             let bytes = self
                 .storage
-                .stream(&self.file, from..to, ReadAhead::default());
+                .stream(&self.file, from..to, self.storage.read_ahead());
             let count = |lines, bytes: bytes::Bytes| async move {
                 Ok(lines + memchr::memchr_iter(b'\n', &bytes).count() as u64)
             };
@@ -75,9 +75,9 @@ impl LineIndex {
 
 /// A chunk whose first line's number is not known unless someone needs it.
 #[derive(Debug)]
-pub(super) struct UncountedChunk {
-    pub(super) encoded: EncodedChunk,
-    pub(super) index: Arc<LineIndex>,
+pub(crate) struct UncountedChunk {
+    pub(crate) encoded: EncodedChunk,
+    pub(crate) index: Arc<LineIndex>,
 }
 
 impl Decode for UncountedChunk {

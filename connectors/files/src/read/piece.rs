@@ -1,41 +1,60 @@
 //! Which files are to be read, in which pieces, and what is remembered of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Result, Split, SplitData};
-use tidegate_storage::FileMeta;
+use tidegate_core::{Estimate, Result, Split, SplitData, TablePartition};
+use tidegate_storage::{FileMeta, Place, Storage};
 
 /// What is remembered between asks and, if the source is incremental, between runs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct State {
-    /// Files that were given as splits: by key, their size and time of change.
+pub(crate) struct State {
+    /// Files that were given as splits, by name.
     #[serde(default)]
-    pub(super) seen: BTreeMap<String, Mark>,
+    pub(crate) seen: BTreeMap<String, Mark>,
 }
 
-/// Tells a file from what it was before it was changed: its bytes, and microseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark(pub(super) u64, pub(super) i64);
+/// Tells a file from what it was before it was changed: its bytes, microseconds since 1970 and,
+/// where times are too coarse to tell (S3's are seconds), what the place calls its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark(u64, i64, #[serde(default)] Option<String>);
 
 impl Mark {
-    pub(super) fn of(file: &FileMeta) -> Self {
-        Self(file.size, file.modified.timestamp_micros())
+    pub(crate) fn of(storage: &Storage, file: &FileMeta) -> Self {
+        let etag = file
+            .etag
+            .as_deref()
+            .map(|etag| etag.trim_matches('"').to_owned());
+        let etag = etag.filter(|_| storage.location().place() == Place::S3);
+        Self(file.size, file.modified.timestamp_micros(), etag)
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.1, self.0)?;
+        match &self.2 {
+            Some(etag) => write!(f, ":{etag}"),
+            None => Ok(()),
+        }
     }
 }
 
 /// What a reader needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Piece {
-    pub(super) key: String,
-    pub(super) mark: Mark,
-    pub(super) part: Part,
+pub(crate) struct Piece {
+    pub(crate) file: FileMeta,
+    pub(crate) part: Part,
+    /// The partition of a table that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partition: Option<TablePartition>,
 }
 
 /// Which part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// All of it.
     Whole,
     /// The records that begin in these bytes.
@@ -45,34 +64,20 @@ pub(super) enum Part {
 }
 
 impl Piece {
-    pub(super) fn new(file: &FileMeta, part: Part) -> Self {
-        Self {
-            key: file.key.clone(),
-            mark: Mark::of(file),
-            part,
-        }
-    }
-
-    /// The same id always means the same bytes of the same state of the file at `path`.
-    pub(super) fn split(&self, path: &str, rows: Option<u64>, bytes: u64) -> Result<Split> {
-        let Mark(size, time) = self.mark;
+    /// The same id always means the same bytes of the same state of the file called `name`.
+    pub(crate) fn split(&self, name: &str, mark: &Mark, size: Estimate) -> Result<Split> {
         let part = match self.part {
             Part::Whole => String::new(),
             Part::Bytes(from, to) => format!("#{from}-{to}"),
             Part::RowGroups(from, to) => format!("#groups-{from}-{to}"),
         };
-        // A source of one file has no key for it.
-        let name = match self.key.as_str() {
-            "" => path.rsplit('/').next().unwrap_or(path),
-            key => key,
-        };
-        let id = format!("{name}@{time}:{size}{part}");
-        Ok(Split::new(id, SplitData::encode(self)?).estimate(rows, Some(bytes)))
+        let id = format!("{name}@{mark}{part}");
+        Ok(Split::new(id, SplitData::encode(self)?).estimate(size.rows, size.bytes))
     }
 }
 
 /// The byte ranges of a file of `size`, each about `piece` long and none much shorter.
-pub(super) fn ranges(size: u64, piece: u64) -> Vec<(u64, u64)> {
+pub(crate) fn ranges(size: u64, piece: u64) -> Vec<(u64, u64)> {
     let count = (size / piece).max(1);
     let at = |i: u64| u64::try_from(u128::from(size) * u128::from(i) / u128::from(count));
     let at = |i| at(i).unwrap_or(size);
@@ -80,7 +85,7 @@ pub(super) fn ranges(size: u64, piece: u64) -> Vec<(u64, u64)> {
 }
 
 /// Neighbouring row groups joined until they have about `piece` bytes: from, to, rows, bytes.
-pub(super) fn joined(groups: &[(u64, u64)], piece: u64) -> Vec<(usize, usize, u64, u64)> {
+pub(crate) fn joined(groups: &[(u64, u64)], piece: u64) -> Vec<(usize, usize, u64, u64)> {
     let mut pieces = Vec::new();
     let (mut from, mut rows, mut bytes) = (0, 0, 0);
     for (index, (group_rows, group_bytes)) in groups.iter().enumerate() {

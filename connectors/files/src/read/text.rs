@@ -4,9 +4,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow_schema::Schema;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tidegate_core::{Error, Event, EventStream, Offset, Result, Rows, StreamName};
+use tidegate_core::{
+    Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
+};
 use tidegate_formats::{
     Compression, CsvHeader, CsvOptions, Decoder, Decompressor, EncodedChunk, Format, Position,
     Splitter,
@@ -14,8 +17,9 @@ use tidegate_formats::{
 use tidegate_storage::{ByteStream, FileMeta, ReadAhead, Storage};
 use tokio::sync::mpsc;
 
+use super::columns::{Bound, Columns};
 use super::lines::{LineIndex, UncountedChunk};
-use super::plan::Part;
+use super::piece::Part;
 
 /// Chunks that wait to be taken: each about 1 MiB.
 const WAITING: usize = 4;
@@ -27,47 +31,50 @@ const HEADER_SAMPLE: usize = 64 << 10;
 const HEADER_LIMIT: usize = 16 << 20;
 
 /// A text file to read, or a piece of one.
-pub(super) struct TextFile {
-    pub(super) storage: Storage,
-    pub(super) file: FileMeta,
-    pub(super) format: Format,
-    pub(super) compression: Compression,
-    pub(super) csv: CsvOptions,
-    pub(super) part: Part,
-    pub(super) decoder: Arc<Decoder>,
+pub(crate) struct TextFile {
+    pub(crate) storage: Storage,
+    pub(crate) file: FileMeta,
+    pub(crate) format: Format,
+    pub(crate) compression: Compression,
+    pub(crate) csv: CsvOptions,
+    pub(crate) part: Part,
+    pub(crate) columns: Columns,
+    pub(crate) scan: Scan,
     /// Of a file that is read in pieces.
-    pub(super) lines: Option<Arc<LineIndex>>,
-    pub(super) stream: StreamName,
-    pub(super) metrics: Arc<tidegate_core::Metrics>,
+    pub(crate) lines: Option<Arc<LineIndex>>,
+    pub(crate) stream: StreamName,
+    pub(crate) metrics: Arc<tidegate_core::Metrics>,
+    /// Known as soon as the file's header is.
+    pub(crate) records: Option<Records>,
 }
 
 impl TextFile {
     /// The events from the beginning or from after `resume`.
-    pub(super) async fn events(mut self, resume: Option<&Offset>) -> Result<EventStream> {
+    pub(crate) async fn events(mut self, resume: Option<&Offset>) -> Result<EventStream> {
         let from = resume.map(Offset::decode::<Position>).transpose()?;
         let splitter = match (self.part, from) {
             (Part::Bytes(_, end), Some(from)) => Splitter::resume_range(self.format, from, end)?,
             (Part::Bytes(start, end), None) => Splitter::range(self.format, start, end)?,
             (_, from) => Splitter::new(self.format, &self.csv, from.unwrap_or(Position::start()))?,
         };
-        let with_header = self.format == Format::Csv && self.csv.header;
-        if with_header && splitter.offset() > 0 {
+        if self.format != Format::Csv || !self.csv.header {
+            self.bind(None)?;
+        } else if splitter.offset() > 0 {
             let header = self.header().await?;
-            self.bind(&header)?;
+            self.bind(Some(&header))?;
         }
         // Compressed bytes have no other way to a position than from the beginning.
         let (begin, skip) = match self.compression {
             Compression::None => (splitter.offset(), 0),
             _ => (0, splitter.offset()),
         };
-        let bytes = self
-            .storage
-            .stream(&self.file, begin..self.file.size, ReadAhead::default());
+        let bytes =
+            self.storage
+                .stream(&self.file, begin..self.file.size, self.storage.read_ahead());
         let (send, receive) = mpsc::channel(WAITING);
         let runtime = tokio::runtime::Handle::current();
         let cut = move || {
             let mut cut = Cut {
-                bound: !with_header || splitter.offset() > 0,
                 file: self,
                 splitter,
                 skip,
@@ -83,10 +90,51 @@ impl TextFile {
         Ok(futures::stream::unfold((receive, Some(thread)), next_event).boxed())
     }
 
-    fn bind(&mut self, header: &CsvHeader) -> Result<()> {
-        let bound = self.decoder.with_header(header);
-        self.decoder = Arc::new(bound.map_err(|error| self.explain(error))?);
+    fn bind(&mut self, header: Option<&CsvHeader>) -> Result<()> {
+        let records = self.records(header).map_err(|error| self.explain(error))?;
+        self.records = Some(records);
         Ok(())
+    }
+
+    /// How the records of this file become rows.
+    fn records(&self, header: Option<&CsvHeader>) -> Result<Records> {
+        let decoder = |schema, scan| {
+            let decoder = Decoder::new(self.format, &self.csv, schema, scan)?;
+            Ok::<_, Error>(Arc::new(match header {
+                Some(header) => decoder.with_header(header)?,
+                None => decoder,
+            }))
+        };
+        if !self.columns.lenient {
+            return Ok(Records {
+                decoder: decoder(Arc::clone(&self.columns.schema), &self.scan)?,
+                bound: None,
+            });
+        }
+        // The columns that the file has, by the file's names.
+        let stored = self.columns.stored().iter();
+        let found: Vec<_> = match header {
+            None => stored.cloned().collect(),
+            Some(header) => stored
+                .filter_map(|field| {
+                    let name = same_name(header.names(), field.name())?;
+                    Some(Arc::new(field.as_ref().clone().with_name(name)))
+                })
+                .collect(),
+        };
+        let found = Arc::new(Schema::new(found));
+        let bound = self.columns.bind(&self.scan, &found)?;
+        let names = bound.places().iter();
+        let scan = Scan {
+            columns: Some(names.map(|at| found.field(*at).name().clone()).collect()),
+            ..Scan::all(self.stream.clone())
+        };
+        let mut decoder = decoder(found, &scan)?;
+        Arc::make_mut(&mut decoder).fold_names();
+        Ok(Records {
+            decoder,
+            bound: Some(Arc::new(bound)),
+        })
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -143,8 +191,6 @@ struct Cut {
     splitter: Splitter,
     /// Plain bytes before the position, which come again and were given before.
     skip: u64,
-    /// Whether the decoder knows the file's columns.
-    bound: bool,
     send: mpsc::Sender<Result<Event>>,
 }
 
@@ -187,26 +233,31 @@ impl Cut {
     /// Sends the chunks that are whole; breaks if nobody wants more.
     fn give(&mut self) -> Result<ControlFlow<()>> {
         while let Some(chunk) = self.splitter.next()? {
-            if !self.bound {
-                if let Some(header) = self.splitter.header().cloned() {
-                    self.file.bind(&header)?;
-                }
-                self.bound = true;
-            }
+            self.bind()?;
+            let Some(records) = &self.file.records else {
+                return Err(Error::internal("a record came before its header"));
+            };
             let resume = Offset::encode(&chunk.end)?;
             let uncounted = chunk.start.line.is_none();
             let encoded = EncodedChunk {
                 chunk,
-                decoder: Arc::clone(&self.file.decoder),
+                decoder: Arc::clone(&records.decoder),
                 file: self.file.storage.show(&self.file.file.key).into(),
             };
-            let rows: Rows = match &self.file.lines {
-                Some(index) if uncounted => Rows::Encoded(Box::new(UncountedChunk {
+            let rows: Box<dyn Decode> = match &self.file.lines {
+                Some(index) if uncounted => Box::new(UncountedChunk {
                     encoded,
                     index: Arc::clone(index),
-                })),
-                _ => Rows::Encoded(Box::new(encoded)),
+                }),
+                _ => Box::new(encoded),
             };
+            let rows = Rows::Encoded(match &records.bound {
+                None => rows,
+                Some(bound) => Box::new(Arranged {
+                    rows,
+                    bound: Arc::clone(bound),
+                }),
+            });
             let event = Event::Rows {
                 stream: self.file.stream.clone(),
                 rows,
@@ -218,18 +269,60 @@ impl Cut {
             }
         }
         // A file of a header alone must have the right columns too.
-        if !self.bound
-            && let Some(header) = self.splitter.header().cloned()
-        {
-            self.file.bind(&header)?;
-            self.bound = true;
-        }
+        self.bind()?;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes note of the file's header once it has been found.
+    fn bind(&mut self) -> Result<()> {
+        match self.splitter.header() {
+            Some(header) if self.file.records.is_none() => self.file.bind(Some(&header.clone())),
+            _ => Ok(()),
+        }
     }
 }
 
+/// How the records of a file are read.
+pub(crate) struct Records {
+    decoder: Arc<Decoder>,
+    /// How what is decoded becomes rows of the stream, where it isn't already.
+    bound: Option<Arc<Bound>>,
+}
+
+/// Rows that are decoded as the file has them.
+struct Arranged {
+    rows: Box<dyn Decode>,
+    bound: Arc<Bound>,
+}
+
+impl Decode for Arranged {
+    fn size(&self) -> usize {
+        self.rows.size()
+    }
+
+    fn decode(self: Box<Self>) -> Result<Decoded> {
+        let mut decoded = self.rows.decode()?;
+        let batches = std::mem::take(&mut decoded.batches);
+        for batch in batches {
+            // The decoder gives the table's types, so that nothing is lost here.
+            let arranged = self.bound.arrange(&batch, |_| Origin::default())?;
+            decoded.batches.extend(arranged.batches);
+            decoded.rejected.extend(arranged.rejected);
+        }
+        Ok(decoded)
+    }
+}
+
+/// The name that is the same, exactly or else whatever its case.
+fn same_name<'a>(names: &'a [String], wanted: &str) -> Option<&'a String> {
+    names.iter().find(|name| *name == wanted).or_else(|| {
+        let folded = wanted.to_lowercase();
+        names.iter().find(|name| name.to_lowercase() == folded)
+    })
+}
+
 /// At least the first `wanted` plain bytes of a file, and whether that is all of it.
-pub(super) async fn sample(
+pub(crate) async fn sample(
     storage: &Storage,
     file: &FileMeta,
     compression: Compression,

@@ -1,0 +1,199 @@
+//! How a text with delimiters looks: a guess from its first lines.
+
+use tidegate_core::TableFormat;
+use tidegate_formats::CsvOptions;
+
+/// What may stand between fields, the most usual first.
+const DELIMITERS: [char; 5] = [',', '\t', ';', '|', '\u{1}'];
+
+/// How many records are looked at.
+const RECORDS: usize = 100;
+
+/// Column names aren't longer: a longer text in the first line is data. So in Glue's crawler.
+const NAME_LIMIT: usize = 150;
+
+/// How records of a CSV table are read; of others it means nothing.
+pub(super) fn options(format: &TableFormat) -> CsvOptions {
+    match format {
+        TableFormat::Csv {
+            delimiter, header, ..
+        } => CsvOptions {
+            delimiter: *delimiter,
+            header: *header,
+            ..CsvOptions::default()
+        },
+        _ => CsvOptions::default(),
+    }
+}
+
+/// How it looks; `None` for a text that has no delimiter in every line, unless it is `named` CSV.
+pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableFormat> {
+    let best = DELIMITERS
+        .iter()
+        .map(|delimiter| (*delimiter, records(text, *delimiter, complete)))
+        .filter(|(_, records)| even(records))
+        // The first of several that are as good.
+        .rev()
+        .max_by_key(|(_, records)| records.first().map_or(0, Vec::len));
+    let (delimiter, records) = match best {
+        Some((delimiter, records)) if records[0].len() > 1 && (named || records.len() > 1) => {
+            (delimiter, records)
+        }
+        _ if named && !text.trim().is_empty() => (',', records(text, ',', complete)),
+        _ => return None,
+    };
+    let quoted = text.contains('"') && records.iter().flatten().any(|field| field.quoted);
+    Some(TableFormat::Csv {
+        delimiter,
+        header: has_header(&records),
+        quoted,
+    })
+}
+
+/// Whether all records have as many fields.
+fn even(records: &[Vec<Field>]) -> bool {
+    let Some((first, others)) = records.split_first() else {
+        return false;
+    };
+    others.iter().all(|record| record.len() == first.len())
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Field {
+    text: String,
+    quoted: bool,
+}
+
+/// The first records. A record that the sample cuts off is left out.
+fn records(text: &str, delimiter: char, complete: bool) -> Vec<Vec<Field>> {
+    let mut records = Vec::new();
+    let mut record = vec![Field::default()];
+    let mut open = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let alone = record.len() == 1;
+        let Some(field) = record.last_mut() else {
+            break;
+        };
+        match c {
+            '"' if open && chars.peek() == Some(&'"') => {
+                field.text.push('"');
+                chars.next();
+            }
+            '"' if open => open = false,
+            '"' if field.text.is_empty() => (open, field.quoted) = (true, true),
+            _ if open => field.text.push(c),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\n' if alone && *field == Field::default() => {}
+            '\n' => {
+                records.push(std::mem::replace(&mut record, vec![Field::default()]));
+                if records.len() == RECORDS {
+                    return records;
+                }
+            }
+            c if c == delimiter => record.push(Field::default()),
+            c => field.text.push(c),
+        }
+    }
+    if complete && !open && record != [Field::default()] {
+        records.push(record);
+    }
+    records
+}
+
+/// Whether the first record names the columns: its fields are texts of their own, and what follows
+/// has something that isn't, or looks otherwise.
+fn has_header(records: &[Vec<Field>]) -> bool {
+    let Some((first, others)) = records.split_first() else {
+        return true;
+    };
+    let mut names = std::collections::HashSet::new();
+    let named = first.iter().all(|field| {
+        let name = field.text.trim();
+        !name.is_empty()
+            && name.chars().count() <= NAME_LIMIT
+            && !typed(name)
+            && names.insert(name.to_lowercase())
+    });
+    if !named || others.is_empty() {
+        return named;
+    }
+    let data = || others.iter().flatten();
+    if data().any(|field| typed(&field.text) || field.text.is_empty()) {
+        return true;
+    }
+    // All is text. Names are words where data isn't, or are written as names are.
+    let words = first.iter().all(|field| is_word(&field.text));
+    let names = first.iter().all(|field| is_identifier(&field.text));
+    words && (names || data().any(|field| !is_word(&field.text)))
+}
+
+/// Whether a text is written as columns usually are: `order_id`.
+fn is_identifier(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether a text is a number, a truth value, a date or a time.
+fn typed(text: &str) -> bool {
+    let text = text.trim();
+    text.parse::<f64>().is_ok()
+        || text.eq_ignore_ascii_case("true")
+        || text.eq_ignore_ascii_case("false")
+        || text
+            .get(..10)
+            .is_some_and(|day| chrono::NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok())
+}
+
+/// Whether a text looks like a name.
+fn is_word(text: &str) -> bool {
+    let mut chars = text.trim().chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(text: &str) -> Option<(char, bool, bool)> {
+        match guess(text, true, false)? {
+            TableFormat::Csv {
+                delimiter,
+                header,
+                quoted,
+            } => Some((delimiter, header, quoted)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn delimiters_headers_and_quotes_are_guessed() {
+        assert_eq!(looks("id,name\n1,a\n2,b\n"), Some((',', true, false)));
+        assert_eq!(looks("1,a\n2,b\n"), Some((',', false, false)));
+        assert_eq!(looks("id;price\n1;1,5\n2;2,5\n"), Some((';', true, false)));
+        assert_eq!(looks("id\tnote\n1\t\"a\nb\"\n"), Some(('\t', true, true)));
+        assert_eq!(looks("a|b|c\nx|y|\n"), Some(('|', true, false)));
+        assert_eq!(looks("day,n\n2024-01-01,x\n"), Some((',', true, false)));
+        assert_eq!(looks("dear all,\nthis is no table\n"), None);
+        assert_eq!(looks("one line, only\n"), None);
+        assert_eq!(looks(""), None);
+    }
+
+    #[test]
+    fn a_file_named_csv_may_have_one_column() {
+        let guess = |text| guess(text, true, true);
+        assert!(matches!(
+            guess("name\nx y?\n"),
+            Some(TableFormat::Csv { header: true, .. })
+        ));
+        assert!(guess("\n").is_none());
+    }
+
+    #[test]
+    fn a_record_that_the_sample_cuts_does_not_count() {
+        assert_eq!(records("a,b\n1,2\n3", ',', false).len(), 2);
+        assert_eq!(records("a,b\n1,2\n3", ',', true).len(), 3);
+        assert_eq!(records("a\n\n\nb\n", ',', true).len(), 2);
+    }
+}

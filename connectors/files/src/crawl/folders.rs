@@ -1,0 +1,48 @@
+//! The folders of a place, with their files.
+
+use std::collections::BTreeMap;
+
+use tidegate_storage::FileMeta;
+
+/// A folder.
+#[derive(Debug, Default)]
+pub(super) struct Folder {
+    /// Its path from the crawl's location; empty for that itself.
+    pub(super) path: String,
+    pub(super) files: Vec<FileMeta>,
+    /// By name.
+    pub(super) folders: BTreeMap<String, Folder>,
+}
+
+impl Folder {
+    /// The tree of these files. Hidden ones (`_…`, `.…`) and empty ones are left out, as readers do.
+    pub(super) fn tree(mut files: Vec<FileMeta>) -> Self {
+        files.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut root = Self::default();
+        for file in files {
+            let hidden = file.key.split('/').any(|name| name.starts_with(['_', '.']));
+            if hidden || file.size == 0 {
+                continue;
+            }
+            let mut folder = &mut root;
+            if let Some((parents, _)) = file.key.rsplit_once('/') {
+                for name in parents.split('/') {
+                    let path = join(&folder.path, name);
+                    folder = folder.folders.entry(name.to_owned()).or_default();
+                    folder.path = path;
+                }
+            }
+            folder.files.push(file);
+        }
+        root
+    }
+}
+
+/// The path of a name within a folder.
+pub(super) fn join(folder: &str, name: &str) -> String {
+    match (folder.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (_, true) => folder.to_owned(),
+        _ => format!("{folder}/{name}"),
+    }
+}

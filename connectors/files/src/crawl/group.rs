@@ -1,0 +1,461 @@
+//! Which folders are one table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema, SchemaRef};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use tidegate_core::{CatalogTable, Context, Error, Result, TableFormat, TableName, TablePartition};
+use tidegate_formats::{Compression, Format};
+use tidegate_storage::{Access, FileMeta, Location, Storage};
+
+use super::classify::{Classified, classify};
+use super::folders::{Folder, join};
+use super::report::{CrawlOptions, CrawlReport, CrawledTable, Skipped};
+use super::{keys, schemas};
+
+/// Files looked at at once.
+const LOOKS: usize = 8;
+
+/// Finds the tables at a location: a path (relative ones to `cx.base`) or a url of a folder.
+///
+/// Reads listings and the beginnings of some files, and changes nothing. What can't be understood
+/// is skipped with its reason.
+///
+/// Errors: `Config` for a location that can't be used, `NotFound` if there is nothing, and those
+/// of the place.
+pub async fn crawl(location: &str, cx: &Context, options: &CrawlOptions) -> Result<CrawlReport> {
+    let access = Access::of(cx, options.aws.as_ref())?;
+    let location = Location::parse(location, &cx.base)?;
+    if location.path().contains(['*', '?']) {
+        return Err(Error::config("a crawl takes a folder, not a pattern")
+            .with("url", &location)
+            .hint("name the folder that the tables lie in"));
+    }
+    let storage = Storage::open(&location, &access).await?;
+    let files = storage.list_under("").await?;
+    if files.is_empty() {
+        return Err(Error::not_found("there are no files").with("path", &location));
+    }
+    let crawl = Crawl { storage, options };
+    let root = Folder::tree(files);
+    let mut report = CrawlReport::default();
+    let found = crawl.folder(&root, 0, &mut report.skipped).await?;
+    crawl.name(found, &mut report);
+    report.skipped.sort();
+    Ok(report)
+}
+
+struct Crawl<'a> {
+    storage: Storage,
+    options: &'a CrawlOptions,
+}
+
+/// A table that may still become part of a larger one.
+#[derive(Debug)]
+struct Candidate {
+    /// Its folder's path.
+    path: String,
+    format: TableFormat,
+    columns: SchemaRef,
+    /// The keys of its levels, outermost first; `None` for folders that name none.
+    keys: Vec<Option<String>>,
+    partitions: Vec<Leaf>,
+    files: u64,
+    bytes: u64,
+    compression: Option<Compression>,
+    notes: Vec<String>,
+}
+
+/// A folder of files.
+#[derive(Debug)]
+struct Leaf {
+    path: String,
+    values: Vec<Option<String>>,
+}
+
+impl Candidate {
+    /// Adds another's files, which are similar.
+    fn take(&mut self, other: Self) {
+        if let Some(format) = schemas::merged_format(&self.format, &other.format) {
+            self.format = format;
+        }
+        if let Some(columns) = schemas::merged(&self.format, &self.columns, &other.columns) {
+            self.columns = columns;
+        }
+        self.partitions.extend(other.partitions);
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.compression = self
+            .compression
+            .filter(|mine| Some(*mine) == other.compression);
+        for note in other.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+
+    /// Whether files of both can lie in one folder.
+    fn can_take(&self, other: &Self) -> bool {
+        schemas::merged_format(&self.format, &other.format).is_some()
+            && schemas::merged(&self.format, &self.columns, &other.columns).is_some()
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.keys == other.keys
+            && schemas::similar(
+                (&self.format, &self.columns),
+                (&other.format, &other.columns),
+            )
+    }
+}
+
+impl Crawl<'_> {
+    /// The tables in a folder that lies so deep.
+    fn folder<'b>(
+        &'b self,
+        folder: &'b Folder,
+        depth: usize,
+        skipped: &'b mut Vec<Skipped>,
+    ) -> BoxFuture<'b, Result<Vec<Candidate>>> {
+        async move {
+            let mut below = BTreeMap::new();
+            for (name, inner) in &folder.folders {
+                below.insert(name.as_str(), self.folder(inner, depth + 1, skipped).await?);
+            }
+            let own = self.files(folder, skipped).await?;
+            let mut tables = match self.options.table_level {
+                Some(level) if depth < level => below.into_values().flatten().collect(),
+                _ => self.side_by_side(folder, below),
+            };
+            let Some(mut own) = own else {
+                return Ok(tables);
+            };
+            // Files beside folders: one table, if all of it is alike, else the folders' tables.
+            let alike = |table: &Candidate| {
+                schemas::similar((&own.format, &own.columns), (&table.format, &table.columns))
+            };
+            if tables.iter().all(alike) {
+                if !tables.is_empty() {
+                    own.notes.push(format!(
+                        "`{}` has files and folders of files alike: it has no partitions",
+                        self.storage.show(&folder.path)
+                    ));
+                }
+                for mut table in tables {
+                    table.partitions.clear();
+                    own.take(table);
+                }
+                return Ok(vec![own]);
+            }
+            let reason = "it lies beside folders of other tables";
+            skipped.extend(folder.files.iter().map(|file| self.skip(file, reason)));
+            tables.sort_by(|a, b| a.path.cmp(&b.path));
+            Ok(tables)
+        }
+        .boxed()
+    }
+
+    /// Joins the tables of folders side by side to partitioned ones, where most are alike.
+    fn side_by_side(
+        &self,
+        folder: &Folder,
+        below: BTreeMap<&str, Vec<Candidate>>,
+    ) -> Vec<Candidate> {
+        // Folders of one key, or of none, can be partitions of one table.
+        let mut levels: BTreeMap<Option<String>, Vec<(&str, Candidate)>> = BTreeMap::new();
+        let mut tables = Vec::new();
+        for (name, found) in below {
+            let mut found = found.into_iter();
+            match (found.next(), found.next()) {
+                // The table lies in this folder itself, not further down.
+                (Some(only), None) if only.path == join(&folder.path, name) => {
+                    levels
+                        .entry(keys::key(name))
+                        .or_default()
+                        .push((name, only));
+                }
+                (first, second) => tables.extend(first.into_iter().chain(second).chain(found)),
+            }
+        }
+        for (key, level) in levels {
+            let count = level.len();
+            let mut groups: Vec<Vec<(&str, Candidate)>> = Vec::new();
+            for (name, table) in level {
+                match groups.iter_mut().find(|group| group[0].1.is_like(&table)) {
+                    Some(group) => group.push((name, table)),
+                    None => groups.push(vec![(name, table)]),
+                }
+            }
+            for group in groups {
+                let names = || group.iter().map(|(name, _)| *name);
+                let most = group.len() > 1 && group.len() * 2 > count;
+                let values = key.is_some() || names().all(keys::is_value);
+                if (most || values) && group.len() * 2 > count {
+                    tables.extend(partitioned(folder, key.clone(), group));
+                } else {
+                    tables.extend(group.into_iter().map(|(_, table)| table));
+                }
+            }
+        }
+        tables
+    }
+
+    /// The table that a folder's own files are.
+    async fn files(
+        &self,
+        folder: &Folder,
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<Option<Candidate>> {
+        if folder.files.is_empty() {
+            return Ok(None);
+        }
+        // By extension, so that a stray file of another kind is noticed wherever it stands.
+        let mut kinds: BTreeMap<(&str, Option<&str>), Vec<&FileMeta>> = BTreeMap::new();
+        for file in &folder.files {
+            let format = Format::from_path(&file.key).map(Format::name);
+            let extension = match format {
+                Some(_) => None,
+                None => file.name().rsplit_once('.').map(|(_, extension)| extension),
+            };
+            kinds
+                .entry((format.unwrap_or(""), extension))
+                .or_default()
+                .push(file);
+        }
+        let mut table: Option<Candidate> = None;
+        let mut strange: Vec<Skipped> = Vec::new();
+        let mut several = false;
+        for files in kinds.values() {
+            let looked = self.look(files).await?;
+            let mut known = false;
+            for (file, found) in &looked {
+                match found {
+                    Err(reason) => strange.push(self.skip(file, reason)),
+                    Ok(found) => {
+                        known = true;
+                        let found = candidate(folder, found.clone(), files);
+                        match &mut table {
+                            None => table = Some(found),
+                            Some(table) if table.can_take(&found) => {
+                                table.take(Candidate {
+                                    partitions: Vec::new(),
+                                    ..found
+                                });
+                            }
+                            Some(_) => several = true,
+                        }
+                    }
+                }
+            }
+            // Those that weren't looked at are what those are that were.
+            if !known && let Some((_, Err(reason))) = looked.first() {
+                let others = files.iter().filter(|file| {
+                    let seen = |(other, _): &(&FileMeta, _)| other.key == file.key;
+                    !looked.iter().any(seen)
+                });
+                strange.extend(others.map(|file| self.skip(file, reason)));
+            }
+        }
+        if several {
+            let reason = "its folder has files of several kinds, and a table is a folder";
+            skipped.extend(folder.files.iter().map(|file| self.skip(file, reason)));
+            return Ok(None);
+        }
+        if let Some(table) = &mut table {
+            if let Some(one) = strange.first() {
+                table.notes.push(format!(
+                    "`{}` lies among its files and is none of them ({}): readers will stumble over it",
+                    one.path, one.reason
+                ));
+            }
+            let is_strange = |file: &&FileMeta| {
+                let path = self.storage.show(&file.key);
+                strange.iter().any(|strange| strange.path == path)
+            };
+            for file in folder.files.iter().filter(|file| !is_strange(file)) {
+                table.files += 1;
+                table.bytes += file.size;
+            }
+        }
+        skipped.extend(strange);
+        Ok(table)
+    }
+
+    fn skip(&self, file: &FileMeta, reason: &str) -> Skipped {
+        Skipped {
+            path: self.storage.show(&file.key),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Looks at some of the files: the first ones and the last.
+    async fn look<'b>(
+        &self,
+        files: &[&'b FileMeta],
+    ) -> Result<Vec<(&'b FileMeta, Result<Classified, String>)>> {
+        let most = self.options.sample_files.max(1);
+        let mut chosen: Vec<&FileMeta> = files.iter().take(most).copied().collect();
+        if let Some(last) = files.last().filter(|_| files.len() > most && most > 1) {
+            chosen[most - 1] = last;
+        }
+        let looks: Vec<_> = chosen
+            .into_iter()
+            .map(|file| async move {
+                let found = classify(&self.storage, file, self.options.sample_bytes).await?;
+                Ok::<_, Error>((file, found.and_then(|found| self.wanted(found))))
+            })
+            .collect();
+        futures::stream::iter(looks)
+            .buffered(LOOKS)
+            .try_collect()
+            .await
+    }
+
+    fn wanted(&self, found: Classified) -> Result<Classified, String> {
+        let format = match found.format {
+            TableFormat::Parquet => Format::Parquet,
+            TableFormat::Csv { .. } => Format::Csv,
+            _ => Format::Ndjson,
+        };
+        match self.options.formats.is_empty() || self.options.formats.contains(&format) {
+            true => Ok(found),
+            false => Err(format!("it is {format}, which isn't asked for")),
+        }
+    }
+
+    /// The candidates as tables, each with a name of its own.
+    fn name(&self, mut found: Vec<Candidate>, report: &mut CrawlReport) {
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        let location = self.storage.location();
+        let root = location.path().split('/').filter(|name| !name.is_empty());
+        let root: Vec<_> = match root.map(str::to_owned).collect::<Vec<_>>() {
+            root if root.is_empty() => vec![location.bucket().to_owned()],
+            root => root,
+        };
+        let folders: Vec<Vec<String>> = found
+            .iter()
+            .map(|table| {
+                let path = table.path.split('/').filter(|name| !name.is_empty());
+                root.iter()
+                    .cloned()
+                    .chain(path.map(str::to_owned))
+                    .collect()
+            })
+            .collect();
+        let names = keys::distinct(&folders, &self.options.prefix);
+        for (candidate, name) in found.into_iter().zip(names) {
+            let name = TableName::new(&self.options.database, name);
+            report.tables.push(self.table(candidate, name));
+        }
+        report
+            .tables
+            .sort_by(|a, b| a.table.name.cmp(&b.table.name));
+    }
+
+    fn table(&self, candidate: Candidate, name: TableName) -> CrawledTable {
+        let Candidate {
+            path,
+            format,
+            columns,
+            keys: levels,
+            partitions,
+            files,
+            bytes,
+            compression,
+            mut notes,
+        } = candidate;
+        let mut partition_keys = Vec::with_capacity(levels.len());
+        for (level, key) in levels.into_iter().enumerate() {
+            let values = partitions.iter().map(|leaf| leaf.values[level].as_deref());
+            let key = key.unwrap_or_else(|| format!("partition_{level}"));
+            let field = Field::new(key, keys::key_type(values), true);
+            partition_keys.push(Arc::new(field));
+        }
+        let stored = columns.fields().iter().filter(|field| {
+            let key = partition_keys
+                .iter()
+                .any(|key| key.name().eq_ignore_ascii_case(field.name()));
+            if key {
+                notes.push(format!(
+                    "the files have `{}` too, which is a partition key: the folder's value counts",
+                    field.name()
+                ));
+            }
+            !key
+        });
+        let columns = Arc::new(Schema::new(stored.cloned().collect::<Vec<_>>()));
+        let compression = compression.map(|compression| compression.name().to_owned());
+        let properties = compression.map(|name| ("compressionType".to_owned(), name));
+        let mut partitions: Vec<_> = match partition_keys.is_empty() {
+            true => Vec::new(),
+            false => partitions
+                .into_iter()
+                .map(|leaf| TablePartition {
+                    values: leaf.values,
+                    location: self.storage.url(&leaf.path),
+                })
+                .collect(),
+        };
+        partitions.sort();
+        CrawledTable {
+            table: CatalogTable {
+                name,
+                location: self.storage.url(&path),
+                format,
+                columns,
+                partition_keys,
+                properties: properties.into_iter().collect(),
+            },
+            partitions,
+            files,
+            bytes,
+            notes,
+        }
+    }
+}
+
+/// The table of a folder's files.
+fn candidate(folder: &Folder, found: Classified, files: &[&FileMeta]) -> Candidate {
+    let mut compressions = files.iter().map(|file| Compression::from_path(&file.key));
+    let first = compressions.next();
+    let compression = first.filter(|first| compressions.all(|other| other == *first));
+    Candidate {
+        path: folder.path.clone(),
+        format: found.format,
+        columns: found.columns,
+        keys: Vec::new(),
+        partitions: vec![Leaf {
+            path: folder.path.clone(),
+            values: Vec::new(),
+        }],
+        files: 0,
+        bytes: 0,
+        compression,
+        notes: found.notes,
+    }
+}
+
+/// One table of those in these folders.
+fn partitioned(
+    folder: &Folder,
+    key: Option<String>,
+    group: Vec<(&str, Candidate)>,
+) -> Option<Candidate> {
+    let mut whole: Option<Candidate> = None;
+    for (name, mut table) in group {
+        let value = keys::value(name);
+        for leaf in &mut table.partitions {
+            leaf.values.insert(0, value.clone());
+        }
+        table.keys.insert(0, key.clone());
+        table.path.clone_from(&folder.path);
+        match &mut whole {
+            None => whole = Some(table),
+            Some(whole) => whole.take(table),
+        }
+    }
+    whole
+}

@@ -1,0 +1,16 @@
+//! Reading files, whoever has found them: which pieces, which columns, which row groups.
+
+mod adapt;
+mod columns;
+mod lines;
+mod parquet;
+mod piece;
+mod predicate;
+mod reader;
+mod text;
+
+pub(crate) use columns::{Columns, find};
+pub(crate) use parquet::footer;
+pub(crate) use piece::{Mark, Piece, State};
+pub(crate) use reader::{Found, Reader};
+pub(crate) use text::sample;

@@ -1,0 +1,117 @@
+//! Bytes of a row group, in as few requests as makes sense.
+
+use std::io::{Cursor, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use tidegate_core::{Metrics, Result};
+use tidegate_storage::{FileMeta, Storage};
+
+/// Columns with less than this between them are read together: a request costs as much time as
+/// this many bytes.
+const GAP: u64 = 512 << 10;
+
+/// Columns aren't joined to more than this, so that requests run beside each other.
+const JOINED: u64 = 8 << 20;
+
+/// Requests at once for one row group.
+const REQUESTS: usize = 4;
+
+/// The bytes of a row group's columns, where they lie in the file.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    length: u64,
+    chunks: Arc<[(u64, Bytes)]>,
+}
+
+/// The ranges to read, each with whole columns.
+fn joined(mut columns: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    columns.sort_unstable_by_key(|range| range.start);
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for column in columns {
+        match ranges.last_mut() {
+            Some(last)
+                if column.start < last.end
+                    || (column.start - last.end <= GAP && column.end - last.start <= JOINED) =>
+            {
+                last.end = last.end.max(column.end);
+            }
+            _ => ranges.push(column),
+        }
+    }
+    ranges
+}
+
+impl Fetched {
+    /// Reads these columns.
+    pub(super) async fn read(
+        storage: &Storage,
+        file: &FileMeta,
+        columns: Vec<Range<u64>>,
+        metrics: &Metrics,
+    ) -> Result<Self> {
+        let chunks: Vec<_> = futures::stream::iter(joined(columns))
+            .map(|range| async move {
+                let bytes = storage.read(file, range.clone()).await?;
+                metrics.bytes(range.end - range.start);
+                Ok::<_, tidegate_core::Error>((range.start, bytes))
+            })
+            .buffered(REQUESTS)
+            .try_collect()
+            .await?;
+        Ok(Self {
+            length: file.size,
+            chunks: chunks.into(),
+        })
+    }
+
+    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
+        let inside = |(at, bytes): &&(u64, Bytes)| (*at..*at + bytes.len() as u64).contains(&start);
+        let chunk = self.chunks.iter().find(inside);
+        let chunk =
+            chunk.and_then(|(at, bytes)| Some(bytes.slice(usize::try_from(start - at).ok()?..)));
+        chunk.ok_or_else(|| ParquetError::EOF(format!("nothing was read at byte {start}")))
+    }
+}
+
+impl Length for Fetched {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl ChunkReader for Fetched {
+    type T = Box<dyn Read + Send>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(Box::new(Cursor::new(self.from(start)?)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.from(start)?;
+        if bytes.len() < length {
+            return Err(ParquetError::EOF(format!(
+                "a page at byte {start} goes beyond its column"
+            )));
+        }
+        Ok(bytes.slice(..length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_read_together_and_large_columns_alone() {
+        let mib = 1 << 20;
+        assert_eq!(joined(vec![]), Vec::<Range<u64>>::new());
+        assert_eq!(joined(vec![100..200, 4..100, 300..400]), vec![4..400]);
+        let ranges = joined(vec![0..mib, 3 * mib..4 * mib, 4 * mib..13 * mib]);
+        assert_eq!(ranges, vec![0..mib, 3 * mib..4 * mib, 4 * mib..13 * mib]);
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading of one Parquet file, or of some of its row groups.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use parquet::errors::ParquetError;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{
+    Decode, Decoded, Error, Event, EventStream, Metrics, Offset, Origin, Result, Rows, Scan,
+    StreamName,
+};
+use tidegate_storage::{FileMeta, Storage};
+
+use super::fetched::Fetched;
+use super::footer::unreadable;
+use super::prune;
+use crate::read::columns::{Bound, Columns};
+use crate::read::piece::Part;
+
+/// How many bytes, as they are in memory, a worker should decode at once.
+const PART_BYTES: u64 = 8 << 20;
+
+/// Row groups that are larger aren't fetched ahead of the one that is decoded.
+const AHEAD: u64 = 64 << 20;
+
+/// The position in a file: so many rows of this row group are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Position {
+    group: usize,
+    rows: u64,
+}
+
+/// A Parquet file to read, or some of its row groups.
+pub(crate) struct ParquetFile {
+    pub(crate) metadata: ArrowReaderMetadata,
+    pub(crate) storage: Storage,
+    pub(crate) file: FileMeta,
+    pub(crate) part: Part,
+    pub(crate) columns: Columns,
+    pub(crate) stream: StreamName,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl ParquetFile {
+    pub(crate) async fn events(self, scan: &Scan, resume: Option<&Offset>) -> Result<EventStream> {
+        let metadata = self.metadata.clone();
+        let groups = match self.part {
+            Part::RowGroups(from, to) => from..to,
+            _ => 0..metadata.metadata().num_row_groups(),
+        };
+        let may_match = prune::groups(&metadata, &self.columns, &scan.predicates, groups.clone())
+            .map_err(|error| self.explain(error))?;
+        let reading = Arc::new(self.reading(metadata, scan)?);
+        let from = match resume {
+            Some(resume) => resume.decode()?,
+            None => Position {
+                group: groups.start,
+                rows: 0,
+            },
+        };
+        let file = Arc::new(self);
+        // Nobody needs more rows than the limit, so what follows it isn't fetched. Where rows are
+        // dropped above, there is no telling how many it takes.
+        let limit = scan.limit.filter(|_| scan.predicates.is_empty());
+        let (mut before, mut largest) = (0, 0);
+        let mut wanted = Vec::new();
+        for (group, may_match) in groups.zip(may_match) {
+            let enough = limit.is_some_and(|limit| before >= limit);
+            if may_match && group >= from.group && !enough {
+                wanted.push(group);
+                largest = largest.max(reading.stored_bytes(group));
+            }
+            let rows = reading.metadata.metadata().row_group(group).num_rows();
+            before += rows.unsigned_abs();
+        }
+        let groups = wanted.into_iter().map(move |group| {
+            let (file, reading) = (Arc::clone(&file), Arc::clone(&reading));
+            let done = if group == from.group { from.rows } else { 0 };
+            async move { file.group(&reading, group, done).await }
+        });
+        // The next row group is fetched while this one is decoded.
+        Ok(futures::stream::iter(groups)
+            .buffered(if largest <= AHEAD { 2 } else { 1 })
+            .map_ok(|events| futures::stream::iter(events.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed())
+    }
+
+    /// What of the file is read, checked against the stream's columns.
+    fn reading(&self, metadata: ArrowReaderMetadata, scan: &Scan) -> Result<Reading> {
+        let bound = self.columns.bind(scan, metadata.schema());
+        let bound = bound.map_err(|error| self.explain(error))?;
+        let roots = bound.places().iter().copied();
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        let groups = metadata.metadata().row_groups().iter();
+        let first_rows = groups.scan(0, |next, group| {
+            let first = *next;
+            *next += group.num_rows().unsigned_abs();
+            Some(first)
+        });
+        Ok(Reading {
+            first_rows: first_rows.collect(),
+            metadata,
+            mask,
+            bound,
+            path: self.storage.show(&self.file.key).into(),
+        })
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        error.with("file", self.storage.show(&self.file.key))
+    }
+
+    /// The events of one row group, after the rows that are done.
+    async fn group(&self, reading: &Arc<Reading>, group: usize, done: u64) -> Result<Vec<Event>> {
+        let metadata = reading.metadata.metadata().row_group(group);
+        let rows = metadata.num_rows().unsigned_abs();
+        let columns = reading
+            .columns(group)
+            .map(|(start, length)| start..start + length);
+        let columns = columns.collect();
+        let bytes = Fetched::read(&self.storage, &self.file, columns, &self.metrics).await?;
+        let memory = metadata.total_byte_size().unsigned_abs().max(1);
+        // A part of a power of two of rows, so that it always begins at the same row.
+        let part = (rows.saturating_mul(PART_BYTES) / memory).clamp(8192, 1 << 20);
+        let part = part.next_power_of_two();
+        let mut events = Vec::new();
+        let mut from = done;
+        while from < rows {
+            let to = rows.min((from / part + 1) * part);
+            let position = match to == rows {
+                true => Position {
+                    group: group + 1,
+                    rows: 0,
+                },
+                false => Position { group, rows: to },
+            };
+            let part = EncodedRows {
+                reading: Arc::clone(reading),
+                bytes: bytes.clone(),
+                group,
+                rows: from..to,
+                size: usize::try_from(memory * (to - from) / rows).unwrap_or(usize::MAX),
+            };
+            events.push(Event::Rows {
+                stream: self.stream.clone(),
+                rows: Rows::Encoded(Box::new(part)),
+                rejected: None,
+                resume: Some(Offset::encode(&position)?),
+            });
+            from = to;
+        }
+        Ok(events)
+    }
+}
+
+/// What all parts of a file share.
+#[derive(Debug)]
+struct Reading {
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+    bound: Bound,
+    /// The number of each row group's first row in the file.
+    first_rows: Vec<u64>,
+    path: Arc<str>,
+}
+
+impl Reading {
+    /// Where the columns that are read lie: start and length.
+    fn columns(&self, group: usize) -> impl Iterator<Item = (u64, u64)> {
+        let columns = self.metadata.metadata().row_group(group).columns();
+        let columns = columns.iter().enumerate();
+        columns
+            .filter(|(leaf, _)| self.mask.leaf_included(*leaf))
+            .map(|(_, column)| column.byte_range())
+    }
+
+    fn stored_bytes(&self, group: usize) -> u64 {
+        self.columns(group).map(|(_, length)| length).sum()
+    }
+}
+
+/// Some rows of a row group, still encoded.
+#[derive(Debug)]
+struct EncodedRows {
+    reading: Arc<Reading>,
+    bytes: Fetched,
+    group: usize,
+    rows: Range<u64>,
+    size: usize,
+}
+
+impl EncodedRows {
+    fn batches(&self) -> Result<Vec<RecordBatch>, ParquetError> {
+        let length =
+            |rows: u64| usize::try_from(rows).map_err(|error| ParquetError::External(error.into()));
+        let selection = RowSelection::from(vec![
+            RowSelector::skip(length(self.rows.start)?),
+            RowSelector::select(length(self.rows.end - self.rows.start)?),
+        ]);
+        let metadata = self.reading.metadata.clone();
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
+            .with_row_groups(vec![self.group])
+            .with_projection(self.reading.mask.clone())
+            .with_row_selection(selection)
+            .with_batch_size(8192)
+            .build()?
+            .map(|batch| batch.map_err(ParquetError::from))
+            .collect()
+    }
+}
+
+impl Decode for EncodedRows {
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn decode(self: Box<Self>) -> Result<Decoded> {
+        let Reading { bound, path, .. } = self.reading.as_ref();
+        let batches = self.batches().map_err(|error| unreadable(error, path))?;
+        let first = self.reading.first_rows[self.group] + self.rows.start;
+        let mut decoded = Decoded::default();
+        let mut before = first;
+        for batch in &batches {
+            // A row of Parquet has no line: it is told by its number.
+            let origin = |row: usize| Origin {
+                file: Some(Arc::clone(path)),
+                line: None,
+                offset: Some(before + row as u64),
+            };
+            let arranged = bound.arrange(batch, origin);
+            let arranged = arranged.map_err(|error| error.with("file", path))?;
+            decoded.batches.extend(arranged.batches);
+            decoded.rejected.extend(arranged.rejected);
+            before += batch.num_rows() as u64;
+        }
+        Ok(decoded)
+    }
+}

@@ -1,0 +1,9 @@
+//! Reading of Parquet: the reader fetches a row group's bytes, workers decode parts of it.
+
+mod fetched;
+mod file;
+mod footer;
+mod prune;
+
+pub(crate) use file::ParquetFile;
+pub(crate) use footer::footer;

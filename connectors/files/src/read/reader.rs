@@ -1,0 +1,192 @@
+//! From a file that was found to its pieces, and from a piece to its events.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use tidegate_core::{
+    Context, Error, Estimate, EventStream, Offset, Result, Scan, Split, StreamName, TablePartition,
+};
+use tidegate_formats::{Compression, CsvOptions, Format};
+use tidegate_storage::{FileMeta, Storage};
+
+use super::columns::Columns;
+use super::lines::LineIndex;
+use super::parquet::{ParquetFile, footer};
+use super::piece::{Mark, Part, Piece, joined, ranges};
+use super::text::TextFile;
+
+/// What all files of a stream have in common.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) cx: Context,
+    pub(crate) stream: StreamName,
+    pub(crate) csv: CsvOptions,
+    /// How large the pieces are in which a file is read.
+    pub(crate) piece_size: u64,
+    lines: Mutex<HashMap<(String, u64), Arc<LineIndex>>>,
+    /// Of files that were read last: those of many pieces are asked for many times.
+    footers: Mutex<VecDeque<(String, Mark, ArrowReaderMetadata)>>,
+}
+
+/// How many footers are kept.
+const FOOTERS: usize = 16;
+
+/// A file that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// What its splits and the memory of runs call it.
+    pub(crate) name: String,
+    pub(crate) storage: Storage,
+    pub(crate) file: FileMeta,
+    pub(crate) format: Format,
+    pub(crate) compression: Compression,
+    pub(crate) partition: Option<TablePartition>,
+}
+
+impl Found {
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::of(&self.storage, &self.file)
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(cx: &Context, stream: StreamName, csv: &CsvOptions, piece_size: u64) -> Self {
+        Self {
+            cx: cx.clone(),
+            stream,
+            csv: csv.clone(),
+            piece_size,
+            lines: Mutex::default(),
+            footers: Mutex::default(),
+        }
+    }
+
+    /// The pieces of one file.
+    pub(crate) async fn splits(&self, found: &Found) -> Result<Vec<Split>> {
+        let Found { storage, file, .. } = found;
+        let piece = self.piece_size;
+        let plain = found.compression == Compression::None;
+        let sized = |rows, bytes| Estimate {
+            rows,
+            bytes: Some(bytes),
+        };
+        let parts: Vec<(Part, Estimate)> = match found.format {
+            Format::Ndjson if plain && file.size >= 2 * piece => ranges(file.size, piece)
+                .into_iter()
+                .map(|(from, to)| (Part::Bytes(from, to), sized(None, to - from)))
+                .collect(),
+            Format::Parquet if file.size >= 2 * piece => {
+                let metadata = self.footer(storage, file).await?;
+                let groups = metadata.metadata().row_groups().iter();
+                let groups: Vec<_> = groups
+                    .map(|group| (group.num_rows(), group.compressed_size()))
+                    .map(|(rows, bytes)| (rows.unsigned_abs(), bytes.unsigned_abs()))
+                    .collect();
+                joined(&groups, piece)
+                    .into_iter()
+                    .map(|(from, to, rows, bytes)| {
+                        (Part::RowGroups(from, to), sized(Some(rows), bytes))
+                    })
+                    .collect()
+            }
+            _ => vec![(Part::Whole, sized(None, file.size))],
+        };
+        let mark = found.mark();
+        let split = |(part, size)| {
+            let piece = Piece {
+                file: file.clone(),
+                part,
+                partition: found.partition.clone(),
+            };
+            piece.split(&found.name, &mark, size)
+        };
+        parts.into_iter().map(split).collect()
+    }
+
+    /// The events of a piece, of a file that still is what it was.
+    pub(crate) async fn events(
+        &self,
+        found: Found,
+        part: Part,
+        columns: Columns,
+        scan: &Scan,
+        resume: Option<&Offset>,
+    ) -> Result<EventStream> {
+        unchanged(&found).await?;
+        if resume.is_none() && !matches!(part, Part::Bytes(1.., _) | Part::RowGroups(1.., _)) {
+            self.cx.metrics.files(1);
+        }
+        let Found { storage, file, .. } = found;
+        if found.format == Format::Parquet {
+            let file = ParquetFile {
+                metadata: self.footer(&storage, &file).await?,
+                storage,
+                file,
+                part,
+                columns,
+                stream: self.stream.clone(),
+                metrics: Arc::clone(&self.cx.metrics),
+            };
+            return file.events(scan, resume).await;
+        }
+        let lines = matches!(part, Part::Bytes(..)).then(|| self.lines(&storage, &file));
+        let file = TextFile {
+            lines,
+            storage,
+            file,
+            format: found.format,
+            compression: found.compression,
+            csv: self.csv.clone(),
+            part,
+            columns,
+            scan: scan.clone(),
+            stream: self.stream.clone(),
+            metrics: Arc::clone(&self.cx.metrics),
+            records: None,
+        };
+        file.events(resume).await
+    }
+
+    async fn footer(&self, storage: &Storage, file: &FileMeta) -> Result<ArrowReaderMetadata> {
+        let (path, mark) = (storage.show(&file.key), Mark::of(storage, file));
+        let footers = || self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |footers: &VecDeque<(String, Mark, ArrowReaderMetadata)>| {
+            let mut footers = footers.iter();
+            let found = footers.find(|(other, its, _)| *other == path && *its == mark);
+            found.map(|(_, _, metadata)| metadata.clone())
+        };
+        if let Some(metadata) = known(&footers()) {
+            return Ok(metadata);
+        }
+        let metadata = footer(storage, file).await?;
+        let mut footers = footers();
+        footers.truncate(FOOTERS - 1);
+        footers.push_front((path, mark, metadata.clone()));
+        Ok(metadata)
+    }
+
+    fn lines(&self, storage: &Storage, file: &FileMeta) -> Arc<LineIndex> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (storage.show(&file.key), file.size);
+        let new = || Arc::new(LineIndex::new(storage.clone(), file.clone()));
+        Arc::clone(lines.entry(key).or_insert_with(new))
+    }
+}
+
+/// Refuses a file that isn't what it was when it was planned. Where the place has a name for its
+/// content, each read asks for that, and no request is needed here.
+async fn unchanged(found: &Found) -> Result<()> {
+    let (storage, file) = (&found.storage, &found.file);
+    if file.etag.is_some() {
+        return Ok(());
+    }
+    if Mark::of(storage, &storage.head(&file.key).await?) == found.mark() {
+        return Ok(());
+    }
+    Err(
+        Error::conflict("the file changed after it was planned to be read")
+            .with("path", storage.show(&file.key))
+            .hint("files must not be changed once they are there; --restart reads them anew"),
+    )
+}

@@ -1,0 +1,7 @@
+//! The source of a catalog's table: its files are found by the catalog, and read as any others.
+
+mod config;
+mod find;
+mod open;
+
+pub use config::TableSourceConfig;

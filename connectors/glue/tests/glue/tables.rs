@@ -1,0 +1,280 @@
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema};
+use serde_json::{Value, json};
+use tidegate_core::{CatalogTable, ErrorKind, TableFormat, TableName, TablePartition};
+
+use crate::strict::{Strict, strict};
+
+pub(crate) fn table(columns: &[(&str, DataType)], keys: &[&str]) -> CatalogTable {
+    let field = |name: &str, data_type: &DataType| -> FieldRef {
+        Arc::new(Field::new(name, data_type.clone(), true))
+    };
+    let columns: Vec<_> = columns.iter().map(|(name, of)| field(name, of)).collect();
+    CatalogTable {
+        name: TableName::new("shop", "sales"),
+        location: "s3://lake/sales".into(),
+        format: TableFormat::Parquet,
+        columns: Arc::new(Schema::new(columns)),
+        partition_keys: keys.iter().map(|key| field(key, &DataType::Utf8)).collect(),
+        properties: Default::default(),
+    }
+}
+
+async fn raw(strict: &Strict) -> Value {
+    let name = json!({ "DatabaseName": "shop", "Name": "sales" });
+    strict.glue("GetTable", name).await["Table"].take()
+}
+
+/// Makes a table as other programs do.
+async fn theirs(strict: &Strict, input: Value) {
+    strict
+        .glue(
+            "CreateDatabase",
+            json!({ "DatabaseInput": { "Name": "shop" } }),
+        )
+        .await;
+    let input = json!({ "DatabaseName": "shop", "TableInput": input });
+    strict.glue("CreateTable", input).await;
+}
+
+#[tokio::test]
+async fn tables_are_made_as_athena_reads_them() {
+    let strict = strict().await;
+    let catalog = strict.open().await;
+    let csv = |quoted, header| TableFormat::Csv {
+        delimiter: ';',
+        header,
+        quoted,
+    };
+    let text = (
+        "org.apache.hadoop.mapred.TextInputFormat",
+        "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+    );
+    let parquet = (
+        "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+        "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+    );
+    for (format, classes, serde, options, classification, header) in [
+        (
+            TableFormat::Parquet,
+            parquet,
+            "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
+            json!({ "serialization.format": "1" }),
+            "parquet",
+            Value::Null,
+        ),
+        (
+            TableFormat::Ndjson,
+            text,
+            "org.openx.data.jsonserde.JsonSerDe",
+            json!({}),
+            "json",
+            Value::Null,
+        ),
+        (
+            csv(false, true),
+            text,
+            "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
+            json!({ "field.delim": ";", "serialization.format": ";" }),
+            "csv",
+            json!("1"),
+        ),
+        (
+            csv(true, false),
+            text,
+            "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+            json!({ "separatorChar": ";", "quoteChar": "\"" }),
+            "csv",
+            Value::Null,
+        ),
+    ] {
+        let mut told = table(&[("Id", DataType::UInt32)], &[]);
+        told.format = format;
+        told.properties.insert("comment".into(), "All sales".into());
+        catalog.merge(&told).await.unwrap();
+        let found = raw(&strict).await;
+        let storage = &found["StorageDescriptor"];
+        assert_eq!(
+            storage["Columns"],
+            json!([{ "Name": "id", "Type": "bigint" }])
+        );
+        assert_eq!(storage["Location"], "s3://lake/sales/");
+        assert_eq!(storage["InputFormat"], classes.0);
+        assert_eq!(storage["OutputFormat"], classes.1);
+        assert_eq!(storage["SerdeInfo"]["SerializationLibrary"], serde);
+        assert_eq!(storage["SerdeInfo"]["Parameters"], options);
+        assert_eq!(found["TableType"], "EXTERNAL_TABLE");
+        assert_eq!(found["PartitionKeys"], json!([]));
+        assert_eq!(found["Description"], "All sales");
+        let parameters = &found["Parameters"];
+        assert_eq!(parameters["EXTERNAL"], "TRUE");
+        assert_eq!(parameters["classification"], classification);
+        assert_eq!(parameters["typeOfData"], "file");
+        assert_eq!(parameters["skip.header.line.count"], header);
+        assert_eq!(parameters["comment"], Value::Null);
+        assert!(catalog.drop_table(&told.name).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_update_keeps_what_tidegate_does_not_know() {
+    let strict = strict().await;
+    theirs(
+        &strict,
+        json!({
+            "Name": "sales",
+            "Description": "theirs",
+            "Owner": "team",
+            "Retention": 7,
+            "TableType": "EXTERNAL_TABLE",
+            "Parameters": { "projection.enabled": "false", "their.key": "x" },
+            "PartitionKeys": [{ "Name": "day", "Type": "date", "Comment": "of the sale" }],
+            "StorageDescriptor": {
+                "Columns": [
+                    { "Name": "UserId", "Type": "int", "Comment": "who", "Parameters": { "pii": "no" } },
+                    { "Name": "code", "Type": "varchar(20)" },
+                ],
+                "Location": "s3://lake/theirs/",
+                "Compressed": true,
+                "NumberOfBuckets": 3,
+                "BucketColumns": ["UserId"],
+                "SortColumns": [{ "Column": "code", "SortOrder": 1 }],
+                "Parameters": { "sizeKey": "12" },
+                "StoredAsSubDirectories": true,
+                "SerdeInfo": {
+                    "Name": "theirs",
+                    "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
+                    "Parameters": { "serialization.format": "1", "other": "y" },
+                },
+            },
+        }),
+    )
+    .await;
+    let before = raw(&strict).await;
+    let mut ours = table(
+        &[
+            ("userid", DataType::Int64),
+            ("code", DataType::Utf8),
+            ("more", DataType::Boolean),
+        ],
+        &[],
+    );
+    ours.partition_keys = vec![Arc::new(Field::new("day", DataType::Date32, true))];
+    strict.open().await.merge(&ours).await.unwrap();
+    let after = raw(&strict).await;
+    let mut wanted = before.clone();
+    wanted["StorageDescriptor"]["Columns"][0]["Type"] = "bigint".into();
+    let columns = wanted["StorageDescriptor"]["Columns"]
+        .as_array_mut()
+        .unwrap();
+    columns.push(json!({ "Name": "more", "Type": "boolean" }));
+    for changing in ["VersionId", "UpdateTime"] {
+        wanted[changing] = after[changing].clone();
+    }
+    assert_eq!(after, wanted);
+    assert_ne!(after["VersionId"], before["VersionId"]);
+}
+
+#[tokio::test]
+async fn a_merge_that_changes_nothing_sends_no_change() {
+    let strict = strict().await;
+    let catalog = strict.open().await;
+    let table = table(&[("a", DataType::Int64)], &["k"]);
+    for _ in 0..3 {
+        catalog.merge(&table).await.unwrap();
+    }
+    assert_eq!(strict.seen("UpdateTable").len(), 0);
+}
+
+#[tokio::test]
+async fn tables_that_are_not_of_files_are_refused() {
+    let strict = strict().await;
+    let parquet = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
+    let columns = json!([{ "Name": "a", "Type": "int" }]);
+    let with = |serde: &str, columns: &Value| json!({ "Columns": columns, "Location": "s3://lake/x", "SerdeInfo": { "SerializationLibrary": serde } });
+    theirs(&strict, json!({ "Name": "first" })).await;
+    let catalog = strict.open().await;
+    for (input, kind, says) in [
+        (
+            json!({ "TableType": "VIRTUAL_VIEW" }),
+            ErrorKind::Unsupported,
+            "a view",
+        ),
+        (
+            json!({ "Parameters": { "table_type": "ICEBERG" }, "StorageDescriptor": with(parquet, &columns) }),
+            ErrorKind::Unsupported,
+            "iceberg",
+        ),
+        (
+            json!({ "StorageDescriptor": with("org.apache.hadoop.hive.ql.io.orc.OrcSerde", &columns) }),
+            ErrorKind::Unsupported,
+            "OrcSerde",
+        ),
+        (
+            json!({ "StorageDescriptor": with(parquet, &json!([{ "Name": "odd", "Type": "array<uniontype<int>>" }])) }),
+            ErrorKind::Schema,
+            "uniontype",
+        ),
+    ] {
+        let mut input = input.clone();
+        input["Name"] = "sales".into();
+        strict
+            .glue(
+                "CreateTable",
+                json!({ "DatabaseName": "shop", "TableInput": input }),
+            )
+            .await;
+        let want = table(&[("a", DataType::Int32)], &[]);
+        for error in [
+            catalog.table(&want.name).await.expect_err(says),
+            catalog.merge(&want).await.expect_err(says),
+        ] {
+            assert_eq!(error.kind(), kind, "{error:?}");
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains("shop.sales"), "{error}");
+            assert!(error.hint_text().is_some(), "{error}");
+        }
+        strict
+            .glue(
+                "DeleteTable",
+                json!({ "DatabaseName": "shop", "Name": "sales" }),
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn partitions_get_the_columns_that_the_table_gets() {
+    let strict = strict().await;
+    let catalog = strict.open().await;
+    let narrow = table(&[("n", DataType::Int32)], &["k"]);
+    catalog.merge(&narrow).await.unwrap();
+    let partitions: Vec<_> = (0..150)
+        .map(|number| TablePartition {
+            values: vec![Some(number.to_string())],
+            location: format!("s3://lake/sales/k={number}"),
+        })
+        .collect();
+    catalog
+        .add_partitions(&narrow.name, &partitions)
+        .await
+        .unwrap();
+    let wide = table(&[("n", DataType::Int64), ("more", DataType::Utf8)], &["k"]);
+    catalog.merge(&wide).await.unwrap();
+    let name = json!({ "DatabaseName": "shop", "TableName": "sales" });
+    let found = strict.glue("GetPartitions", name).await;
+    let found = found["Partitions"].as_array().unwrap();
+    assert_eq!(found.len(), 150);
+    for partition in found {
+        let storage = &partition["StorageDescriptor"];
+        let columns =
+            json!([{ "Name": "n", "Type": "bigint" }, { "Name": "more", "Type": "string" }]);
+        assert_eq!(storage["Columns"], columns);
+        let value = partition["Values"][0].as_str().unwrap();
+        assert_eq!(storage["Location"], format!("s3://lake/sales/k={value}/"));
+    }
+    // A crash before the table itself is changed is made good by the next merge: partitions first.
+    let all = ["BatchUpdatePartition", "UpdateTable"].map(|operation| strict.seen(operation).len());
+    assert_eq!(all, [2, 1]);
+}

@@ -1,0 +1,344 @@
+//! Partitions as folders, `yr_num=2024/kind=a%2Fb`, spelled and read as Hive and Spark do.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, StringArray, new_null_array};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, Field, FieldRef};
+use tidegate_core::{Error, Result};
+
+/// What stands for NULL, and for the empty text, which a folder can't hold either.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The longest name that file systems take, in bytes: of `key=value`, encoded.
+pub const NAME_LIMIT: usize = 255;
+
+/// A key's name or a value as it stands in a folder's name: Hive's `FileUtils.escapePathName`, that
+/// is percent-encoding of what a file system, a shell or `key=value` could stumble over. The empty
+/// text becomes [`NULL_PARTITION`].
+///
+/// ```
+/// assert_eq!(tidegate_catalog::encode_value("a/b c"), "a%2Fb c");
+/// ```
+pub fn encode_value(text: &str) -> String {
+    if text.is_empty() {
+        return NULL_PARTITION.to_owned();
+    }
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\0'..='\x1f'
+            | '\x7f'
+            | '"'
+            | '#'
+            | '%'
+            | '\''
+            | '*'
+            | '/'
+            | ':'
+            | '='
+            | '?'
+            | '\\'
+            | '{'
+            | '['
+            | ']'
+            | '^' => {
+                encoded.push('%');
+                let byte = u32::from(c);
+                encoded.extend([byte >> 4, byte & 15].map(hex));
+            }
+            other => encoded.push(other),
+        }
+    }
+    encoded
+}
+
+fn hex(digit: u32) -> char {
+    char::from_digit(digit, 16).map_or('0', |c| c.to_ascii_uppercase())
+}
+
+/// What [`encode_value`] has made of a text; `None` is NULL. A `%` that encodes nothing stands for
+/// itself; bytes that other programs encoded (`%C3%BC`) are read as UTF-8.
+pub fn decode_value(encoded: &str) -> Option<String> {
+    if encoded == NULL_PARTITION {
+        return None;
+    }
+    if !encoded.contains('%') {
+        return Some(encoded.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let [first, after @ ..] = rest {
+        match (first, after) {
+            (b'%', [high, low, after @ ..])
+                if let (Some(high), Some(low)) = (digit(*high), digit(*low)) =>
+            {
+                bytes.push(high << 4 | low);
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Some(String::from_utf8(bytes).unwrap_or_else(|_| encoded.to_owned()))
+}
+
+fn digit(c: u8) -> Option<u8> {
+    char::from(c)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// `key=value` as a folder's name, encoded.
+pub fn folder_name(key: &str, value: Option<&str>) -> String {
+    format!(
+        "{}={}",
+        encode_value(key),
+        encode_value(value.unwrap_or(""))
+    )
+}
+
+/// The folder of a partition, `a=1/b=x%3A`; empty without keys.
+pub fn folder<K: AsRef<str>>(keys: &[K], values: &[Option<String>]) -> String {
+    let names = keys.iter().zip(values);
+    let names = names.map(|(key, value)| folder_name(key.as_ref(), value.as_deref()));
+    names.collect::<Vec<_>>().join("/")
+}
+
+/// The keys and values of a folder that [`folder`] named; `None` if a part of it isn't `key=value`.
+pub fn parse_folder(path: &str) -> Option<Vec<(String, Option<String>)>> {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    names.map(parse_name).collect()
+}
+
+/// The key and the value of one folder's name; `None` if it isn't `key=value`.
+pub fn parse_name(name: &str) -> Option<(String, Option<String>)> {
+    let (key, value) = name.split_once('=')?;
+    let key = decode_value(key).filter(|key| !key.is_empty())?;
+    // `key=` is written by programs that don't know the word for it.
+    let value = decode_value(value).filter(|value| !value.is_empty());
+    Some((key, value))
+}
+
+/// Refuses a partition key whose values can't name folders and be read back: what is no text,
+/// integer, date, time stamp, decimal or boolean. Errors: `Schema`.
+pub fn check_key(field: &Field) -> Result<()> {
+    use DataType as T;
+    let fits = |data_type: &T| {
+        data_type.is_integer()
+            || matches!(
+                data_type,
+                T::Boolean
+                    | T::Utf8
+                    | T::LargeUtf8
+                    | T::Utf8View
+                    | T::Date32
+                    | T::Date64
+                    | T::Timestamp(..)
+                    | T::Decimal32(..)
+                    | T::Decimal64(..)
+                    | T::Decimal128(..)
+                    | T::Decimal256(..)
+            )
+    };
+    let fit = match field.data_type() {
+        T::Dictionary(_, values) => fits(values),
+        other => fits(other),
+    };
+    if fit {
+        return Ok(());
+    }
+    Err(Error::schema(format!(
+        "column `{}` of type {} can't be a partition key",
+        field.name(),
+        field.data_type()
+    ))
+    .hint("partition by text, integers, dates, times, decimals or booleans"))
+}
+
+/// A value of a partition key as catalogs and folders have it; `None` for NULL and for empty text.
+///
+/// Times are `2024-02-29 07:08:09.5`, in the column's zone and without it.
+pub fn value_text(values: &dyn Array, row: usize) -> Result<Option<String>> {
+    if values.is_null(row) {
+        return Ok(None);
+    }
+    let options = FormatOptions::new()
+        .with_datetime_format(Some("%Y-%m-%d"))
+        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f"));
+    let text = ArrayFormatter::try_new(values, &options)?
+        .value(row)
+        .try_to_string()?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Values of a partition key, typed: what [`value_text`] made them of.
+///
+/// Errors: `Schema`, naming the key and the value that its type can't be read from.
+pub fn parse_values<'a>(
+    values: impl IntoIterator<Item = Option<&'a str>>,
+    key: &Field,
+) -> Result<ArrayRef> {
+    let texts: StringArray = values.into_iter().collect();
+    let texts: ArrayRef = Arc::new(texts);
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(&texts, key.data_type(), &strict).map_err(|error| {
+        // Only one of them is to blame; which one, the library doesn't tell.
+        let bad = (0..texts.len()).find(|row| {
+            let one = texts.slice(*row, 1);
+            cast_with_options(&one, key.data_type(), &strict).is_err()
+        });
+        let bad = bad.and_then(|row| value_text(&texts, row).ok().flatten());
+        Error::schema(format!(
+            "the partition `{}={}` is no {}",
+            key.name(),
+            bad.unwrap_or_default(),
+            key.data_type()
+        ))
+        .hint("the table's partition key needs another type, or the partition another name")
+        .because(error)
+    })
+}
+
+/// One row of partition values, an array of length 1 for each key, in their order. Values that are
+/// missing at the end are NULL.
+///
+/// Errors: see [`parse_values`].
+pub fn parse_row(values: &[Option<String>], keys: &[FieldRef]) -> Result<Vec<ArrayRef>> {
+    let row = keys.iter().enumerate();
+    row.map(|(index, key)| match values.get(index) {
+        Some(value) => parse_values([value.as_deref()], key),
+        None => Ok(new_null_array(key.data_type(), 1)),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{
+        BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray,
+        TimestampMicrosecondArray,
+    };
+    use arrow_schema::TimeUnit;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_hive() {
+        let texts = [
+            (Some("plain text-1.5"), "c%3D1=plain text-1.5"),
+            (Some("a/b=c:d%e"), "c%3D1=a%2Fb%3Dc%3Ad%25e"),
+            (
+                Some("q?\"'#*[x]{y}^\\"),
+                "c%3D1=q%3F%22%27%23%2A%5Bx%5D%7By}%5E%5C",
+            ),
+            (Some("tab\tdel\x7f"), "c%3D1=tab%09del%7F"),
+            (Some("ü/日本"), "c%3D1=ü%2F日本"),
+            (Some(""), "c%3D1=__HIVE_DEFAULT_PARTITION__"),
+            (None, "c%3D1=__HIVE_DEFAULT_PARTITION__"),
+        ];
+        for (value, name) in texts {
+            assert_eq!(folder_name("c=1", value), name);
+        }
+        assert_eq!(
+            folder(&["a", "b"], &[Some("1".into()), None]),
+            "a=1/b=__HIVE_DEFAULT_PARTITION__"
+        );
+        assert_eq!(folder::<&str>(&[], &[]), "");
+    }
+
+    #[test]
+    fn folders_of_other_programs_are_read() {
+        let read = |path| parse_folder(path).unwrap();
+        assert_eq!(read(""), []);
+        assert_eq!(
+            read("a=1/b%3D=x%3Ay/"),
+            [
+                ("a".into(), Some("1".into())),
+                ("b=".into(), Some("x:y".into()))
+            ]
+        );
+        assert_eq!(read("a=%C3%BC"), [("a".into(), Some("ü".into()))]);
+        assert_eq!(
+            read("a=100%/b=%zz/c=%ff"),
+            [
+                ("a".into(), Some("100%".into())),
+                ("b".into(), Some("%zz".into())),
+                ("c".into(), Some("%ff".into())),
+            ]
+        );
+        assert_eq!(read("a="), [("a".into(), None)]);
+        assert_eq!(read("a=x=y"), [("a".into(), Some("x=y".into()))]);
+        for path in ["a", "a=1/b", "=1", "2024/02/29"] {
+            assert_eq!(parse_folder(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_its_key_cannot_hold_is_named() {
+        let key = Field::new("week", DataType::Int32, true);
+        let error = parse_values([Some("1"), None, Some("x9")], &key).unwrap_err();
+        assert!(error.message().contains("`week=x9`"), "{error}");
+        let row = parse_row(&[Some("7".into())], &[Arc::new(key.clone()), Arc::new(key)]).unwrap();
+        assert_eq!(value_text(&row[0], 0).unwrap().as_deref(), Some("7"));
+        assert!(row[1].is_null(0));
+    }
+
+    #[test]
+    fn values_are_read_back_as_they_were() {
+        let zone = |array: TimestampMicrosecondArray| Arc::new(array.with_timezone("UTC"));
+        let times = || TimestampMicrosecondArray::from(vec![Some(1_500_000), None, Some(-1)]);
+        let decimals = Decimal128Array::from(vec![Some(-12_345), Some(0), None]);
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(Date32Array::from(vec![Some(19_000), None, Some(-1)])),
+            Arc::new(times()),
+            zone(times()),
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+            Arc::new(decimals.with_precision_and_scale(10, 2).unwrap()),
+            Arc::new(Int64Array::from(vec![i64::MIN, 0, i64::MAX])),
+            Arc::new(StringArray::from(vec!["a/b", " x ", "ü%3A"])),
+        ];
+        for array in arrays {
+            let key = Field::new("k", array.data_type().clone(), true);
+            check_key(&key).unwrap();
+            let texts: Vec<_> = (0..array.len())
+                .map(|row| value_text(&array, row).unwrap())
+                .map(|text| decode_value(&encode_value(text.as_deref().unwrap_or(""))))
+                .collect();
+            let back = parse_values(texts.iter().map(Option::as_deref), &key).unwrap();
+            assert_eq!(&back, &array, "{texts:?}");
+        }
+        let time = value_text(&times(), 0).unwrap().unwrap();
+        assert_eq!(
+            folder_name("t", Some(&time)),
+            "t=1970-01-01 00%3A00%3A01.500"
+        );
+        let millis = DataType::Timestamp(TimeUnit::Millisecond, None);
+        parse_values([Some(time.as_str())], &Field::new("t", millis, true)).unwrap();
+        assert!(check_key(&Field::new("f", DataType::Float64, true)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_is_decoded(
+            values in prop::collection::vec(prop::option::of("\\PC*|.{0,8}"), 1..4)
+        ) {
+            let values: Vec<_> = values
+                .into_iter()
+                .map(|value| value.filter(|text| !text.is_empty() && text != NULL_PARTITION))
+                .collect();
+            let keys: Vec<_> = (0..values.len()).map(|n| format!("k={n}/")).collect();
+            let path = folder(&keys, &values);
+            let expected: Vec<_> = keys.into_iter().zip(values).collect();
+            prop_assert_eq!(parse_folder(&path), Some(expected));
+        }
+    }
+}

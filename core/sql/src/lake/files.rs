@@ -1,0 +1,285 @@
+//! Paths as tables: what the files are, which columns they have.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::json::JsonFormat;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{GetOptions, GetRange};
+use tidegate_catalog::{parse_name, parse_values, widen};
+use tidegate_core::{Error, Result};
+
+use super::footers;
+use super::partitions::Content;
+use super::places::{Found, Places, show};
+use super::provider::{Described, LakeTable, Notes};
+use super::scan::Reader;
+use crate::error::running;
+
+/// Files whose columns are looked at before a query is planned; the first and the last among them.
+const LOOKED_AT: usize = 64;
+/// Rows of a text file from which its columns' types are guessed.
+const ROWS: usize = 10_000;
+
+/// A path, a folder or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
+pub(crate) async fn table(
+    text: &str,
+    session: &dyn Session,
+    places: &Arc<Places>,
+    notes: &Notes,
+) -> Result<LakeTable> {
+    let found = places.matching(text).await?;
+    let format = format(text, &found)?;
+    let reader = match format {
+        Reader::Json { .. } => Reader::Json {
+            array: begins_with_array(&found[0], places).await?,
+        },
+        other => other,
+    };
+    let (keys, found) = partitioned(found);
+    let looked: Vec<Found> = sample(&found);
+    let columns = columns(&looked, reader, session, places).await?;
+    let is_key = |field: &FieldRef| keys.iter().any(|key| key.name() == field.name());
+    let fields: Vec<FieldRef> = columns
+        .fields()
+        .iter()
+        .filter(|field| !is_key(field))
+        .cloned()
+        .collect();
+    let described = Described {
+        name: text.to_owned(),
+        location: text.to_owned(),
+        reader,
+        columns: &Schema::new(fields),
+        keys: &keys,
+        content: Content::Files(Arc::new(found)),
+    };
+    Ok(LakeTable::new(described, places, notes))
+}
+
+/// The format that all files have, by their names.
+fn format(text: &str, files: &[Found]) -> Result<Reader> {
+    let mut formats: Vec<(Reader, &Found)> = Vec::new();
+    for file in files {
+        let format = by_name(file)?;
+        if formats.iter().all(|(other, _)| *other != format) {
+            formats.push((format, file));
+        }
+    }
+    match formats.as_slice() {
+        [(format, _)] => Ok(*format),
+        [(one, first), (other, second), ..] => Err(Error::config(format!(
+            "`{text}` means files of several formats: {} and {}",
+            one.name(),
+            other.name()
+        ))
+        .with("one", show(&first.root, &first.object.location))
+        .with("other", show(&second.root, &second.object.location))
+        .hint("choose by a pattern: `folder/**/*.parquet`")),
+        [] => Err(Error::not_found(format!("no file matches `{text}`"))),
+    }
+}
+
+fn by_name(file: &Found) -> Result<Reader> {
+    let path = show(&file.root, &file.object.location);
+    let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let refused = |message: &str| Error::unsupported(message.to_owned()).with("path", &path);
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let delimited = |delimiter| Reader::Csv {
+        delimiter,
+        header: true,
+        quoted: true,
+    };
+    match extension {
+        Some("parquet" | "pq" | "parq") => Ok(Reader::Parquet),
+        Some("json" | "ndjson" | "jsonl") => Ok(Reader::Json { array: false }),
+        Some("csv") => Ok(delimited(b',')),
+        Some("tsv") => Ok(delimited(b'\t')),
+        Some("gz" | "zst" | "bz2" | "xz" | "lz4" | "snappy") => {
+            Err(refused("a query can't read compressed text")
+                .hint("turn it into Parquet first: a pipeline's `files` source reads it"))
+        }
+        _ => Err(refused("the file's name doesn't say its format")
+            .hint("a query reads .parquet, .csv, .tsv, .json, .ndjson and .jsonl")),
+    }
+}
+
+async fn begins_with_array(file: &Found, places: &Places) -> Result<bool> {
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(0..file.object.size.min(64))),
+        ..GetOptions::default()
+    };
+    let store = places.store(&file.root)?;
+    let unreadable = |error: object_store::Error| {
+        crate::error::reading(&error, "can't read a file")
+            .with("path", show(&file.root, &file.object.location))
+    };
+    let result = store.get_opts(&file.object.location, options).await;
+    let bytes = result.map_err(unreadable)?.bytes().await;
+    let bytes = bytes.map_err(unreadable)?;
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    Ok(first == Some(&b'['))
+}
+
+/// A file, and the values of the partition keys.
+type Valued = (Found, Vec<Option<String>>);
+
+/// The keys that the folders of all files name (`year=2024/month=01`), typed by their values, and
+/// the files with those values.
+fn partitioned(files: Vec<Found>) -> (Vec<FieldRef>, Vec<Valued>) {
+    let of = |file: &Found| -> Vec<(String, Option<String>)> {
+        let path = file.object.location.as_ref();
+        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        folders.split('/').filter_map(parse_name).collect()
+    };
+    let first = of(&files[0]);
+    let names: Vec<String> = first.into_iter().map(|(name, _)| name).collect();
+    let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    let all: Vec<Vec<(String, Option<String>)>> = files.iter().map(of).collect();
+    let alike = all
+        .iter()
+        .all(|pairs| pairs.iter().map(|(name, _)| name).eq(&names));
+    if names.is_empty() || !distinct || !alike {
+        let files = files.into_iter().map(|file| (file, Vec::new()));
+        return (Vec::new(), files.collect());
+    }
+    let values: Vec<Vec<Option<String>>> = all
+        .into_iter()
+        .map(|pairs| pairs.into_iter().map(|(_, value)| value).collect())
+        .collect();
+    let keys = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| {
+            let column: Vec<Option<&str>> =
+                values.iter().map(|row| row[index].as_deref()).collect();
+            Arc::new(Field::new(name, key_type(name, &column), true))
+        })
+        .collect();
+    (keys, files.into_iter().zip(values).collect())
+}
+
+/// Whole numbers as they would be printed, dates, or text.
+fn key_type(name: &str, values: &[Option<&str>]) -> DataType {
+    let given = || values.iter().flatten();
+    if given().next().is_none() {
+        return DataType::Utf8;
+    }
+    let printed = |text: &str| text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
+    if given().all(|text| printed(text)) {
+        return DataType::Int64;
+    }
+    let date = Field::new(name, DataType::Date32, true);
+    let dated = |text: &str| text.len() == 10 && parse_values([Some(text)], &date).is_ok();
+    match given().all(|text| dated(text)) {
+        true => DataType::Date32,
+        false => DataType::Utf8,
+    }
+}
+
+/// Some of many files, from all over.
+fn sample(files: &[Valued]) -> Vec<Found> {
+    let step = files.len().div_ceil(LOOKED_AT).max(1);
+    let some = files.iter().step_by(step).chain(files.last());
+    let mut some: Vec<Found> = some.map(|(file, _)| file.clone()).collect();
+    some.dedup_by(|a, b| a.object.location == b.object.location);
+    some
+}
+
+/// The columns that the files have together, by name, each wide enough for all.
+async fn columns(
+    files: &[Found],
+    reader: Reader,
+    session: &dyn Session,
+    places: &Places,
+) -> Result<Schema> {
+    let schemas = match reader {
+        Reader::Parquet => footers::schemas(places, files)
+            .await
+            .map_err(|error| running(&error))?,
+        text => {
+            let infer = |file: Found| async move { infer(&file, text, session, places).await };
+            stream::iter(files.iter().cloned())
+                .map(infer)
+                .buffered(8)
+                .try_collect()
+                .await?
+        }
+    };
+    let mut fields: Vec<Field> = Vec::new();
+    for (schema, file) in schemas.iter().zip(files) {
+        for field in schema.fields() {
+            let known = fields.iter_mut().find(|known| known.name() == field.name());
+            let Some(known) = known else {
+                fields.push(field.as_ref().clone());
+                continue;
+            };
+            let wide = wider(known.data_type(), field.data_type(), reader).ok_or_else(|| {
+                Error::schema(format!(
+                    "the column `{}` is {} in some files and {} in others",
+                    field.name(),
+                    known.data_type(),
+                    field.data_type()
+                ))
+                .with("path", show(&file.root, &file.object.location))
+                .hint("choose the files by a pattern, or make a table of them: a catalog's table says its types")
+            })?;
+            *known = known.clone().with_data_type(wide);
+        }
+    }
+    Ok(Schema::new(fields))
+}
+
+/// A type that holds the values of both: exactly, or for the guessed types of text files as
+/// floating-point numbers or text.
+fn wider(one: &DataType, other: &DataType, reader: Reader) -> Option<DataType> {
+    use DataType as T;
+    match (one, other) {
+        (one, other) if one == other => Some(one.clone()),
+        (T::Null, other) | (other, T::Null) => Some(other.clone()),
+        _ => widen(one, other).or_else(|| match (reader, one, other) {
+            (Reader::Parquet, ..) => None,
+            (_, T::Int64, T::Float64) | (_, T::Float64, T::Int64) => Some(T::Float64),
+            (_, one, other) if !one.is_nested() && !other.is_nested() => Some(T::Utf8),
+            _ => None,
+        }),
+    }
+}
+
+async fn infer(
+    file: &Found,
+    reader: Reader,
+    session: &dyn Session,
+    places: &Places,
+) -> Result<SchemaRef> {
+    let store = places.store(&file.root)?;
+    let objects = [file.object.clone()];
+    let inferred = match reader {
+        Reader::Csv { delimiter, .. } => {
+            CsvFormat::default()
+                .with_has_header(true)
+                .with_delimiter(delimiter)
+                .with_newlines_in_values(true)
+                .with_schema_infer_max_rec(ROWS)
+                .infer_schema(session, &store, &objects)
+                .await
+        }
+        Reader::Json { array } => {
+            JsonFormat::default()
+                .with_newline_delimited(!array)
+                .with_schema_infer_max_rec(ROWS)
+                .infer_schema(session, &store, &objects)
+                .await
+        }
+        Reader::Parquet => return Err(Error::internal("Parquet's columns aren't guessed")),
+    };
+    inferred.map_err(|error| {
+        Error::data(format!("the file can't be read as {}", reader.name()))
+            .with("path", show(&file.root, &file.object.location))
+            .because(error.strip_backtrace())
+    })
+}

@@ -1,0 +1,356 @@
+//! Tables of a catalog.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Date32Array, Int32Array, Int64Array, StringArray};
+use arrow_schema::{DataType, Field};
+use tidegate_core::{CatalogTable, ErrorKind, TableFormat};
+
+use crate::world::World;
+
+fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn field(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+/// `shop.sales`, partitioned by day: two days, and one of which not even the place can be opened.
+async fn sales(world: &World) -> CatalogTable {
+    let columns = vec![field("id", DataType::Int64), field("item", DataType::Utf8)];
+    let keys = vec![field("day", DataType::Date32)];
+    let table = world
+        .table("shop.sales", TableFormat::Parquet, columns, keys)
+        .await;
+    for (day, ids) in [("2024-01-01", 0..3), ("2024-01-02", 3..6)] {
+        let folder = format!("day={day}");
+        let items = texts(&["tea", "milk", "sugar"]);
+        let file = format!("sales/{folder}/a.parquet");
+        world.parquet(&file, vec![("id", ints(ids)), ("item", items)], 1_000);
+        world.partition(&table, &[Some(day)], &folder).await;
+    }
+    table
+}
+
+#[tokio::test]
+async fn a_table_has_its_partition_keys_as_typed_columns() {
+    let world = World::new().await;
+    sales(&world).await;
+    assert_eq!(
+        world
+            .rows(
+                "SELECT day, count(*) AS n, sum(id) AS s FROM shop.sales GROUP BY day ORDER BY day"
+            )
+            .await,
+        "2024-01-01|3|3\n2024-01-02|3|12"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT item FROM sales WHERE day > DATE '2024-01-01' AND id = 4")
+            .await,
+        "milk"
+    );
+}
+
+#[tokio::test]
+async fn partitions_that_cant_match_are_never_listed() {
+    let world = World::new().await;
+    let table = sales(&world).await;
+    world
+        .partition(&table, &[Some("2024-01-03")], "gs://nowhere/x")
+        .await;
+    let error = world
+        .try_rows("SELECT * FROM shop.sales")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+
+    let query = world
+        .query("SELECT * FROM shop.sales WHERE day = '2024-01-02'")
+        .await
+        .unwrap();
+    assert_eq!(query.traffic().listings(), 1);
+    let explained = query.explain().await.unwrap();
+    let share = explained.tables[0].partitions.unwrap();
+    assert_eq!((share.read, share.of), (1, 3));
+    assert_eq!(explained.tables[0].files, 1);
+    assert_eq!(explained.tables[0].chosen_by.len(), 1);
+
+    // What a catalog can't decide by itself is decided before any listing as well.
+    let query = world
+        .query("SELECT * FROM shop.sales WHERE extract(day FROM day) < 2")
+        .await
+        .unwrap();
+    assert_eq!(query.traffic().listings(), 1);
+}
+
+#[tokio::test]
+async fn a_null_partition_is_found_by_is_null_and_by_nothing_else() {
+    let world = World::new().await;
+    let table = sales(&world).await;
+    let folder = "day=__HIVE_DEFAULT_PARTITION__";
+    let file = format!("sales/{folder}/a.parquet");
+    world.parquet(
+        &file,
+        vec![("id", ints([9])), ("item", texts(&["salt"]))],
+        10,
+    );
+    world.partition(&table, &[None], folder).await;
+    assert_eq!(
+        world
+            .rows("SELECT id, day FROM sales WHERE day IS NULL")
+            .await,
+        "9|"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT count(*) AS n FROM sales WHERE day < DATE '2999-01-01'")
+            .await,
+        "6"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT count(day) AS n, count(*) AS m FROM sales")
+            .await,
+        "6|7"
+    );
+}
+
+#[tokio::test]
+async fn older_files_have_fewer_and_narrower_columns() {
+    let world = World::new().await;
+    let columns = vec![
+        field("id", DataType::Int64),
+        field("amount", DataType::Decimal128(18, 2)),
+        field("note", DataType::Utf8),
+    ];
+    world
+        .table("shop.orders", TableFormat::Parquet, columns, Vec::new())
+        .await;
+    let old: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    world.parquet("orders/old.parquet", vec![("id", old)], 10);
+    let amounts = arrow_array::Decimal128Array::from(vec![1_250, 300])
+        .with_precision_and_scale(18, 2)
+        .unwrap();
+    world.parquet(
+        "orders/new.parquet",
+        vec![
+            ("note", texts(&["x", "y"])),
+            ("id", ints([3, 4])),
+            ("amount", Arc::new(amounts)),
+        ],
+        10,
+    );
+    assert_eq!(
+        world
+            .rows("SELECT id, amount, note FROM orders ORDER BY id")
+            .await,
+        "1||\n2||\n3|12.50|x\n4|3.00|y"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT max(id) AS m, min(id) AS l, count(*) AS n FROM orders")
+            .await,
+        "4|1|4"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT id FROM orders WHERE id < 3 AND note IS NULL ORDER BY id")
+            .await,
+        "1\n2"
+    );
+}
+
+#[tokio::test]
+async fn columns_are_found_whatever_their_case() {
+    let world = World::new().await;
+    let columns = vec![
+        field("userid", DataType::Int64),
+        field("name", DataType::Utf8),
+    ];
+    world
+        .table("shop.users", TableFormat::Parquet, columns, Vec::new())
+        .await;
+    world.parquet(
+        "users/a.parquet",
+        vec![("userId", ints([7, 8])), ("Name", texts(&["Ada", "Bob"]))],
+        10,
+    );
+    assert_eq!(
+        world
+            .rows("SELECT USERID, Name FROM Shop.Users WHERE UserId > 7")
+            .await,
+        "8|Bob"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT count(userid) AS n, max(userid) AS m FROM users")
+            .await,
+        "2|8"
+    );
+}
+
+#[tokio::test]
+async fn row_groups_are_left_out_by_their_bounds() {
+    let world = World::new().await;
+    let columns = vec![field("id", DataType::Int64)];
+    world
+        .table("shop.events", TableFormat::Parquet, columns, Vec::new())
+        .await;
+    world.parquet("events/a.parquet", vec![("id", ints(0..1_000))], 100);
+    let query = world
+        .query("SELECT id FROM events WHERE id BETWEEN 250 AND 349")
+        .await
+        .unwrap();
+    let explained = query.explain().await.unwrap();
+    let groups = explained.tables[0].row_groups.unwrap();
+    assert_eq!((groups.read, groups.of), (2, 10));
+    assert!(
+        explained.tables[0]
+            .pushed_down
+            .iter()
+            .any(|text| text.contains("250")),
+        "{:?}",
+        explained.tables[0].pushed_down
+    );
+}
+
+#[tokio::test]
+async fn text_tables_are_read_as_their_catalog_says() {
+    let world = World::new().await;
+    let columns = vec![
+        field("id", DataType::Int64),
+        field("price", DataType::Decimal128(10, 2)),
+        field("since", DataType::Date32),
+    ];
+    world
+        .table(
+            "shop.json",
+            TableFormat::Ndjson,
+            columns.clone(),
+            Vec::new(),
+        )
+        .await;
+    world.text(
+        "json/a.ndjson",
+        "{\"since\":\"2024-02-29\",\"id\":1,\"price\":1.10}\n{\"id\":2}\n",
+    );
+    let format = TableFormat::Csv {
+        delimiter: ';',
+        header: true,
+        quoted: true,
+    };
+    world.table("shop.csv", format, columns, Vec::new()).await;
+    world.text("csv/a.csv", "id;price;since\n1;\"1.10\";2024-02-29\n");
+    world.text("csv/older.csv", "id;price\n2;\n");
+    for table in ["json", "csv"] {
+        let sql = format!("SELECT id, price, since FROM shop.{table} ORDER BY id");
+        assert_eq!(world.rows(&sql).await, "1|1.10|2024-02-29\n2||", "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_isnt_there_is_named_with_its_neighbours() {
+    let world = World::new().await;
+    sales(&world).await;
+    let error = world.query("SELECT 1\nFROM shop.sale").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("there is `sales`"), "{error:?}");
+    assert!(
+        error.context().contains(&("line", "2".to_owned())),
+        "{error:?}"
+    );
+    let error = world.query("SELECT 1 FROM shopp.sales").await.unwrap_err();
+    assert!(error.message().contains("there is `shop`"), "{error:?}");
+    let error = world.query("SELECT itm FROM sales").await.unwrap_err();
+    assert!(error.message().contains("there is `item`"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_with_may_have_the_name_of_the_table_that_it_reads() {
+    let world = World::new().await;
+    sales(&world).await;
+    assert_eq!(
+        world
+            .rows(
+                "WITH sales AS (SELECT * FROM sales WHERE id > 3) SELECT count(*) AS n FROM sales"
+            )
+            .await,
+        "2"
+    );
+}
+
+#[tokio::test]
+async fn a_table_may_be_joined_with_itself_and_with_a_file() {
+    let world = World::new().await;
+    sales(&world).await;
+    world.text("prices.csv", "item,price\ntea,2.5\nmilk,1.2\n");
+    assert_eq!(
+        world
+            .rows(
+                "SELECT s.id, p.price FROM sales s JOIN 'prices.csv' p ON s.item = p.item \
+                 WHERE s.day = DATE '2024-01-02' ORDER BY s.id"
+            )
+            .await,
+        "3|2.5\n4|1.2"
+    );
+    assert_eq!(
+        world
+            .rows("SELECT count(*) AS n FROM sales a JOIN sales b ON a.item = b.item")
+            .await,
+        "12"
+    );
+}
+
+#[tokio::test]
+async fn many_partitions_are_found_by_one_listing() {
+    let world = World::new().await;
+    let columns = vec![field("id", DataType::Int64)];
+    let keys = vec![field("k", DataType::Int64)];
+    let table = world
+        .table("shop.wide", TableFormat::Parquet, columns, keys)
+        .await;
+    for k in 0..70 {
+        let folder = format!("k={k}");
+        world.parquet(
+            &format!("wide/{folder}/a.parquet"),
+            vec![("id", ints([k]))],
+            10,
+        );
+        world
+            .partition(&table, &[Some(&k.to_string())], &folder)
+            .await;
+    }
+    // A folder that the catalog doesn't know is none of the table's.
+    world.parquet("wide/k=999/a.parquet", vec![("id", ints([999]))], 10);
+    let query = world.query("SELECT sum(id) AS s FROM wide").await.unwrap();
+    assert_eq!(query.traffic().listings(), 1);
+    assert_eq!(
+        world
+            .rows("SELECT sum(id) AS s, sum(k) AS k FROM wide")
+            .await,
+        "2415|2415"
+    );
+}
+
+#[tokio::test]
+async fn dates_compare_with_dates_of_files() {
+    let world = World::new().await;
+    let columns = vec![field("d", DataType::Date32)];
+    world
+        .table("shop.dates", TableFormat::Parquet, columns, Vec::new())
+        .await;
+    let dates: ArrayRef = Arc::new(Date32Array::from(vec![Some(19_723), None]));
+    world.parquet("dates/a.parquet", vec![("d", dates)], 10);
+    assert_eq!(
+        world
+            .rows("SELECT d FROM dates WHERE d = '2024-01-01'")
+            .await,
+        "2024-01-01"
+    );
+}

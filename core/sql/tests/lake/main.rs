@@ -1,0 +1,5 @@
+//! Queries over the lake: catalog tables and plain files.
+
+mod catalogued;
+mod paths;
+mod world;

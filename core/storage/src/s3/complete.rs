@@ -1,0 +1,305 @@
+//! Making uploads appear, so that it may be done again.
+//!
+//! An upload is completed once. Whoever finds it gone looks at the object: every upload's id is in
+//! its object's metadata, so the object says whether it is this one. If it isn't, or there is none,
+//! someone aborted the upload, and its bytes can't be sent again, because the checkpoint that says
+//! that they were read is there already: this is a `Conflict`, and the run stops.
+//!
+//! The same holds for S3's 409 on completion. Its manual says to upload all parts again; that is
+//! for callers who still have them. The upload is still whole, which `ListParts` proves, so the
+//! completion is tried again for a while, and if the upload is gone, see above.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use tidegate_core::{Error, ErrorKind, Result};
+
+use super::Bucket;
+use super::writer::{Part, Receipt};
+
+/// The metadata that tells one upload's object from any other of its key.
+pub(super) const ID: &str = "tidegate-id";
+
+/// How often a completion is tried, and the first wait, which doubles: half a minute in all.
+const TRIES: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// CopyObject takes 5 GiB at most.
+const COPY_AT_ONCE: u64 = 5 << 30;
+/// What is larger is copied in pieces: 5 TiB in 10,000 of them and a little more than half a GiB.
+const COPY_PIECE: u64 = 1 << 30;
+
+/// An upload that is to appear.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) key: String,
+    /// What it is called in messages.
+    pub(super) url: String,
+    pub(super) unique: String,
+    pub(super) bytes: u64,
+    pub(super) receipt: Receipt,
+    /// The key under which it appears instead.
+    pub(super) renamed: Option<String>,
+}
+
+/// What became of an upload.
+enum Completed {
+    /// Its object is there.
+    Yes,
+    /// It is gone, and its object isn't there, or is another one.
+    Gone,
+}
+
+impl Bucket {
+    /// Makes the object appear under its last name.
+    pub(super) async fn publish(&self, upload: &Upload) -> Result<()> {
+        let completed = self.complete(upload).await?;
+        let Some(renamed) = &upload.renamed else {
+            return match completed {
+                Completed::Yes => Ok(()),
+                Completed::Gone => Err(gone()),
+            };
+        };
+        if let Completed::Yes = completed
+            && self.copy(upload, renamed).await?
+        {
+            return self.delete_one(&upload.key).await;
+        }
+        // The first name is free again once the copy is there.
+        if self.is_ours(renamed, &upload.unique).await? {
+            Ok(())
+        } else {
+            Err(gone())
+        }
+    }
+
+    /// Tries again by itself rather than by the SDK, because before each time the object and the
+    /// upload are looked at: what failed may have been done, and may never be done.
+    async fn complete(&self, upload: &Upload) -> Result<Completed> {
+        let mut wait = FIRST_WAIT;
+        for again in (0..TRIES).rev() {
+            let error = match self.try_complete(upload).await {
+                Ok(()) => return Ok(Completed::Yes),
+                Err(error) => error,
+            };
+            let code = error.code().unwrap_or_default();
+            if matches!(code, "NoSuchUpload" | "NotFound") {
+                return self.completed_before(upload).await;
+            }
+            // Some servers say this of an upload that was completed; it may also be true.
+            let parts = matches!(code, "InvalidPart" | "InvalidPartOrder" | "NoSuchKey");
+            let error = tidegate_aws::error("publish a file", error);
+            let passing = matches!(
+                error.kind(),
+                ErrorKind::Transient | ErrorKind::RateLimited { .. }
+            );
+            if !parts && !passing {
+                return Err(error);
+            }
+            self.metrics.retries(1);
+            if let Completed::Yes = self.completed_before(upload).await? {
+                return Ok(Completed::Yes);
+            }
+            if !self.has_parts(upload).await? {
+                // It may have been completed between these two looks.
+                return self.completed_before(upload).await;
+            }
+            if parts || again == 0 {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            wait = LONGEST_WAIT.min(wait * 2);
+        }
+        Err(Error::transient("an upload can't be completed yet"))
+    }
+
+    async fn try_complete(&self, upload: &Upload) -> Result<(), CompleteError> {
+        let parts = upload.receipt.parts.iter().map(completed).collect();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts));
+        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        self.client
+            .complete_multipart_upload()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .upload_id(&upload.receipt.upload_id)
+            .multipart_upload(parts.build())
+            // The total guards against a part that was lost on the way.
+            .set_mpu_object_size(i64::try_from(upload.bytes).ok())
+            .customize()
+            .config_override(once)
+            .send()
+            .await
+            .map(drop)
+    }
+
+    async fn completed_before(&self, upload: &Upload) -> Result<Completed> {
+        Ok(match self.is_ours(&upload.key, &upload.unique).await? {
+            true => Completed::Yes,
+            false => Completed::Gone,
+        })
+    }
+
+    /// Whether the upload waits with all its parts.
+    async fn has_parts(&self, upload: &Upload) -> Result<bool> {
+        let mut pages = self
+            .client
+            .list_parts()
+            .bucket(&self.name)
+            .key(&upload.key)
+            .upload_id(&upload.receipt.upload_id)
+            .into_paginator()
+            .send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            match page {
+                Ok(page) => {
+                    let parts = page.parts().iter();
+                    found.extend(parts.filter_map(|part| {
+                        Some((part.part_number()?, bare(part.e_tag()?).to_owned()))
+                    }));
+                }
+                Err(error) if error.code() == Some("NoSuchUpload") => return Ok(false),
+                Err(error) => return Err(tidegate_aws::error("list an upload's parts", error)),
+            }
+        }
+        let ours = &upload.receipt.parts;
+        Ok(ours.iter().all(|part| {
+            let wanted = (part.number, bare(&part.etag).to_owned());
+            found.contains(&wanted)
+        }))
+    }
+
+    /// Whether the object of this key was made by the upload of this id.
+    async fn is_ours(&self, key: &str, unique: &str) -> Result<bool> {
+        let object = self.head(key).await?;
+        Ok(object.is_some_and(|object| {
+            let metadata = object.metadata();
+            let id = metadata.and_then(|metadata| metadata.get(ID));
+            id.is_some_and(|id| id == unique)
+        }))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>> {
+        let request = self.client.head_object().bucket(&self.name).key(key);
+        match request.send().await {
+            Ok(object) => Ok(Some(object)),
+            Err(error)
+                if error
+                    .raw_response()
+                    .is_some_and(|raw| raw.status().as_u16() == 404) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(tidegate_aws::error("look at a file", error)),
+        }
+    }
+
+    /// Copies the object to another key, its metadata with it; `false` if it isn't there any more:
+    /// someone else has renamed it.
+    async fn copy(&self, upload: &Upload, to: &str) -> Result<bool> {
+        if upload.bytes > COPY_AT_ONCE {
+            return self.copy_in_pieces(upload, to).await;
+        }
+        let request = self
+            .client
+            .copy_object()
+            .bucket(&self.name)
+            .key(to)
+            .copy_source(self.source(&upload.key));
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(false),
+            Err(error) => Err(tidegate_aws::error("rename a file", error)),
+        }
+    }
+
+    async fn copy_in_pieces(&self, upload: &Upload, to: &str) -> Result<bool> {
+        let created = self.create(to, &upload.unique).await?;
+        let copied = self.copy_pieces(upload, to, &created.id).await;
+        if !matches!(copied, Ok(true)) {
+            // The first error says more than that of tidying up.
+            let _ = self.abort(to, &created.id).await;
+        }
+        copied
+    }
+
+    async fn copy_pieces(&self, upload: &Upload, to: &str, upload_id: &str) -> Result<bool> {
+        let begins = (0..upload.bytes).step_by(usize::try_from(COPY_PIECE).unwrap_or(usize::MAX));
+        let mut parts = Vec::new();
+        for (number, begin) in (1..).zip(begins) {
+            let end = upload.bytes.min(begin + COPY_PIECE) - 1;
+            let request = self
+                .client
+                .upload_part_copy()
+                .bucket(&self.name)
+                .key(to)
+                .upload_id(upload_id)
+                .part_number(number)
+                .copy_source(self.source(&upload.key))
+                .copy_source_range(format!("bytes={begin}-{end}"));
+            let copied = match request.send().await {
+                Ok(copied) => copied.copy_part_result,
+                Err(error) if error.code() == Some("NoSuchKey") => return Ok(false),
+                Err(error) => return Err(tidegate_aws::error("rename a file", error)),
+            };
+            let etag = copied.and_then(|part| part.e_tag);
+            parts.push(
+                CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(etag)
+                    .build(),
+            );
+        }
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts));
+        self.client
+            .complete_multipart_upload()
+            .bucket(&self.name)
+            .key(to)
+            .upload_id(upload_id)
+            .multipart_upload(parts.build())
+            .send()
+            .await
+            .map_err(|error| tidegate_aws::error("rename a file", error))?;
+        Ok(true)
+    }
+
+    fn source(&self, key: &str) -> String {
+        use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+        const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+            .remove(b'/')
+            .remove(b'-')
+            .remove(b'_')
+            .remove(b'.')
+            .remove(b'~');
+        format!("{}/{}", self.name, utf8_percent_encode(key, KEPT))
+    }
+}
+
+type CompleteError = aws_sdk_s3::error::SdkError<
+    aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadError,
+>;
+
+fn completed(part: &Part) -> CompletedPart {
+    CompletedPart::builder()
+        .part_number(part.number)
+        .e_tag(&part.etag)
+        .set_checksum_crc32(part.crc32.clone())
+        .build()
+}
+
+/// An ETag without its quotes, which not every answer of every server has.
+fn bare(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+fn gone() -> Error {
+    Error::conflict("a file that was uploaded and not yet published is gone").hint(
+        "someone aborted the upload, or a rule of the bucket (AbortIncompleteMultipartUpload) \
+             did; or the file was removed after it was published. Its rows are counted as read: \
+             run again with --restart, and let the rule wait longer than a run takes",
+    )
+}

@@ -1,0 +1,390 @@
+//! `tidegate catalog`: list, show, drop, crawl.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use comfy_table::{CellAlignment, Table, presets};
+use owo_colors::OwoColorize;
+use serde_json::json;
+use tidegate::core::{ByteSize, Catalog, CatalogTable, TableFormat, TableName, TablePartition};
+use tidegate::{Error, Result};
+use tidegate_files::crawl::{self, Change, CrawlOptions, CrawlReport};
+
+use super::args::{
+    CatalogArgs, CatalogCommand, CatalogCrawlArgs, CatalogDropArgs, CatalogListArgs,
+    CatalogShowArgs, Global,
+};
+use super::lake::{Ground, on_all_cores, stopped};
+use super::progress::grouped;
+use super::rows::type_name;
+use super::{errors, exit};
+
+/// How many partitions or skipped files are listed before the rest is only counted.
+const SHOWN: usize = 8;
+
+/// Does what a command of the catalog says.
+pub(crate) fn catalog(global: &Global, args: CatalogArgs) -> u8 {
+    let lake = match &args.command {
+        CatalogCommand::List(args) => &args.lake,
+        CatalogCommand::Show(args) => &args.lake,
+        CatalogCommand::Drop(args) => &args.lake,
+        CatalogCommand::Crawl(args) => &args.lake,
+    };
+    let ground = match Ground::read(global, lake) {
+        Ok(ground) => ground,
+        Err(code) => return code,
+    };
+    let ended = on_all_cores(async {
+        match &args.command {
+            CatalogCommand::List(args) => list(&ground, args).await,
+            CatalogCommand::Show(args) => show(global, &ground, args).await,
+            CatalogCommand::Drop(args) => forget(&ground, args).await,
+            CatalogCommand::Crawl(args) => find(global, &ground, args).await,
+        }
+    });
+    match ended {
+        Ok(Some(text)) => {
+            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            exit::DONE
+        }
+        Ok(None) => stopped(global),
+        Err(error) => {
+            errors::print(global, &error, None);
+            exit::of_error(&error)
+        }
+    }
+}
+
+async fn list(ground: &Ground, args: &CatalogListArgs) -> Result<String> {
+    let catalog = ground.catalog().await?;
+    let databases = match &args.database {
+        Some(database) => vec![catalog.fold(database)?],
+        None => catalog.databases().await?,
+    };
+    let mut tables = Vec::new();
+    for database in databases {
+        for table in catalog.tables(&database).await? {
+            let name = TableName::new(&database, table);
+            // Between the two questions another program may have dropped it.
+            tables.extend(catalog.table(&name).await?);
+        }
+    }
+    if args.json {
+        let tables: Vec<_> = tables
+            .iter()
+            .map(|table| {
+                json!({
+                    "database": table.name.database,
+                    "table": table.name.table,
+                    "format": table.format.name(),
+                    "location": table.location,
+                })
+            })
+            .collect();
+        return Ok(format!("{}\n", json!(tables)));
+    }
+    if tables.is_empty() {
+        return Ok(match &args.database {
+            Some(database) => format!("no tables in `{database}`\n"),
+            None => "no tables\n".to_owned(),
+        });
+    }
+    let mut shown = plain(&["table", "format", "columns", "location"]);
+    if let Some(column) = shown.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for table in tables {
+        shown.add_row([
+            table.name.to_string(),
+            table.format.name().to_owned(),
+            table.schema().fields().len().to_string(),
+            table.location,
+        ]);
+    }
+    Ok(format!("{}\n", trimmed(&shown)))
+}
+
+async fn show(global: &Global, ground: &Ground, args: &CatalogShowArgs) -> Result<String> {
+    let catalog = ground.catalog().await?;
+    let table = expect(&*catalog, &args.table).await?;
+    let partitions = match args.partitions || !table.partition_keys.is_empty() {
+        true => catalog.partitions(&table, &[]).await?,
+        false => Vec::new(),
+    };
+    if args.json {
+        let mut value = serde_json::to_value(&table)
+            .map_err(|error| Error::internal("a table can't be shown").because(error))?;
+        if let (true, Some(table)) = (args.partitions, value.as_object_mut()) {
+            table.insert("partitions".to_owned(), json!(partitions));
+        }
+        return Ok(format!("{value:#}\n"));
+    }
+    let mut text = match global.color_stdout() {
+        true => table.name.to_string().bold().to_string(),
+        false => table.name.to_string(),
+    };
+    let _ = writeln!(text, "\n  location    {}", table.location);
+    let _ = writeln!(text, "  format      {}", format_of(&table.format));
+    if !table.partition_keys.is_empty() {
+        let keys: Vec<_> = table
+            .partition_keys
+            .iter()
+            .map(|key| key.name().as_str())
+            .collect();
+        let count = grouped(partitions.len() as u64);
+        let _ = writeln!(text, "  partitions  {count}, by {}", keys.join(", "));
+    }
+    for (key, value) in &table.properties {
+        let _ = writeln!(text, "  {key:<11} {value}");
+    }
+    let _ = writeln!(text, "\n{}", columns(&table));
+    if args.partitions {
+        let _ = writeln!(text, "\n{}", listed(&table, &partitions));
+    }
+    Ok(text)
+}
+
+fn columns(table: &CatalogTable) -> String {
+    let mut shown = plain(&["column", "type", ""]);
+    for field in table.columns.fields() {
+        shown.add_row([field.name(), &type_name(field.data_type()), ""]);
+    }
+    for key in &table.partition_keys {
+        shown.add_row([key.name(), &type_name(key.data_type()), "partition key"]);
+    }
+    trimmed(&shown)
+}
+
+fn listed(table: &CatalogTable, partitions: &[TablePartition]) -> String {
+    let mut headings: Vec<&str> = table
+        .partition_keys
+        .iter()
+        .map(|key| key.name().as_str())
+        .collect();
+    headings.push("location");
+    let mut shown = plain(&headings);
+    for partition in partitions {
+        let values = partition.values.iter();
+        let mut row: Vec<String> = values
+            .map(|value| value.clone().unwrap_or_else(|| "NULL".to_owned()))
+            .collect();
+        row.push(partition.location.clone());
+        shown.add_row(row);
+    }
+    trimmed(&shown)
+}
+
+async fn forget(ground: &Ground, args: &CatalogDropArgs) -> Result<String> {
+    let catalog = ground.catalog().await?;
+    let table = expect(&*catalog, &args.table).await?;
+    if !args.yes {
+        confirm(&table)?;
+    }
+    catalog.drop_table(&table.name).await?;
+    Ok(format!(
+        "dropped `{}`; its files stay at {}\n",
+        table.name, table.location
+    ))
+}
+
+/// Asks on the terminal. Errors: `Config` where there is none, or the answer is no.
+fn confirm(table: &CatalogTable) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(
+            Error::config(format!("`{}` is not dropped unasked", table.name))
+                .hint("say --yes; the table's files stay in any case"),
+        );
+    }
+    let mut err = std::io::stderr().lock();
+    let _ = write!(
+        err,
+        "drop `{}` from the catalog (files stay)? [y/N] ",
+        table.name
+    );
+    let _ = err.flush();
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Error::io("the answer can't be read", error))?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::config(format!("`{}` is not dropped", table.name))),
+    }
+}
+
+async fn find(global: &Global, ground: &Ground, args: &CatalogCrawlArgs) -> Result<String> {
+    let catalog = ground.catalog().await?;
+    let options = CrawlOptions {
+        prefix: args.prefix.clone(),
+        table_level: args.level,
+        ..CrawlOptions::new(&args.database)
+    };
+    let report = crawl::crawl(&args.url, &ground.cx, &options).await?;
+    let changes = match args.dry_run {
+        true => crawl::diff(&report, &*catalog).await?,
+        false => crawl::apply(&report, &*catalog).await?,
+    };
+    if args.json {
+        let value = json!({ "found": report, "changes": changes, "dry_run": args.dry_run });
+        return Ok(format!("{value:#}\n"));
+    }
+    Ok(found(global, &report, &changes, args.dry_run))
+}
+
+fn found(global: &Global, report: &CrawlReport, changes: &[Change], dry_run: bool) -> String {
+    let mut text = String::new();
+    for one in &report.tables {
+        let name = one.table.name.to_string();
+        let name = match global.color_stdout() {
+            true => name.bold().to_string(),
+            false => name,
+        };
+        let _ = writeln!(
+            text,
+            "{name}  {} at {}",
+            one.table.format.name(),
+            one.table.location
+        );
+        let mut about = format!("{}, {}", counted(one.files, "file"), ByteSize(one.bytes));
+        if !one.table.partition_keys.is_empty() {
+            let count = counted(one.partitions.len() as u64, "partition");
+            let keys: Vec<_> = one
+                .table
+                .partition_keys
+                .iter()
+                .map(|key| key.name().as_str())
+                .collect();
+            let _ = write!(about, ", {count} by {}", keys.join(", "));
+        }
+        let _ = writeln!(text, "  {about}");
+        for note in &one.notes {
+            let _ = writeln!(text, "  note: {note}");
+        }
+    }
+    if report.tables.is_empty() {
+        text.push_str("no tables were found\n");
+    }
+    if !report.skipped.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nskipped {}",
+            counted(report.skipped.len() as u64, "file")
+        );
+        for skipped in report.skipped.iter().take(SHOWN) {
+            let _ = writeln!(text, "  {}: {}", skipped.path, skipped.reason);
+        }
+        if let Some(more) = report.skipped.len().checked_sub(SHOWN + 1) {
+            let _ = writeln!(text, "  … and {} more", more + 1);
+        }
+    }
+    let heading = match (changes.is_empty(), dry_run) {
+        (true, _) => "the catalog has all of it",
+        (false, true) => "this would change in the catalog",
+        (false, false) => "changed in the catalog",
+    };
+    let _ = writeln!(text, "\n{heading}");
+    for change in changes {
+        let _ = writeln!(text, "  {}", changed(change));
+    }
+    text
+}
+
+fn changed(change: &Change) -> String {
+    let count = |partitions: &[TablePartition]| counted(partitions.len() as u64, "partition");
+    match change {
+        Change::NewTable { table, partitions } => {
+            let columns = counted(table.schema().fields().len() as u64, "column");
+            let partitions = match table.partition_keys.is_empty() {
+                true => String::new(),
+                false => format!(", {}", counted(*partitions, "partition")),
+            };
+            format!("+ {}: {columns}{partitions}", table.name)
+        }
+        Change::NewColumns { table, columns } => {
+            let columns: Vec<_> = columns
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("+ {table}: {}", columns.join(", "))
+        }
+        Change::Widened {
+            table,
+            column,
+            from,
+            to,
+        } => format!(
+            "~ {table}.{column}: {} → {}",
+            type_name(from),
+            type_name(to)
+        ),
+        Change::NewPartitions { table, partitions } => {
+            format!("+ {table}: {}", count(partitions))
+        }
+        Change::GonePartitions { table, partitions } => format!(
+            "! {table}: {} without files; they stay in the catalog",
+            count(partitions)
+        ),
+        Change::Refused { table, reason } => format!("! {table}: {reason}"),
+        _ => "something else".to_owned(),
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(count))
+}
+
+fn format_of(format: &TableFormat) -> String {
+    match format {
+        TableFormat::Csv {
+            delimiter,
+            header,
+            quoted,
+        } => format!(
+            "csv, delimited by {delimiter:?}, {} header, {}",
+            if *header { "with a" } else { "no" },
+            if *quoted { "quoted" } else { "unquoted" }
+        ),
+        other => other.name().to_owned(),
+    }
+}
+
+/// The table of this name. Errors: `NotFound`, with the database's tables.
+async fn expect(catalog: &dyn Catalog, name: &str) -> Result<CatalogTable> {
+    let name: TableName = name.parse()?;
+    let name = TableName::new(catalog.fold(&name.database)?, catalog.fold(&name.table)?);
+    if let Some(table) = catalog.table(&name).await? {
+        return Ok(table);
+    }
+    let tables = catalog.tables(&name.database).await?;
+    let error = Error::not_found(format!("no table `{name}` in the catalog"));
+    Err(match tables.as_slice() {
+        [] => error.hint("`tidegate catalog list` shows what there is"),
+        tables => error.hint(format!(
+            "the database has: {}",
+            tables
+                .iter()
+                .take(30)
+                .map(|table| format!("`{table}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )),
+    })
+}
+
+fn plain(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).force_no_tty();
+    table.set_header(headings.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Without the blanks at the ends of lines.
+fn trimmed(table: &Table) -> String {
+    let lines = table.lines();
+    let lines: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}

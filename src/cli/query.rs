@@ -1,0 +1,236 @@
+//! `tidegate query`.
+
+use std::io::{Read, Write};
+use std::time::Instant;
+
+use futures::TryStreamExt;
+use tidegate::core::{BatchStream, ByteSize, Cancel};
+use tidegate::{Error, Result, config};
+use tidegate_athena::{Athena, AthenaSettings};
+use tidegate_sql::{Lake, LakeOptions, Resources, needs_catalog};
+use tidegate_storage::Access;
+
+use super::args::{Engine, Global, LogFormat, QueryArgs};
+use super::lake::{Ground, on_all_cores, stopped};
+use super::progress::grouped;
+use super::rows::{More, Output};
+use super::{errors, exit, explain};
+
+/// Runs a query, and writes its rows.
+pub(crate) fn query(global: &Global, args: QueryArgs) -> u8 {
+    let ground = match Ground::read(global, &args.lake) {
+        Ok(ground) => ground,
+        Err(code) => return code,
+    };
+    let sql = match text_of(&args.sql) {
+        Ok(sql) => sql,
+        Err(error) => return fail(global, &error, ""),
+    };
+    let ended = match args.engine {
+        Engine::Local => on_all_cores(local(global, &args, &ground, &sql)),
+        Engine::Athena => athena(global, &args, &ground, &sql),
+    };
+    match ended {
+        Ok(Some(())) => exit::DONE,
+        Ok(None) => stopped(global),
+        Err(error) => fail(global, &error, &sql),
+    }
+}
+
+/// An error in a query is shown at its place in the text.
+fn fail(global: &Global, error: &Error, sql: &str) -> u8 {
+    match config::explain_text("query", sql, error) {
+        Some(diagnostic) => errors::print_diagnostic(global, &diagnostic),
+        None => errors::print(global, error, None),
+    }
+    exit::of_error(error)
+}
+
+fn text_of(sql: &str) -> Result<String> {
+    if sql != "-" {
+        return Ok(sql.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .read_to_string(&mut text)
+        .map_err(|error| Error::io("the query can't be read from standard input", error))?;
+    Ok(text)
+}
+
+async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Result<()> {
+    let began = Instant::now();
+    let memory: ByteSize =
+        serde_json::from_value(args.memory.as_str().into()).map_err(|error| {
+            Error::config("`--memory` is no size")
+                .hint("write a number and a unit: 500 MB, 2 GB")
+                .because(error)
+        })?;
+    let scratch = Scratch::new();
+    let catalog = match needs_catalog(sql)? {
+        true => Some(ground.catalog().await?),
+        false => None,
+    };
+    let lake = Lake::new(LakeOptions {
+        catalog,
+        database: args.database.clone(),
+        access: Access::of(&ground.cx, None)?,
+        base: ground.cx.base.to_path_buf(),
+        resources: Resources {
+            memory: memory.0,
+            scratch: scratch.0.clone(),
+            partitions: ground.cx.parallelism,
+        },
+    });
+    let query = lake.query(sql).await?;
+    if args.explain {
+        let explained = query.explain().await?;
+        let text = explain::text(&explained, global.color_stdout());
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+        return Ok(());
+    }
+    let output = Output::open(
+        global,
+        args.format,
+        args.output.as_deref(),
+        args.rows,
+        &query.schema(),
+    )?;
+    let rows = write(output, query.run()?).await?;
+    let traffic = query.traffic();
+    tell(
+        global,
+        rows,
+        began,
+        &format!(
+            "{} read in {} requests",
+            ByteSize(traffic.bytes()),
+            grouped(traffic.reads() + traffic.listings())
+        ),
+        serde_json::json!({
+            "bytes": traffic.bytes(),
+            "reads": traffic.reads(),
+            "listings": traffic.listings(),
+        }),
+    );
+    Ok(())
+}
+
+/// Athena runs on its own machines, so a query that is given up has to be stopped there.
+fn athena(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Result<Option<()>> {
+    let began = Instant::now();
+    let threads = super::load::io_threads()
+        .map_err(|error| Error::io("the threads for I/O can't be started", error))?;
+    let (canceller, cancel) = Cancel::new();
+    let result = threads.block_on(async {
+        let interrupt = tokio::spawn(async move {
+            let _canceller = canceller;
+            let _ = tokio::signal::ctrl_c().await;
+        });
+        let own = AthenaSettings {
+            database: args.database.clone(),
+            ..AthenaSettings::default()
+        };
+        let settings = AthenaSettings::of(&ground.cx, own)?;
+        let price = settings.price_per_tb;
+        let athena = Athena::open(&ground.cx, settings).await?;
+        let sql = match args.explain {
+            true => format!("EXPLAIN {sql}"),
+            false => sql.to_owned(),
+        };
+        let ran = athena.run(&sql, &cancel).await;
+        let ended = match ran {
+            Ok(Some(result)) => {
+                let output = Output::open(
+                    global,
+                    args.format,
+                    args.output.as_deref(),
+                    args.rows,
+                    &result.schema,
+                );
+                let written = async { write(output?, result.batches).await };
+                let statistics = result.statistics;
+                tokio::select! {
+                    rows = written => rows.map(|rows| Some((rows, statistics))),
+                    () = cancel.cancelled() => Ok(None),
+                }
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        athena.close().await;
+        interrupt.abort();
+        let Some((rows, statistics)) = ended? else {
+            return Ok(None);
+        };
+        let cost = price.map(|price| statistics.cost(price));
+        let mut told = format!("{} scanned by Athena", ByteSize(statistics.bytes_scanned));
+        if statistics.reused {
+            told.push_str(", an earlier result given again");
+        }
+        if let Some(cost) = cost {
+            told.push_str(&format!(", about {cost:.4} by `price_per_tb`"));
+        }
+        let more = serde_json::json!({ "bytes": statistics.bytes_scanned, "cost": cost });
+        tell(global, rows, began, &told, more);
+        Ok(Some(()))
+    });
+    threads.shutdown_background();
+    result
+}
+
+/// Writes the rows; how many there were.
+async fn write(mut output: Output, mut batches: BatchStream) -> Result<u64> {
+    loop {
+        let taken = match batches.try_next().await {
+            Ok(None) => break,
+            Ok(Some(batch)) => output.write(batch),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(More::Wanted) => {}
+            Ok(More::Enough) => break,
+            Err(error) => {
+                output.discard();
+                return Err(error);
+            }
+        }
+    }
+    drop(batches);
+    let rows = output.rows();
+    output.finish()?;
+    Ok(rows)
+}
+
+/// Says on stderr what a query took.
+fn tell(global: &Global, rows: u64, began: Instant, more: &str, fields: serde_json::Value) {
+    if global.quiet {
+        return;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if global.log_format == LogFormat::Json {
+        let told = serde_json::json!({ "rows": rows, "seconds": seconds, "read": fields });
+        return errors::log("INFO", "query ended", told);
+    }
+    let noun = if rows == 1 { "row" } else { "rows" };
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "{} {noun} in {seconds:.2} s; {more}",
+        grouped(rows)
+    );
+}
+
+/// A folder for what doesn't fit in memory, gone at the end.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("tidegate-query-{}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,299 @@
+//! Rows of a query, as people or other programs want them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{DataType, SchemaRef};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use owo_colors::OwoColorize;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use tidegate::{Error, Result};
+use tidegate_formats::{CsvOptions, Encoder, Format};
+
+use super::args::{Global, RowFormat};
+
+/// Where rows go.
+pub(crate) struct Output {
+    kind: Kind,
+    /// The file as it is written, and what it is to be called once it is whole.
+    file: Option<(PathBuf, PathBuf)>,
+    rows: u64,
+}
+
+enum Kind {
+    Table {
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        /// Rows that are shown; `None`: all.
+        shown: Option<usize>,
+        out: Box<dyn Write>,
+        color: bool,
+    },
+    Text {
+        encoder: Box<Encoder>,
+        out: Box<dyn Write>,
+    },
+    Parquet(Box<ArrowWriter<File>>),
+}
+
+/// Whether more rows are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum More {
+    Wanted,
+    /// A table is full, or nobody reads on.
+    Enough,
+}
+
+impl Output {
+    /// Opens it. Errors: `Config` for Parquet on standard output, or a format that isn't said.
+    pub(crate) fn open(
+        global: &Global,
+        format: Option<RowFormat>,
+        path: Option<&Path>,
+        shown: usize,
+        schema: &SchemaRef,
+    ) -> Result<Self> {
+        let format = match (format, path) {
+            (Some(format), _) => format,
+            (None, Some(path)) => by_ending(path)?,
+            (None, None) if io::stdout().is_terminal() => RowFormat::Table,
+            (None, None) => RowFormat::Ndjson,
+        };
+        let file = path.map(|path| (unfinished(path), path.to_owned()));
+        let out = || -> Result<Box<dyn Write>> {
+            Ok(match &file {
+                Some((path, _)) => Box::new(BufWriter::new(create(path)?)),
+                None => Box::new(BufWriter::new(io::stdout())),
+            })
+        };
+        let kind = match format {
+            RowFormat::Table => Kind::Table {
+                schema: schema.clone(),
+                batches: Vec::new(),
+                shown: (shown > 0).then_some(shown),
+                out: out()?,
+                color: file.is_none() && global.color_stdout(),
+            },
+            RowFormat::Ndjson | RowFormat::Csv => {
+                let format = match format {
+                    RowFormat::Csv => Format::Csv,
+                    _ => Format::Ndjson,
+                };
+                let mut encoder = Encoder::new(format, &CsvOptions::default(), schema)?;
+                let mut out = out()?;
+                let mut bytes = Vec::new();
+                encoder.start(&mut bytes);
+                let _ = out.write_all(&bytes);
+                Kind::Text {
+                    encoder: Box::new(encoder),
+                    out,
+                }
+            }
+            RowFormat::Parquet => {
+                let Some((path, _)) = &file else {
+                    return Err(Error::config("Parquet can't be written to standard output")
+                        .hint("name a file: --output rows.parquet"));
+                };
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .build();
+                let writer = ArrowWriter::try_new(create(path)?, schema.clone(), Some(properties))
+                    .map_err(|error| {
+                        Error::schema("these columns can't be written as Parquet").because(error)
+                    })?;
+                Kind::Parquet(Box::new(writer))
+            }
+        };
+        Ok(Self {
+            kind,
+            file,
+            rows: 0,
+        })
+    }
+
+    /// Rows so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Takes rows.
+    pub(crate) fn write(&mut self, batch: RecordBatch) -> Result<More> {
+        self.rows += batch.num_rows() as u64;
+        match &mut self.kind {
+            Kind::Table { batches, shown, .. } => {
+                batches.push(batch);
+                let full = shown.is_some_and(|shown| self.rows > shown as u64);
+                Ok(if full { More::Enough } else { More::Wanted })
+            }
+            Kind::Text { encoder, out } => {
+                let mut bytes = Vec::new();
+                let rejected = encoder.encode(&batch, &mut bytes)?;
+                if let Some(first) = rejected.rows.first() {
+                    return Err(
+                        Error::data(format!("a row can't be written: {}", first.reason)).hint(
+                            "--format parquet can hold it, or let the query make something else of it",
+                        ),
+                    );
+                }
+                match out.write_all(&bytes) {
+                    Ok(()) => Ok(More::Wanted),
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(More::Enough),
+                    Err(error) => Err(Error::io("the rows can't be written", error)),
+                }
+            }
+            Kind::Parquet(writer) => {
+                writer.write(&batch).map_err(unwritten)?;
+                Ok(More::Wanted)
+            }
+        }
+    }
+
+    /// Writes what is left, and gives a file its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self.kind {
+            Kind::Table {
+                schema,
+                batches,
+                shown,
+                mut out,
+                color,
+            } => {
+                let text = table(&schema, &batches, shown, color)?;
+                written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+            }
+            Kind::Text {
+                mut encoder,
+                mut out,
+            } => {
+                let mut bytes = Vec::new();
+                encoder.finish(&mut bytes);
+                written(out.write_all(&bytes).and_then(|()| out.flush()))?;
+            }
+            Kind::Parquet(writer) => {
+                writer.close().map_err(unwritten)?;
+            }
+        }
+        match &self.file {
+            Some((from, to)) => std::fs::rename(from, to).map_err(|error| {
+                Error::io("the rows can't be written", error).with("path", to.display())
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a file that isn't whole.
+    pub(crate) fn discard(self) {
+        if let Some((path, _)) = &self.file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// A pipe that nobody reads on is no mistake.
+fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("the rows can't be written", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unwritten(error: parquet::errors::ParquetError) -> Error {
+    Error::internal("the rows can't be written as Parquet").because(error)
+}
+
+fn by_ending(path: &Path) -> Result<RowFormat> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy());
+    match ending.as_deref() {
+        Some("parquet" | "pq") => Ok(RowFormat::Parquet),
+        Some("csv") => Ok(RowFormat::Csv),
+        Some("ndjson" | "jsonl" | "json") => Ok(RowFormat::Ndjson),
+        Some("txt") => Ok(RowFormat::Table),
+        _ => Err(Error::config("the file's name doesn't say its format")
+            .with("path", path.display())
+            .hint("give --format, or a name that ends in .parquet, .csv or .ndjson")),
+    }
+}
+
+/// Beside the file, so that it can be renamed.
+fn unfinished(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tidegate-tmp", std::process::id()))
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path)
+        .map_err(|error| Error::io("the file can't be made", error).with("path", path.display()))
+}
+
+/// Rows for people: numbers to the right, as wide as the terminal at most.
+fn table(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    shown: Option<usize>,
+    color: bool,
+) -> Result<String> {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if !color {
+        table.force_no_tty();
+    }
+    table.set_header(schema.fields().iter().map(|field| {
+        let cell = Cell::new(field.name());
+        match color {
+            true => cell.add_attribute(comfy_table::Attribute::Bold),
+            false => cell,
+        }
+    }));
+    for (index, field) in schema.fields().iter().enumerate() {
+        let right = field.data_type().is_numeric();
+        if let (true, Some(column)) = (right, table.column_mut(index)) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let options = FormatOptions::new().with_null("NULL");
+    let mut count = 0;
+    'all: for batch in batches {
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            if shown.is_some_and(|shown| count == shown) {
+                break 'all;
+            }
+            let cells = columns
+                .iter()
+                .map(|column| column.value(row).try_to_string())
+                .collect::<Result<Vec<_>, _>>()?;
+            table.add_row(cells);
+            count += 1;
+        }
+    }
+    let mut text = format!("{table}\n");
+    let all: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if all > count {
+        let note = format!("the first {count} rows; --rows shows more");
+        let note = match color {
+            true => note.dimmed().to_string(),
+            false => note,
+        };
+        text.push_str(&note);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A type for people.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    data_type.to_string()
+}

@@ -1,0 +1,255 @@
+//! `tidegate query` and `tidegate catalog`, over tables that a pipeline has made.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::support::{Ended, Site, batches_of};
+
+/// Sales of three days, two of them alike, in a table of the local catalog.
+const SALES: &str = r#"
+name = "sales"
+
+[sources.raw]
+type = "files"
+url = "raw.ndjson"
+schema = [
+    { name = "id", type = "int64" },
+    { name = "item", type = "string" },
+    { name = "price", type = "decimal(10, 2)" },
+    { name = "day", type = "date" },
+]
+
+[sinks.lake]
+type = "parquet"
+inputs = ["raw"]
+url = "lake/sales"
+partition_by = ["day"]
+catalog = { type = "local", database = "shop", table = "sales" }
+"#;
+
+const ROWS: &str = r#"{"id":1,"item":"tea","price":2.50,"day":"2024-02-28"}
+{"id":2,"item":"milk","price":1.10,"day":"2024-02-28"}
+{"id":3,"item":"tea","price":0.10,"day":"2024-02-29"}
+{"id":4,"item":null,"price":0.20,"day":"2024-02-29"}
+{"id":5,"item":"sugar","price":12345678.99,"day":"2024-03-01"}
+"#;
+
+fn site() -> Site {
+    let site = Site::with(SALES);
+    site.write("raw.ndjson", ROWS);
+    site.run(&[]).expect_done();
+    site
+}
+
+fn query(site: &Site, args: &[&str]) -> Ended {
+    site.tidegate(&[&["query"], args].concat())
+}
+
+#[test]
+fn rows_go_into_a_pipe_as_ndjson_and_exact() {
+    let site = site();
+    let sql = "SELECT id, item, price, day FROM shop.sales WHERE id > 3 ORDER BY id";
+    let ended = query(&site, &[sql])
+        .expect_done()
+        .expect_said(&["2 rows in", "read in"]);
+    assert_eq!(
+        ended.stdout,
+        "{\"id\":4,\"price\":0.20,\"day\":\"2024-02-29\"}\n\
+         {\"id\":5,\"item\":\"sugar\",\"price\":12345678.99,\"day\":\"2024-03-01\"}\n"
+            .replace("{\"id\":4,\"price\"", "{\"id\":4,\"item\":null,\"price\"")
+    );
+    let sum = query(&site, &["SELECT sum(price) AS s FROM sales"]).expect_done();
+    assert_eq!(sum.stdout, "{\"s\":12345682.89}\n");
+}
+
+#[test]
+fn a_table_is_drawn_for_people_and_says_what_it_leaves_out() {
+    let site = site();
+    let sql = "SELECT id, item, price FROM sales ORDER BY id";
+    let all = query(&site, &["--format", "table", sql]).expect_done();
+    insta::assert_snapshot!(all.stdout, @r"
+    ┌────┬───────┬─────────────┐
+    │ id ┆ item  ┆       price │
+    ╞════╪═══════╪═════════════╡
+    │  1 ┆ tea   ┆        2.50 │
+    │  2 ┆ milk  ┆        1.10 │
+    │  3 ┆ tea   ┆        0.10 │
+    │  4 ┆ NULL  ┆        0.20 │
+    │  5 ┆ sugar ┆ 12345678.99 │
+    └────┴───────┴─────────────┘
+    ");
+    let some = query(&site, &["--format", "table", "--rows", "2", sql]).expect_done();
+    assert!(
+        some.stdout
+            .ends_with("the first 2 rows; --rows shows more\n"),
+        "{}",
+        some.stdout
+    );
+    assert!(!some.stdout.contains("sugar"));
+    let all = query(&site, &["--format", "table", "--rows", "0", sql]).expect_done();
+    assert!(all.stdout.contains("sugar"));
+}
+
+#[test]
+fn rows_go_into_files_of_every_format() {
+    let site = site();
+    let sql = "SELECT id, price FROM sales WHERE day = '2024-02-28' ORDER BY id";
+    query(&site, &["-o", "out.csv", sql]).expect_done();
+    assert_eq!(site.read("out.csv"), "id,price\n1,2.50\n2,1.10\n");
+    fs::create_dir(site.path("out")).expect("a folder");
+    query(&site, &["-o", "out/rows.parquet", sql]).expect_done();
+    let rows: usize = batches_of(&site.path("out"))
+        .iter()
+        .map(|batch| batch.num_rows())
+        .sum();
+    assert_eq!(rows, 2);
+    // What was written can be queried, beside the table that it came from.
+    let sql = "SELECT count(*) AS n FROM 'out/rows.parquet' o JOIN sales s ON o.id = s.id";
+    assert_eq!(query(&site, &[sql]).expect_done().stdout, "{\"n\":2}\n");
+    query(&site, &["--format", "parquet", sql])
+        .expect_code(2)
+        .expect_said(&["can't be written to standard output", "--output"]);
+    query(&site, &["-o", "out.xyz", sql])
+        .expect_code(2)
+        .expect_said(&["--format"]);
+    // A query that fails leaves no file.
+    query(
+        &site,
+        &["-o", "bad.csv", "SELECT 1 / (id - 1) AS x FROM sales"],
+    )
+    .expect_code(1);
+    assert!(!site.path("bad.csv").exists());
+    let left = fs::read_dir(site.path(".")).expect("a folder").flatten();
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().contains("tidegate-tmp"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn explain_shows_what_is_left_out() {
+    let site = site();
+    let sql = "SELECT item, price FROM sales WHERE day > '2024-02-28' AND price > 1";
+    let ended = query(&site, &["--explain", sql]).expect_done();
+    for text in [
+        "shop.sales  parquet at ",
+        "partitions  2 of 3, by day > 2024-02-28",
+        "files       2, ",
+        "row groups  1 of 2",
+        "pushed down price > 1",
+        "columns     2 of 4: item, price",
+        "\nplan\n",
+    ] {
+        assert!(
+            ended.stdout.contains(text),
+            "no `{text}` in:\n{}",
+            ended.stdout
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_shown_at_their_place() {
+    let site = site();
+    let ended = query(&site, &["SELECT idd\nFROM sales"]).expect_code(2);
+    insta::assert_snapshot!(ended.stderr, @r"
+    error: no column `idd` in `shop.sales`; there is `id`
+     --> query:1:8
+      |
+    1 | SELECT idd
+      |        ^^^
+    ");
+    query(&site, &["SELECT 1\nFROM shop.sale"])
+        .expect_code(2)
+        .expect_said(&[
+            "no table `sale` in the database `shop`; there is `sales`",
+            "--> query:2:6",
+        ]);
+    query(&site, &["SELEC 1"])
+        .expect_code(2)
+        .expect_said(&["not valid SQL"]);
+    query(&site, &["DROP TABLE sales"])
+        .expect_code(2)
+        .expect_said(&["a query reads"]);
+    query(&site, &["SELECT 1 FROM 'none.csv'"])
+        .expect_code(1)
+        .expect_said(&["no file matches `none.csv`"]);
+    query(&site, &["--catalog", "hive", "SELECT 1 FROM t"])
+        .expect_code(2)
+        .expect_said(&["there is no catalog of type `hive`"]);
+    query(&site, &["--memory", "lots", "SELECT 1"])
+        .expect_code(2)
+        .expect_said(&["--memory"]);
+}
+
+#[test]
+fn a_query_without_tables_of_a_catalog_makes_none() {
+    let site = Site::new();
+    site.write("a.csv", "x\n1\n2\n");
+    let ended = query(&site, &["SELECT sum(x) AS s FROM 'a.csv'"]).expect_done();
+    assert_eq!(ended.stdout, "{\"s\":3}\n");
+    assert!(!site.path(".tidegate").exists());
+}
+
+#[test]
+fn the_catalog_lists_shows_and_forgets() {
+    let site = site();
+    let list = site.tidegate(&["catalog", "list"]).expect_done().stdout;
+    assert!(list.contains("shop.sales  parquet"), "{list}");
+    let shown = site.tidegate(&["catalog", "show", "shop.sales", "--partitions"]);
+    let shown = shown.expect_done().stdout;
+    for text in [
+        "partitions  3, by day",
+        "price",
+        "Decimal128(10, 2)",
+        "2024-02-29",
+    ] {
+        assert!(shown.contains(text), "no `{text}` in:\n{shown}");
+    }
+    let json = site.tidegate(&["catalog", "show", "shop.sales", "--partitions", "--json"]);
+    let json: Value = serde_json::from_str(&json.expect_done().stdout).expect("JSON");
+    assert_eq!(json["partitions"].as_array().map(Vec::len), Some(3));
+
+    site.tidegate(&["catalog", "show", "shop.sale"])
+        .expect_code(1)
+        .expect_said(&["no table `shop.sale`", "`sales`"]);
+    site.tidegate(&["catalog", "drop", "shop.sales"])
+        .expect_code(2)
+        .expect_said(&["--yes"]);
+    site.tidegate(&["catalog", "drop", "shop.sales", "--yes"])
+        .expect_done();
+    assert_eq!(
+        site.tidegate(&["catalog", "list"]).expect_done().stdout,
+        "no tables\n"
+    );
+    assert!(site.path("lake/sales").is_dir(), "files stay");
+}
+
+#[test]
+fn a_crawl_finds_what_was_forgotten() {
+    let site = site();
+    site.tidegate(&["catalog", "drop", "shop.sales", "--yes"])
+        .expect_done();
+    let crawl = ["catalog", "crawl", "lake", "--database", "found"];
+    let dry = site
+        .tidegate(&[&crawl[..], &["--dry-run"]].concat())
+        .expect_done()
+        .stdout;
+    assert!(dry.contains("found.sales  parquet"), "{dry}");
+    assert!(dry.contains("this would change"), "{dry}");
+    assert_eq!(
+        site.tidegate(&["catalog", "list"]).expect_done().stdout,
+        "no tables\n"
+    );
+    let done = site.tidegate(&crawl).expect_done().stdout;
+    assert!(
+        done.contains("+ found.sales: 4 columns, 3 partitions"),
+        "{done}"
+    );
+    let rows = query(
+        &site,
+        &["SELECT count(*) AS n FROM found.sales WHERE day = '2024-02-29'"],
+    );
+    assert_eq!(rows.expect_done().stdout, "{\"n\":2}\n");
+    let again = site.tidegate(&crawl).expect_done().stdout;
+    assert!(again.contains("the catalog has all of it"), "{again}");
+}
