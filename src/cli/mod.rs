@@ -17,6 +17,7 @@ mod rows;
 mod run;
 mod summary;
 mod terminal;
+mod text;
 
 use std::process::ExitCode;
 

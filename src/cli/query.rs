@@ -1,6 +1,7 @@
 //! `tidegate query`.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::TryStreamExt;
@@ -14,6 +15,7 @@ use super::args::{Engine, Global, LogFormat, QueryArgs};
 use super::lake::{Ground, on_all_cores, stopped};
 use super::progress::grouped;
 use super::rows::{More, Output};
+use super::text::Readers;
 use super::{errors, exit, explain};
 
 /// Runs a query, and writes its rows.
@@ -75,6 +77,7 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
         catalog,
         database: args.database.clone(),
         access: Access::of(&ground.cx, None)?,
+        text: Some(Arc::new(Readers(ground.cx.clone()))),
         base: ground.cx.base.to_path_buf(),
         resources: Resources {
             memory: memory.0,

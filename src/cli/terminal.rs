@@ -36,9 +36,11 @@ pub(crate) fn start_logging(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (false, 0) if global.log_format == LogFormat::Json => {
-            "warn,tidegate=info,tidegate_runtime=info"
+            "warn,tidegate=info,tidegate_runtime=info,aws_config=error"
         }
-        (false, 0) => "warn",
+        // Where the AWS SDK looks in vain (no instance to ask) is no warning: it looks elsewhere, and
+        // an error says what is missing in the end.
+        (false, 0) => "warn,aws_config=error",
         (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
         (false, _) => "debug",
     };

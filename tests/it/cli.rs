@@ -400,7 +400,11 @@ fn a_file_is_changed_by_profile_settings_and_set() {
 
     // The settings beside the file are read, and another file instead of them.
     site.write("tidegate.toml", "[runtime]\nworkers = \"many\"\n");
-    site.run(&[]).expect_code(2).expect_said(&["[runtime]"]);
+    let said = ["`workers` must be an integer", "tidegate.toml:2:11"];
+    site.run(&[]).expect_code(2).expect_said(&said);
+    site.write("tidegate.toml", "[runtme]\nworkers = 1\n");
+    let said = ["unknown key `runtme`", "did you mean `runtime`?"];
+    site.run(&[]).expect_code(2).expect_said(&said);
     site.write("mine.toml", "[runtime]\nworkers = 1\n");
     assert_eq!(rows(&["--settings", "mine.toml"]), 25_000);
     site.run(&["--settings", "none.toml"])

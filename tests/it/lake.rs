@@ -203,13 +203,19 @@ const ROWS: usize = 20_000;
 
 /// A row with a column of every kind, some of them NULL.
 fn row(id: usize) -> Value {
-    let some = |value: Value| if id % 7 == 0 { Value::Null } else { value };
+    let some = |value: Value| {
+        if id.is_multiple_of(7) {
+            Value::Null
+        } else {
+            value
+        }
+    };
     json!({
         "id": id,
         "small": some(json!(id % 100)),
         "ratio": some(json!(id as f64 / 8.0)),
         "price": some(json!(format!("{}.{:02}", id / 10, id % 100))),
-        "active": some(json!(id % 2 == 0)),
+        "active": some(json!(id.is_multiple_of(2))),
         "name": some(json!(format!("n° {id}"))),
         "born": some(json!(format!("2024-{:02}-{:02}", id % 12 + 1, id % 28 + 1))),
         "seen_at": some(json!(format!("2024-01-{:02}T10:{:02}:00.123456Z", id % 28 + 1, id % 60))),

@@ -1,10 +1,15 @@
 //! `tidegate query` and `tidegate catalog`, over tables that a pipeline has made.
 
 use std::fs;
+use std::io::Write as _;
+use std::sync::Arc;
 
-use serde_json::Value;
+use arrow_schema::{DataType, Field, Schema};
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use tidegate::core::{CatalogTable, Context, TableFormat, TablePartition};
 
-use super::support::{Ended, Site, batches_of};
+use super::support::{Ended, Site, batches_of, lines_of};
 
 /// Sales of three days, two of them alike, in a table of the local catalog.
 const SALES: &str = r#"
@@ -252,4 +257,192 @@ fn a_crawl_finds_what_was_forgotten() {
     assert_eq!(rows.expect_done().stdout, "{\"n\":2}\n");
     let again = site.tidegate(&crawl).expect_done().stdout;
     assert!(again.contains("the catalog has all of it"), "{again}");
+}
+
+/// A table of the local catalog over the text files in `lake/<name>`.
+fn text_table(site: &Site, name: &str, format: TableFormat, columns: &[(&str, DataType)]) {
+    let fields = columns.iter();
+    let fields = fields.map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+    let table = CatalogTable {
+        name: format!("shop.{name}").parse().expect("a name"),
+        location: site.path(format!("lake/{name}")).display().to_string(),
+        format,
+        columns: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        partition_keys: vec![Arc::new(Field::new("year", DataType::Int32, true))],
+        properties: Default::default(),
+    };
+    let partitions = [2023, 2024].map(|year| TablePartition {
+        values: vec![Some(year.to_string())],
+        location: format!("{}/year={year}", table.location),
+    });
+    let path = site.path(".tidegate/catalog.db");
+    let work = async {
+        let cx = Context::detached(&site.path(""), Arc::default())?;
+        let registry = tidegate::registry()?;
+        let catalog = registry
+            .catalog("local", json!({ "path": path }))?
+            .open(&cx)
+            .await?;
+        catalog.merge(&table).await?;
+        catalog.add_partitions(&table.name, &partitions).await
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    runtime.block_on(work).expect("a table");
+}
+
+fn csv(delimiter: char) -> TableFormat {
+    TableFormat::Csv {
+        delimiter,
+        header: true,
+        quoted: true,
+    }
+}
+
+/// What the `table` source gives of a table, each row as JSON.
+fn of_the_source(site: &Site, name: &str) -> Vec<Value> {
+    site.write(
+        "pipeline.toml",
+        format!(
+            r#"
+            name = "{name}"
+
+            [sources.back]
+            type = "table"
+            catalog = {{ type = "local", database = "shop", table = "{name}" }}
+
+            [sinks.out]
+            type = "files"
+            inputs = ["back"]
+            url = "out/{name}"
+            "#
+        ),
+    );
+    site.run(&[]).expect_done();
+    let mut rows = lines_of(&site.path(format!("out/{name}")));
+    rows.sort_by_key(Value::to_string);
+    rows
+}
+
+fn of_the_query(site: &Site, sql: &str) -> Vec<Value> {
+    let ended = query(site, &[sql]).expect_done();
+    let lines = ended.stdout.lines();
+    let mut rows: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    rows.sort_by_key(Value::to_string);
+    rows
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).expect("memory");
+    gzip.finish().expect("memory")
+}
+
+#[test]
+fn a_text_table_gives_a_query_the_rows_that_it_gives_a_pipeline() {
+    let site = Site::new();
+    let columns = [
+        ("userid", DataType::Int64),
+        ("price", DataType::Decimal128(10, 2)),
+        ("since", DataType::Date32),
+    ];
+    text_table(&site, "events", TableFormat::Ndjson, &columns);
+    site.write(
+        "lake/events/year=2023/a.ndjson",
+        "{\"since\":\"2024-02-29\",\"userId\":1,\"price\":1.10}\n{\"userId\":2}\n",
+    );
+    site.write(
+        "lake/events/year=2024/b.ndjson.gz",
+        gzip("{\"USERID\":3,\"more\":[1]}\n{\"userid\":null,\"price\":0.01}\n"),
+    );
+    text_table(&site, "sheets", csv(';'), &columns);
+    site.write(
+        "lake/sheets/year=2023/a.csv",
+        "userId;price;since\n1;\"1.10\";2024-02-29\n2;;\n",
+    );
+    site.write(
+        "lake/sheets/year=2024/b.csv.gz",
+        gzip("price;userId\n;3\n0.01;\n"),
+    );
+    for name in ["events", "sheets"] {
+        let rows = of_the_query(&site, &format!("SELECT * FROM {name}"));
+        assert_eq!(rows.len(), 4, "{name}");
+        assert_eq!(rows, of_the_source(&site, name), "{name}");
+        let ids = of_the_query(&site, &format!("SELECT year, userid FROM {name}"));
+        let expected = json!([
+            { "year": 2023, "userid": 1 },
+            { "year": 2023, "userid": 2 },
+            { "year": 2024, "userid": 3 },
+            { "year": 2024, "userid": null },
+        ]);
+        let mut expected = expected.as_array().expect("rows").clone();
+        expected.sort_by_key(Value::to_string);
+        assert_eq!(ids, expected, "{name}");
+        let count = format!("SELECT count(*) AS n FROM {name} WHERE year = 2024");
+        assert_eq!(of_the_query(&site, &count), [json!({ "n": 2 })]);
+        let two = of_the_query(&site, &format!("SELECT since FROM {name} LIMIT 2"));
+        assert_eq!(two.len(), 2, "{name}");
+
+        let sql = format!("SELECT price FROM {name} WHERE year = 2024 AND price > 0");
+        let explained = query(&site, &["--explain", &sql]).expect_done().stdout;
+        for text in ["partitions  1 of 2", "files       1, ", "TextExec"] {
+            assert!(explained.contains(text), "no `{text}` in:\n{explained}");
+        }
+    }
+}
+
+#[test]
+fn a_row_of_text_that_cant_be_read_is_told_with_its_file_and_line() {
+    let site = Site::new();
+    text_table(&site, "sheets", csv(','), &[("id", DataType::Int64)]);
+    site.write("lake/sheets/year=2023/good.csv", "id\n1\n");
+    site.write("lake/sheets/year=2024/bad.csv.gz", gzip("id\n1\n2\ntwo\n"));
+    let said = query(&site, &["SELECT sum(id) AS s FROM sheets"])
+        .expect_code(1)
+        .expect_said(&["line 4", "bad.csv.gz", "two"]);
+    assert_eq!(said.stdout, "");
+    // The file isn't read where nobody asks for it.
+    let sql = "SELECT sum(id) AS s FROM sheets WHERE year = 2023";
+    assert_eq!(of_the_query(&site, sql), [json!({ "s": 1 })]);
+}
+
+#[test]
+fn paths_of_text_are_understood_by_their_names_and_contents() {
+    let site = Site::new();
+    site.write(
+        "a.csv",
+        "id,name,day\n1,\"Ada\nLovelace\",2024-02-29\n2,,\n",
+    );
+    site.write("a.tsv", "id\tx\n1\t0.5\n");
+    site.write("a.json", "[{\"id\": 1, \"tags\": [\"x\"]}, {\"id\": 2}]");
+    site.write(
+        "x.ndjson.gz",
+        gzip("{\"id\": 1, \"userId\": 7}\n{\"id\": 2}\n"),
+    );
+    site.write("y/kind=a/1.csv.gz", gzip("x,y\n1,2\n"));
+    site.write("y/kind=b/2.csv.gz", gzip("y,x\n4,3\n"));
+    for (sql, rows) in [
+        (
+            "SELECT id + 1 AS next, day FROM 'a.csv'",
+            json!([{ "next": 2, "day": "2024-02-29" }, { "next": 3, "day": null }]),
+        ),
+        ("SELECT id, x FROM 'a.tsv'", json!([{ "id": 1, "x": 0.5 }])),
+        ("SELECT id FROM 'a.json'", json!([{ "id": 1 }, { "id": 2 }])),
+        (
+            "SELECT userid FROM 'x.ndjson.gz' WHERE id = 1",
+            json!([{ "userId": 7 }]),
+        ),
+        (
+            "SELECT kind, x, y FROM 'y'",
+            json!([{ "kind": "a", "x": 1, "y": 2 }, { "kind": "b", "x": 3, "y": 4 }]),
+        ),
+    ] {
+        assert_eq!(json!(of_the_query(&site, sql)), rows, "{sql}");
+    }
+    site.write("z/a.csv", "x\n1\n");
+    site.write("z/b.tsv", "x\n1\n");
+    query(&site, &["SELECT x FROM 'z'"])
+        .expect_code(2)
+        .expect_said(&["several formats", "b.tsv"]);
 }

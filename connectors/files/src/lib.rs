@@ -21,6 +21,8 @@
 //! A source's reader only finds where records end; the workers decode. So one big file uses every
 //! core in every format. A sink's file is hidden until its epoch is committed.
 //!
+//! [`TextPart`] and [`text_columns`] lend the readers of text to queries.
+//!
 //! [`crawl`] finds tables in folders of files, for catalogs that don't know them yet.
 //!
 //! How formats look is in `tidegate-formats`, how bytes lie in `tidegate-storage`; here they meet.
@@ -31,9 +33,10 @@ mod sink;
 mod source;
 mod table;
 
+pub use read::{TextPart, text_columns};
 pub use sink::{FilesSinkConfig, Mode};
 pub use source::FilesSourceConfig;
-pub use table::TableSourceConfig;
+pub use table::{TableSourceConfig, table_format};
 
 tidegate_core::register_source!("files", FilesSourceConfig);
 tidegate_core::register_source!("table", TableSourceConfig);

@@ -95,7 +95,10 @@ impl JsonSchema for CatalogTarget {
             ),
             ("schema_policy", policy),
         ];
-        alternatives(generator, &own, &["type", "database", "table"])
+        let mut schema = alternatives(generator, &own, &["type", "database", "table"]);
+        let text = "A table of a catalog, and which catalog that is.";
+        schema.insert("description".into(), text.into());
+        schema
     }
 }
 

@@ -26,7 +26,11 @@ pub enum Secret {
 fn describe_keys(schema: &mut schemars::Schema) {
     let variants = schema.get_mut("oneOf").and_then(|of| of.as_array_mut());
     for variant in variants.into_iter().flatten() {
-        let Some(text) = variant.get("description").cloned() else {
+        let variant = variant.as_object_mut();
+        let Some((variant, text)) = variant.and_then(|of| {
+            let text = of.remove("description")?;
+            Some((of, text))
+        }) else {
             continue;
         };
         let keys = variant

@@ -46,7 +46,8 @@ mod session;
 mod table;
 
 pub use lake::{
-    Explanation, Lake, LakeOptions, LakeQuery, Share, TableShare, Traffic, needs_catalog,
+    Explanation, Lake, LakeOptions, LakeQuery, Share, TableShare, TextFile, TextFiles, TextRows,
+    Traffic, needs_catalog,
 };
 pub use output::Shape;
 pub use parse::parse;

@@ -228,7 +228,7 @@ pub(crate) fn project(
 /// A batch that is far larger than a session's, as batches of that size: a sort takes one batch at
 /// a time, and in a small budget a large one has no place. They are copies, because a slice counts
 /// as large as what it is a slice of.
-fn pieces(batch: &RecordBatch, size: usize) -> Result<Vec<RecordBatch>, ArrowError> {
+pub(crate) fn pieces(batch: &RecordBatch, size: usize) -> Result<Vec<RecordBatch>, ArrowError> {
     let rows = batch.num_rows();
     if rows <= size.saturating_mul(2) || batch.num_columns() == 0 {
         return Ok(vec![batch.clone()]);

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod columns;
+mod lend;
 mod lines;
 mod parquet;
 mod piece;
@@ -10,6 +11,7 @@ mod reader;
 mod text;
 
 pub(crate) use columns::{Columns, find};
+pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};
 pub(crate) use reader::{Found, Reader};

@@ -4,17 +4,14 @@ use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use tidegate_core::{Error, Result};
-use tidegate_formats::{Format, Inference, Position, Splitter, raw_schema};
+use tidegate_formats::{Format, raw_schema};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::config::FilesSourceConfig;
-use crate::read::{footer, sample};
+use crate::read::{footer, text_columns};
 
 /// How many files are looked at.
 const FILES: usize = 8;
-
-/// How many plain bytes of each file are looked at.
-const BYTES: usize = 2 << 20;
 
 /// The stream's schema.
 pub(super) async fn find(
@@ -43,7 +40,11 @@ pub(super) async fn find(
                 false => nullable(metadata.schema()),
             })
         }
-        _ => infer(config, storage, files, format).await,
+        _ => {
+            let files = files.iter().take(FILES);
+            let files: Vec<_> = files.map(|file| (storage.clone(), file.clone())).collect();
+            text_columns(&files, format, &config.csv, config.compression).await
+        }
     }
 }
 
@@ -52,37 +53,4 @@ fn nullable(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter();
     let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-async fn infer(
-    config: &FilesSourceConfig,
-    storage: &Storage,
-    files: &[FileMeta],
-    format: Format,
-) -> Result<SchemaRef> {
-    let mut inference = Inference::new(format, &config.csv)?;
-    for file in files.iter().take(FILES) {
-        let path = storage.show(&file.key);
-        let compression = config.compression_of(&path);
-        let (bytes, complete) = sample(storage, file, compression, BYTES).await?;
-        let explain = |error: Error| error.with("file", &path);
-        let mut splitter = Splitter::new(format, &config.csv, Position::start())?;
-        splitter.push(bytes);
-        if complete {
-            splitter.finish();
-        }
-        let mut headed = false;
-        loop {
-            let chunk = splitter.next().map_err(explain)?;
-            if let (false, Some(header)) = (headed, splitter.header()) {
-                inference.header(header).map_err(explain)?;
-                headed = true;
-            }
-            match chunk {
-                Some(chunk) => inference.push(&chunk).map_err(explain)?,
-                None => break,
-            }
-        }
-    }
-    inference.finish()
 }

@@ -5,3 +5,4 @@ mod find;
 mod open;
 
 pub use config::TableSourceConfig;
+pub use open::table_format;

@@ -36,7 +36,7 @@ impl TableSource {
         let table = look_up(catalog.as_ref(), &config.catalog.name()).await?;
         check_kind(&table)?;
         let access = Access::of(cx, config.aws.as_ref())?;
-        let (format, csv) = format_of(&table);
+        let (format, csv) = table_format(&table);
         let schema = table.schema();
         if format != Format::Parquet {
             let columns = Arc::clone(&table.columns);
@@ -139,8 +139,8 @@ fn check_kind(table: &CatalogTable) -> Result<()> {
     Ok(())
 }
 
-/// How a table's files are read.
-fn format_of(table: &CatalogTable) -> (Format, CsvOptions) {
+/// How a catalog's table says that its files are read.
+pub fn table_format(table: &CatalogTable) -> (Format, CsvOptions) {
     let mut csv = CsvOptions::default();
     let format = match &table.format {
         TableFormat::Parquet => Format::Parquet,

@@ -172,6 +172,7 @@ async fn row_groups(query: &LakeQuery, configs: &[FileScanConfig]) -> DfResult<S
                 root: config.object_store_url.clone(),
                 object: file.object_meta.clone(),
                 key: String::new(),
+                storage: None,
             })
             .collect();
         // A large file is read in several ranges.

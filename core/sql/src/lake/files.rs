@@ -3,13 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::catalog::Session;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::json::JsonFormat;
-use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{GetOptions, GetRange};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use tidegate_catalog::{parse_name, parse_values, widen};
 use tidegate_core::{Error, Result};
 
@@ -22,27 +16,14 @@ use crate::error::running;
 
 /// Files whose columns are looked at before a query is planned; the first and the last among them.
 const LOOKED_AT: usize = 64;
-/// Rows of a text file from which its columns' types are guessed.
-const ROWS: usize = 10_000;
 
 /// A path, a folder or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
-pub(crate) async fn table(
-    text: &str,
-    session: &dyn Session,
-    places: &Arc<Places>,
-    notes: &Notes,
-) -> Result<LakeTable> {
+pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
-    let format = format(text, &found)?;
-    let reader = match format {
-        Reader::Json { .. } => Reader::Json {
-            array: begins_with_array(&found[0], places).await?,
-        },
-        other => other,
-    };
+    let reader = format(text, &found)?;
     let (keys, found) = partitioned(found);
     let looked: Vec<Found> = sample(&found);
-    let columns = columns(&looked, reader, session, places).await?;
+    let columns = columns(&looked, reader, places).await?;
     let is_key = |field: &FieldRef| keys.iter().any(|key| key.name() == field.name());
     let fields: Vec<FieldRef> = columns
         .fields()
@@ -88,41 +69,23 @@ fn by_name(file: &Found) -> Result<Reader> {
     let path = show(&file.root, &file.object.location);
     let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
     let refused = |message: &str| Error::unsupported(message.to_owned()).with("path", &path);
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let delimited = |delimiter| Reader::Csv {
-        delimiter,
-        header: true,
-        quoted: true,
-    };
-    match extension {
-        Some("parquet" | "pq" | "parq") => Ok(Reader::Parquet),
-        Some("json" | "ndjson" | "jsonl") => Ok(Reader::Json { array: false }),
-        Some("csv") => Ok(delimited(b',')),
-        Some("tsv") => Ok(delimited(b'\t')),
-        Some("gz" | "zst" | "bz2" | "xz" | "lz4" | "snappy") => {
-            Err(refused("a query can't read compressed text")
-                .hint("turn it into Parquet first: a pipeline's `files` source reads it"))
+    let plain = ["gz", "gzip", "zst", "zstd"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end)?.strip_suffix('.'));
+    let extension = plain.unwrap_or(&name).rsplit_once('.');
+    match extension.map(|(_, extension)| extension) {
+        Some("parquet" | "pq" | "parq") if plain.is_none() => Ok(Reader::Parquet),
+        Some("parquet" | "pq" | "parq") => Err(refused("a query can't read compressed Parquet")
+            .hint("Parquet is compressed inside: decompress the file as a whole")),
+        Some("json" | "ndjson" | "jsonl" | "jsonlines") => Ok(Reader::Json),
+        Some("csv" | "tsv") => Ok(Reader::Csv),
+        Some("bz2" | "xz" | "lz4" | "snappy") => {
+            Err(refused("a query can't read this compression")
+                .hint("it reads text that is compressed as .gz or .zst"))
         }
         _ => Err(refused("the file's name doesn't say its format")
-            .hint("a query reads .parquet, .csv, .tsv, .json, .ndjson and .jsonl")),
+            .hint("a query reads .parquet, .csv, .tsv, .json, .ndjson and .jsonl; all but Parquet also as .gz and .zst")),
     }
-}
-
-async fn begins_with_array(file: &Found, places: &Places) -> Result<bool> {
-    let options = GetOptions {
-        range: Some(GetRange::Bounded(0..file.object.size.min(64))),
-        ..GetOptions::default()
-    };
-    let store = places.store(&file.root)?;
-    let unreadable = |error: object_store::Error| {
-        crate::error::reading(&error, "can't read a file")
-            .with("path", show(&file.root, &file.object.location))
-    };
-    let result = store.get_opts(&file.object.location, options).await;
-    let bytes = result.map_err(unreadable)?.bytes().await;
-    let bytes = bytes.map_err(unreadable)?;
-    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    Ok(first == Some(&b'['))
 }
 
 /// A file, and the values of the partition keys.
@@ -191,25 +154,18 @@ fn sample(files: &[Valued]) -> Vec<Found> {
 }
 
 /// The columns that the files have together, by name, each wide enough for all.
-async fn columns(
-    files: &[Found],
-    reader: Reader,
-    session: &dyn Session,
-    places: &Places,
-) -> Result<Schema> {
-    let schemas = match reader {
-        Reader::Parquet => footers::schemas(places, files)
-            .await
-            .map_err(|error| running(&error))?,
-        text => {
-            let infer = |file: Found| async move { infer(&file, text, session, places).await };
-            stream::iter(files.iter().cloned())
-                .map(infer)
-                .buffered(8)
-                .try_collect()
-                .await?
-        }
-    };
+async fn columns(files: &[Found], reader: Reader, places: &Places) -> Result<Schema> {
+    if reader != Reader::Parquet {
+        let files: Vec<_> = files
+            .iter()
+            .map(|file| file.text(None))
+            .collect::<Result<_>>()?;
+        let columns = places.text()?.columns(&files).await?;
+        return Ok(columns.as_ref().clone());
+    }
+    let schemas = footers::schemas(places, files)
+        .await
+        .map_err(|error| running(&error))?;
     let mut fields: Vec<Field> = Vec::new();
     for (schema, file) in schemas.iter().zip(files) {
         for field in schema.fields() {
@@ -218,7 +174,7 @@ async fn columns(
                 fields.push(field.as_ref().clone());
                 continue;
             };
-            let wide = wider(known.data_type(), field.data_type(), reader).ok_or_else(|| {
+            let wide = wider(known.data_type(), field.data_type()).ok_or_else(|| {
                 Error::schema(format!(
                     "the column `{}` is {} in some files and {} in others",
                     field.name(),
@@ -234,52 +190,12 @@ async fn columns(
     Ok(Schema::new(fields))
 }
 
-/// A type that holds the values of both: exactly, or for the guessed types of text files as
-/// floating-point numbers or text.
-fn wider(one: &DataType, other: &DataType, reader: Reader) -> Option<DataType> {
+/// A type that holds the values of both exactly.
+fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
     match (one, other) {
         (one, other) if one == other => Some(one.clone()),
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
-        _ => widen(one, other).or_else(|| match (reader, one, other) {
-            (Reader::Parquet, ..) => None,
-            (_, T::Int64, T::Float64) | (_, T::Float64, T::Int64) => Some(T::Float64),
-            (_, one, other) if !one.is_nested() && !other.is_nested() => Some(T::Utf8),
-            _ => None,
-        }),
+        _ => widen(one, other),
     }
-}
-
-async fn infer(
-    file: &Found,
-    reader: Reader,
-    session: &dyn Session,
-    places: &Places,
-) -> Result<SchemaRef> {
-    let store = places.store(&file.root)?;
-    let objects = [file.object.clone()];
-    let inferred = match reader {
-        Reader::Csv { delimiter, .. } => {
-            CsvFormat::default()
-                .with_has_header(true)
-                .with_delimiter(delimiter)
-                .with_newlines_in_values(true)
-                .with_schema_infer_max_rec(ROWS)
-                .infer_schema(session, &store, &objects)
-                .await
-        }
-        Reader::Json { array } => {
-            JsonFormat::default()
-                .with_newline_delimited(!array)
-                .with_schema_infer_max_rec(ROWS)
-                .infer_schema(session, &store, &objects)
-                .await
-        }
-        Reader::Parquet => return Err(Error::internal("Parquet's columns aren't guessed")),
-    };
-    inferred.map_err(|error| {
-        Error::data(format!("the file can't be read as {}", reader.name()))
-            .with("path", show(&file.root, &file.object.location))
-            .because(error.strip_backtrace())
-    })
 }

@@ -10,6 +10,8 @@
 //! The dialect is that of [`Query`](crate::Query), but integers wrap around, as everywhere in
 //! DataFusion. Only what a query names is looked up, and only partitions that its conditions leave
 //! are listed.
+//!
+//! Parquet is read by DataFusion; text by [`TextFiles`], which whoever makes the lake gives to it.
 
 mod adapt;
 mod explain;
@@ -22,9 +24,11 @@ mod provider;
 mod query;
 mod scan;
 mod store;
+mod text;
 mod traffic;
 
 pub use explain::{Explanation, Share, TableShare};
 pub use names::needs_catalog;
 pub use query::{Lake, LakeOptions, LakeQuery};
+pub use text::{TextFile, TextFiles, TextRows};
 pub use traffic::Traffic;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::catalog::Session;
 use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableFactor, VisitMut, VisitorMut,
 };
@@ -26,7 +25,6 @@ const SEARCHED: usize = 50;
 pub(crate) struct Finder<'a> {
     pub(crate) catalog: Option<&'a Arc<dyn Catalog>>,
     pub(crate) database: Option<&'a str>,
-    pub(crate) session: &'a dyn Session,
     pub(crate) places: &'a Arc<Places>,
     pub(crate) notes: &'a Notes,
 }
@@ -101,13 +99,8 @@ impl Finder<'_> {
     async fn find(&self, parts: &[Ident]) -> Result<Named> {
         match parts {
             [path] if is_path(path) => {
-                let Self {
-                    session,
-                    places,
-                    notes,
-                    ..
-                } = self;
-                let table = files::table(&path.value, *session, places, notes).await?;
+                let Self { places, notes, .. } = self;
+                let table = files::table(&path.value, places, notes).await?;
                 Ok(Named {
                     schema: UNNAMED.to_owned(),
                     name: path.value.clone(),

@@ -8,11 +8,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectMeta, ObjectStore};
-use tidegate_core::{Error, Result};
+use tidegate_core::{CatalogTable, Error, Result};
 use tidegate_storage::{Access, FileMeta, Location, Pattern, Place, Storage};
 use url::Url;
 
 use super::store::ReadStore;
+use super::text::{TextFile, TextFiles};
 use super::traffic::Traffic;
 
 /// Where a query's files lie, and how they are reached.
@@ -20,6 +21,7 @@ use super::traffic::Traffic;
 pub(crate) struct Places {
     base: PathBuf,
     access: Access,
+    text: Option<Arc<dyn TextFiles>>,
     runtime: Arc<RuntimeEnv>,
     traffic: Arc<Traffic>,
     roots: Mutex<HashMap<ObjectStoreUrl, Arc<dyn ObjectStore>>>,
@@ -35,13 +37,38 @@ pub(crate) struct Found {
     pub(crate) object: ObjectMeta,
     /// Its path below the folder that was listed.
     pub(crate) key: String,
+    /// Where it was listed; `None` for a file of a plan, which is only looked at.
+    pub(crate) storage: Option<Storage>,
+}
+
+impl Found {
+    /// The file as a text file, of a table or of a path.
+    pub(crate) fn text(&self, table: Option<Arc<CatalogTable>>) -> Result<TextFile> {
+        let storage = self.storage.clone();
+        Ok(TextFile {
+            storage: storage.ok_or_else(|| Error::internal("a text file without a place"))?,
+            meta: FileMeta {
+                key: self.key.clone(),
+                size: self.object.size,
+                modified: self.object.last_modified,
+                etag: self.object.e_tag.clone(),
+            },
+            table,
+        })
+    }
 }
 
 impl Places {
-    pub(crate) fn new(base: &Path, access: Access, runtime: Arc<RuntimeEnv>) -> Self {
+    pub(crate) fn new(
+        base: &Path,
+        access: Access,
+        text: Option<Arc<dyn TextFiles>>,
+        runtime: Arc<RuntimeEnv>,
+    ) -> Self {
         Self {
             base: base.to_owned(),
             access,
+            text,
             runtime,
             traffic: Arc::default(),
             roots: Mutex::default(),
@@ -51,6 +78,13 @@ impl Places {
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// What reads text files. Errors: `Unsupported` where nothing does.
+    pub(crate) fn text(&self) -> Result<&Arc<dyn TextFiles>> {
+        self.text
+            .as_ref()
+            .ok_or_else(|| Error::unsupported("no reader of text files was given to the lake"))
     }
 
     pub(crate) fn location(&self, text: &str) -> Result<Location> {
@@ -105,6 +139,7 @@ impl Places {
                         version: None,
                     },
                     key: file.key,
+                    storage: Some(storage.clone()),
                 })
             })
             .collect()

@@ -14,6 +14,8 @@ use tidegate_core::{Catalog, CatalogTable, Error, Result, TableFormat};
 use super::partitions::{Content, decides, of_keys, select};
 use super::places::Places;
 use super::scan::{Reader, Scan, ScanId};
+use super::text::TextScan;
+use crate::table::external;
 
 /// A table of files.
 #[derive(Debug)]
@@ -103,20 +105,8 @@ impl LakeTable {
     ) -> Result<Self> {
         let reader = match &table.format {
             TableFormat::Parquet => Reader::Parquet,
-            TableFormat::Ndjson => Reader::Json { array: false },
-            TableFormat::Csv {
-                delimiter,
-                header,
-                quoted,
-            } => Reader::Csv {
-                delimiter: u8::try_from(*delimiter).map_err(|error| {
-                    Error::unsupported("the table's fields are delimited by more than one byte")
-                        .with("table", &table.name)
-                        .because(error)
-                })?,
-                header: *header,
-                quoted: *quoted,
-            },
+            TableFormat::Ndjson => Reader::Json,
+            TableFormat::Csv { .. } => Reader::Csv,
             _ => {
                 return Err(
                     Error::unsupported("a query can't read the format of this table")
@@ -198,9 +188,24 @@ impl TableProvider for LakeTable {
             });
             ScanId(notes.len() - 1)
         };
+        let partitions = session.config().target_partitions();
+        if self.reader != Reader::Parquet && !selection.files.is_empty() {
+            let scan = TextScan {
+                name: &self.name,
+                readers: places.text().map_err(external)?,
+                table: match &self.content {
+                    Content::Catalogued { table, .. } => Some(Arc::clone(table)),
+                    Content::Files(_) => None,
+                },
+                schema: &self.schema,
+                projection,
+                limit,
+                traffic: places.traffic(),
+            };
+            return Ok(Arc::new(scan.plan(selection.files, partitions)?));
+        }
         let scan = Scan {
             id,
-            reader: self.reader,
             columns: &self.columns,
             keys: &self.keys,
             projection,

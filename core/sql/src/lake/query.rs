@@ -27,6 +27,7 @@ use super::explain::{self, Explanation};
 use super::names::{self, Finder, Named};
 use super::places::Places;
 use super::provider::{Note, Notes};
+use super::text::TextFiles;
 use super::traffic::Traffic;
 use crate::case;
 use crate::error::{lake, planning};
@@ -46,6 +47,8 @@ pub struct LakeOptions {
     pub database: Option<String>,
     /// How places are reached.
     pub access: Access,
+    /// How text files are read; without it only Parquet is.
+    pub text: Option<Arc<dyn TextFiles>>,
     /// What relative paths are relative to.
     pub base: PathBuf,
     /// What a query may use.
@@ -81,14 +84,13 @@ impl Lake {
         })?;
         let (runtime, memory) = runtime(resources).map_err(|error| lake(&error))?;
         let access = self.options.access.clone();
-        let places = Places::new(&self.options.base, access, Arc::clone(&runtime));
+        let text = self.options.text.clone();
+        let places = Places::new(&self.options.base, access, text, Arc::clone(&runtime));
         let places = Arc::new(places);
         let notes = Notes::default();
-        let looking = state(&runtime, resources, true);
         let finder = Finder {
             catalog: self.options.catalog.as_ref(),
             database: self.options.database.as_deref(),
-            session: &looking,
             places: &places,
             notes: &notes,
         };

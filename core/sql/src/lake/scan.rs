@@ -1,16 +1,16 @@
-//! From files to a plan that reads them.
+//! From Parquet files to a plan that reads them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::config::{CsvOptions, TableParquetOptions};
+use datafusion::common::config::TableParquetOptions;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
-    CsvSource, FileGroup, FileScanConfigBuilder, FileSource, JsonSource, ParquetSource,
+    FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -31,17 +31,10 @@ use crate::table::external;
 pub(crate) enum Reader {
     /// Parquet: columns by name.
     Parquet,
-    /// JSON objects, one a line or in one array: fields by name.
-    Json {
-        /// Whether a file is one array.
-        array: bool,
-    },
-    /// Delimited text: columns by position.
-    Csv {
-        delimiter: u8,
-        header: bool,
-        quoted: bool,
-    },
+    /// JSON objects, one a line or in arrays.
+    Json,
+    /// Delimited text.
+    Csv,
 }
 
 impl Reader {
@@ -49,8 +42,8 @@ impl Reader {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
-            Self::Json { .. } => "json",
-            Self::Csv { .. } => "csv",
+            Self::Json => "json",
+            Self::Csv => "csv",
         }
     }
 }
@@ -59,10 +52,9 @@ impl Reader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ScanId(pub(crate) usize);
 
-/// A scan of a table.
+/// A scan of a table of Parquet files.
 pub(crate) struct Scan<'a> {
     pub(crate) id: ScanId,
-    pub(crate) reader: Reader,
     /// The columns of the files.
     pub(crate) columns: &'a SchemaRef,
     pub(crate) keys: &'a [FieldRef],
@@ -96,8 +88,7 @@ impl Scan<'_> {
             let schema = project_schema(schema.table_schema(), self.projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let looked_at =
-            self.reader == Reader::Parquet && self.limit.is_none() && all.len() <= LOOKED_AT;
+        let looked_at = self.limit.is_none() && all.len() <= LOOKED_AT;
         let mut by_root: BTreeMap<String, Vec<(Found, PartitionedFile)>> = BTreeMap::new();
         for (found, file) in all {
             let root = found.root.as_str().to_owned();
@@ -150,42 +141,18 @@ impl Scan<'_> {
         session: &dyn Session,
         places: &Places,
     ) -> DfResult<Arc<dyn FileSource>> {
-        Ok(match self.reader {
-            Reader::Parquet => {
-                let store = places.store(root).map_err(external)?;
-                let cache = places.runtime().cache_manager.get_file_metadata_cache();
-                let options = TableParquetOptions {
-                    global: session.config_options().execution.parquet.clone(),
-                    ..TableParquetOptions::default()
-                };
-                let factory = CachedParquetFileReaderFactory::new(store, cache);
-                let source = ParquetSource::new(schema.clone())
-                    .with_table_parquet_options(options)
-                    .with_parquet_file_reader_factory(Arc::new(factory))
-                    .with_metadata_size_hint(TAIL);
-                Arc::new(source)
-            }
-            Reader::Json { array } => {
-                Arc::new(JsonSource::new(schema.clone()).with_newline_delimited(!array))
-            }
-            Reader::Csv {
-                delimiter,
-                header,
-                quoted,
-            } => {
-                let options = CsvOptions {
-                    has_header: Some(header),
-                    delimiter,
-                    // A byte that text doesn't have.
-                    quote: if quoted { b'"' } else { 0 },
-                    newlines_in_values: Some(quoted),
-                    // Columns that were added later are NULL in older files.
-                    truncated_rows: Some(true),
-                    ..CsvOptions::default()
-                };
-                Arc::new(CsvSource::new(schema.clone()).with_csv_options(options))
-            }
-        })
+        let store = places.store(root).map_err(external)?;
+        let cache = places.runtime().cache_manager.get_file_metadata_cache();
+        let options = TableParquetOptions {
+            global: session.config_options().execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        let factory = CachedParquetFileReaderFactory::new(store, cache);
+        let source = ParquetSource::new(schema.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(factory))
+            .with_metadata_size_hint(TAIL);
+        Ok(Arc::new(source))
     }
 }
 

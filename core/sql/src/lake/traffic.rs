@@ -30,6 +30,16 @@ impl Traffic {
         self.listings.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a request that began to read.
+    pub fn began(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that came.
+    pub fn came(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self, bytes: u64) {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

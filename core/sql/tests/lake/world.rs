@@ -111,6 +111,7 @@ impl World {
             catalog: Some(Arc::clone(&self.catalog)),
             database: None,
             access: Access::default(),
+            text: None,
             base: self.folder.path().to_owned(),
             resources: Resources {
                 memory: 256 << 20,

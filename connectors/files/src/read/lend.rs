@@ -1,0 +1,120 @@
+//! The readers of text files for others who have found the files: for queries.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::SchemaRef;
+use futures::{StreamExt, TryStreamExt};
+use tidegate_core::{Context, Error, EventStream, Metrics, Result, Scan, StreamName};
+use tidegate_formats::{Compression, CsvOptions, Format, Inference, Position, Splitter};
+use tidegate_storage::{FileMeta, Storage};
+
+use super::columns::Columns;
+use super::piece::Part;
+use super::reader::{Found, Reader};
+use super::text::sample;
+
+/// How many plain bytes of each file are looked at for its columns.
+const BYTES: usize = 2 << 20;
+
+/// Files that are looked at together.
+const AT_ONCE: usize = 4;
+
+/// A text file that is read as a part of a table, exactly as the `table` source reads it: columns
+/// by name whatever its case (in CSV without a header by position), NULL where they are missing.
+#[derive(Debug, Clone)]
+pub struct TextPart {
+    /// Where it lies.
+    pub storage: Storage,
+    /// Which file it is there; its name tells its compression.
+    pub file: FileMeta,
+    /// What its bytes mean; not Parquet.
+    pub format: Format,
+    /// How its fields are delimited, if it is CSV.
+    pub csv: CsvOptions,
+    /// The table's columns: those of the files, then the partition keys.
+    pub schema: SchemaRef,
+    /// The values of the partition keys: arrays of one row each.
+    pub keys: Vec<ArrayRef>,
+    /// The names of the columns that are wanted; they come in the table's order.
+    pub columns: Vec<String>,
+    /// Where bytes and files are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl TextPart {
+    /// The file's rows, still to be decoded. Errors: `Config` for a format that can't have such
+    /// columns, `Conflict` if the file has changed since it was found; those of the place.
+    pub async fn events(self, cx: &Context) -> Result<EventStream> {
+        let path = self.storage.show(&self.file.key);
+        if self.format == Format::Parquet {
+            return Err(Error::internal("Parquet is no text").with("path", path));
+        }
+        let cx = Context {
+            metrics: self.metrics,
+            ..cx.clone()
+        };
+        let stream = StreamName::from("rows");
+        let scan = Scan {
+            columns: Some(self.columns),
+            ..Scan::all(stream.clone())
+        };
+        let columns = Columns {
+            schema: self.schema,
+            lenient: true,
+            constants: self.keys.into(),
+        };
+        let found = Found {
+            name: self.file.key.clone(),
+            compression: Compression::from_path(&path),
+            storage: self.storage,
+            file: self.file,
+            format: self.format,
+            partition: None,
+        };
+        let reader = Reader::new(&cx, stream, &self.csv, u64::MAX);
+        reader
+            .events(found, Part::Whole, columns, &scan, None)
+            .await
+    }
+}
+
+/// The columns that text files have together, guessed from their first records. `compression`
+/// stands for what their names tell. Errors: `Data`, `Schema`, with `file`; those of the place.
+pub async fn text_columns(
+    files: &[(Storage, FileMeta)],
+    format: Format,
+    csv: &CsvOptions,
+    compression: Option<Compression>,
+) -> Result<SchemaRef> {
+    let mut inference = Inference::new(format, csv)?;
+    let samples = files.iter().cloned().map(|(storage, file)| async move {
+        let path = storage.show(&file.key);
+        let compression = compression.unwrap_or_else(|| Compression::from_path(&path));
+        let sampled = sample(&storage, &file, compression, BYTES).await?;
+        Ok::<_, Error>((path, sampled))
+    });
+    let samples: Vec<_> = samples.collect();
+    let mut samples = futures::stream::iter(samples).buffered(AT_ONCE);
+    while let Some((path, (bytes, complete))) = samples.try_next().await? {
+        let explain = |error: Error| error.with("file", &path);
+        let mut splitter = Splitter::new(format, csv, Position::start())?;
+        splitter.push(bytes);
+        if complete {
+            splitter.finish();
+        }
+        let mut headed = false;
+        loop {
+            let chunk = splitter.next().map_err(explain)?;
+            if let (false, Some(header)) = (headed, splitter.header()) {
+                inference.header(header).map_err(explain)?;
+                headed = true;
+            }
+            match chunk {
+                Some(chunk) => inference.push(&chunk).map_err(explain)?,
+                None => break,
+            }
+        }
+    }
+    inference.finish()
+}

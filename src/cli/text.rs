@@ -1,0 +1,183 @@
+//! Text files of queries, read by the readers of the `files` and `table` sources.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate::core::{BatchStream, Context, Event, Metrics, Rejected, Rows};
+use tidegate::{Error, Result};
+use tidegate_files::{TextPart, table_format, text_columns};
+use tidegate_formats::{Compression, CsvOptions, Format};
+use tidegate_sql::{TextFile, TextFiles, TextRows};
+
+/// The readers that pipelines have too.
+#[derive(Debug)]
+pub(crate) struct Readers(pub(crate) Context);
+
+#[async_trait]
+impl TextFiles for Readers {
+    async fn columns(&self, files: &[TextFile]) -> Result<SchemaRef> {
+        let Some(first) = files.first() else {
+            return Err(Error::internal("columns of no files were asked for"));
+        };
+        let (mut format, csv) = format_of(first)?;
+        for file in files {
+            match format_of(file)? {
+                (other, same) if other == format && same == csv => {}
+                // A file of lines is one of several values after each other, too.
+                (Format::Json | Format::Ndjson, _)
+                    if matches!(format, Format::Json | Format::Ndjson) =>
+                {
+                    format = Format::Json;
+                }
+                _ => return Err(several(first, file)),
+            }
+        }
+        let files: Vec<_> = files
+            .iter()
+            .map(|file| (file.storage.clone(), file.meta.clone()))
+            .collect();
+        let together = text_columns(&files, format, &csv, None).await;
+        if together.is_ok() || format != Format::Csv || files.len() == 1 {
+            return together;
+        }
+        // Their headers may differ: each is looked at alone.
+        let each = files.into_iter().map(|file| {
+            let csv = csv.clone();
+            async move { text_columns(&[file], format, &csv, None).await }
+        });
+        let each: Vec<_> = each.collect();
+        let each: Vec<SchemaRef> = stream::iter(each).buffered(8).try_collect().await?;
+        Ok(merged(&each))
+    }
+
+    async fn read(&self, file: TextFile, wanted: TextRows) -> Result<BatchStream> {
+        let (format, csv) = format_of(&file)?;
+        let TextRows {
+            schema,
+            keys,
+            columns,
+            at_once,
+            traffic,
+        } = wanted;
+        let metrics = Arc::new(Metrics::default());
+        let part = TextPart {
+            storage: file.storage,
+            file: file.meta,
+            format,
+            csv,
+            schema,
+            keys,
+            columns,
+            metrics: Arc::clone(&metrics),
+        };
+        traffic.began();
+        let mut counted = 0;
+        let events = part.events(&self.0).await?.map(move |event| {
+            let bytes = metrics.total_bytes();
+            traffic.came(bytes - counted);
+            counted = bytes;
+            event
+        });
+        let batches = events
+            .map(|event| async move {
+                // Chunks of one file are decoded on several threads, and come in their order.
+                let decoding = tokio::task::spawn_blocking(move || decoded(event?));
+                decoding
+                    .await
+                    .map_err(|error| Error::internal("decoding died").because(error))?
+            })
+            .buffered(at_once)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten();
+        Ok(batches.boxed())
+    }
+}
+
+fn several(one: &TextFile, other: &TextFile) -> Error {
+    let shown = |file: &TextFile| file.storage.show(&file.meta.key);
+    Error::config("a path means files of several formats")
+        .with("one", shown(one))
+        .with("other", shown(other))
+        .hint("choose by a pattern: `folder/**/*.csv`")
+}
+
+/// The columns of CSV files by name, each of a type that holds the values of all.
+fn merged(schemas: &[SchemaRef]) -> SchemaRef {
+    let mut fields: Vec<Field> = Vec::new();
+    for field in schemas.iter().flat_map(|schema| schema.fields()) {
+        let known = fields.iter_mut().find(|known| known.name() == field.name());
+        let Some(known) = known else {
+            fields.push(field.as_ref().clone());
+            continue;
+        };
+        let wide = match (known.data_type(), field.data_type()) {
+            (one, other) if one == other => continue,
+            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
+                DataType::Float64
+            }
+            _ => DataType::Utf8,
+        };
+        *known = known.clone().with_data_type(wide);
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// How a file is read: as its table says, or its name.
+fn format_of(file: &TextFile) -> Result<(Format, CsvOptions)> {
+    if let Some(table) = &file.table {
+        return Ok(table_format(table));
+    }
+    let path = file.storage.show(&file.meta.key);
+    let mut csv = CsvOptions::default();
+    let lower = path.to_lowercase();
+    let mut ends = lower.rsplit('.');
+    let last = match Compression::from_path(&path) {
+        Compression::None => ends.next(),
+        _ => ends.nth(1),
+    };
+    if last == Some("tsv") {
+        csv.delimiter = '\t';
+        return Ok((Format::Csv, csv));
+    }
+    match Format::from_path(&path) {
+        Some(format @ (Format::Ndjson | Format::Json | Format::Csv)) => Ok((format, csv)),
+        _ => Err(Error::unsupported("the file's name doesn't say its format").with("path", path)),
+    }
+}
+
+/// The rows of an event. A query has no place for rows that can't be taken: they end it.
+fn decoded(event: Event) -> Result<Vec<RecordBatch>> {
+    let Event::Rows { rows, rejected, .. } = event else {
+        return Ok(Vec::new());
+    };
+    all_taken(rejected.unwrap_or_default())?;
+    match rows {
+        Rows::Batch(batch) => Ok(vec![batch]),
+        Rows::Encoded(rows) => {
+            let decoded = rows.decode()?;
+            all_taken(decoded.rejected)?;
+            Ok(decoded.batches)
+        }
+    }
+}
+
+fn all_taken(rejected: Rejected) -> Result<()> {
+    let Some(row) = rejected.rows.into_iter().next() else {
+        return Ok(());
+    };
+    // `line` would be a line of the query.
+    let place = match row.origin.line {
+        Some(line) => format!("line {line} of a file can't be read"),
+        None => "a row of a file can't be read".to_owned(),
+    };
+    let mut error = Error::data(format!("{place}: {}", row.reason));
+    if let Some(file) = &row.origin.file {
+        error = error.with("file", file);
+    }
+    Err(error.hint(
+        "correct the file, or let a pipeline's `table` or `files` source put such rows aside",
+    ))
+}
