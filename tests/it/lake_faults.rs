@@ -77,21 +77,21 @@ fn a_run_ends_right_while_every_tenth_request_fails() {
 
     // Back, through the same proxies.
     let failed_before = s3.failures();
-    let back = Site::with(&format!(
+    let back = Site::with(
         r#"
         name = "back"
         guarantee = "exactly_once"
 
         [sources.rows]
         type = "table"
-        catalog = {{ type = "glue", database = "lake", table = "rows" }}
+        catalog = { type = "glue", database = "lake", table = "rows" }
 
         [sinks.local]
         type = "parquet"
         inputs = ["rows"]
         url = "out"
-        "#
-    ));
+        "#,
+    );
     let (ended, report) = aws.run_with_report(&back);
     ended.expect_done();
     let failed = s3.failures() - failed_before;

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn keys_have_the_type_that_keeps_their_values() {
-        let of = |values: &[Option<&'static str>]| key_type(values.to_vec().into_iter());
+        let of = |values: &[Option<&'static str>]| key_type(values.iter().copied());
         assert_eq!(of(&[Some("2024"), Some("-1"), None]), DataType::Int32);
         assert_eq!(of(&[Some("20240229123456")]), DataType::Int64);
         assert_eq!(of(&[Some("01"), Some("12")]), DataType::Utf8);

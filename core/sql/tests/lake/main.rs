@@ -1,5 +1,10 @@
 //! Queries over the lake: catalog tables and plain files.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exemption of tests doesn't reach their helpers"
+)]
+
 mod catalogued;
 mod paths;
 mod world;
