@@ -50,7 +50,7 @@ impl<C> Outcome<C> {
         median(self.runs.iter().map(value)).unwrap_or_default()
     }
 
-    /// Time, ratio to `ours`, MB/s of `input` bytes, CPU, how busy, peak memory: as in [`HEAD`].
+    /// Time, ratio to `ours`, MB/s of `input` bytes, CPU, how busy, peak memory: in the order of the heading.
     pub(super) fn figures(&self, ours: Duration, input: u64) -> String {
         let wall = self.median(|run| run.wall);
         let cpu = self.median(|run| run.cpu);
