@@ -30,6 +30,9 @@ pub(super) struct Files {
     /// The level of zstd for all sides
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=22))]
     level: u32,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Only Tidegate
     #[arg(long)]
     alone: bool,
@@ -41,7 +44,7 @@ const STARTS: usize = 21;
 impl Files {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::build()?;
+        let tidegate = Tidegate::new(self.program.as_deref())?;
         let data = Data::prepare(&tidegate, self.rows)?;
         let rivals = Rivals::find();
         let [duckdb, polars] = rivals.versions()?;

@@ -32,6 +32,9 @@ pub(super) struct Lake {
     /// The level of zstd for all sides
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=22))]
     level: u32,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Whose files all sides read
     #[arg(long, value_enum, default_value_t = Writer::Tidegate)]
     files_of: Writer,
@@ -100,7 +103,7 @@ const BUCKET: &str = "bench";
 impl Lake {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::build()?;
+        let tidegate = Tidegate::new(self.program.as_deref())?;
         let data = Data::prepare(&tidegate, self.rows)?;
         let rivals = Rivals::find();
         let [duckdb, polars] = rivals.versions()?;

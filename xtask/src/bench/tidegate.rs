@@ -49,8 +49,13 @@ pub(super) struct Tidegate {
 }
 
 impl Tidegate {
-    /// Builds it.
-    pub(super) fn build() -> Result<Self> {
+    /// Takes the program that is given, or builds it.
+    pub(super) fn new(program: Option<&Path>) -> Result<Self> {
+        if let Some(program) = program {
+            let program = fs::canonicalize(program)
+                .with_context(|| format!("{} isn't there", program.display()))?;
+            return Ok(Self { program });
+        }
         println!("building tidegate …");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         run(Command::new(cargo)
