@@ -125,17 +125,7 @@ pub fn pipeline_schema(registry: &Registry) -> Value {
         let mut tables = Vec::new();
         for registration in registry.iter().filter(|one| one.kind() == kind) {
             let name = format!("{kind}.{}", registration.tag());
-            let mut table = table_schema(registration);
-            if let Some(map) = table.as_object_mut() {
-                map.remove("$schema");
-                if let Some(Value::Object(own)) = map.remove("$defs") {
-                    for (inner, mut definition) in own {
-                        rename(&mut definition, &name);
-                        definitions.insert(format!("{name}.{inner}"), definition);
-                    }
-                }
-            }
-            rename(&mut table, &name);
+            let table = within(table_schema(registration), &name, &mut definitions);
             definitions.insert(name.clone(), table);
             tables.push(json!({ "$ref": format!("#/$defs/{name}") }));
         }
@@ -155,17 +145,7 @@ pub fn settings_schema(registry: &Registry) -> Value {
     let mut properties = Map::new();
     let mut definitions = Map::new();
     for entry in registry.settings() {
-        let mut table = entry.schema();
-        if let Some(map) = table.as_object_mut() {
-            map.remove("$schema");
-            if let Some(Value::Object(own)) = map.remove("$defs") {
-                for (inner, mut definition) in own {
-                    rename(&mut definition, entry.name());
-                    definitions.insert(format!("{}.{inner}", entry.name()), definition);
-                }
-            }
-        }
-        rename(&mut table, entry.name());
+        let table = within(entry.schema(), entry.name(), &mut definitions);
         properties.insert(entry.name().to_owned(), table);
     }
     json!({
@@ -177,6 +157,21 @@ pub fn settings_schema(registry: &Registry) -> Value {
         "additionalProperties": false,
         "$defs": definitions,
     })
+}
+
+/// A schema as a part of a larger one: its definitions go to the larger one's, under its name.
+fn within(mut schema: Value, name: &str, definitions: &mut Map<String, Value>) -> Value {
+    if let Some(map) = schema.as_object_mut() {
+        map.remove("$schema");
+        if let Some(Value::Object(own)) = map.remove("$defs") {
+            for (inner, mut definition) in own {
+                rename(&mut definition, name);
+                definitions.insert(format!("{name}.{inner}"), definition);
+            }
+        }
+    }
+    rename(&mut schema, name);
+    schema
 }
 
 /// Moves references into a component's own definitions, so that two may use one name.
