@@ -162,15 +162,12 @@ impl Staging for S3Staging {
     }
 
     async fn check_writable(&self) -> Result<()> {
-        // Only trying says the truth: rights come from several policies. Nothing appears, and an
-        // upload without parts costs nothing even if this process is killed before the next line.
-        let name = format!(".tidegate-check-{}", Uuid::new_v4().simple());
-        let key = self.whole(&name)?;
+        // Only trying says the truth: rights come from several policies. Nothing appears. The name is
+        // always the same, so that what a process killed right here leaves is found by the next one.
+        let key = self.whole(".tidegate-check")?;
         let check = async {
             let created = self.bucket.create(&key, "check").await?;
-            if created.twins {
-                self.bucket.abort_twins(&key, &created.id).await?;
-            }
+            self.bucket.abort_twins(&key, &created.id).await?;
             self.bucket.abort(&key, &created.id).await
         };
         check
