@@ -40,6 +40,15 @@ impl Server {
     ///
     /// If it can't be started, ends, or doesn't answer within a minute; with the server's log.
     pub fn start(name: &str, ready: &str, command: impl FnOnce(u16, &Path) -> Command) -> Self {
+        Self::start_when(name, |port| answers(port, ready), command)
+    }
+
+    /// The same for a server that speaks something else than HTTP: `ready` says whether it answers.
+    pub(super) fn start_when(
+        name: &str,
+        ready: impl Fn(u16) -> io::Result<bool>,
+        command: impl FnOnce(u16, &Path) -> Command,
+    ) -> Self {
         Self::try_start(name, ready, command).unwrap_or_else(|error| {
             panic!("the test server `{name}` could not be started: {error}")
         })
@@ -47,38 +56,42 @@ impl Server {
 
     fn try_start(
         name: &str,
-        ready: &str,
+        ready: impl Fn(u16) -> io::Result<bool>,
         command: impl FnOnce(u16, &Path) -> Command,
     ) -> io::Result<Self> {
         let folder = TempDir::with_prefix(format!("tidegate-{name}-"))?;
         let port = free_port()?;
         let server = command(port, folder.path());
-        let log = File::create(folder.path().join("server.log"))?;
-        let mut guard = Command::new("sh");
-        guard
-            .args(["-c", GUARD, name])
-            .arg(server.get_program())
-            .args(server.get_args())
-            .current_dir(server.get_current_dir().unwrap_or(folder.path()))
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0);
-        for (key, value) in server.get_envs() {
-            match value {
-                Some(value) => guard.env(key, value),
-                None => guard.env_remove(key),
-            };
-        }
         let mut server = Self {
             port,
-            guard: guard.spawn()?,
+            guard: spawn(name, &server, folder.path())?,
             folder,
         };
         server.wait_until_it_answers(ready)?;
         Ok(server)
     }
 
+    /// Ends it, as a crash of the machine would, and starts `command` on the same port and folder.
+    pub(super) fn restart(
+        &mut self,
+        name: &str,
+        ready: impl Fn(u16) -> io::Result<bool>,
+        command: &Command,
+    ) -> io::Result<()> {
+        self.end();
+        self.guard = spawn(name, command, self.folder.path())?;
+        self.wait_until_it_answers(ready)
+    }
+
+    fn end(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+
+    /// The port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
     /// Its address, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
@@ -95,14 +108,14 @@ impl Server {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    fn wait_until_it_answers(&mut self, ready: &str) -> io::Result<()> {
+    fn wait_until_it_answers(&mut self, ready: impl Fn(u16) -> io::Result<bool>) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if self.guard.try_wait()?.is_some() {
                 let log = self.log();
                 return Err(io::Error::other(format!("it ended by itself:\n{log}")));
             }
-            match answers(self.port, ready) {
+            match ready(self.port) {
                 Ok(true) => return Ok(()),
                 answer if Instant::now() > deadline => {
                     let log = self.log();
@@ -118,9 +131,33 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        self.end();
     }
+}
+
+/// Starts a server under the guard; what it prints is appended to its log.
+fn spawn(name: &str, server: &Command, folder: &Path) -> io::Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("server.log"))?;
+    let mut guard = Command::new("sh");
+    guard
+        .args(["-c", GUARD, name])
+        .arg(server.get_program())
+        .args(server.get_args())
+        .current_dir(server.get_current_dir().unwrap_or(folder))
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
+    for (key, value) in server.get_envs() {
+        match value {
+            Some(value) => guard.env(key, value),
+            None => guard.env_remove(key),
+        };
+    }
+    guard.spawn()
 }
 
 /// The file `path` of what `cargo xtask setup` installed.
@@ -217,11 +254,15 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_is_an_error_with_its_log() {
-        let error = Server::try_start("broken", "/", |_, _| {
-            let mut command = Command::new("sh");
-            command.args(["-c", "echo the port is taken >&2; exit 3"]);
-            command
-        });
+        let error = Server::try_start(
+            "broken",
+            |_| Ok(false),
+            |_, _| {
+                let mut command = Command::new("sh");
+                command.args(["-c", "echo the port is taken >&2; exit 3"]);
+                command
+            },
+        );
         let error = error.unwrap_err().to_string();
         assert!(error.contains("the port is taken"), "{error}");
     }

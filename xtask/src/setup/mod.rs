@@ -91,6 +91,7 @@ impl Setup {
             wanted.extend(FOR_BENCHMARKS);
         }
         system::rust_components()?;
+        system::need_mariadb()?;
         for installation in wanted {
             let begun = Instant::now();
             let packages = installation.packages.join(" ");

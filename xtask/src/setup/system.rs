@@ -55,6 +55,23 @@ pub(super) fn need_java() -> Result<()> {
     Ok(())
 }
 
+/// Installs MariaDB's server and client, without the packages that would start it as a service.
+pub(super) fn need_mariadb() -> Result<()> {
+    let able = || {
+        ["/usr/sbin/mariadbd", "mariadb"]
+            .iter()
+            .all(|command| answer(command, &["--help"]).is_some())
+    };
+    if !able() {
+        apt_install(&["mariadb-server-core", "mariadb-client-core"])?;
+        ensure!(
+            able(),
+            "MariaDB's server and client are needed, and apt has none"
+        );
+    }
+    Ok(())
+}
+
 /// Adds rustfmt and clippy where Rust came without them.
 pub(super) fn rust_components() -> Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {

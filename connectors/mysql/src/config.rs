@@ -1,0 +1,1 @@
+//! The source as it stands in a pipeline file.

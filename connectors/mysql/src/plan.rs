@@ -1,0 +1,1 @@
+//! From tables to splits that follow the data.

@@ -1,0 +1,1 @@
+//! One consistent view of all tables over several connections.

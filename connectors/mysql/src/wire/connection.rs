@@ -1,0 +1,245 @@
+//! A connection: opened, asked, read.
+
+use std::time::Duration;
+
+use mysql_common::constants::CapabilityFlags;
+use mysql_common::io::ParseBuf;
+use mysql_common::packets::{Column, HandshakePacket, StmtPacket};
+use tidegate_core::{Error, Result};
+use tokio::net::TcpStream;
+
+use super::login::{Greeted, Login, log_in, of_login};
+use super::rows::Rows;
+use super::server::{Server, lost, of_packet, strange};
+use super::tls::Tls;
+use super::transport::Transport;
+
+const COM_QUERY: u8 = 0x03;
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+
+/// Where the server is, and how long is waited for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Until the connection stands and we are in.
+    pub(crate) connect_timeout: Duration,
+    /// How long the server may say nothing.
+    pub(crate) read_timeout: Duration,
+}
+
+/// A connection that is logged in. It does one thing at a time; one that is dropped in the middle
+/// of something is closed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) transport: Transport,
+    pub(super) capabilities: CapabilityFlags,
+    server: Server,
+}
+
+/// The answer to a small query: rows of texts.
+pub(crate) type Texts = Vec<Vec<Option<String>>>;
+
+impl Connection {
+    /// Connects and logs in.
+    pub(crate) async fn open(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
+        let opened =
+            tokio::time::timeout(address.connect_timeout, Self::enter(address, login, tls));
+        let at = |error: Error| error.with("server", format!("{}:{}", address.host, address.port));
+        match opened.await {
+            Ok(result) => result.map_err(at),
+            Err(_) => Err(at(Error::transient(format!(
+                "the server let nobody in for {} s",
+                address.connect_timeout.as_secs_f64()
+            ))
+            .hint(
+                "check host and port, and that a firewall or security group lets us through",
+            ))),
+        }
+    }
+
+    async fn enter(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
+        let socket = TcpStream::connect((address.host.as_str(), address.port))
+            .await
+            .map_err(|error| {
+                Error::transient("can't connect to the server")
+                    .hint("check host and port, and that the server is running")
+                    .because(error)
+            })?;
+        let slow = |error| lost("connect", error);
+        socket.set_nodelay(true).map_err(slow)?;
+        let mut transport = Transport::new(socket, address.read_timeout);
+        let greeting = transport.read().await.map_err(slow)?;
+        if greeting.first() == Some(&0xFF) {
+            return Err(of_login(&greeting));
+        }
+        if greeting.first() != Some(&10) {
+            return Err(strange("connect"));
+        }
+        let handshake: HandshakePacket<'_> = ParseBuf(&greeting)
+            .parse(())
+            .map_err(|_| strange("connect"))?;
+        let server = Server::of(&handshake);
+        let Greeted {
+            transport,
+            capabilities,
+        } = log_in(transport, handshake, login, tls, &address.host).await?;
+        Ok(Self {
+            transport,
+            capabilities,
+            server,
+        })
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Does something that has no rows.
+    pub(crate) async fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
+        self.query(doing, sql).await.map(drop)
+    }
+
+    /// Asks something with few rows; all values come as texts.
+    pub(crate) async fn query(&mut self, doing: &str, sql: &str) -> Result<Texts> {
+        self.send(doing, COM_QUERY, sql.as_bytes()).await?;
+        let first = self.receive(doing).await?;
+        if first.first() == Some(&0x00) {
+            return Ok(Texts::new());
+        }
+        let columns = self.columns(doing, &first).await?;
+        let mut rows = Texts::new();
+        loop {
+            let packet = self.receive(doing).await?;
+            if is_end(&packet, 0xFE) {
+                return Ok(rows);
+            }
+            let mut rest = packet.as_slice();
+            let row: Option<Vec<_>> = columns.iter().map(|_| text(&mut rest)).collect();
+            rows.push(row.ok_or_else(|| strange(doing))?);
+        }
+    }
+
+    /// What columns a query would give. Reads no row.
+    pub(crate) async fn describe(&mut self, doing: &str, sql: &str) -> Result<Vec<Column>> {
+        let (_, columns) = self.prepare(doing, sql).await?;
+        Ok(columns)
+    }
+
+    /// Begins to read many rows, in the binary protocol.
+    pub(crate) async fn rows(mut self, doing: &'static str, sql: &str) -> Result<Rows> {
+        let (statement, _) = self.prepare(doing, sql).await?;
+        let mut body = statement.to_le_bytes().to_vec();
+        // No cursor; executed once.
+        body.extend_from_slice(&[0, 1, 0, 0, 0]);
+        self.send(doing, COM_STMT_EXECUTE, &body).await?;
+        let first = self.receive(doing).await?;
+        if first.first() == Some(&0x00) {
+            return Err(Error::config("the query gives no rows").hint("it must be a SELECT"));
+        }
+        let columns = self.columns(doing, &first).await?;
+        Ok(Rows::new(self, columns.into(), doing))
+    }
+
+    async fn prepare(&mut self, doing: &str, sql: &str) -> Result<(u32, Vec<Column>)> {
+        self.send(doing, COM_STMT_PREPARE, sql.as_bytes()).await?;
+        let answer = self.receive(doing).await?;
+        let statement: StmtPacket = ParseBuf(&answer).parse(()).map_err(|_| strange(doing))?;
+        for _ in 0..statement.num_params() {
+            self.receive(doing).await?;
+        }
+        if statement.num_params() > 0 {
+            self.end_of_metadata(doing).await?;
+            return Err(Error::config(
+                "the query has `?` placeholders, and there are no values for them",
+            ));
+        }
+        let columns = self
+            .definitions(doing, statement.num_columns().into())
+            .await?;
+        Ok((statement.statement_id(), columns))
+    }
+
+    async fn columns(&mut self, doing: &str, first: &[u8]) -> Result<Vec<Column>> {
+        let mut rest = first;
+        let count = length(&mut rest).ok_or_else(|| strange(doing))?;
+        self.definitions(doing, count).await
+    }
+
+    async fn definitions(&mut self, doing: &str, count: u64) -> Result<Vec<Column>> {
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            let packet = self.receive(doing).await?;
+            columns.push(ParseBuf(&packet).parse(()).map_err(|_| strange(doing))?);
+        }
+        if count > 0 {
+            self.end_of_metadata(doing).await?;
+        }
+        Ok(columns)
+    }
+
+    /// Servers of before MySQL 5.7.5 and MariaDB 10.2 end column definitions with a packet.
+    async fn end_of_metadata(&mut self, doing: &str) -> Result<()> {
+        if !self
+            .capabilities
+            .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+        {
+            self.receive(doing).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, doing: &str, command: u8, body: &[u8]) -> Result<()> {
+        let sent = self.transport.command(command, body).await;
+        sent.map_err(|error| lost(doing, error))
+    }
+
+    async fn receive(&mut self, doing: &str) -> Result<Vec<u8>> {
+        let packet = self.transport.read().await;
+        let packet = packet.map_err(|error| lost(doing, error))?;
+        match packet.first() {
+            Some(0xFF) => Err(of_packet(doing, &packet, self.capabilities)),
+            Some(_) => Ok(packet),
+            None => Err(strange(doing)),
+        }
+    }
+}
+
+/// Whether a packet ends the rows. A text row may begin with 0xFE too, but is then much longer.
+fn is_end(packet: &[u8], mark: u8) -> bool {
+    packet.first() == Some(&mark) && packet.len() < super::transport::FULL
+}
+
+/// A length-encoded integer, taken from the front.
+pub(crate) fn length(rest: &mut &[u8]) -> Option<u64> {
+    let (first, after) = rest.split_first()?;
+    let size = match *first {
+        0..=250 => {
+            *rest = after;
+            return Some(u64::from(*first));
+        }
+        0xFC => 2,
+        0xFD => 3,
+        0xFE => 8,
+        _ => return None,
+    };
+    let (bytes, after) = after.split_at_checked(size)?;
+    *rest = after;
+    let mut all = [0; 8];
+    all[..size].copy_from_slice(bytes);
+    Some(u64::from_le_bytes(all))
+}
+
+/// A length-encoded text or NULL; `None` if the row is broken.
+fn text(rest: &mut &[u8]) -> Option<Option<String>> {
+    if rest.first() == Some(&0xFB) {
+        *rest = &rest[1..];
+        return Some(None);
+    }
+    let size = usize::try_from(length(rest)?).ok()?;
+    let (bytes, after) = rest.split_at_checked(size)?;
+    *rest = after;
+    Some(Some(String::from_utf8_lossy(bytes).into_owned()))
+}

@@ -1,0 +1,26 @@
+//! The MySQL protocol as a reader of many rows needs it: rows arrive as the bytes that the server
+//! sent, and a worker thread decodes them.
+//!
+//! ```text
+//! Connection::open ── TCP, TLS, login ──> query (a few rows, as text)
+//!                                    └──> rows (many rows) ── next ──> Chunk: whole rows, as they came
+//! ```
+//!
+//! The packets of login and metadata are `mysql_common`'s. What it and its clients don't have is a
+//! way to the bytes of a row: they make a vector of values of each.
+
+mod connection;
+mod login;
+mod rows;
+mod server;
+mod tls;
+mod transport;
+
+pub(crate) use connection::{Address, Connection};
+pub(crate) use login::Login;
+pub(crate) use rows::{Chunk, Rows};
+pub(crate) use server::{Server, refused};
+pub(crate) use tls::{Tls, TlsMode};
+
+#[cfg(test)]
+mod tests;

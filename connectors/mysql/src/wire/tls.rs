@@ -1,0 +1,198 @@
+//! TLS, as strictly as asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::{Error, Result};
+use tokio_rustls::TlsConnector;
+
+use super::transport::Socket;
+
+/// How strictly the connection is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// Never TLS.
+    Disabled,
+    /// TLS if the server has it, without looking at its certificate; plain otherwise. Whoever sits
+    /// between can switch it off.
+    #[default]
+    Preferred,
+    /// TLS or nothing, without looking at the certificate.
+    Required,
+    /// TLS, and the certificate must come from a known authority.
+    VerifyCa,
+    /// TLS, the certificate must come from a known authority and be for this host.
+    VerifyIdentity,
+}
+
+/// How a connection gets TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub(crate) mode: TlsMode,
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Tls {
+    /// Reads the file of authorities, if there is one; else those that browsers know are known.
+    pub(crate) fn new(mode: TlsMode, authorities: Option<PathBuf>) -> Result<Self> {
+        if mode == TlsMode::Disabled {
+            return Ok(Self { mode, config: None });
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let failed = |error: rustls::Error| Error::internal("TLS can't be set up").because(error);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?;
+        let config = match mode {
+            TlsMode::VerifyIdentity => builder
+                .with_root_certificates(roots(authorities)?)
+                .with_no_client_auth(),
+            _ => {
+                let chain = match mode {
+                    TlsMode::VerifyCa => Some(
+                        WebPkiServerVerifier::builder_with_provider(
+                            Arc::new(roots(authorities)?),
+                            Arc::clone(&provider),
+                        )
+                        .build()
+                        .map_err(|error| {
+                            Error::config("the authorities of `ca_file` can't be used")
+                                .because(error)
+                        })?,
+                    ),
+                    _ => None,
+                };
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(Lenient { chain, provider }))
+                    .with_no_client_auth()
+            }
+        };
+        Ok(Self {
+            mode,
+            config: Some(Arc::new(config)),
+        })
+    }
+
+    /// Whether to ask for TLS; an error if it is needed and the server has none.
+    pub(super) fn wanted(&self, offered: bool) -> Result<bool> {
+        match (self.mode, offered) {
+            (TlsMode::Disabled, _) | (TlsMode::Preferred, false) => Ok(false),
+            (_, true) => Ok(true),
+            (_, false) => Err(Error::config("the server has no TLS, and `ssl` asks for it")
+                .hint("switch TLS on at the server, or set `ssl = \"preferred\"` in a network that you trust")),
+        }
+    }
+
+    pub(super) async fn wrap(
+        &self,
+        socket: Pin<Box<dyn Socket>>,
+        host: &str,
+    ) -> Result<impl Socket + 'static> {
+        let Some(config) = &self.config else {
+            return Err(Error::internal("TLS was asked for and not set up"));
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+            Error::config(format!("`{host}` is no name that a certificate can have")).because(error)
+        })?;
+        TlsConnector::from(Arc::clone(config))
+            .connect(name, socket)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Error::auth("the server's TLS can't be trusted")
+                    .with("host", host)
+                    .hint("set `ca_file` to the file of the authority that signed its certificate; for RDS that is AWS's global bundle")
+                    .because(error),
+                _ => super::server::lost("begin TLS", error),
+            })
+    }
+}
+
+fn roots(authorities: Option<PathBuf>) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = authorities else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        return Ok(roots);
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::config("`ca_file` can't be read")
+            .with("path", path.display())
+            .because(error.to_string())
+    };
+    let found = CertificateDer::pem_file_iter(&path).map_err(|error| failed(&error))?;
+    for certificate in found {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    match roots.is_empty() {
+        true => Err(failed(&"there is no certificate in it")),
+        false => Ok(roots),
+    }
+}
+
+/// Looks at the certificate's chain at most, never at its name.
+#[derive(Debug)]
+struct Lenient {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // Found only after the chain was found good.
+            Err(rustls::Error::InvalidCertificate(
+                NotValidForName | NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

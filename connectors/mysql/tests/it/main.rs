@@ -1,0 +1,9 @@
+//! The components against a real MariaDB.
+
+mod connecting;
+mod follow;
+mod reading;
+mod sample;
+mod sink;
+mod snapshot;
+mod types;

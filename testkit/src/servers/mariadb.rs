@@ -1,0 +1,205 @@
+//! A private MariaDB.
+
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::process::Server;
+
+/// A MariaDB with an empty data folder of its own, its binlog on (rows, whole images, names of
+/// columns). `root` comes in without a password.
+#[derive(Debug)]
+pub struct MariaDb {
+    server: Server,
+    /// Options beyond the usual ones, for a restart.
+    options: Vec<String>,
+}
+
+/// Starts one.
+///
+/// # Panics
+///
+/// If Debian's `mariadb-server-core` and `mariadb-client-core` aren't installed, or it doesn't start.
+pub fn mariadb() -> MariaDb {
+    MariaDb::with::<&str>(&[])
+}
+
+impl MariaDb {
+    /// Starts one with more options for `mariadbd`: `--max-allowed-packet=64M`.
+    ///
+    /// # Panics
+    ///
+    /// As [`mariadb`].
+    pub fn with<S: AsRef<str>>(options: &[S]) -> Self {
+        let options: Vec<_> = options
+            .iter()
+            .map(|option| option.as_ref().to_owned())
+            .collect();
+        let server = Server::start_when("mariadb", greets, |port, folder| {
+            install(folder);
+            daemon(port, folder, &options)
+        });
+        Self { server, options }
+    }
+
+    /// The port on which it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// Its address for `url`, with the user `root`: `mysql://root@127.0.0.1:12345/shop`.
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@127.0.0.1:{}/{database}", self.port())
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    /// Its folder, for files that are to be gone with it (certificates).
+    pub fn folder(&self) -> &Path {
+        self.server.folder()
+    }
+
+    /// Ends it without a shutdown, and starts it again on the same port and data.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't start.
+    pub fn restart(&mut self) {
+        let command = daemon(self.port(), self.server.folder(), &self.options);
+        self.server
+            .restart("mariadb", greets, &command)
+            .unwrap_or_else(|error| panic!("MariaDB could not be started again: {error}"));
+    }
+
+    /// Runs statements as `root` with MariaDB's own client, and gives what it prints: a line for
+    /// each row, values parted by tabs, without names of columns; NULL as `NULL`, line breaks, tabs
+    /// and backslashes escaped.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses one of them.
+    pub fn sql(&self, statements: &str) -> String {
+        self.try_sql(statements)
+            .unwrap_or_else(|error| panic!("{error}\nin: {:.500}", statements))
+    }
+
+    /// The same; the server's error if it refuses.
+    pub fn try_sql(&self, statements: &str) -> Result<String, String> {
+        use std::io::Write as _;
+        let failed = |error: io::Error| error.to_string();
+        let mut client = Command::new("mariadb")
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--protocol=TCP",
+                "--host=127.0.0.1",
+            ])
+            .args(["--skip-ssl", "--batch", "--skip-column-names"])
+            .args(["--default-character-set=utf8mb4", "--max-allowed-packet=1G"])
+            .arg(format!("--port={}", self.port()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        // Its answer may be longer than a pipe holds, so it is read while we write.
+        let mut input = client.stdin.take();
+        let statements = statements.as_bytes().to_vec();
+        let writer = std::thread::spawn(move || {
+            if let Some(input) = &mut input {
+                let _ = input.write_all(&statements);
+            }
+        });
+        let output = client.wait_with_output().map_err(failed)?;
+        let _ = writer.join();
+        if output.status.success() {
+            return String::from_utf8(output.stdout).map_err(|error| error.to_string());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn install(folder: &Path) {
+    let output = Command::new("mariadb-install-db")
+        .args([
+            "--no-defaults",
+            "--basedir=/usr",
+            "--user=root",
+            "--skip-test-db",
+        ])
+        .args([
+            "--auth-root-authentication-method=normal",
+            "--innodb-log-file-size=8M",
+        ])
+        .arg(path("--datadir=", &data(folder)))
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => panic!("mariadb-install-db: {error}; run `cargo xtask setup`"),
+    }
+}
+
+fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
+    // On Debian it lies in /usr/sbin, which is not on everybody's PATH.
+    let mut daemon = Command::new("/usr/sbin/mariadbd");
+    daemon
+        .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
+        .args(["--server-id=1", "--log-bin=binlog", "--binlog-format=ROW"])
+        .args(["--binlog-row-metadata=FULL", "--gtid-strict-mode=1"])
+        .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M"])
+        // Durable against a crash of the process, which is all that a test has.
+        .args(["--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"])
+        .arg(format!("--port={port}"))
+        .arg(path("--datadir=", &data(folder)))
+        .arg(path("--socket=", &folder.join("socket")))
+        .arg(path("--pid-file=", &folder.join("pid")))
+        .args(options);
+    daemon
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn path(option: &str, path: &Path) -> std::ffi::OsString {
+    [OsStr::new(option), path.as_os_str()].into_iter().collect()
+}
+
+/// Whether it greets whoever connects, with anything but an error.
+fn greets(port: u16) -> io::Result<bool> {
+    let time = Duration::from_secs(5);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut socket = TcpStream::connect_timeout(&address, time)?;
+    socket.set_read_timeout(Some(time))?;
+    let mut beginning = [0; 5];
+    socket.read_exact(&mut beginning)?;
+    Ok(beginning[4] == 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_answers_and_keeps_its_data_over_a_restart() {
+        let mut server = mariadb();
+        server.sql(
+            "CREATE DATABASE shop; CREATE TABLE shop.t (a INT); INSERT INTO shop.t VALUES (7)",
+        );
+        server.restart();
+        assert_eq!(server.sql("SELECT a FROM shop.t"), "7\n");
+        assert!(
+            server
+                .try_sql("SELECT nothing")
+                .unwrap_err()
+                .contains("1054")
+        );
+    }
+}
