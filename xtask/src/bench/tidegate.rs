@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::data::Form;
 use crate::place;
-use crate::process::run;
+use crate::process::{cargo, run};
 
 /// The columns, as the rivals are told them too.
 const COLUMNS: &str = r#"
@@ -57,10 +57,8 @@ impl Tidegate {
             return Ok(Self { program });
         }
         println!("building tidegate …");
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        run(Command::new(cargo)
-            .args(["build", "--release", "--locked", "--package", "tidegate"])
-            .current_dir(place::workspace()))?;
+        let build = ["build", "--release", "--locked", "--package", "tidegate"];
+        run(&mut cargo(&build))?;
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         Ok(Self {
             program: place::workspace().join(target).join("release/tidegate"),
