@@ -105,6 +105,36 @@ impl Tidegate {
         Ok(self.run(&pipeline, &folder.join(".state")))
     }
 
+    /// Turns a table of MySQL into Parquet in `folder/out`; `keys` are further ones of the source.
+    pub(super) fn extract(
+        &self,
+        url: &str,
+        table: &str,
+        keys: &[String],
+        folder: &Path,
+        level: u32,
+    ) -> Result<Command> {
+        let pipeline = folder.join("extract.toml");
+        let text = format!(
+            "name = \"bench\"\n\
+             [sources.shop]\n\
+             type = \"mysql\"\n\
+             url = \"{url}\"\n\
+             tables = [\"{table}\"]\n\
+             [sinks.lake]\n\
+             type = \"parquet\"\n\
+             inputs = [\"shop\"]\n\
+             url = \"out\"\n\
+             compression_level = {level}\n"
+        );
+        fs::write(&pipeline, text)?;
+        let mut command = self.run(&pipeline, &folder.join(".state"));
+        for key in keys {
+            command.arg("--set").arg(format!("sources.shop.{key}"));
+        }
+        Ok(command)
+    }
+
     /// Runs a query; its rows go to a CSV file.
     pub(super) fn query(&self, sql: &str, output: &Path) -> Command {
         let mut command = Command::new(&self.program);
