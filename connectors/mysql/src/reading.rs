@@ -15,7 +15,7 @@ use crate::pushdown;
 use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
 use crate::source::Shared;
-use crate::types::{Column, ZeroDates};
+use crate::types::{Column, Type, ZeroDates};
 use crate::wire;
 
 /// How often a connection may be lost without a row in between.
@@ -160,10 +160,10 @@ impl Asked {
             exact = false;
         }
         // Rows that are rejected don't count.
-        let all_taken = mapping.zero_dates != ZeroDates::Error
-            || !columns
-                .iter()
-                .any(|column| pushdown::is_calendar(column.kind));
+        let all_taken = !columns.iter().any(|column| match column.kind {
+            Type::Bool => true,
+            kind => pushdown::is_calendar(kind) && mapping.zero_dates == ZeroDates::Error,
+        });
         let list: Vec<_> = columns
             .iter()
             .map(|column| column.select(mapping))
@@ -174,7 +174,7 @@ impl Asked {
             range,
             conditions,
             list: list.join(", "),
-            decoder: Decoder::new(columns, shown, mapping)?,
+            decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
             limit: scan.limit.filter(|_| exact && all_taken),
