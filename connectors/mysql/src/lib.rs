@@ -14,3 +14,5 @@ mod source;
 mod sql;
 mod types;
 mod wire;
+
+pub use sink::{Mode, MySqlSinkConfig};

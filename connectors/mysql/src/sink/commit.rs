@@ -54,7 +54,10 @@ impl Values {
     fn moves(&self, staging: &Named) -> Vec<String> {
         let target = self.target.sql();
         let list = |prefix: &str| {
-            let columns = self.columns.iter().map(|c| format!("{prefix}{}", sql::name(c)));
+            let columns = self
+                .columns
+                .iter()
+                .map(|c| format!("{prefix}{}", sql::name(c)));
             columns.collect::<Vec<_>>().join(", ")
         };
         let (into, from) = (list(""), list("s."));
@@ -68,7 +71,9 @@ impl Values {
         let others = self.columns.iter().filter(|column| !key.contains(column));
         let others: Vec<_> = others.map(|column| sql::name(column)).collect();
         let set = |prefix: &str| {
-            let set = others.iter().map(|name| format!("{prefix}{name} = s.{name}"));
+            let set = others
+                .iter()
+                .map(|name| format!("{prefix}{name} = s.{name}"));
             set.collect::<Vec<_>>().join(", ")
         };
         let same = |key: &[String]| {
@@ -79,7 +84,10 @@ impl Values {
         if !careful && !others.is_empty() {
             return vec![format!("{insert} ON DUPLICATE KEY UPDATE {}", set(""))];
         }
-        let first = key.first().map(|column| sql::name(column)).unwrap_or_default();
+        let first = key
+            .first()
+            .map(|column| sql::name(column))
+            .unwrap_or_default();
         let update = format!(
             "UPDATE {target} AS t JOIN {} AS s ON {} SET {}",
             staging.sql(),
@@ -242,7 +250,10 @@ pub(super) async fn commit(
     result.map_err(allowed)?;
     // The rows are where they belong, so nobody needs these any more. If that fails, the commit is
     // sent again, sees that it is done, and comes back here.
-    let staging: Vec<_> = values.iter().filter_map(|one| one.staging.clone()).collect();
+    let staging: Vec<_> = values
+        .iter()
+        .filter_map(|one| one.staging.clone())
+        .collect();
     staging::drop(connection, &staging).await.map_err(allowed)
 }
 
@@ -313,17 +324,28 @@ pub(super) async fn no_twins(
         .collect();
     let keys: Vec<_> = staging
         .iter()
-        .map(|one| format!("SELECT {names} FROM {} WHERE {}", one.sql(), set.join(" AND ")))
+        .map(|one| {
+            format!(
+                "SELECT {names} FROM {} WHERE {}",
+                one.sql(),
+                set.join(" AND ")
+            )
+        })
         .collect();
     let twins = format!(
         "SELECT {names} FROM ({}) AS keys_of_all GROUP BY {names} HAVING COUNT(*) > 1 LIMIT 1",
         keys.join(" UNION ALL ")
     );
-    let found = connection.query("look for keys that come twice", &twins).await?;
+    let found = connection
+        .query("look for keys that come twice", &twins)
+        .await?;
     let Some(twin) = found.first() else {
         return Ok(());
     };
-    let value: Vec<_> = twin.iter().map(|v| v.as_deref().unwrap_or("NULL")).collect();
+    let value: Vec<_> = twin
+        .iter()
+        .map(|v| v.as_deref().unwrap_or("NULL"))
+        .collect();
     Err(Error::data("two rows of the run have the same key, and the table can't hold both")
         .with("key", key.join(", "))
         .with("value", value.join(", "))
@@ -334,7 +356,10 @@ pub(super) async fn no_twins(
 fn allowed(error: Error) -> Error {
     if matches!(
         error.kind(),
-        ErrorKind::Transient | ErrorKind::RateLimited { .. } | ErrorKind::Auth | ErrorKind::Conflict
+        ErrorKind::Transient
+            | ErrorKind::RateLimited { .. }
+            | ErrorKind::Auth
+            | ErrorKind::Conflict
     ) {
         return error;
     }
@@ -349,8 +374,10 @@ fn allowed(error: Error) -> Error {
         Some(1216 | 1217 | 1451 | 1452) => {
             "the table's foreign keys don't allow it: bring the other table in order, then run again"
         }
-        _ => "the table was changed since the run began, or a trigger refuses: see the cause, \
-              bring the table in order, then run again",
+        _ => {
+            "the table was changed since the run began, or a trigger refuses: see the cause, \
+              bring the table in order, then run again"
+        }
     };
     Error::conflict("the rows of an epoch can't be moved into the table")
         .hint(hint)
@@ -387,7 +414,10 @@ mod tests {
         let key = vec!["k".to_owned()];
         let careful = false;
         assert_eq!(
-            moves(Way::Upsert { key: key.clone(), careful }),
+            moves(Way::Upsert {
+                key: key.clone(),
+                careful
+            }),
             [format!("{insert} ON DUPLICATE KEY UPDATE `v` = s.`v`")]
         );
         let careful = true;

@@ -95,9 +95,7 @@ impl SinkConfig for MySqlSinkConfig {
         for column in &self.key {
             name("key", column)?;
             if !names.insert(column.to_lowercase()) {
-                return Err(
-                    Error::config(format!("`key` has `{column}` twice")).with("key", "key")
-                );
+                return Err(Error::config(format!("`key` has `{column}` twice")).with("key", "key"));
             }
         }
         if self.statement_bytes.0 == 0 || self.statement_bytes.0 > MOST_STATEMENT {
@@ -106,11 +104,11 @@ impl SinkConfig for MySqlSinkConfig {
                 .hint("more than 0, and at most \"64 MiB\""));
         }
         if self.create && self.mode == Mode::Upsert && self.key.is_empty() {
-            return Err(
-                Error::config("a table that is created for `mode = \"upsert\"` needs a `key`")
-                    .with("key", "create")
-                    .hint("set `key` to the columns that tell rows apart"),
-            );
+            return Err(Error::config(
+                "a table that is created for `mode = \"upsert\"` needs a `key`",
+            )
+            .with("key", "create")
+            .hint("set `key` to the columns that tell rows apart"));
         }
         Ok(())
     }

@@ -36,8 +36,10 @@ impl Draft {
         }
         for column in key {
             if schema.field_with_name(column).is_err() {
-                return Err(Error::config(format!("`key` names `{column}`, which no input has"))
-                    .with("key", "key"));
+                return Err(
+                    Error::config(format!("`key` names `{column}`, which no input has"))
+                        .with("key", "key"),
+                );
             }
         }
         let slots = schema
@@ -70,11 +72,7 @@ impl Draft {
 
     /// The statement that makes it, if it isn't there.
     pub(super) fn statement(&self, named: &Named) -> String {
-        format!(
-            "CREATE TABLE IF NOT EXISTS {} {}",
-            named.sql(),
-            self.body()
-        )
+        format!("CREATE TABLE IF NOT EXISTS {} {}", named.sql(), self.body())
     }
 
     /// The statement that makes it for this session alone, and leaves nothing: a rehearsal.
@@ -208,9 +206,13 @@ fn is_natural(data_type: &DataType, kind: Kind) -> bool {
         _ => None,
     };
     match (kind, data_type) {
-        (Kind::Int { bits: size, unsigned }, _) if int.is_some() => {
-            int == Some((bits(size), unsigned))
-        }
+        (
+            Kind::Int {
+                bits: size,
+                unsigned,
+            },
+            _,
+        ) if int.is_some() => int == Some((bits(size), unsigned)),
         (Kind::Int { bits: 8, .. }, T::Boolean) => true,
         (Kind::Decimal { precision, scale }, T::Decimal32(p, s))
         | (Kind::Decimal { precision, scale }, T::Decimal64(p, s))

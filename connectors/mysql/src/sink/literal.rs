@@ -218,7 +218,11 @@ impl Cells {
         let array = &self.array;
         match self.form {
             Form::Null => {}
-            Form::Bool => out.push(if array.as_boolean().value(row) { b'1' } else { b'0' }),
+            Form::Bool => out.push(if array.as_boolean().value(row) {
+                b'1'
+            } else {
+                b'0'
+            }),
             Form::Signed => {
                 let value = array.as_primitive::<Int64Type>().value(row);
                 integer(value.into(), slot, out)?;
@@ -291,10 +295,7 @@ impl Cells {
 const OUT_OF_RANGE: &str = "is out of the column's range";
 const TIME_OF_DAY: &str = "has a time of day, and the column is a DATE";
 
-fn quoted(
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Option<()>,
-) -> Result<(), String> {
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Result<(), String> {
     out.push(b'\'');
     write(out).ok_or(OUT_OF_RANGE)?;
     out.push(b'\'');
@@ -465,10 +466,7 @@ fn bytes_value(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), Strin
     };
     let size = u64::try_from(value.len()).unwrap_or(u64::MAX);
     if size > most {
-        return Err(format!(
-            "has {size} bytes, too many for {}",
-            slot.declared
-        ));
+        return Err(format!("has {size} bytes, too many for {}", slot.declared));
     }
     match slot.kind {
         Kind::Binary { .. } if size < most => Err(format!(

@@ -149,7 +149,9 @@ async fn rehearse(connection: &mut Connection, draft: &Draft, named: &Named) -> 
 /// The most bytes that a statement may have: two of a packet are the command's and the end's.
 async fn packet(connection: &mut Connection) -> Result<usize> {
     let asked = "SELECT @@max_allowed_packet";
-    let rows = connection.query("ask for max_allowed_packet", asked).await?;
+    let rows = connection
+        .query("ask for max_allowed_packet", asked)
+        .await?;
     let bytes = rows.into_iter().flatten().next().flatten();
     let bytes = bytes.and_then(|bytes| bytes.parse::<usize>().ok());
     Ok(bytes.unwrap_or(1 << 20).saturating_sub(2))
@@ -180,7 +182,9 @@ async fn rights(
         tries.push(("DELETE", none));
     }
     for (right, statement) in tries {
-        let tried = connection.query("see what the user may do", &statement).await;
+        let tried = connection
+            .query("see what the user may do", &statement)
+            .await;
         let Err(error) = tried else { continue };
         match (error.kind(), ServerError::of(&error)) {
             (ErrorKind::Auth, _) => {
@@ -216,7 +220,8 @@ impl Sink for MySqlSink {
 
     fn distribution(&self, _input: usize) -> Distribution {
         let plan = self.plan.as_ref();
-        plan.map(|plan| plan.distribution.clone()).unwrap_or_default()
+        plan.map(|plan| plan.distribution.clone())
+            .unwrap_or_default()
     }
 
     /// A writer is a connection, and what it writes takes the server longer than us.
@@ -240,7 +245,10 @@ impl Sink for MySqlSink {
             Error::internal("a sink that was opened to replay commits was asked to conclude")
         })?;
         let values = Values::decode(prepared)?;
-        let staging: Vec<_> = values.iter().filter_map(|one| one.staging.as_ref()).collect();
+        let staging: Vec<_> = values
+            .iter()
+            .filter_map(|one| one.staging.as_ref())
+            .collect();
         if staging.len() > 1 {
             let mut connection = self.shared.sessions.take().await?;
             for key in &plan.unique {

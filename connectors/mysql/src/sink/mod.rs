@@ -30,6 +30,6 @@ mod target;
 mod text;
 mod writer;
 
-pub use config::{MySqlSinkConfig, Mode};
+pub use config::{Mode, MySqlSinkConfig};
 
 tidegate_core::register_sink!("mysql", MySqlSinkConfig);

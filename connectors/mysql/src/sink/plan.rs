@@ -7,7 +7,6 @@ use tidegate_core::{Distribution, Error, ErrorKind, Input, Result, Spread};
 
 use super::config::{Mode, MySqlSinkConfig};
 use super::literal;
-use super::staging;
 use super::target::{Index, Kind, Named, Slot, Target};
 use crate::sql;
 use crate::wire::Connection;
@@ -186,7 +185,9 @@ impl Given<'_> {
                 return Err(Error::schema(format!(
                     "`{column}` is part of the key, and the inputs don't have it"
                 ))
-                .hint("add the column to the inputs, or set `key` to those of another unique index"));
+                .hint(
+                    "add the column to the inputs, or set `key` to those of another unique index",
+                ));
             }
         }
         Ok(index)
@@ -259,10 +260,10 @@ fn fit(schema: &Schema, target: &Target) -> Result<Vec<Slot>> {
             .hint("names of columns have no case in MySQL: rename one"));
         }
         if slot.generated {
-            return Err(Error::schema(format!(
-                "the table computes the column `{name}` by itself"
-            ))
-            .hint("leave it out in a `sql` transform"));
+            return Err(
+                Error::schema(format!("the table computes the column `{name}` by itself"))
+                    .hint("leave it out in a `sql` transform"),
+            );
         }
         literal::takes(field, slot).map_err(|why| {
             Error::schema(format!("the column `{name}` can't hold the input's values"))
@@ -297,7 +298,10 @@ fn rights(mode: Mode, slots: &[Slot]) -> Result<()> {
                 "the user has no right to {right} the column `{}`",
                 slot.name
             ))
-            .hint(format!("GRANT {} ON the database TO the user", right.to_uppercase())));
+            .hint(format!(
+                "GRANT {} ON the database TO the user",
+                right.to_uppercase()
+            )));
         }
     }
     Ok(())
@@ -414,7 +418,13 @@ pub(super) async fn foreign_keys(
         .await?;
     let mut read: Vec<(String, Foreign)> = Vec::new();
     for row in rows {
-        let [Some(name), Some(here), Some(database), Some(table), Some(there)] = row.as_slice()
+        let [
+            Some(name),
+            Some(here),
+            Some(database),
+            Some(table),
+            Some(there),
+        ] = row.as_slice()
         else {
             continue;
         };
@@ -455,7 +465,9 @@ pub(super) async fn no_children(connection: &mut Connection, named: &Named) -> R
     .with("table", named.sql())
     .with("referring", format!("{database}.{table}"))
     .with("key", "mode")
-    .hint("use `mode = \"upsert\"`: replacing deletes all rows first, and those that refer to them"))
+    .hint(
+        "use `mode = \"upsert\"`: replacing deletes all rows first, and those that refer to them",
+    ))
 }
 
 /// The one schema of all inputs, nullable where one of them is.
@@ -510,8 +522,7 @@ mod tests {
     use super::*;
 
     fn config(mode: &str, key: Value) -> MySqlSinkConfig {
-        let config =
-            json!({ "url": "mysql://u@db/shop", "table": "t", "mode": mode, "key": key });
+        let config = json!({ "url": "mysql://u@db/shop", "table": "t", "mode": mode, "key": key });
         serde_json::from_value(config).unwrap()
     }
 
@@ -591,10 +602,30 @@ mod tests {
         let int = DataType::Int64;
         for (mode, key, fields, word) in [
             ("insert", json!([]), vec![("x", int.clone())], "no column"),
-            ("insert", json!([]), vec![("n", int.clone()), ("N", int.clone())], "two columns"),
-            ("insert", json!([]), vec![("n", DataType::Float64)], "can't hold"),
-            ("upsert", json!(["code"]), vec![("code", DataType::Utf8)], "no unique index"),
-            ("upsert", json!(["n"]), vec![("code", DataType::Utf8)], "part of the key"),
+            (
+                "insert",
+                json!([]),
+                vec![("n", int.clone()), ("N", int.clone())],
+                "two columns",
+            ),
+            (
+                "insert",
+                json!([]),
+                vec![("n", DataType::Float64)],
+                "can't hold",
+            ),
+            (
+                "upsert",
+                json!(["code"]),
+                vec![("code", DataType::Utf8)],
+                "no unique index",
+            ),
+            (
+                "upsert",
+                json!(["n"]),
+                vec![("code", DataType::Utf8)],
+                "part of the key",
+            ),
         ] {
             let error = plan(&config(mode, key), &fields).unwrap_err();
             assert!(error.to_string().contains(word), "{error:?}");

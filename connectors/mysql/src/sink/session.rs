@@ -30,8 +30,9 @@ impl Sessions {
     /// The database of the configuration.
     pub(super) fn database(&self) -> Result<&str> {
         self.connector.database().ok_or_else(|| {
-            Error::config("no database is named")
-                .hint("write it into `url`, as in \"mysql://user@host/database\", or set `database`")
+            Error::config("no database is named").hint(
+                "write it into `url`, as in \"mysql://user@host/database\", or set `database`",
+            )
         })
     }
 
@@ -45,7 +46,11 @@ impl Sessions {
                 return Ok(connection);
             };
             // It may have been closed while it lay here.
-            if connection.run("see whether a connection lives", "DO 1").await.is_ok() {
+            if connection
+                .run("see whether a connection lives", "DO 1")
+                .await
+                .is_ok()
+            {
                 return Ok(connection);
             }
         }

@@ -164,13 +164,12 @@ impl Target {
         };
         let (kind, engine) = (kind.as_deref(), engine.as_deref());
         if !matches!(kind, Some("BASE TABLE" | "SYSTEM VERSIONED")) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the target is no table of rows",
-            )
-            .with("table", named.sql())
-            .with("type", kind.unwrap_or("unknown"))
-            .hint("name the table that the view reads from"));
+            return Err(
+                Error::new(ErrorKind::Unsupported, "the target is no table of rows")
+                    .with("table", named.sql())
+                    .with("type", kind.unwrap_or("unknown"))
+                    .hint("name the table that the view reads from"),
+            );
         }
         if !engine.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB")) {
             return Err(Error::new(
@@ -240,9 +239,7 @@ fn slot(row: &[Option<String>]) -> Option<Slot> {
     let nullable = text(3)? == "YES";
     let auto_increment = extra.contains("auto_increment");
     // DEFAULT_GENERATED is MySQL's word for a default that is an expression.
-    let generated = extra
-        .replace("default_generated", "")
-        .contains("generated")
+    let generated = extra.replace("default_generated", "").contains("generated")
         || extra.contains("persistent");
     let by_itself = extra.contains("default_generated") || auto_increment || generated;
     Some(Slot {

@@ -18,7 +18,9 @@ pub(super) fn date(days: i64, out: &mut Vec<u8>) -> Option<()> {
     // 0001-01-01 is day 1 of the common era, and 1970-01-01 day 719163.
     let date = chrono::NaiveDate::from_num_days_from_ce_opt(days.checked_add(719_163)?)?;
     use chrono::Datelike;
-    let year = u16::try_from(date.year()).ok().filter(|year| *year <= 9999)?;
+    let year = u16::try_from(date.year())
+        .ok()
+        .filter(|year| *year <= 9999)?;
     let _ = write!(out, "{year:04}-{:02}-{:02}", date.month(), date.day());
     Some(())
 }

@@ -83,10 +83,7 @@ impl MySqlWriter {
             return Ok(());
         }
         let cx = &self.shared.cx;
-        let staging = self
-            .plan
-            .target
-            .beside(&staging::name(&cx.common, self.id));
+        let staging = self.plan.target.beside(&staging::name(&cx.common, self.id));
         let begun = Begun {
             staging: staging.clone(),
         };
@@ -124,7 +121,9 @@ impl MySqlWriter {
     /// and the others are taken, in their order.
     async fn send(&mut self, refused: &mut Vec<(usize, String)>) -> Result<()> {
         let Some(open) = &mut self.open else {
-            return Err(Error::internal("a writer of MySQL that isn't open was used"));
+            return Err(Error::internal(
+                "a writer of MySQL that isn't open was used",
+            ));
         };
         if self.statement.rows.is_empty() {
             return Ok(());
@@ -265,11 +264,41 @@ fn of_row(error: Error) -> Result<String> {
     let row = matches!(class, "22" | "23" | "45")
         || matches!(
             server.code,
-            1048 | 1118 | 1264 | 1265 | 1292 | 1364 | 1366 | 1367 | 1411 | 1416 | 1441 | 1525
-                | 1526 | 1690 | 3037 | 3064 | 3140 | 3141 | 3143 | 3156 | 3516 | 3548 | 3616
-                | 3617 | 3643 | 3732 | 3819 | 4025 | 4078 | 4161
+            1048 | 1118
+                | 1264
+                | 1265
+                | 1292
+                | 1364
+                | 1366
+                | 1367
+                | 1411
+                | 1416
+                | 1441
+                | 1525
+                | 1526
+                | 1690
+                | 3037
+                | 3064
+                | 3140
+                | 3141
+                | 3143
+                | 3156
+                | 3516
+                | 3548
+                | 3616
+                | 3617
+                | 3643
+                | 3732
+                | 3819
+                | 4025
+                | 4078
+                | 4161
         );
-    if row { Ok(told(&server.message)) } else { Err(error) }
+    if row {
+        Ok(told(&server.message))
+    } else {
+        Err(error)
+    }
 }
 
 /// The server's sentence without the row's number in the statement, which says nothing to anybody.
@@ -333,7 +362,7 @@ impl SinkWriter for MySqlWriter {
             let mut connection = self.shared.sessions.take().await?;
             staging::drop(&mut connection, std::slice::from_ref(&staging)).await?;
             self.shared.sessions.give(connection);
-            Result::Ok(())
+            Ok::<_, Error>(())
         };
         if let Err(error) = dropped.await {
             tracing::debug!(%error, "a staging table stays until the next run");
