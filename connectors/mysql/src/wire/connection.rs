@@ -20,6 +20,7 @@ use super::transport::Transport;
 const COM_QUERY: u8 = 0x03;
 const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
 
 /// Where the server is, and how long is waited for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     pub(super) capabilities: CapabilityFlags,
     pub(super) pool: Arc<Pool>,
     server: Server,
+    /// What was prepared last, and is still held by the server.
+    statement: Option<u32>,
 }
 
 /// The answer to a small query: rows of texts.
@@ -108,6 +111,7 @@ impl Connection {
             capabilities,
             pool: Arc::default(),
             server,
+            statement: None,
         })
     }
 
@@ -185,9 +189,15 @@ impl Connection {
     }
 
     async fn prepare(&mut self, doing: &str, sql: &str) -> Result<(u32, Vec<Column>)> {
+        // A server has room for 16,382 of them, over all connections (`max_prepared_stmt_count`).
+        if let Some(last) = self.statement.take() {
+            let body = last.to_le_bytes();
+            self.send(doing, COM_STMT_CLOSE, &body).await?;
+        }
         self.send(doing, COM_STMT_PREPARE, sql.as_bytes()).await?;
         let answer = self.receive(doing).await?;
         let statement: StmtPacket = ParseBuf(&answer).parse(()).map_err(|_| strange(doing))?;
+        self.statement = Some(statement.statement_id());
         for _ in 0..statement.num_params() {
             self.receive(doing).await?;
         }

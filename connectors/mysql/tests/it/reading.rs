@@ -389,6 +389,9 @@ async fn no_more_connections_are_open_than_asked_for() {
             .trim(),
         "4"
     );
+    // Each connection holds the statement that it prepared last, and no more.
+    let held = server.sql("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'");
+    assert!(count(&held) <= 3, "{held}");
     source.close().await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while server
