@@ -17,9 +17,9 @@ use tidegate_core::{Error, Result, Span};
 /// ```toml
 /// sample = { every = "0s..2s", rows = 11000, seed = 100, same_row_in = ["pins", "places", "users"] }
 /// ```
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct SampleConfig {
+pub struct Sample {
     /// How long to wait before each round: `"1s"`; or `"0s..2s"`, for a wait that is drawn anew
     /// each time, evenly between the two. Default: `"0s..2s"`.
     pub every: Wait,
@@ -47,7 +47,7 @@ pub struct SampleConfig {
     pub rounds: Option<NonZeroU64>,
 }
 
-impl SampleConfig {
+impl Sample {
     /// Checks `same_row_in` against the tables that are read.
     ///
     /// Errors: `Config` for a table that isn't among them.
@@ -174,9 +174,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_table_is_refused() {
-        let config = SampleConfig {
+        let config = Sample {
             same_row_in: vec!["pins".to_owned(), "user".to_owned()],
-            ..SampleConfig::default()
+            ..Sample::default()
         };
         let error = config.fits(["pins", "users"].into_iter()).unwrap_err();
         assert!(error.to_string().contains("`user`"), "{error}");

@@ -12,7 +12,7 @@ use tidegate_core::{
     StreamName,
 };
 
-use super::config::SampleConfig;
+use super::config::Sample;
 use super::dice::Dice;
 use crate::connect::Connector;
 use crate::decode::Decoder;
@@ -44,7 +44,7 @@ pub(crate) struct Sampled {
 pub(crate) struct Sampler {
     connector: Arc<Connector>,
     metrics: Arc<Metrics>,
-    config: SampleConfig,
+    config: Sample,
     tables: Vec<Sampled>,
     mapping: Mapping,
 }
@@ -61,7 +61,7 @@ impl Sampler {
     pub(crate) fn new(
         connector: Arc<Connector>,
         metrics: Arc<Metrics>,
-        config: SampleConfig,
+        config: Sample,
         tables: Vec<Sampled>,
         mapping: Mapping,
     ) -> Result<Self> {
@@ -184,7 +184,7 @@ struct Loop {
     connector: Arc<Connector>,
     metrics: Arc<Metrics>,
     connection: Option<Connection>,
-    config: SampleConfig,
+    config: Sample,
     waits: Dice,
     draws: Vec<Draw>,
     /// How many are done.

@@ -4,5 +4,5 @@ mod config;
 mod dice;
 mod looping;
 
-pub use config::{SampleConfig, Wait};
+pub use config::{Sample, Wait};
 pub(crate) use looping::{Sampled, Sampler};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_core::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::ways::Way;
 use crate::wire::{Connection, Rows, ServerError};
 
 /// "Table definition has changed, please retry transaction".
@@ -13,6 +14,8 @@ const ER_TABLE_DEF_CHANGED: u16 = 1412;
 /// Connections whose transactions see the same.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// How its view was taken.
+    pub(super) way: Way,
     kept: Mutex<Kept>,
     /// A permit for each connection that is in the pool.
     turn: Arc<Semaphore>,
@@ -29,9 +32,10 @@ struct Kept {
 }
 
 impl Pool {
-    pub(super) fn new(idle: Vec<Connection>, guard: Option<Connection>) -> Self {
+    pub(super) fn new(way: Way, idle: Vec<Connection>, guard: Option<Connection>) -> Self {
         let alive = idle.len();
         Self {
+            way,
             kept: Mutex::new(Kept {
                 idle,
                 alive,

@@ -1,1 +1,161 @@
+use std::sync::Arc;
 
+use tidegate_core::{Context, ErrorKind, Scan, StreamName};
+use tidegate_testkit::servers::{MariaDb, mariadb};
+use tidegate_testkit::suites::context;
+
+use super::ways::Way;
+use super::{Loan, Snapshot};
+use crate::connect::{ConnectionKeys, Connector};
+use crate::discover::Table;
+
+/// Two tables whose values sum up to 2000 after every commit, and whose rows are even in number, a
+/// writer that moves values between and within them and adds and deletes rows until it is told to
+/// stop, and users with different rights.
+const SHOP: &str = "
+CREATE DATABASE shop; USE shop;
+CREATE TABLE a (id INT PRIMARY KEY, v BIGINT NOT NULL);
+CREATE TABLE b (id INT PRIMARY KEY, v BIGINT NOT NULL);
+CREATE TABLE stop (yes INT) ENGINE = MEMORY;
+INSERT INTO a SELECT seq, 10 FROM seq_1_to_100;
+INSERT INTO b SELECT seq, 10 FROM seq_1_to_100;
+CREATE USER locker, reader;
+GRANT SELECT, LOCK TABLES ON shop.* TO locker;
+GRANT SELECT ON shop.* TO reader;
+DELIMITER //
+CREATE PROCEDURE work(me INT)
+BEGIN
+  DECLARE turn INT DEFAULT 0;
+  REPEAT
+    SET turn = turn + 1;
+    START TRANSACTION;
+    UPDATE a SET v = v - 7 WHERE id = 1 + turn MOD 100;
+    UPDATE b SET v = v + 7 WHERE id = 1 + turn * 7 MOD 100;
+    COMMIT;
+    START TRANSACTION;
+    UPDATE a SET v = v + 3 WHERE id = 1 + turn MOD 50;
+    UPDATE a SET v = v - 3 WHERE id = 100 - turn MOD 50;
+    INSERT INTO a VALUES (1000 * me + turn MOD 100, turn) ON DUPLICATE KEY UPDATE v = v;
+    INSERT INTO b SELECT id, -v FROM a WHERE id = 1000 * me + turn MOD 100
+      ON DUPLICATE KEY UPDATE b.v = b.v;
+    COMMIT;
+    START TRANSACTION;
+    DELETE FROM b WHERE id = 1000 * me + (turn * 3) MOD 100;
+    DELETE FROM a WHERE id = 1000 * me + (turn * 3) MOD 100;
+    COMMIT;
+  UNTIL EXISTS (SELECT * FROM stop) END REPEAT;
+END //
+";
+
+async fn connector(server: &MariaDb, user: &str, cx: &Context) -> Arc<Connector> {
+    let keys = ConnectionKeys {
+        url: Some(format!("mysql://{user}@127.0.0.1:{}/shop", server.port())),
+        ..ConnectionKeys::default()
+    };
+    Connector::open(&keys, cx).await.unwrap()
+}
+
+fn table(name: &str, engine: &str) -> Table {
+    Table {
+        database: "shop".to_owned(),
+        name: name.to_owned(),
+        columns: Vec::new(),
+        key: None,
+        rows: None,
+        bytes: None,
+        engine: Some(engine.to_owned()),
+    }
+}
+
+async fn prepare(connector: &Arc<Connector>, tables: &[Table]) -> tidegate_core::Result<Snapshot> {
+    let mut connection = connector.connect().await.unwrap();
+    let tables = tables
+        .iter()
+        .map(|table| (StreamName::from(table.name.as_str()), table));
+    Snapshot::prepare(connector, &mut connection, tables, 4).await
+}
+
+fn scans() -> Vec<Scan> {
+    ["a", "b"].map(Scan::all).to_vec()
+}
+
+/// What a query's only value says, read over a lent connection.
+async fn ask(mut loan: Loan, sql: &str) -> i64 {
+    let sql = format!("SELECT CAST(({sql}) AS CHAR)");
+    let mut rows = loan.rows("ask", &sql).await.unwrap();
+    let chunk = rows.next(1, 1).await.unwrap().unwrap();
+    let row = chunk.rows().next().unwrap();
+    // The byte 0, the NULL bitmap, the length of the text.
+    let value = std::str::from_utf8(&row[3..]).unwrap().parse().unwrap();
+    assert!(rows.next(1, 1).await.unwrap().is_none());
+    loan.give_back(rows);
+    value
+}
+
+/// Takes a snapshot, and looks at both tables over each of its connections.
+async fn look(connector: &Arc<Connector>) -> (Way, usize) {
+    let snapshot = prepare(connector, &[table("a", "InnoDB"), table("b", "InnoDB")]);
+    let snapshot = snapshot.await.unwrap();
+    let pool = snapshot.taken(&scans()).await.unwrap();
+    let mut seen = Vec::new();
+    for sql in [
+        "SELECT SUM(v) FROM a",
+        "SELECT SUM(v) FROM b",
+        "SELECT COUNT(*) FROM a",
+        "SELECT COUNT(*) FROM b",
+    ] {
+        let mut loans = Vec::new();
+        for _ in 0..pool.alive() {
+            loans.push(snapshot.lend(&scans()).await.unwrap());
+        }
+        let mut values = Vec::new();
+        for loan in loans {
+            values.push(ask(loan, sql).await);
+        }
+        assert!(
+            values.iter().all(|value| *value == values[0]),
+            "{:?}: connections see different things: {sql}: {values:?}",
+            pool.way
+        );
+        seen.push(values[0]);
+    }
+    assert_eq!(seen[0] + seen[1], 2000, "{:?}: torn", pool.way);
+    assert_eq!(seen[2], seen[3], "{:?}: torn", pool.way);
+    (pool.way, pool.alive())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_see_the_same_by_every_way() {
+    let server = mariadb();
+    server.sql(SHOP);
+    let cx = context();
+    std::thread::scope(|threads| {
+        for me in 1..=2 {
+            let server = &server;
+            threads.spawn(move || server.sql(&format!("CALL shop.work({me})")));
+        }
+        let rounds = async {
+            for (user, way) in [
+                ("root", Way::GlobalLock),
+                ("locker", Way::TableLocks),
+                ("reader", Way::Binlog),
+            ] {
+                let connector = connector(&server, user, &cx.common()).await;
+                for _ in 0..25 {
+                    let (by, connections) = look(&connector).await;
+                    println!("{user}: {by:?} over {connections}");
+                    match way {
+                        // With so much going on, it may have found no two that see the same.
+                        Way::Binlog => assert!(matches!(by, Way::Binlog | Way::Alone)),
+                        way => assert_eq!((by, connections), (way, 4)),
+                    }
+                }
+            }
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(rounds));
+        server.sql("INSERT INTO shop.stop VALUES (1)");
+    });
+    // In peace, all see the same at once.
+    let reader = connector(&server, "reader", &cx.common()).await;
+    assert_eq!(look(&reader).await, (Way::Binlog, 4));
+}

@@ -87,7 +87,7 @@ pub(super) async fn take(
         position,
         "a snapshot is taken"
     );
-    Ok(Pool::new(members, guard))
+    Ok(Pool::new(way, members, guard))
 }
 
 /// Lets a session wait for weeks, with its transaction open.
