@@ -162,8 +162,20 @@ mod tests {
         let wait = |text: &str| text.parse::<Wait>();
         let one = Duration::from_secs(1);
         let half = Duration::from_millis(500);
-        assert_eq!(wait("1s"), Ok(Wait { least: one, most: one }));
-        assert_eq!(wait("500ms .. 1s"), Ok(Wait { least: half, most: one }));
+        assert_eq!(
+            wait("1s"),
+            Ok(Wait {
+                least: one,
+                most: one
+            })
+        );
+        assert_eq!(
+            wait("500ms .. 1s"),
+            Ok(Wait {
+                least: half,
+                most: one
+            })
+        );
         for wrong in ["", "..", "1s..", "2s..1s", "1..2", "often"] {
             assert!(wait(wrong).is_err(), "{wrong}");
         }

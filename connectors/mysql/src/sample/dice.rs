@@ -17,16 +17,17 @@ impl Dice {
     /// Those of `seed` that are called `name`.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         let start = mix(seed.wrapping_add(GOLDEN));
-        Self(
-            name.bytes()
-                .fold(start, |key, byte| mix(key.wrapping_add(GOLDEN) ^ u64::from(byte))),
-        )
+        Self(name.bytes().fold(start, |key, byte| {
+            mix(key.wrapping_add(GOLDEN) ^ u64::from(byte))
+        }))
     }
 
     /// At least 0 and less than `below`, which is not 0. All are equally likely, but for a
     /// difference of `below` in 2⁶⁴.
     pub(super) fn below(self, round: u64, below: u64) -> u64 {
-        let bits = mix(self.0.wrapping_add(round.wrapping_add(1).wrapping_mul(GOLDEN)));
+        let bits = mix(self
+            .0
+            .wrapping_add(round.wrapping_add(1).wrapping_mul(GOLDEN)));
         let wide = u128::from(bits) * u128::from(below);
         u64::try_from(wide >> 64).unwrap_or_default()
     }
@@ -77,7 +78,10 @@ mod tests {
         for round in 0..10_000 {
             seen[usize::try_from(dice.below(round, 10)).unwrap()] += 1;
         }
-        assert!(seen.iter().all(|count| (900..1_100).contains(count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|count| (900..1_100).contains(count)),
+            "{seen:?}"
+        );
         let (least, most) = (Duration::from_millis(100), Duration::from_millis(200));
         for round in 0..1_000 {
             assert!((least..=most).contains(&dice.time(round, least, most)));

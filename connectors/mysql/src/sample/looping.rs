@@ -17,6 +17,8 @@ use super::dice::Dice;
 use crate::connect::Connector;
 use crate::decode::Decoder;
 use crate::discover::Table;
+use crate::piece::Piece;
+use crate::relation::{Origin, Relation};
 use crate::sql;
 use crate::types::{Column, Mapping};
 use crate::wire::{Chunk, Connection};
@@ -28,14 +30,13 @@ const TRIES: u32 = 5;
 
 /// A table that gives rows to the loop.
 #[derive(Debug, Clone)]
-pub(crate) struct Sampled {
-    /// What its rows are called.
-    pub(crate) stream: StreamName,
-    pub(crate) table: Table,
+struct Sampled {
+    stream: StreamName,
+    table: Table,
     /// The stream's columns.
-    pub(crate) columns: Vec<Column>,
+    columns: Vec<Column>,
     /// A condition of the user's on its rows.
-    pub(crate) filter: Option<String>,
+    filter: Option<String>,
 }
 
 /// The loop over all tables. Its one split gives all streams; an offset is the number of rounds
@@ -49,10 +50,9 @@ pub(crate) struct Sampler {
     mapping: Mapping,
 }
 
-/// What is fixed when the run begins.
-#[derive(Debug, Serialize, Deserialize)]
-struct Plan {
-    /// From how many rows each table draws.
+/// What is fixed when the run begins: from how many rows each table draws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Draws {
     rows: BTreeMap<String, u64>,
 }
 
@@ -62,9 +62,21 @@ impl Sampler {
         connector: Arc<Connector>,
         metrics: Arc<Metrics>,
         config: Sample,
-        tables: Vec<Sampled>,
+        relations: &[Relation],
         mapping: Mapping,
     ) -> Result<Self> {
+        let tables = relations
+            .iter()
+            .filter_map(|relation| match &relation.origin {
+                Origin::Table(table) => Some(Sampled {
+                    stream: relation.stream.clone(),
+                    table: table.clone(),
+                    columns: relation.columns.clone(),
+                    filter: relation.filter.clone(),
+                }),
+                Origin::Query(_) => None,
+            });
+        let tables: Vec<_> = tables.collect();
         config.fits(tables.iter().map(|table| table.table.name.as_str()))?;
         Ok(Self {
             connector,
@@ -95,9 +107,7 @@ impl Sampler {
             let count = match (self.config.rows, &mut connection) {
                 (Some(rows), _) => rows.get(),
                 (None, Some(connection)) => count(connection, table).await?,
-                (None, none) => {
-                    count(none.insert(self.connector.connect().await?), table).await?
-                }
+                (None, none) => count(none.insert(self.connector.connect().await?), table).await?,
             };
             rows.insert(name, count);
         }
@@ -109,7 +119,8 @@ impl Sampler {
                 }
             }
         }
-        Ok(Split::new("sample", SplitData::encode(&Plan { rows })?))
+        let piece = Piece::Sample(Draws { rows });
+        Ok(Split::new("sample", SplitData::encode(&piece)?))
     }
 
     fn shares(&self, table: &str) -> bool {
@@ -119,11 +130,10 @@ impl Sampler {
     /// Draws round after round.
     pub(crate) fn read(
         &self,
-        split: &Split,
+        fixed: &Draws,
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        let plan: Plan = split.data.decode()?;
         let round = resume.map_or(Ok(0), Offset::decode)?;
         let mut draws = Vec::new();
         for table in &self.tables {
@@ -131,7 +141,7 @@ impl Sampler {
                 continue;
             };
             let name = &table.table.name;
-            let rows = *plan.rows.get(name).ok_or_else(|| {
+            let rows = *fixed.rows.get(name).ok_or_else(|| {
                 Error::conflict("the loop was planned without a table that is read now")
                     .with("table", name)
                     .hint("begin anew: run with --restart")
@@ -196,7 +206,11 @@ struct Loop {
 impl Loop {
     async fn next(&mut self) -> Result<Option<Event>> {
         if self.events.is_empty() {
-            if self.config.rounds.is_some_and(|rounds| self.round >= rounds.get()) {
+            if self
+                .config
+                .rounds
+                .is_some_and(|rounds| self.round >= rounds.get())
+            {
                 return Ok(None);
             }
             let every = self.config.every;
@@ -286,7 +300,11 @@ impl Loop {
 }
 
 async fn count(connection: &mut Connection, table: &Sampled) -> Result<u64> {
-    let sql = format!("SELECT COUNT(*) FROM {}{}", from(table, false), condition(table));
+    let sql = format!(
+        "SELECT COUNT(*) FROM {}{}",
+        from(table, false),
+        condition(table)
+    );
     let rows = connection.query("count a table's rows", &sql).await?;
     let count = rows.into_iter().flatten().next().flatten();
     let count = count.and_then(|count| count.parse().ok());
@@ -329,7 +347,10 @@ fn decoder(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<Arc<Decoder
 /// A SELECT of all rows, in an order that stays.
 fn select(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<String> {
     let (columns, _) = selected(table, scan)?;
-    let columns: Vec<_> = columns.iter().map(|column| column.select(mapping)).collect();
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|column| column.select(mapping))
+        .collect();
     let mut select = format!(
         "SELECT {} FROM {}{}",
         columns.join(", "),
@@ -337,26 +358,16 @@ fn select(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<String> {
         condition(table)
     );
     if let Some(key) = &table.table.key {
-        // With the table's name in front, as a bare one could mean what is selected under it.
-        let of = sql::name(&table.table.name);
-        let key = key.columns.iter().map(|at| {
-            let column = &table.table.columns[*at];
-            format!("{of}.{}", sql::name(&column.name))
-        });
+        let key = key.columns.iter();
+        let key = key.map(|at| sql::column(&table.table, &table.table.columns[*at].name));
         select.push_str(&format!(" ORDER BY {}", key.collect::<Vec<_>>().join(", ")));
     }
     Ok(select)
 }
 
 fn from(table: &Sampled, ordered: bool) -> String {
-    let Table {
-        database,
-        name,
-        key,
-        engine,
-        ..
-    } = &table.table;
-    let mut from = format!("{}.{}", sql::name(database), sql::name(name));
+    let Table { key, engine, .. } = &table.table;
+    let mut from = sql::table(&table.table);
     match key {
         _ if !ordered => {}
         Some(key) => from.push_str(&format!(" FORCE INDEX ({})", sql::name(&key.index))),
@@ -370,7 +381,7 @@ fn from(table: &Sampled, ordered: bool) -> String {
 
 fn condition(table: &Sampled) -> String {
     match &table.filter {
-        Some(filter) => format!(" WHERE ({filter})"),
+        Some(filter) => format!(" WHERE {}", sql::group(filter)),
         None => String::new(),
     }
 }

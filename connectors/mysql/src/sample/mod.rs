@@ -5,4 +5,4 @@ mod dice;
 mod looping;
 
 pub use config::{Sample, Wait};
-pub(crate) use looping::{Sampled, Sampler};
+pub(crate) use looping::{Draws, Sampler};

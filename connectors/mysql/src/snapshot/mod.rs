@@ -23,8 +23,8 @@ use crate::connect::Connector;
 use crate::discover::Table;
 use crate::wire::Connection;
 
-pub(crate) use pool::Loan;
 use pool::Pool;
+pub(crate) use pool::{Loan, of_reading};
 use rights::Rights;
 
 /// Engines whose transactions can begin with a consistent view.
@@ -75,7 +75,9 @@ impl Snapshot {
         let mut members = Vec::new();
         for (stream, table) in tables {
             if let Some(engine) = &table.engine
-                && !CONSISTENT.iter().any(|one| one.eq_ignore_ascii_case(engine))
+                && !CONSISTENT
+                    .iter()
+                    .any(|one| one.eq_ignore_ascii_case(engine))
             {
                 return Err(without_transactions(table, engine));
             }

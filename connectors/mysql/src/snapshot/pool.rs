@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ways::Way;
@@ -89,13 +89,12 @@ pub(crate) struct Loan {
 impl Loan {
     /// Begins to read, within the snapshot.
     ///
-    /// Errors: `Transient` where the connection is lost or the table was altered since the snapshot
-    /// was taken: a new one is needed, and with it another run.
+    /// Errors met from here on are to go through [`of_reading`].
     pub(crate) async fn rows(&mut self, doing: &'static str, sql: &str) -> Result<Rows> {
         let connection = self.connection.take();
         let connection =
             connection.ok_or_else(|| Error::internal("a lent connection was used twice"))?;
-        connection.rows(doing, sql).await.map_err(of_snapshot)
+        connection.rows(doing, sql).await
     }
 
     /// Gives the connection back, after its last row.
@@ -129,17 +128,25 @@ impl Drop for Loan {
     }
 }
 
-/// An error met while a snapshot is read.
-pub(crate) fn of_snapshot(error: Error) -> Error {
+/// What an error means that is met while a snapshot is read: `Transient` where the connection is
+/// lost or the table was altered since the snapshot was taken, as then a new one is needed, and with
+/// it the run starts over.
+pub(crate) fn of_reading(error: Error) -> Error {
     let altered = ServerError::of(&error).is_some_and(|server| server.code == ER_TABLE_DEF_CHANGED);
-    if !altered {
-        return error;
-    }
-    Error::transient("a table was altered after its snapshot was taken, so it can't be read any more")
-        .hint(
-            "the run starts over with a new snapshot; alter tables while it isn't running, or, on MySQL 8, grant BACKUP_ADMIN, which lets the run hold back such statements",
+    if altered {
+        return Error::transient(
+            "a table was altered after its snapshot was taken, so it can't be read any more",
         )
-        .because(error)
+        .hint(
+            "alter tables while the run isn't on; on MySQL 8, a user with BACKUP_ADMIN makes such statements wait for it",
+        )
+        .because(error);
+    }
+    if error.kind() == ErrorKind::Transient {
+        return Error::transient("a connection of the snapshot is lost, so the run starts over")
+            .because(error);
+    }
+    error
 }
 
 fn lost() -> Error {

@@ -55,8 +55,10 @@ impl Rights {
             [quoted(name), quoted(&pattern)]
         });
         self.grants.iter().any(|grant| {
-            let here =
-                grant.on == "*.*" || of_database.as_ref().is_some_and(|of| of.contains(&grant.on));
+            let here = grant.on == "*.*"
+                || of_database
+                    .as_ref()
+                    .is_some_and(|of| of.contains(&grant.on));
             here && grant
                 .rights
                 .iter()

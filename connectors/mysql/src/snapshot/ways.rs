@@ -185,7 +185,11 @@ fn lock_tables(tables: &[Name<'_>]) -> String {
         if at > 0 {
             lock.push_str(", ");
         }
-        lock.push_str(&format!("{}.{} READ", sql::name(database), sql::name(table)));
+        lock.push_str(&format!(
+            "{}.{} READ",
+            sql::name(database),
+            sql::name(table)
+        ));
     }
     lock
 }
@@ -272,7 +276,9 @@ async fn quiet(watcher: &mut Connection, members: &mut [Connection]) -> Result<b
 /// is written to it too. What a user keeps out of it (`sql_log_bin = 0`) can't be seen.
 pub(super) async fn tells(connection: &mut Connection) -> Result<bool> {
     let sql = match connection.server().mariadb {
-        true => "SELECT @@GLOBAL.log_bin AND (@@GLOBAL.log_slave_updates OR @@GLOBAL.gtid_slave_pos = '')",
+        true => {
+            "SELECT @@GLOBAL.log_bin AND (@@GLOBAL.log_slave_updates OR @@GLOBAL.gtid_slave_pos = '')"
+        }
         false => "SELECT @@GLOBAL.log_bin AND @@GLOBAL.gtid_mode = 'ON'",
     };
     Ok(value(connection, sql).await?.as_deref() == Some("1"))
@@ -292,7 +298,8 @@ async fn position(connection: &mut Connection) -> Result<Option<String>> {
 }
 
 async fn binlog_snapshot(connection: &mut Connection) -> Result<Option<String>> {
-    let sql = "SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')";
+    let sql =
+        "SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')";
     let rows = connection.query(DOING, sql).await?;
     let values: Vec<String> = rows
         .into_iter()
