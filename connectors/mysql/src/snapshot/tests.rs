@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,7 +36,7 @@ fn transactions(me: u32, turn: u32) -> String {
              UPDATE b SET v = v + {amount} WHERE id = {to}; COMMIT;
              BEGIN; UPDATE a SET v = v + {amount} WHERE id = {from};
              UPDATE a SET v = v - {amount} WHERE id = {to}; COMMIT;
-             BEGIN; INSERT INTO a VALUES ({own}, {turn}); INSERT INTO b VALUES ({own}, -{turn}); COMMIT;
+             BEGIN; INSERT IGNORE INTO a VALUES ({own}, {turn}); INSERT IGNORE INTO b VALUES ({own}, -{turn}); COMMIT;
              BEGIN; DELETE FROM b WHERE id = {own} - 20; DELETE FROM a WHERE id = {own} - 20; COMMIT;"
         );
     }
@@ -106,8 +107,9 @@ async fn ask(mut loan: Loan, sql: &str) -> i64 {
     value
 }
 
-/// Takes a snapshot, and looks at both tables over each of its connections.
-async fn look(connector: &Arc<Connector>) -> (Way, usize) {
+/// Takes a snapshot, and looks at both tables over each of its connections: how it was taken, over
+/// how many connections, and the sum of one table.
+async fn look(connector: &Arc<Connector>) -> (Way, usize, i64) {
     let tables = ["a", "b"].map(|name| table(name, "InnoDB"));
     let snapshot = prepare(connector, &tables).await.unwrap();
     let pool = snapshot.taken(&scans()).await.unwrap();
@@ -135,7 +137,7 @@ async fn look(connector: &Arc<Connector>) -> (Way, usize) {
     }
     assert_eq!(seen[0] + seen[1], 2000, "{:?}: torn", pool.way);
     assert_eq!(seen[2], seen[3], "{:?}: torn", pool.way);
-    (pool.way, pool.alive())
+    (pool.way, pool.alive(), seen[0])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,15 +159,17 @@ async fn all_connections_see_the_same_by_every_way() {
                 ("reader", Way::Binlog),
             ] {
                 let connector = connector(&server, user, &cx.common()).await;
+                let mut sums = BTreeSet::new();
                 for _ in 0..25 {
-                    let (by, connections) = look(&connector).await;
-                    println!("{user}: {by:?} over {connections}");
+                    let (by, connections, sum) = look(&connector).await;
                     match way {
                         // With so much going on, it may have found no two that see the same.
                         Way::Binlog => assert!(matches!(by, Way::Binlog | Way::Alone)),
                         way => assert_eq!((by, connections), (way, 4)),
                     }
+                    sums.insert(sum);
                 }
+                assert!(sums.len() > 1, "nothing was written meanwhile");
             }
         };
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(rounds));
@@ -173,5 +177,85 @@ async fn all_connections_see_the_same_by_every_way() {
     });
     // In peace, all see the same at once.
     let reader = connector(&server, "reader", &cx.common()).await;
-    assert_eq!(look(&reader).await, (Way::Binlog, 4));
+    let (way, connections, _) = look(&reader).await;
+    assert_eq!((way, connections), (Way::Binlog, 4));
+}
+
+#[tokio::test]
+async fn without_rights_and_binlog_one_connection_reads_all() {
+    let server = MariaDb::with(&["--skip-log-bin"]);
+    server.sql(SHOP);
+    let cx = context();
+    let reader = connector(&server, "reader", &cx.common()).await;
+    let (way, connections, _) = look(&reader).await;
+    assert_eq!((way, connections), (Way::Alone, 1));
+    // Whoever comes second waits until the only connection is given back.
+    let tables = ["a", "b"].map(|name| table(name, "InnoDB"));
+    let snapshot = prepare(&reader, &tables).await.unwrap();
+    assert!(
+        snapshot.note().contains("one connection"),
+        "{}",
+        snapshot.note()
+    );
+    let first = snapshot.lend(&scans()).await.unwrap();
+    let scans = scans();
+    let mut second = std::pin::pin!(snapshot.lend(&scans));
+    assert!(futures::poll!(&mut second).is_pending());
+    assert_eq!(ask(first, "SELECT COUNT(*) FROM a").await, 100);
+    assert_eq!(
+        ask(second.await.unwrap(), "SELECT COUNT(*) FROM b").await,
+        100
+    );
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_gone_around_or_told() {
+    let server = mariadb();
+    server.sql(SHOP);
+    let cx = context();
+    let root = connector(&server, "root", &cx.common()).await;
+
+    // An engine without transactions.
+    let error = prepare(&root, &[table("log", "MyISAM")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("MyISAM"), "{error}");
+
+    // The tables behind a query aren't known, so only those who may lock everything, or look at the
+    // binlog, read it over several connections.
+    let tables = ["a", "b"].map(|name| table(name, "InnoDB"));
+    let locker = connector(&server, "locker", &cx.common()).await;
+    let snapshot = prepare(&locker, &tables).await.unwrap();
+    let with_query = ["a", "top"].map(Scan::all);
+    let pool = snapshot.taken(&with_query).await.unwrap();
+    assert_eq!(pool.way, Way::Binlog);
+
+    // Every connection lost is one less; the last one ends it for all who wait.
+    let mut loans = Vec::new();
+    for _ in 0..4 {
+        loans.push(snapshot.lend(&with_query).await.unwrap());
+    }
+    let kept = loans.pop().unwrap();
+    drop(loans);
+    assert_eq!(ask(kept, "SELECT COUNT(*) FROM a").await, 100);
+    let last = snapshot.lend(&with_query).await.unwrap();
+    let mut waits = std::pin::pin!(snapshot.lend(&with_query));
+    assert!(futures::poll!(&mut waits).is_pending());
+    drop(last);
+    assert_eq!(waits.await.unwrap_err().kind(), ErrorKind::Transient);
+
+    // A table that was altered since can't be read any more.
+    let snapshot = prepare(&root, &tables).await.unwrap();
+    let mut loan = snapshot.lend(&scans()).await.unwrap();
+    server.sql("ALTER TABLE shop.a MODIFY v INT NOT NULL");
+    let mut rows = loan.rows("ask", "SELECT v FROM a").await.unwrap();
+    let error = super::of_reading(rows.next(1, 1).await.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert!(error.to_string().contains("altered"), "{error}");
+
+    // Nothing is left behind at the server.
+    drop(loan);
+    snapshot.close();
+    let of_locks = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%lock%'";
+    assert_eq!(server.sql(of_locks), "0\n");
+    server.sql("UPDATE shop.a SET v = 1 WHERE id = 1");
 }
