@@ -16,7 +16,7 @@ use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
 use crate::snapshot::{self, Loan};
 use crate::source::Shared;
-use crate::types::{Column, ZeroDates};
+use crate::types::Column;
 use crate::wire;
 
 /// How often a connection may be lost without a row in between.
@@ -162,10 +162,7 @@ impl Asked {
             exact = false;
         }
         // Rows that are rejected don't count.
-        let all_taken = mapping.zero_dates != ZeroDates::Error
-            || !columns
-                .iter()
-                .any(|column| pushdown::is_calendar(column.kind));
+        let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
         let list: Vec<_> = columns
             .iter()
             .map(|column| column.select(mapping))
@@ -176,7 +173,7 @@ impl Asked {
             range,
             conditions,
             list: list.join(", "),
-            decoder: Decoder::new(columns, shown, mapping)?,
+            decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
             limit: scan.limit.filter(|_| exact && all_taken),
@@ -277,13 +274,15 @@ impl Reading {
             none => {
                 let sql = self.asked.sql(&self.position);
                 tracing::debug!(%sql, "reading");
-                none.insert(match &mut open.way {
+                let rows = match &mut open.way {
                     Way::Lane(lane) => {
                         let connection = lane.connect(self.lost > 0).await?;
                         connection.rows("read rows", &sql).await?
                     }
                     Way::Snapshot(loan) => loan.rows("read rows", &sql).await?,
-                })
+                };
+                self.asked.decoder.expect(rows.columns())?;
+                none.insert(rows)
             }
         };
         rows.next(self.shared.batch, MOST_ROWS).await

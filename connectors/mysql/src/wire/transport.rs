@@ -15,15 +15,20 @@ pub(super) const HEADER: usize = 4;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync> Socket for T {}
 
+pub(super) type AnySocket = Pin<Box<dyn Socket>>;
+
 /// How much room there is for what the socket has, unless more is known to come.
 const READ: usize = 16 << 10;
+
+/// A greeting is some version, some numbers and the name of a plugin.
+const LONGEST_GREETING: usize = 4 << 10;
 
 /// So much of a statement is sent before the wait for the server begins anew.
 const WRITE: usize = 1 << 20;
 
 /// A socket, and the packets that go over it.
 pub(super) struct Transport {
-    socket: Pin<Box<dyn Socket>>,
+    socket: AnySocket,
     /// What has been read.
     buffer: Vec<u8>,
     /// Up to here it has been taken.
@@ -46,7 +51,7 @@ impl Transport {
 
     /// The socket without the packets, to lay TLS over it. An error if the server said something
     /// before its turn: whoever sits between could have put it there.
-    pub(super) fn into_socket(self) -> Option<(Pin<Box<dyn Socket>>, u8, Duration)> {
+    pub(super) fn into_socket(self) -> Option<(AnySocket, u8, Duration)> {
         let nothing = self.taken == self.buffer.len();
         nothing.then_some((self.socket, self.sequence, self.patience))
     }
@@ -102,6 +107,18 @@ impl Transport {
 
     async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         within(self.patience, self.socket.write_all(bytes)).await
+    }
+
+    /// Receives the first payload. What is no MySQL server says something else, or what would be
+    /// the length of a very long greeting.
+    pub(super) async fn greeting(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while self.buffer.len() < HEADER {
+            self.fill(READ).await?;
+        }
+        match length_at(&self.buffer, 0) {
+            Some(0..=LONGEST_GREETING) => self.read().await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Receives a payload, joined from as many packets as it came in.
