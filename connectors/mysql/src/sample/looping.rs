@@ -341,7 +341,7 @@ fn selected(table: &Sampled, scan: &Scan) -> Result<(Vec<Column>, usize)> {
 
 fn decoder(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<Arc<Decoder>> {
     let (columns, shown) = selected(table, scan)?;
-    Decoder::new(columns, shown, mapping)
+    Decoder::new(&table.table.name, columns, shown, mapping)
 }
 
 /// A SELECT of all rows, in an order that stays.
