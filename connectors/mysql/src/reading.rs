@@ -14,8 +14,9 @@ use crate::piece::Position;
 use crate::pushdown;
 use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
+use crate::snapshot::{self, Loan};
 use crate::source::Shared;
-use crate::types::{Column, ZeroDates};
+use crate::types::Column;
 use crate::wire;
 
 /// How often a connection may be lost without a row in between.
@@ -72,6 +73,7 @@ fn read(
     let asked = Asked::new(shared, relation, scan, range, window)?;
     let reading = Reading {
         shared: Arc::clone(shared),
+        scans: scans.into(),
         asked,
         position,
         open: None,
@@ -160,10 +162,7 @@ impl Asked {
             exact = false;
         }
         // Rows that are rejected don't count.
-        let all_taken = mapping.zero_dates != ZeroDates::Error
-            || !columns
-                .iter()
-                .any(|column| pushdown::is_calendar(column.kind));
+        let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
         let list: Vec<_> = columns
             .iter()
             .map(|column| column.select(mapping))
@@ -174,7 +173,7 @@ impl Asked {
             range,
             conditions,
             list: list.join(", "),
-            decoder: Decoder::new(columns, shown, mapping)?,
+            decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
             limit: scan.limit.filter(|_| exact && all_taken),
@@ -201,6 +200,8 @@ impl Asked {
 #[derive(Debug)]
 struct Reading {
     shared: Arc<Shared>,
+    /// Of everything that is read at the same time.
+    scans: Arc<[Scan]>,
     asked: Asked,
     position: Position,
     open: Option<Open>,
@@ -211,8 +212,16 @@ struct Reading {
 /// What is open meanwhile.
 #[derive(Debug)]
 struct Open {
-    lane: Lane,
+    way: Way,
     rows: Option<wire::Rows>,
+}
+
+/// Whose connections are read over.
+#[derive(Debug)]
+enum Way {
+    Lane(Lane),
+    /// One of a snapshot's, which no other can stand in for.
+    Snapshot(Loan),
 }
 
 impl Reading {
@@ -233,10 +242,14 @@ impl Reading {
                 }
                 Ok(None) => {
                     let open = self.open.take();
-                    if let Some((lane, rows)) = open.and_then(|open| Some((open.lane, open.rows?)))
-                        && let Some(connection) = rows.into_connection()
-                    {
-                        lane.give_back(connection);
+                    match open.and_then(|open| Some((open.way, open.rows?))) {
+                        Some((Way::Lane(lane), rows)) => {
+                            if let Some(connection) = rows.into_connection() {
+                                lane.give_back(connection);
+                            }
+                        }
+                        Some((Way::Snapshot(loan), rows)) => loan.give_back(rows),
+                        None => {}
                     }
                     return Ok(None);
                 }
@@ -248,18 +261,28 @@ impl Reading {
     async fn chunk(&mut self) -> Result<Option<wire::Chunk>> {
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open {
-                lane: self.shared.lanes.take().await?,
-                rows: None,
-            }),
+            none => {
+                let way = match &self.shared.snapshot {
+                    None => Way::Lane(self.shared.lanes.take().await?),
+                    Some(snapshot) => Way::Snapshot(snapshot.lend(&self.scans).await?),
+                };
+                none.insert(Open { way, rows: None })
+            }
         };
         let rows = match &mut open.rows {
             Some(rows) => rows,
             none => {
                 let sql = self.asked.sql(&self.position);
                 tracing::debug!(%sql, "reading");
-                let connection = open.lane.connect(self.lost > 0).await?;
-                none.insert(connection.rows("read rows", &sql).await?)
+                let rows = match &mut open.way {
+                    Way::Lane(lane) => {
+                        let connection = lane.connect(self.lost > 0).await?;
+                        connection.rows("read rows", &sql).await?
+                    }
+                    Way::Snapshot(loan) => loan.rows("read rows", &sql).await?,
+                };
+                self.asked.decoder.expect(rows.columns())?;
+                none.insert(rows)
             }
         };
         rows.next(self.shared.batch, MOST_ROWS).await
@@ -270,6 +293,9 @@ impl Reading {
     async fn lost(&mut self, error: Error) -> Result<()> {
         if let Some(open) = &mut self.open {
             open.rows = None;
+        }
+        if self.shared.snapshot.is_some() {
+            return Err(snapshot::of_reading(error));
         }
         self.lost += 1;
         let can = self.asked.range.is_some() || self.position.rows == 0;
