@@ -42,6 +42,14 @@ pub(crate) struct Cursor {
 }
 
 impl Relation {
+    /// The table behind the stream, if there is one.
+    pub(crate) fn named_table(&self) -> Option<(StreamName, &Table)> {
+        match &self.origin {
+            Origin::Table(table) => Some((self.stream.clone(), table)),
+            Origin::Query(_) => None,
+        }
+    }
+
     /// The columns of the key by which it is read; none if there is no key.
     pub(crate) fn key(&self) -> Vec<&Column> {
         match &self.origin {

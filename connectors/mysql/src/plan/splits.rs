@@ -8,7 +8,6 @@ use tidegate_core::{Ask, Next, Plan, PlanState, Replay, Result, Split, SplitData
 use super::probe::Probe;
 use super::ranges::{self, Aim, Part};
 use super::window::{self, Memory};
-use crate::config::Snapshot;
 use crate::discover::Table;
 use crate::piece::Piece;
 use crate::relation::{Origin, Relation};
@@ -35,7 +34,13 @@ pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
         None => Memory::default(),
     };
     let mut new = Vec::new();
-    if ask.first {
+    if ask.first
+        && let Some(sampler) = &shared.sampler
+    {
+        if !ask.scans.is_empty() {
+            new.push(sampler.plan(ask.scans).await?);
+        }
+    } else if ask.first {
         let mut plans = Vec::new();
         for scan in ask.scans {
             plans.push(splits(shared, shared.relation(&scan.stream)?, &memory));
@@ -100,8 +105,8 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
             .map(|(rows, width)| rows.saturating_mul(width));
         let split = Split::new(id, SplitData::encode(&piece)?).estimate(rows, bytes);
         Ok(match shared.snapshot {
-            Snapshot::Relaxed => split,
-            Snapshot::Consistent => split.replay(Replay::Session),
+            None => split,
+            Some(_) => split.replay(Replay::Session),
         })
     });
     Ok((splits.collect::<Result<_>>()?, named))
@@ -231,8 +236,8 @@ fn whole(
         window,
     };
     let replay = match shared.snapshot {
-        Snapshot::Relaxed => Replay::Whole,
-        Snapshot::Consistent => Replay::Session,
+        None => Replay::Whole,
+        Some(_) => Replay::Session,
     };
     let split = Split::new(id(relation, generation), SplitData::encode(&piece)?);
     Ok(split.estimate(rows, None).replay(replay))

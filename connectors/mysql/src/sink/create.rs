@@ -36,9 +36,11 @@ impl Draft {
         }
         for column in key {
             if schema.field_with_name(column).is_err() {
+                let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
                 return Err(
                     Error::config(format!("`key` names `{column}`, which no input has"))
-                        .with("key", "key"),
+                        .with("key", "key")
+                        .hint(format!("the inputs have {}", names.join(", "))),
                 );
             }
         }

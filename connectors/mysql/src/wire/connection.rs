@@ -33,16 +33,20 @@ pub(crate) struct Address {
     pub(crate) read_timeout: Duration,
 }
 
-/// A connection that is logged in. It does one thing at a time; one that is dropped in the middle
-/// of something is closed.
+/// A connection that is logged in. It does one thing at a time. Dropping it closes it, also in the
+/// middle of something. When a call's future is dropped before its end, or fails for anything but
+/// what the server said, the connection can be asked nothing more: every call is a `Transient`
+/// error.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) transport: Transport,
     pub(super) capabilities: CapabilityFlags,
     pub(super) pool: Arc<Pool>,
     server: Server,
-    /// What was prepared last, and is still held by the server.
-    statement: Option<u32>,
+    /// Whether an answer is awaited, or broke off.
+    busy: bool,
+    /// Prepared statements that the server may forget.
+    stale: Vec<u32>,
 }
 
 /// The answer to a small query: rows of texts.
@@ -111,7 +115,8 @@ impl Connection {
             capabilities,
             pool: Arc::default(),
             server,
-            statement: None,
+            busy: false,
+            stale: Vec::new(),
         })
     }
 
@@ -132,12 +137,17 @@ impl Connection {
     pub(crate) async fn execute(&mut self, doing: &str, sql: impl AsRef<[u8]>) -> Result<Done> {
         self.send(doing, COM_QUERY, sql.as_ref()).await?;
         let packet = self.receive(doing).await?;
-        done(&packet).ok_or_else(|| strange(doing))
+        let done = done(&packet).ok_or_else(|| strange(doing))?;
+        self.busy = false;
+        Ok(done)
     }
 
-    /// Sends any command of the protocol; what comes back is read with [`Connection::packet`].
+    /// Sends any command of the protocol; what comes back is read with [`Connection::packet`], all
+    /// of it before anything else is asked.
     pub(crate) async fn command(&mut self, doing: &str, code: u8, body: &[u8]) -> Result<()> {
-        self.send(doing, code, body).await
+        self.send(doing, code, body).await?;
+        self.busy = false;
+        Ok(())
     }
 
     /// The next packet's payload, never empty. One that tells of an error is given as an error; see
@@ -152,13 +162,15 @@ impl Connection {
         self.send(doing, COM_QUERY, sql.as_bytes()).await?;
         let first = self.receive(doing).await?;
         if first.first() == Some(&0x00) {
+            self.busy = false;
             return Ok(Texts::new());
         }
         let columns = self.columns(doing, &first).await?;
         let mut rows = Texts::new();
         loop {
             let packet = self.receive(doing).await?;
-            if is_end(&packet, 0xFE) {
+            if is_end(&packet) {
+                self.busy = false;
                 return Ok(rows);
             }
             let mut rest = packet.as_slice();
@@ -169,7 +181,8 @@ impl Connection {
 
     /// What columns a query would give. Reads no row.
     pub(crate) async fn describe(&mut self, doing: &str, sql: &str) -> Result<Vec<Column>> {
-        let (_, columns) = self.prepare(doing, sql).await?;
+        let (statement, columns) = self.prepare(doing, sql).await?;
+        self.stale.push(statement);
         Ok(columns)
     }
 
@@ -185,31 +198,35 @@ impl Connection {
             return Err(Error::config("the query gives no rows").hint("it must be a SELECT"));
         }
         let columns = self.columns(doing, &first).await?;
-        Ok(Rows::new(self, columns.into(), doing))
+        Ok(Rows::new(self, statement, columns.into(), doing))
+    }
+
+    /// The rows of a statement have come to their end.
+    pub(super) fn finished(&mut self, statement: u32) {
+        self.busy = false;
+        self.stale.push(statement);
     }
 
     async fn prepare(&mut self, doing: &str, sql: &str) -> Result<(u32, Vec<Column>)> {
-        // A server has room for 16,382 of them, over all connections (`max_prepared_stmt_count`).
-        if let Some(last) = self.statement.take() {
-            let body = last.to_le_bytes();
-            self.send(doing, COM_STMT_CLOSE, &body).await?;
-        }
         self.send(doing, COM_STMT_PREPARE, sql.as_bytes()).await?;
         let answer = self.receive(doing).await?;
         let statement: StmtPacket = ParseBuf(&answer).parse(()).map_err(|_| strange(doing))?;
-        self.statement = Some(statement.statement_id());
         for _ in 0..statement.num_params() {
             self.receive(doing).await?;
         }
         if statement.num_params() > 0 {
             self.end_of_metadata(doing).await?;
-            return Err(Error::config(
-                "the query has `?` placeholders, and there are no values for them",
-            ));
         }
         let columns = self
             .definitions(doing, statement.num_columns().into())
             .await?;
+        self.busy = false;
+        if statement.num_params() > 0 {
+            self.stale.push(statement.statement_id());
+            return Err(Error::config(
+                "the query has `?` placeholders, and there are no values for them",
+            ));
+        }
         Ok((statement.statement_id(), columns))
     }
 
@@ -243,15 +260,32 @@ impl Connection {
     }
 
     async fn send(&mut self, doing: &str, command: u8, body: &[u8]) -> Result<()> {
-        let sent = self.transport.command(command, body).await;
-        sent.map_err(|error| lost(doing, error))
+        if self.busy {
+            // Whoever asked before has gone away, and the answer would be taken for ours.
+            return Err(Error::transient(format!(
+                "can't {doing}: the connection is in the middle of something else"
+            )));
+        }
+        self.busy = true;
+        let sent = async {
+            for statement in std::mem::take(&mut self.stale) {
+                // Has no answer.
+                let body = statement.to_le_bytes();
+                self.transport.command(COM_STMT_CLOSE, &body).await?;
+            }
+            self.transport.command(command, body).await
+        };
+        sent.await.map_err(|error| lost(doing, error))
     }
 
     async fn receive(&mut self, doing: &str) -> Result<Vec<u8>> {
         let packet = self.transport.read().await;
         let packet = packet.map_err(|error| lost(doing, error))?;
         match packet.first() {
-            Some(0xFF) => Err(of_packet(doing, &packet, self.capabilities)),
+            Some(0xFF) => {
+                self.busy = false;
+                Err(of_packet(doing, &packet, self.capabilities))
+            }
             Some(_) => Ok(packet),
             None => Err(strange(doing)),
         }
@@ -299,8 +333,8 @@ fn done(packet: &[u8]) -> Option<Done> {
 }
 
 /// Whether a packet ends the rows. A text row may begin with 0xFE too, but is then much longer.
-fn is_end(packet: &[u8], mark: u8) -> bool {
-    packet.first() == Some(&mark) && packet.len() < super::transport::FULL
+fn is_end(packet: &[u8]) -> bool {
+    packet.first() == Some(&0xFE) && packet.len() < super::transport::FULL
 }
 
 /// A length-encoded integer, taken from the front.
