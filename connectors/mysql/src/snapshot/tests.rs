@@ -87,7 +87,7 @@ async fn prepare(connector: &Arc<Connector>, tables: &[Table]) -> tidegate_core:
     let tables = tables
         .iter()
         .map(|table| (StreamName::from(table.name.as_str()), table));
-    Snapshot::prepare(connector, &mut connection, tables, 4).await
+    Snapshot::prepare(connector, &mut connection, tables, false, 4).await
 }
 
 fn scans() -> Vec<Scan> {
