@@ -10,7 +10,7 @@ use tidegate_core::{ErrorKind, Replay, Scan, SourceConfig};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 use tidegate_testkit::suites::{context, source_suite};
 
-use crate::support::{Seen, config, ids, open, plan, read, read_all, run, scans};
+use crate::support::{Seen, config, ids, open, plan, read, read_all, scans};
 
 /// Tables with every kind of key: their columns, and the values of row `seq`.
 const TABLES: &[(&str, &str, &str)] = &[
