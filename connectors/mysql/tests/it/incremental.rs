@@ -201,10 +201,11 @@ async fn a_short_run_reads_by_the_cursors_index() {
     let state = serde_json::from_str(&text).unwrap();
     server.sql("ANALYZE TABLE shop.sales; FLUSH STATUS");
     let read = || server.sql("SHOW GLOBAL STATUS LIKE 'Handler_read%next'");
+    let sorts = || server.sql("SHOW GLOBAL STATUS LIKE 'Sort_range'");
     let (source, _cx) = open(&config).await;
     let scans = scans(source.as_ref());
     let plan = plan(source.as_ref(), &scans, Some(&state)).await.unwrap();
-    let before = read();
+    let (before, sorted) = (read(), sorts());
     let rows = crate::support::read_all(source.as_ref(), &plan.new, &scans)
         .await
         .unwrap();
@@ -215,6 +216,7 @@ async fn a_short_run_reads_by_the_cursors_index() {
             .sum()
     };
     assert!(count(&read()) - count(&before) < 1_000);
+    assert_eq!(sorts(), sorted);
     assert!(
         serde_json::to_string(&plan.new)
             .unwrap()
