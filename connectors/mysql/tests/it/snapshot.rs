@@ -184,10 +184,8 @@ async fn a_lost_connection_is_the_end_of_the_snapshot() {
     let (source, _cx) = open(&config).await;
     let scans = scans(source.as_ref());
     let plan = plan(source.as_ref(), &scans, None).await.unwrap();
-    let split = plan
-        .new
-        .iter()
-        .find(|split| split.id.as_str() == "a/0000");
+    let mut splits = plan.new.iter();
+    let split = splits.find(|split| split.id.as_str().starts_with('a'));
     let split = split.unwrap();
     let mut events = source.read(split, &scans, None).await.unwrap();
     events.next().await.unwrap().unwrap();
@@ -225,17 +223,23 @@ async fn an_engine_without_transactions_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_conforms() {
     let server = mariadb();
-    server.sql(SHOP);
-    server.sql("CREATE TABLE shop.empty (id INT PRIMARY KEY); DROP TABLE shop.b");
-    let keys = json!({ "snapshot": "consistent", "batch_size": "64 KiB" });
+    server.sql(
+        "CREATE DATABASE shop; USE shop;
+         CREATE TABLE a (id INT PRIMARY KEY, v BIGINT NOT NULL);
+         CREATE TABLE heap (id INT, v BIGINT NOT NULL);
+         CREATE TABLE empty (id INT PRIMARY KEY);
+         INSERT INTO a SELECT seq, 10 FROM seq_1_to_5000;
+         INSERT INTO heap SELECT seq, 20 FROM seq_1_to_3000;",
+    );
+    let keys = json!({ "snapshot": "consistent", "batch_size": "16 KiB" });
     let config = config(&server, "shop", &keys);
     let open = move || {
         let config = config.clone();
         async move { config.open(&context().source()).await }
     };
     source_suite(open)
-        .rows("a", 120_000)
-        .rows("heap", 60_000)
+        .rows("a", 5_000)
+        .rows("heap", 3_000)
         .rows("empty", 0)
         .check()
         .await;
