@@ -95,6 +95,11 @@ pub(crate) async fn find(
         })?;
         let patterns = config.patterns().unwrap_or_default();
         let tables = discover::tables(connection, database, patterns, mapping).await?;
+        if tables.is_empty() {
+            return Err(Error::not_found("this user sees no table in the database")
+                .with("database", database)
+                .hint("check the name of the database, and the user's rights by SHOW GRANTS"));
+        }
         check_options(config, &tables)?;
         for table in tables {
             let options = options_of(config, &table.name)?;

@@ -85,9 +85,8 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
     };
     let (order, parts) = parts(shared, relation, table, key, window.as_ref()).await?;
     let alone = parts.len() == 1;
-    // Of conditions nobody knows how many rows fulfil them.
-    let told = relation.filter.is_none() && (window.is_none() || order.columns.len() > 1);
-    let told = told && (window.is_none() || is_cursors(&order, window.as_ref()));
+    // Of other conditions nobody knows how many rows fulfil them.
+    let told = relation.filter.is_none() && window.as_ref().is_none_or(|w| is_first(&order, w));
     let splits = parts.into_iter().enumerate().map(|(at, part)| {
         let piece = Piece::Range {
             stream: relation.stream.clone(),
@@ -124,8 +123,9 @@ fn order_of(relation: &Relation, table: &Table) -> Option<Order> {
     })
 }
 
-fn is_cursors(order: &Order, window: Option<&Window>) -> bool {
-    window.is_some_and(|window| order.columns.first() == Some(&window.column))
+/// Whether the order is the cursor's, so that what is in a window was counted.
+fn is_first(order: &Order, window: &Window) -> bool {
+    order.columns.first() == Some(&window.column)
 }
 
 /// In which order a table is read, and in which ranges.
