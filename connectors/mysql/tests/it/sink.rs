@@ -1,5 +1,6 @@
 //! The sink, against a real server.
 
+mod back;
 mod cut;
 mod failing;
 mod opening;
