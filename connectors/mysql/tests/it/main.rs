@@ -1,8 +1,6 @@
 //! The components against a real MariaDB.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod connecting;
 mod follow;
 mod incremental;
