@@ -34,11 +34,14 @@ impl Rights {
     /// The first way that should work. A server may refuse more than its grants say (RDS does
     /// with FLUSH TABLES WITH READ LOCK), and rights may come by a role that isn't listed: taking
     /// the snapshot tries them all.
-    pub(super) fn likely<'a>(&self, mut databases: impl Iterator<Item = &'a str>) -> Way {
+    ///
+    /// `databases`: those of the tables, if all tables are known.
+    pub(super) fn likely<'a>(&self, databases: Option<impl Iterator<Item = &'a str>>) -> Way {
         if self.may("RELOAD", None) || self.may("FLUSH_TABLES", None) {
             return Way::GlobalLock;
         }
-        if databases.all(|database| self.may("LOCK TABLES", Some(database))) {
+        let lock = |database| self.may("LOCK TABLES", Some(database));
+        if databases.is_some_and(|mut databases| databases.all(lock)) {
             return Way::TableLocks;
         }
         match self.binlog {
@@ -83,7 +86,7 @@ mod tests {
 
     fn likely(grants: &[&str], binlog: bool) -> Way {
         let grants = grants.iter().filter_map(|line| grant(line)).collect();
-        Rights { grants, binlog }.likely(["shop", "old_shop"].into_iter())
+        Rights { grants, binlog }.likely(Some(["shop", "old_shop"].into_iter()))
     }
 
     #[test]

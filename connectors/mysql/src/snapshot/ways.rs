@@ -18,8 +18,19 @@ use crate::wire::{Connection, ServerError};
 
 const DOING: &str = "take a snapshot";
 
-/// How long a lock is waited for. Meanwhile others may have to wait behind us.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long a lock is waited for at a time. Meanwhile others have to wait behind us, and one of
+/// them may be who we wait for: transactions that wait for each other's rows and for our lock are a
+/// deadlock that the server doesn't see. So waits are short, and in between everybody gets on.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a lock is waited for.
+const LOCK_TRIES: usize = 5;
+
+/// How long others may get on in between.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// "Lock wait timeout exceeded", "Deadlock found".
+const LOCK_NOT_HAD: [u16; 2] = [1205, 1213];
 
 /// How long a lock is held at most; it takes a round trip.
 const HELD: Duration = Duration::from_secs(5);
@@ -31,7 +42,7 @@ const TRIES: usize = 50;
 pub(super) type Name<'a> = (&'a str, &'a str);
 
 /// A way to one view over several connections, the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     /// No commit anywhere on the server while the transactions begin.
     GlobalLock,
@@ -159,11 +170,16 @@ async fn locked(
         "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, autocommit = 0"
     );
     keeper.run(DOING, &sql).await?;
-    if let Err(error) = keeper.run(DOING, lock).await {
-        return match ServerError::of(&error) {
-            Some(_) => Ok(Err(error)),
-            None => Err(error),
-        };
+    let mut tries = 1;
+    while let Err(error) = keeper.run(DOING, lock).await {
+        match ServerError::of(&error).map(|server| server.code) {
+            None => return Err(error),
+            Some(code) if LOCK_NOT_HAD.contains(&code) && tries < LOCK_TRIES => {
+                tries += 1;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Some(_) => return Ok(Err(error)),
+        }
     }
     let begun = tokio::time::timeout(HELD, async {
         start(members).await?;
