@@ -302,6 +302,8 @@ impl Reading {
         if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
             return Err(error);
         }
+        // What waits to be used again is gone too, if it was the server.
+        self.shared.lanes.close();
         self.shared.metrics.retries(1);
         let wait = FIRST_WAIT
             .saturating_mul(1 << (self.lost - 1))
