@@ -150,8 +150,26 @@ pub enum Snapshot {
     #[default]
     Relaxed,
     /// All tables and queries are read as they were at one moment, over all connections. An
-    /// interrupted run starts over, because the server has forgotten that moment. Only tables with
-    /// transactions (InnoDB) can be read so.
+    /// interrupted run starts over, because the server has forgotten that moment. `tidegate check`
+    /// and the run's log say how the moment is held fast: the first of these ways that the user's
+    /// rights and the server allow.
+    ///
+    /// 1. `FLUSH TABLES WITH READ LOCK` while the connections begin their transactions: some
+    ///    milliseconds in which nobody writes. It needs the right RELOAD; RDS and Aurora refuse it.
+    /// 2. `LOCK TABLES … READ` of the tables that are read, for as long. It needs the right LOCK
+    ///    TABLES, and that there are no `queries`, whose tables aren't known.
+    /// 3. No lock: the transactions are begun again until the binary log shows that nothing was
+    ///    committed in between. It needs the binary log, and on MySQL `gtid_mode = ON`. What is
+    ///    kept out of the log (`sql_log_bin = 0`) isn't seen by it.
+    /// 4. One connection reads everything, which is always right, and slower.
+    ///
+    /// A lock is waited for a second at a time, and given up after five tries.
+    ///
+    /// Only tables with transactions (InnoDB, MyRocks) can be read so; others are refused. What
+    /// stands behind views and queries isn't checked. The server keeps old versions of rows until
+    /// the run ends. A table that is altered before it is read makes the run start over; one that
+    /// is being read makes ALTER TABLE wait for the run. On MySQL 8, with the right BACKUP_ADMIN,
+    /// all such statements wait for the run.
     Consistent,
 }
 

@@ -264,7 +264,11 @@ impl Reading {
             none => {
                 let way = match &self.shared.snapshot {
                     None => Way::Lane(self.shared.lanes.take().await?),
-                    Some(snapshot) => Way::Snapshot(snapshot.lend(&self.scans).await?),
+                    Some(snapshot) => {
+                        // Planning is over, and these don't see what the snapshot sees.
+                        self.shared.lanes.close();
+                        Way::Snapshot(snapshot.lend(&self.scans).await?)
+                    }
                 };
                 none.insert(Open { way, rows: None })
             }
