@@ -1,7 +1,6 @@
 //! The source as it stands in a pipeline file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -24,7 +23,8 @@ with_connection! {
     /// is cut into ranges of that key that hold about as many rows each, and these are read over
     /// several connections. A run that was interrupted goes on in the middle of a range. A table
     /// without such a key, a view and a query are read in one piece each, and again from their
-    /// beginning if the run was interrupted in the middle of it.
+    /// beginning if the run was interrupted in the middle of it. How many rows there are, the server
+    /// estimates: after a large import, `ANALYZE TABLE` lets it see them.
     ///
     /// Columns that nobody needs are not read, and simple conditions and limits of the transforms
     /// behind are put into the SQL. Memory depends on `batch_size` and `connections`, not on how
@@ -39,8 +39,8 @@ with_connection! {
     #[serde(deny_unknown_fields)]
     pub struct MySqlConfig {
         /// The tables and views to read: names or patterns, in which `*` stands for any characters,
-        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all tables of the database, without its
-        /// views; none if there are `queries`.
+        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all
+        /// tables of the database, without its views; none if there are `queries`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tables: Option<Vec<String>>,
 
@@ -171,15 +171,6 @@ pub enum Snapshot {
     /// is being read makes ALTER TABLE wait for the run. On MySQL 8, with the right BACKUP_ADMIN,
     /// all such statements wait for the run.
     Consistent,
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Relaxed => "relaxed",
-            Self::Consistent => "consistent",
-        })
-    }
 }
 
 const fn yes() -> bool {
