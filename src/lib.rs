@@ -32,6 +32,7 @@ use tidegate_generate as _;
 use tidegate_glue as _;
 use tidegate_jsonplaceholder as _;
 use tidegate_local_catalog as _;
+use tidegate_mysql as _;
 use tidegate_sink_console as _;
 use tidegate_sink_parquet as _;
 use tidegate_transform_json as _;

@@ -1,10 +1,17 @@
 //! Which tables there are, and what they are made of.
 
-use serde::{Deserialize, Serialize};
-use tidegate_core::Result;
+use std::collections::HashMap;
 
-use crate::types::{Column, Mapping};
+use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
+use tidegate_core::{Error, Result};
+
+use crate::sql;
+use crate::types::{Column, Mapping, Type};
 use crate::wire::Connection;
+
+/// The databases that belong to the server itself.
+const SYSTEM: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 
 /// A table, or a view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +21,8 @@ pub(crate) struct Table {
     /// In the server's order; invisible ones included.
     pub(crate) columns: Vec<Column>,
     /// The key by which it is read: the primary key, else the best unique key, of columns that
-    /// can't be NULL and whose order is exact (no FLOAT, no prefix of a column).
+    /// can't be NULL and of which [`Decoder::literals`](crate::decode::Decoder::literals) can say
+    /// exactly where a row stands in the index's order (no FLOAT, no SET, no prefix of a column).
     pub(crate) key: Option<Key>,
     /// The engine's guess of how many rows there are, and how many bytes.
     pub(crate) rows: Option<u64>,
@@ -32,26 +40,504 @@ pub(crate) struct Key {
     pub(crate) columns: Vec<usize>,
 }
 
-/// Finds tables of `database`: those that match one of `patterns` (names or globs), or all. In a
-/// fixed number of queries, however many tables there are.
+/// Finds tables of `database`: those that match one of `patterns` (names or globs), or all. Views
+/// are found only by a pattern. In a fixed number of queries, however many tables there are.
 ///
-/// Errors: `NotFound` for a name or a glob that nothing matches.
+/// Errors: `NotFound` for a name or a glob that nothing matches; `Config` for a database of the
+/// server itself, and for a glob that is none.
 pub(crate) async fn tables(
     connection: &mut Connection,
     database: &str,
     patterns: &[String],
     mapping: Mapping,
 ) -> Result<Vec<Table>> {
-    let _ = (connection, database, patterns, mapping);
-    unimplemented!("helper B")
+    if SYSTEM.contains(&database.to_ascii_lowercase().as_str()) {
+        return Err(
+            Error::config("this database belongs to the server itself, and is not read")
+                .with("database", database)
+                .hint("name the database whose tables you want"),
+        );
+    }
+    let names = names(connection, database, patterns).await?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let here = among(database, &names);
+    let mut tables = sizes(connection, database, names, &here).await?;
+    let at: HashMap<String, usize> = tables
+        .iter()
+        .enumerate()
+        .map(|(at, table)| (table.name.clone(), at))
+        .collect();
+    columns(connection, &mut tables, &at, &here, mapping).await?;
+    keys(connection, &mut tables, &at, &here).await?;
+    Ok(tables)
 }
 
 /// The columns of what a query gives, from the server's metadata alone.
+///
+/// Errors: `Config` for a query that gives no columns, and for two columns of one name.
 pub(crate) async fn query(
     connection: &mut Connection,
     sql: &str,
     mapping: Mapping,
 ) -> Result<Vec<Column>> {
-    let _ = (connection, sql, mapping);
-    unimplemented!("helper B")
+    let wire = connection.describe("prepare the query", sql).await?;
+    if wire.is_empty() {
+        return Err(Error::config("the query gives no rows").hint("it must be a SELECT"));
+    }
+    let columns: Vec<_> = wire
+        .iter()
+        .map(|column| Column::of_wire(column, mapping))
+        .collect();
+    for (at, column) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|other| other.name == column.name) {
+            return Err(Error::config(format!(
+                "two columns of the query are named `{}`",
+                column.name
+            ))
+            .hint(format!(
+                "give one of them another name: `SELECT a.{0}, b.{0} AS other_{0} …`",
+                column.name
+            )));
+        }
+    }
+    Ok(columns)
+}
+
+/// The names of the tables asked for, in the server's order.
+async fn names(
+    connection: &mut Connection,
+    database: &str,
+    patterns: &[String],
+) -> Result<Vec<String>> {
+    let rows = connection
+        .query(
+            "list the tables",
+            &format!(
+                "SELECT TABLE_NAME, TABLE_TYPE, @@lower_case_table_names \
+                 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
+                 AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW') ORDER BY TABLE_NAME",
+                sql::text(database)
+            ),
+        )
+        .await?;
+    // Where names of tables don't know case, ours need not either.
+    let fold = rows
+        .first()
+        .is_some_and(|row| cell(row, 2).is_some_and(|setting| setting != "0"));
+    let views: Vec<bool> = rows
+        .iter()
+        .map(|row| cell(row, 1) == Some("VIEW"))
+        .collect();
+    let all: Vec<&str> = rows.iter().filter_map(|row| cell(row, 0)).collect();
+    let mut wanted: Vec<bool> = match patterns.is_empty() {
+        true => views.iter().map(|view| !view).collect(),
+        false => vec![false; all.len()],
+    };
+    for pattern in patterns {
+        let pattern = Pattern::new(pattern, &all, fold)?;
+        let mut found = false;
+        for (wanted, name) in wanted.iter_mut().zip(&all) {
+            let matches = pattern.matches(name);
+            *wanted |= matches;
+            found |= matches;
+        }
+        if !found {
+            return Err(missing(database, &pattern.text, &all));
+        }
+    }
+    let names = all.iter().zip(wanted).filter(|(_, wanted)| *wanted);
+    Ok(names.map(|(name, _)| (*name).to_owned()).collect())
+}
+
+/// A name or a glob.
+struct Pattern {
+    text: String,
+    /// None for a name.
+    glob: Option<GlobMatcher>,
+    fold: bool,
+}
+
+impl Pattern {
+    /// What is a table's name to the letter is a name, also with a `*` in it.
+    fn new(text: &str, all: &[&str], fold: bool) -> Result<Self> {
+        let glob = match all.contains(&text) || !text.contains(['*', '?', '[', '{']) {
+            true => None,
+            false => Some(
+                GlobBuilder::new(text)
+                    .case_insensitive(fold)
+                    .backslash_escape(true)
+                    .build()
+                    .map_err(|error| {
+                        Error::config("a pattern of tables can't be read")
+                            .with("pattern", text)
+                            .hint("`*` stands for any characters, `?` for one, `[ab]` and `{a,b}` for a choice")
+                            .because(error)
+                    })?
+                    .compile_matcher(),
+            ),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            glob,
+            fold,
+        })
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match &self.glob {
+            Some(glob) => glob.is_match(name),
+            None if self.fold => self.text.to_lowercase() == name.to_lowercase(),
+            None => self.text == name,
+        }
+    }
+}
+
+fn missing(database: &str, pattern: &str, all: &[&str]) -> Error {
+    let error =
+        Error::not_found(format!("there is no table `{pattern}`")).with("database", database);
+    let same = |name: &&&str| name.to_lowercase() == pattern.to_lowercase();
+    error.hint(match all.iter().find(same) {
+        Some(name) => format!("did you mean `{name}`? This server tells upper from lower case"),
+        None if all.is_empty() => {
+            "this user sees no table in the database: check its name, and the user's rights by \
+             SHOW GRANTS"
+                .to_owned()
+        }
+        None => {
+            let some: Vec<_> = all.iter().take(8).map(|name| format!("`{name}`")).collect();
+            let more = if all.len() > some.len() { ", …" } else { "" };
+            format!("this user sees {}{more}", some.join(", "))
+        }
+    })
+}
+
+/// The condition for rows of `information_schema` that are about these tables.
+fn among(database: &str, names: &[String]) -> String {
+    let database = sql::text(database);
+    let names: Vec<_> = names.iter().map(|name| sql::text(name)).collect();
+    format!(
+        "TABLE_SCHEMA = {database} AND TABLE_NAME IN ({})",
+        names.join(", ")
+    )
+}
+
+/// What the engine knows of the tables' sizes.
+async fn sizes(
+    connection: &mut Connection,
+    database: &str,
+    names: Vec<String>,
+    here: &str,
+) -> Result<Vec<Table>> {
+    let server = connection.server();
+    if !server.mariadb && server.numbers.0 >= 8 {
+        // MySQL 8 tells sizes as they were up to a day ago unless asked. They are guesses anyhow,
+        // so a server that doesn't know the variable does no harm.
+        let _ = connection
+            .run(
+                "ask for fresh sizes",
+                "SET SESSION information_schema_stats_expiry = 0",
+            )
+            .await;
+    }
+    let rows = connection
+        .query(
+            "ask for the tables' sizes",
+            &format!(
+                "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH \
+                 FROM information_schema.TABLES WHERE {here}"
+            ),
+        )
+        .await?;
+    let mut known: HashMap<&str, _> = rows
+        .iter()
+        .filter_map(|row| Some((cell(row, 0)?, row)))
+        .collect();
+    let number = |row: &[Option<String>], at| cell(row, at).and_then(|text| text.parse().ok());
+    let tables = names.into_iter().map(|name| {
+        let row = known.remove(name.as_str()).map_or(&[][..], Vec::as_slice);
+        Table {
+            database: database.to_owned(),
+            columns: Vec::new(),
+            key: None,
+            rows: number(row, 2),
+            bytes: number(row, 3),
+            engine: cell(row, 1).map(str::to_owned),
+            name,
+        }
+    });
+    Ok(tables.collect())
+}
+
+async fn columns(
+    connection: &mut Connection,
+    tables: &mut Vec<Table>,
+    at: &HashMap<String, usize>,
+    here: &str,
+    mapping: Mapping,
+) -> Result<()> {
+    let rows = connection
+        .query(
+            "ask for the tables' columns",
+            &format!(
+                "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, \
+                 COLLATION_NAME, EXTRA FROM information_schema.COLUMNS WHERE {here} \
+                 ORDER BY TABLE_NAME, ORDINAL_POSITION"
+            ),
+        )
+        .await?;
+    for row in &rows {
+        let Some(table) = cell(row, 0).and_then(|name| at.get(name)) else {
+            continue;
+        };
+        let text = |at| cell(row, at).unwrap_or_default();
+        let extra = text(6).to_ascii_uppercase();
+        tables[*table].columns.push(Column {
+            name: text(1).to_owned(),
+            kind: Type::of_declaration(text(2), cell(row, 4).is_some(), mapping),
+            nullable: text(3) != "NO",
+            declared: text(2).to_owned(),
+            charset: cell(row, 4).map(str::to_owned),
+            collation: cell(row, 5).map(str::to_owned),
+            // MySQL says DEFAULT_GENERATED of a default that is an expression: that is another thing.
+            generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+            invisible: extra.contains("INVISIBLE"),
+        });
+    }
+    if connection.server().mariadb {
+        json(connection, tables, at, here).await?;
+    }
+    // Dropped in the meantime, or not for this user.
+    tables.retain(|table| !table.columns.is_empty());
+    Ok(())
+}
+
+/// MariaDB's JSON is a LONGTEXT with a check that it is valid.
+async fn json(
+    connection: &mut Connection,
+    tables: &mut [Table],
+    at: &HashMap<String, usize>,
+    here: &str,
+) -> Result<()> {
+    // The view of checks came with these versions.
+    let since = match connection.server().numbers {
+        (10, 2, _) => (10, 2, 22),
+        _ => (10, 3, 10),
+    };
+    if connection.server().numbers < since {
+        return Ok(());
+    }
+    let here = here.replacen("TABLE_SCHEMA", "CONSTRAINT_SCHEMA", 1);
+    let rows = connection
+        .query(
+            "ask for the tables' checks",
+            &format!(
+                "SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
+                 WHERE {here} AND CHECK_CLAUSE LIKE 'json_valid(%'"
+            ),
+        )
+        .await?;
+    for row in &rows {
+        let Some(table) = cell(row, 0).and_then(|name| at.get(name)) else {
+            continue;
+        };
+        for column in &mut tables[*table].columns {
+            let check = format!("json_valid({})", sql::name(&column.name));
+            if column.declared == "longtext" && cell(row, 1) == Some(&check) {
+                column.kind = Type::Json;
+                column.declared = "json".to_owned();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A unique index as it is being put together.
+#[derive(Debug, Default)]
+struct Index {
+    name: String,
+    /// Positions of its columns; none for an expression.
+    columns: Vec<Option<usize>>,
+    usable: bool,
+    descending: Vec<bool>,
+}
+
+async fn keys(
+    connection: &mut Connection,
+    tables: &mut [Table],
+    at: &HashMap<String, usize>,
+    here: &str,
+) -> Result<()> {
+    let server = connection.server();
+    // FORCE INDEX refuses an index that the optimizer is told not to see.
+    let seen = match (server.mariadb, server.numbers) {
+        (true, version) if version >= (10, 6, 0) => "IGNORED = 'NO'",
+        (false, version) if version >= (8, 0, 0) => "IS_VISIBLE = 'YES'",
+        _ => "TRUE",
+    };
+    let rows = connection
+        .query(
+            "ask for the tables' keys",
+            &format!(
+                "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE, COLLATION, {seen} \
+                 FROM information_schema.STATISTICS WHERE {here} AND NON_UNIQUE = 0 \
+                 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
+            ),
+        )
+        .await?;
+    let mut indexes: Vec<Vec<Index>> = tables.iter().map(|_| Vec::new()).collect();
+    for row in &rows {
+        let Some(table) = cell(row, 0).and_then(|name| at.get(name)) else {
+            continue;
+        };
+        let name = cell(row, 1).unwrap_or_default();
+        let list = &mut indexes[*table];
+        if list.last().is_none_or(|index| index.name != name) {
+            list.push(Index {
+                name: name.to_owned(),
+                usable: true,
+                ..Index::default()
+            });
+        }
+        if let Some(index) = list.last_mut() {
+            let columns = &tables[*table].columns;
+            let column = cell(row, 2).and_then(|name| {
+                columns
+                    .iter()
+                    .position(|column| column.name.to_lowercase() == name.to_lowercase())
+            });
+            index.columns.push(column);
+            index.usable &= cell(row, 3).is_none()
+                && cell(row, 4) == Some("BTREE")
+                && cell(row, 6) == Some("1");
+            index.descending.push(cell(row, 5) == Some("D"));
+        }
+    }
+    for (table, indexes) in tables.iter_mut().zip(indexes) {
+        table.key = best(&table.columns, indexes);
+    }
+    Ok(())
+}
+
+/// The primary key if it will do, else the unique key of the fewest and plainest columns.
+fn best(columns: &[Column], indexes: Vec<Index>) -> Option<Key> {
+    let keys = indexes.into_iter().filter_map(|index| {
+        let positions: Vec<_> = index.columns.iter().copied().collect::<Option<_>>()?;
+        let one_way = index.descending.windows(2).all(|two| two[0] == two[1]);
+        let ordered = positions
+            .iter()
+            .enumerate()
+            .all(|(at, position)| orders(&columns[*position], at));
+        (index.usable && one_way && ordered).then_some(Key {
+            index: index.name,
+            columns: positions,
+        })
+    });
+    keys.min_by_key(|key| {
+        let plain: usize = key.columns.iter().map(|at| rank(columns[*at].kind)).sum();
+        (key.index != "PRIMARY", key.columns.len(), plain)
+    })
+}
+
+/// Whether a value of the column, written as a literal, tells exactly where it stands in the order
+/// of an index, and whether the server finds that place without reading the whole index. `at`: the
+/// column's place in the key.
+fn orders(column: &Column, at: usize) -> bool {
+    !column.nullable
+        && match column.kind {
+            // What is printed is not what is stored.
+            Type::Float | Type::Double => false,
+            // It sorts by number, and a comparison with a number is not looked up in the index:
+            // good enough behind another column, which is.
+            // 4-byte characters look like `?` in a declaration: whose member that is, nobody knows.
+            Type::Enum => {
+                at > 0 && members(&column.declared).is_some() && !column.declared.contains('?')
+            }
+            Type::Set | Type::Json | Type::Geometry => false,
+            Type::Bool
+            | Type::TinyInt { .. }
+            | Type::SmallInt { .. }
+            | Type::MediumInt { .. }
+            | Type::Int { .. }
+            | Type::BigInt { .. }
+            | Type::Decimal { .. }
+            | Type::Bit { .. }
+            | Type::Year
+            | Type::Date
+            | Type::Time { .. }
+            | Type::DateTime { .. }
+            | Type::Timestamp { .. }
+            | Type::Text
+            | Type::Binary
+            | Type::Uuid
+            | Type::Inet4
+            | Type::Inet6 => true,
+        }
+}
+
+/// How dear it is to compare: less is better.
+fn rank(kind: Type) -> usize {
+    match kind {
+        Type::Text => 3,
+        Type::Binary | Type::Decimal { .. } | Type::Uuid | Type::Inet6 => 2,
+        Type::Date | Type::Time { .. } | Type::DateTime { .. } | Type::Timestamp { .. } => 1,
+        _ => 0,
+    }
+}
+
+/// The members of `enum('a','b''c')` or `set(…)`, in order; `None` if it is neither. MariaDB 10 and
+/// MySQL 8 write `?` in a declaration for a character of 4 bytes.
+pub(crate) fn members(declared: &str) -> Option<Vec<String>> {
+    let list = declared.split_once('(')?.1;
+    let mut members = Vec::new();
+    let mut rest = list.chars().peekable();
+    loop {
+        if rest.next()? != '\'' {
+            return None;
+        }
+        let mut member = String::new();
+        loop {
+            match rest.next()? {
+                '\'' if rest.peek() == Some(&'\'') => {
+                    rest.next();
+                    member.push('\'');
+                }
+                '\'' => break,
+                // So it writes whatever the SQL mode.
+                '\\' => member.push(match rest.next()? {
+                    'n' => '\n',
+                    'r' => '\r',
+                    '0' => '\0',
+                    'Z' => '\u{1a}',
+                    character => character,
+                }),
+                character => member.push(character),
+            }
+        }
+        members.push(member);
+        match rest.next()? {
+            ',' => {}
+            ')' => return Some(members),
+            _ => return None,
+        }
+    }
+}
+
+fn cell(row: &[Option<String>], at: usize) -> Option<&str> {
+    row.get(at)?.as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_from_a_declaration() {
+        let of = |declared| members(declared).unwrap_or_default();
+        assert_eq!(of("enum('a','b''c,)','ä','')"), ["a", "b'c,)", "ä", ""]);
+        assert_eq!(of(r"set('a\\b','x\ny')"), ["a\\b", "x\ny"]);
+        assert_eq!(members("enum"), None);
+        assert_eq!(members("varchar(10)"), None);
+    }
 }

@@ -151,6 +151,8 @@ fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
     let mut daemon = Command::new("/usr/sbin/mariadbd");
     daemon
         .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
+        // As MySQL 8, and MariaDB with Debian's configuration.
+        .arg("--character-set-server=utf8mb4")
         .args(["--server-id=1", "--log-bin=binlog", "--binlog-format=ROW"])
         .args(["--binlog-row-metadata=FULL", "--gtid-strict-mode=1"])
         .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M"])

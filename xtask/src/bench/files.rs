@@ -87,7 +87,7 @@ impl Files {
             _ if self.alone => &[],
             // Polars unpacks it into memory first.
             Form::Gzip => &[Rival::DuckDb],
-            Form::Ndjson | Form::Csv => &Rival::ALL,
+            Form::Ndjson | Form::Csv => &Rival::OF_FILES,
         })
     }
 }

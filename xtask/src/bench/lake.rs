@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -11,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::data::{Data, Form, cache};
 use super::measure::measure;
 use super::rivals::{Count, Rival, Rivals};
-use super::sides::{Outcome, Side, heading, megabytes};
+use super::sides::{Outcome, Side, heading, megabytes, ours, spread};
 use super::tidegate::Tidegate;
 use crate::serve::Servers;
 use crate::setup;
@@ -131,7 +130,7 @@ impl Lake {
     }
 
     fn sides(&self) -> Vec<Side> {
-        Side::and(if self.alone { &[] } else { &Rival::ALL })
+        Side::and(if self.alone { &[] } else { &Rival::OF_FILES })
     }
 
     /// All sides write; what they wrote last stays. Gives the bytes of the files that are read.
@@ -147,7 +146,7 @@ impl Lake {
         println!(
             "\nNDJSON to Parquet on S3, {:.0} MB{}",
             megabytes(input),
-            longest(&results)
+            spread(&results)
         );
         println!("{}{:>11}{:>7}", heading(), "output", "files");
         for outcome in &results {
@@ -188,7 +187,7 @@ impl Lake {
             question.title(),
             self.files_of.side().name(),
             megabytes(bytes),
-            longest(&results)
+            spread(&results)
         );
         println!("{}{:>11}", heading(), "rows");
         for outcome in &results {
@@ -223,27 +222,6 @@ impl Writer {
 
 fn url_of(side: Side) -> String {
     format!("s3://{BUCKET}/{}", side.name())
-}
-
-fn ours<C>(results: &[Outcome<C>]) -> Duration {
-    let ours = results.first();
-    ours.map_or(Duration::ZERO, |ours| ours.median(|run| run.wall))
-}
-
-/// How far the rounds of a side lay apart, where that is worth telling.
-fn longest<C>(results: &[Outcome<C>]) -> String {
-    let spread = results.iter().filter_map(|outcome| {
-        let walls = outcome.runs.iter().map(|run| run.wall.as_secs_f64());
-        let most = walls.clone().reduce(f64::max)?;
-        let least = walls.reduce(f64::min)?;
-        Some((most - least) / least)
-    });
-    match spread.reduce(f64::max) {
-        Some(spread) if spread > 0.1 => {
-            format!(" (rounds up to {:.0} % apart)", spread * 100.0)
-        }
-        _ => String::new(),
-    }
 }
 
 /// What a query answered: rows, and the sum of the question's column.

@@ -7,6 +7,7 @@ mod data;
 mod files;
 mod lake;
 mod measure;
+mod mysql;
 mod rivals;
 mod sides;
 mod tidegate;
@@ -25,6 +26,7 @@ pub(crate) struct Bench {
 enum What {
     Files(files::Files),
     Lake(lake::Lake),
+    Mysql(mysql::Mysql),
 }
 
 impl Bench {
@@ -32,6 +34,7 @@ impl Bench {
         match &self.what {
             What::Files(files) => files.run(),
             What::Lake(lake) => lake.run(),
+            What::Mysql(mysql) => mysql.run(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! DuckDB and Polars, from their Python packages.
+//! DuckDB, Polars, ConnectorX and dlt, from their Python packages.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,31 @@ use crate::process::output;
 pub(super) enum Rival {
     DuckDb,
     Polars,
+    ConnectorX,
+    Dlt,
 }
 
 impl Rival {
-    pub(super) const ALL: [Self; 2] = [Self::DuckDb, Self::Polars];
+    /// Those that read files and lakes.
+    pub(super) const OF_FILES: [Self; 2] = [Self::DuckDb, Self::Polars];
+    /// Those that read MySQL.
+    pub(super) const OF_MYSQL: [Self; 3] = [Self::ConnectorX, Self::DuckDb, Self::Dlt];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::DuckDb => "duckdb",
             Self::Polars => "polars",
+            Self::ConnectorX => "connectorx",
+            Self::Dlt => "dlt",
         }
     }
 }
 
-/// The script that drives them, and the Python that has them.
+/// The scripts that drive them, and the Python that has them.
 #[derive(Debug)]
 pub(super) struct Rivals {
     python: PathBuf,
-    script: PathBuf,
+    scripts: PathBuf,
 }
 
 /// What lies in a folder of Parquet files, by a reader that none of the sides wrote.
@@ -51,11 +58,11 @@ impl Rivals {
     pub(super) fn find() -> Self {
         Self {
             python: place::root().join("rivals/bin/python"),
-            script: place::workspace().join("xtask/src/bench/rivals.py"),
+            scripts: place::workspace().join("xtask/src/bench"),
         }
     }
 
-    /// The versions, in the order of [`Rival::ALL`].
+    /// The versions, in the order of [`Rival::OF_FILES`].
     pub(super) fn versions(&self) -> Result<[String; 2]> {
         let text = output(self.command(&["versions"]))?;
         let (duckdb, polars) = text
@@ -120,17 +127,22 @@ impl Rivals {
             .with_context(|| format!("{} could not be counted", folder.display()))
     }
 
+    /// Runs the script of the benchmark `mysql`.
+    pub(super) fn mysql(&self, arguments: &[&str]) -> Command {
+        self.script("mysql/mysql.py", arguments)
+    }
+
     fn lake_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.python);
-        command
-            .arg(self.script.with_file_name("lake.py"))
-            .args(arguments);
-        command
+        self.script("lake.py", arguments)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.script("rivals.py", arguments)
+    }
+
+    fn script(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(&self.script).args(arguments);
+        command.arg(self.scripts.join(name)).args(arguments);
         command
     }
 }

@@ -55,7 +55,7 @@ impl<C> Outcome<C> {
         let wall = self.median(|run| run.wall);
         let cpu = self.median(|run| run.cpu);
         format!(
-            "  {:<10}{:>6.2} s{:>7.2}x{:>9.0}{:>7.2} s{:>6.0}%{:>10.0} MB",
+            "  {:<11}{:>6.2} s{:>7.2}x{:>9.0}{:>7.2} s{:>6.0}%{:>10.0} MB",
             self.side.name(),
             wall.as_secs_f64(),
             wall.as_secs_f64() / ours.as_secs_f64(),
@@ -70,7 +70,7 @@ impl<C> Outcome<C> {
 /// The heading of [`Outcome::figures`].
 pub(super) fn heading() -> String {
     format!(
-        "  {:<10}{:>8}{:>8}{:>9}{:>9}{:>7}{:>13}",
+        "  {:<11}{:>8}{:>8}{:>9}{:>9}{:>7}{:>13}",
         "", "time", "ratio", "MB/s", "CPU", "busy", "peak memory"
     )
 }
@@ -78,4 +78,26 @@ pub(super) fn heading() -> String {
 #[expect(clippy::cast_precision_loss, reason = "shown to a person")]
 pub(super) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+/// How long we took: what the others are compared with.
+pub(super) fn ours<C>(results: &[Outcome<C>]) -> Duration {
+    let ours = results.first();
+    ours.map_or(Duration::ZERO, |ours| ours.median(|run| run.wall))
+}
+
+/// How far the rounds of a side lay apart, where that is worth telling.
+pub(super) fn spread<C>(results: &[Outcome<C>]) -> String {
+    let spreads = results.iter().filter_map(|outcome| {
+        let walls = outcome.runs.iter().map(|run| run.wall.as_secs_f64());
+        let most = walls.clone().reduce(f64::max)?;
+        let least = walls.reduce(f64::min)?;
+        Some((most - least) / least)
+    });
+    match spreads.reduce(f64::max) {
+        Some(spread) if spread > 0.1 => {
+            format!(" (rounds up to {:.0} % apart)", spread * 100.0)
+        }
+        _ => String::new(),
+    }
 }

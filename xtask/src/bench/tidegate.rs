@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::data::Form;
 use crate::place;
-use crate::process::run;
+use crate::process::{cargo, run};
 
 /// The columns, as the rivals are told them too.
 const COLUMNS: &str = r#"
@@ -57,10 +57,8 @@ impl Tidegate {
             return Ok(Self { program });
         }
         println!("building tidegate …");
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        run(Command::new(cargo)
-            .args(["build", "--release", "--locked", "--package", "tidegate"])
-            .current_dir(place::workspace()))?;
+        let build = ["build", "--release", "--locked", "--package", "tidegate"];
+        run(&mut cargo(&build))?;
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         Ok(Self {
             program: place::workspace().join(target).join("release/tidegate"),
@@ -105,6 +103,36 @@ impl Tidegate {
         let pipeline = folder.join("upload.toml");
         fs::write(&pipeline, to_parquet(source, url, level))?;
         Ok(self.run(&pipeline, &folder.join(".state")))
+    }
+
+    /// Turns a table of MySQL into Parquet in `folder/out`; `keys` are further ones of the source.
+    pub(super) fn extract(
+        &self,
+        url: &str,
+        table: &str,
+        keys: &[String],
+        folder: &Path,
+        level: u32,
+    ) -> Result<Command> {
+        let pipeline = folder.join("extract.toml");
+        let text = format!(
+            "name = \"bench\"\n\
+             [sources.shop]\n\
+             type = \"mysql\"\n\
+             url = \"{url}\"\n\
+             tables = [\"{table}\"]\n\
+             [sinks.lake]\n\
+             type = \"parquet\"\n\
+             inputs = [\"shop\"]\n\
+             url = \"out\"\n\
+             compression_level = {level}\n"
+        );
+        fs::write(&pipeline, text)?;
+        let mut command = self.run(&pipeline, &folder.join(".state"));
+        for key in keys {
+            command.arg("--set").arg(format!("sources.shop.{key}"));
+        }
+        Ok(command)
     }
 
     /// Runs a query; its rows go to a CSV file.

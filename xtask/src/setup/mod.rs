@@ -61,8 +61,13 @@ const FOR_BENCHMARKS: &[Installation] = &[Installation {
     packages: &[
         "duckdb==1.5.5",
         "duckdb-extension-httpfs==1.5.5",
+        "duckdb-extension-mysql-scanner==1.5.5",
+        "connectorx==0.4.6",
+        "dlt[filesystem,parquet,sql_database]==1.31.0",
         "polars==1.44.2",
         "pyarrow==24.0.0",
+        // dlt asks the server about the table through it.
+        "pymysql==1.2.4",
     ],
 }];
 

@@ -41,6 +41,17 @@ pub(crate) struct Connection {
 /// The answer to a small query: rows of texts.
 pub(crate) type Texts = Vec<Vec<Option<String>>>;
 
+/// What a statement without rows did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Rows changed: with `ON DUPLICATE KEY UPDATE`, 1 for one inserted and 2 for one updated.
+    pub(crate) rows: u64,
+    /// The first number that AUTO_INCREMENT gave; 0 if it gave none.
+    pub(crate) last_insert_id: u64,
+    /// How many warnings SHOW WARNINGS would give.
+    pub(crate) warnings: u16,
+}
+
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
@@ -99,7 +110,29 @@ impl Connection {
 
     /// Does something that has no rows.
     pub(crate) async fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
-        self.query(doing, sql).await.map(drop)
+        self.execute(doing, sql).await.map(drop)
+    }
+
+    /// Does something that has no rows, and says what it did. The statement may be as long as the
+    /// server's `max_allowed_packet` less one byte, and hold any bytes.
+    ///
+    /// A statement that gives rows is an `Internal` error, and closes the connection.
+    pub(crate) async fn execute(&mut self, doing: &str, sql: impl AsRef<[u8]>) -> Result<Done> {
+        self.send(doing, COM_QUERY, sql.as_ref()).await?;
+        let packet = self.receive(doing).await?;
+        done(&packet).ok_or_else(|| strange(doing))
+    }
+
+    /// Sends any command of the protocol; what comes back is read with [`Connection::packet`].
+    pub(crate) async fn command(&mut self, doing: &str, code: u8, body: &[u8]) -> Result<()> {
+        self.send(doing, code, body).await
+    }
+
+    /// The next packet's payload, never empty. One that tells of an error is given as an error; see
+    /// [`ServerError::of`](super::ServerError::of). The server may say nothing for as long as
+    /// [`Address::read_timeout`].
+    pub(crate) async fn packet(&mut self, doing: &str) -> Result<Vec<u8>> {
+        self.receive(doing).await
     }
 
     /// Asks something with few rows; all values come as texts.
@@ -205,6 +238,22 @@ impl Connection {
             None => Err(strange(doing)),
         }
     }
+}
+
+/// What an OK packet tells.
+fn done(packet: &[u8]) -> Option<Done> {
+    let (0x00, mut rest) = packet.split_first().map(|(first, rest)| (*first, rest))? else {
+        return None;
+    };
+    let rows = length(&mut rest)?;
+    let last_insert_id = length(&mut rest)?;
+    // Two bytes of status come before.
+    let warnings = rest.get(2..4)?.try_into().ok()?;
+    Some(Done {
+        rows,
+        last_insert_id,
+        warnings: u16::from_le_bytes(warnings),
+    })
 }
 
 /// Whether a packet ends the rows. A text row may begin with 0xFE too, but is then much longer.

@@ -16,10 +16,10 @@ mod server;
 mod tls;
 mod transport;
 
-pub(crate) use connection::{Address, Connection};
+pub(crate) use connection::{Address, Connection, Done};
 pub(crate) use login::Login;
 pub(crate) use rows::{Chunk, Rows};
-pub(crate) use server::{Server, refused};
+pub(crate) use server::{Server, ServerError};
 pub(crate) use tls::{Tls, TlsMode};
 
 #[cfg(test)]

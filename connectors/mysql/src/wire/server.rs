@@ -1,5 +1,6 @@
 //! Who is at the other end, and what its errors mean.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 
@@ -9,7 +10,7 @@ use mysql_common::packets::{ErrPacket, HandshakePacket};
 use tidegate_core::Error;
 
 /// What the server said of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Server {
     /// Its version as it says it: `8.0.36`, `10.11.19-MariaDB`.
     pub(crate) version: String,
@@ -51,23 +52,69 @@ pub(super) fn of_packet(doing: &str, payload: &[u8], capabilities: CapabilityFla
     match ParseBuf(payload).parse::<ErrPacket<'_>>(capabilities) {
         Ok(packet) if packet.is_error() => {
             let error = packet.server_error();
-            refused(doing, error.error_code(), &error.message_str())
+            let state = error.sql_state_ref().map(|state| state.as_str());
+            let cause = ServerError {
+                code: error.error_code(),
+                state: state.unwrap_or_default().into_owned(),
+                message: error.message_str().into_owned(),
+            };
+            refused(doing, cause)
         }
         _ => Error::data(format!("can't {doing}: the server's error can't be read")),
     }
 }
 
+/// An error as the server told it: what an [`Error`] is because of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    /// Its number, of the manuals' "Server Error Message Reference".
+    pub(crate) code: u16,
+    /// Its SQL state; empty before the login is over.
+    pub(crate) state: String,
+    pub(crate) message: String,
+}
+
+impl ServerError {
+    /// The server's error behind one of ours, if there is one.
+    pub(crate) fn of(error: &Error) -> Option<&Self> {
+        error.source()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, message, .. } = self;
+        write!(f, "error {code}: {message}")
+    }
+}
+
+impl std::error::Error for ServerError {}
+
 /// What a server's error number means to us.
 ///
 /// The numbers are those of the MySQL and MariaDB manuals ("Server Error Message Reference").
-pub(crate) fn refused(doing: &str, code: u16, message: &str) -> Error {
+pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
     let sentence = format!("can't {doing}");
-    let (error, hint) = match code {
-        1044 | 1045 | 1698 | 3118 | 1862 | 1820 => (
+    let (error, hint) = match cause.code {
+        // Wrong user or password, account locked or its password expired, no right to the database.
+        1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151 => (
             Error::auth(sentence),
             Some("check the user, the password, and the hosts from which the user may connect"),
         ),
-        1142 | 1143 | 1227 | 1370 => (
+        1130 => (
+            Error::auth(sentence),
+            Some("let the user connect from this host: see CREATE USER"),
+        ),
+        // TLS is demanded, by the user's REQUIRE or by require_secure_transport.
+        3159 | 4253 => (
+            Error::auth(sentence),
+            Some("the server wants TLS: set `ssl = \"verify_identity\"` and `ca_file`"),
+        ),
+        1129 => (
+            Error::auth(sentence),
+            Some("the server blocks this host after too many failed logins: run FLUSH HOSTS there"),
+        ),
+        1142 | 1143 | 1227 | 1370 | 1410 => (
             Error::auth(sentence),
             Some("the user lacks this right: see SHOW GRANTS"),
         ),
@@ -77,21 +124,45 @@ pub(crate) fn refused(doing: &str, code: u16, message: &str) -> Error {
         ),
         1146 | 1051 => (Error::not_found(sentence), None),
         1054 | 1064 | 1052 | 1055 | 1060 | 1305 => (Error::config(sentence), None),
-        // Too many connections; the server shuts down; deadlock; lock wait; lost; interrupted; gone.
+        // Too many connections, of all or of this user.
         1040 | 1203 | 1226 => (
             Error::transient(sentence),
             Some("lower the number of connections, or raise the server's limit"),
         ),
-        1053 | 1077 | 1205 | 1213 | 1317 | 1927 | 3024 | 4031 | 1152 | 1158..=1161 => {
-            (Error::transient(sentence), None)
+        // A write to a replica, perhaps for a moment after a failover.
+        1290 | 1836
+            if cause.message.contains("read-only") || cause.message.contains("read only") =>
+        {
+            (
+                Error::transient(sentence),
+                Some("the server takes no writes: connect to the primary"),
+            )
         }
+        // Shutdown, lock wait, deadlock, interrupted, killed, too long, lost.
+        1053
+        | 1077
+        | 1152
+        | 1158..=1161
+        | 1205
+        | 1213
+        | 1317
+        | 1927
+        | 1969
+        | 3024
+        | 3169
+        | 4031 => (Error::transient(sentence), None),
+        // Its disk is full.
+        1021 | 1114 => (
+            Error::internal(sentence),
+            Some("the server has no space left: free some, then run the same command again"),
+        ),
         1153 => (
             Error::data(sentence),
             Some("raise the server's max_allowed_packet"),
         ),
         _ => (Error::internal(sentence), None),
     };
-    let error = error.because(format!("error {code}: {message}"));
+    let error = error.because(cause);
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -1,0 +1,451 @@
+//! The keys by which source and sink say where the server is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tidegate_core::{Error, Result, Secret, Span};
+use url::{Host, Url};
+
+use crate::wire::TlsMode;
+
+/// Adds the connection's keys to a config struct, before its own, and to the struct the method
+/// `connection()`, which gives them as [`ConnectionKeys`].
+///
+/// serde's `flatten` would undo `deny_unknown_fields`, so the keys are written into each struct;
+/// their doc comments are the user's reference. The struct's `validate` is to call
+/// `self.connection().validate()`.
+///
+/// ```ignore
+/// with_connection! {
+///     /// Reads tables and queries.
+///     #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+///     #[serde(deny_unknown_fields)]
+///     pub struct MySqlConfig {
+///         /// The tables.
+///         #[serde(default)]
+///         pub tables: Vec<String>,
+///     }
+/// }
+/// ```
+macro_rules! with_connection {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($fields:tt)* }) => {
+        $(#[$meta])*
+        $vis struct $name {
+            /// The server's address: `"mysql://user@host:port/database"`. Everything but the host
+            /// may be left out. Special characters are written as in any URL: `%40` for `@`. The
+            /// password has a key of its own. Instead of `url`: `host`, `port`, `user` and
+            /// `database`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub url: Option<String>,
+
+            /// The server's name or IP address.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub host: Option<String>,
+
+            /// The server's TCP port. Default: `3306`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub port: Option<u16>,
+
+            /// The user to log in as.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub user: Option<String>,
+
+            /// The database.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub database: Option<String>,
+
+            /// The user's password: `{ env = "SHOP_PASSWORD" }` or `{ file = "/run/secrets/shop" }`.
+            /// Known logins: `mysql_native_password`, `caching_sha2_password` and MariaDB's
+            /// `ed25519`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub password: Option<tidegate_core::Secret>,
+
+            /// How strictly the connection is protected. Default: `"preferred"`; `"verify_identity"`
+            /// if there is a `ca_file` or `iam`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub ssl: Option<$crate::wire::TlsMode>,
+
+            /// A PEM file with the certificates of the authorities that are trusted to sign the
+            /// server's. For Amazon RDS and Aurora: the bundle that
+            /// `https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem` gives. Default:
+            /// the public authorities that browsers trust too; RDS's are not among them. A relative
+            /// path begins at the pipeline file.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub ca_file: Option<std::path::PathBuf>,
+
+            /// How long a connection may take, until we are logged in. Default: `"15s"`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub connect_timeout: Option<tidegate_core::Span>,
+
+            /// How long the server may say nothing while we wait for it. Sorting a large table
+            /// takes it some time before the first row, so be generous: a connection that is dead
+            /// is found by TCP's own keep-alive, after two minutes. Default: `"15m"`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub read_timeout: Option<tidegate_core::Span>,
+
+            /// How long the server waits for us to take rows, or to send the rest of a statement,
+            /// before it closes the connection: its `net_write_timeout` and `net_read_timeout`. The
+            /// server's own defaults, 60 and 30 seconds, are short when the other end of the
+            /// pipeline is slow. Default: `"10m"`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub net_write_timeout: Option<tidegate_core::Span>,
+
+            $($fields)*
+        }
+
+        impl $name {
+            /// The keys that say where the server is.
+            pub(crate) fn connection(&self) -> $crate::connect::ConnectionKeys {
+                $crate::connect::ConnectionKeys {
+                    url: self.url.clone(),
+                    host: self.host.clone(),
+                    port: self.port,
+                    user: self.user.clone(),
+                    database: self.database.clone(),
+                    password: self.password.clone(),
+                    ssl: self.ssl,
+                    ca_file: self.ca_file.clone(),
+                    connect_timeout: self.connect_timeout,
+                    read_timeout: self.read_timeout,
+                    net_write_timeout: self.net_write_timeout,
+                }
+            }
+        }
+    };
+}
+pub(crate) use with_connection;
+
+/// The port of MySQL and MariaDB.
+const PORT: u16 = 3306;
+
+/// The keys by which source and sink say where the server is, as they stand in the file. What they
+/// mean is said by [`with_connection!`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectionKeys {
+    pub(crate) url: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) user: Option<String>,
+    pub(crate) database: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) ssl: Option<TlsMode>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) connect_timeout: Option<Span>,
+    pub(crate) read_timeout: Option<Span>,
+    pub(crate) net_write_timeout: Option<Span>,
+}
+
+/// Where the server is and who we are, by `url` or by keys of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) database: Option<String>,
+}
+
+impl ConnectionKeys {
+    /// The keys that only change speed or patience.
+    pub(crate) const TUNING: [&'static str; 3] =
+        ["connect_timeout", "read_timeout", "net_write_timeout"];
+
+    /// Checks what the schema can't. No I/O.
+    ///
+    /// Errors: `Config`, with the key.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.place()?;
+        let verified = matches!(self.tls_mode(), TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+        if self.ca_file.is_some() && !verified {
+            return Err(of_key(
+                "ca_file",
+                "`ca_file` is not read, because `ssl` asks for no look at the certificate",
+            )
+            .hint("leave `ssl` out, or set it to \"verify_ca\" or \"verify_identity\""));
+        }
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("read_timeout", self.read_timeout),
+            ("net_write_timeout", self.net_write_timeout),
+        ];
+        for (key, time) in times {
+            let Some(Span(time)) = time else { continue };
+            // The most that the servers take for theirs: a year.
+            if time < Duration::from_secs(1) || time > Duration::from_secs(31_536_000) {
+                return Err(of_key(key, format!("`{key}` is too short or too long"))
+                    .hint("from \"1s\" to \"365d\""));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn tls_mode(&self) -> TlsMode {
+        self.ssl.unwrap_or(match self.ca_file {
+            Some(_) => TlsMode::VerifyIdentity,
+            None => TlsMode::Preferred,
+        })
+    }
+
+    /// Where the server is and who we are.
+    ///
+    /// Errors: `Config`, with the key.
+    pub(super) fn place(&self) -> Result<Place> {
+        let Some(url) = &self.url else {
+            let Some(host) = self.host.as_deref().filter(|host| !host.is_empty()) else {
+                return Err(
+                    Error::config("neither `url` nor `host` says where the server is")
+                        .hint("set `url = \"mysql://user@host/database\"`"),
+                );
+            };
+            return Ok(Place {
+                host: host_of(host)?,
+                port: self.port.unwrap_or(PORT),
+                user: user_of(self.user.clone())?,
+                database: self.database.clone().filter(|name| !name.is_empty()),
+            });
+        };
+        if self.host.is_some() || self.port.is_some() {
+            let key = if self.host.is_some() { "host" } else { "port" };
+            return Err(of_key(key, format!("`{key}` can't be set beside `url`"))
+                .hint("say where the server is either by `url` or by `host` and `port`"));
+        }
+        let url = parts(url)?;
+        Ok(Place {
+            host: url.host,
+            port: url.port,
+            user: user_of(once("user", url.user, &self.user)?)?,
+            database: once("database", url.database, &self.database)?,
+        })
+    }
+}
+
+/// What a `url` says.
+struct Parts {
+    host: String,
+    port: u16,
+    user: Option<String>,
+    database: Option<String>,
+}
+
+/// Takes a `url` apart. It is quoted in no error: somebody may have written a password into it.
+fn parts(url: &str) -> Result<Parts> {
+    let shape = "write it as \"mysql://user@host:port/database\"";
+    let wrong = |what: &str| of_key("url", format!("`url` {what}")).hint(shape);
+    // A name of the file system where the host should be is a socket's.
+    let url = Url::parse(url).map_err(|error| wrong("can't be read").because(error))?;
+    if !matches!(url.scheme(), "mysql" | "mariadb") {
+        return Err(wrong("doesn't begin with `mysql://`"));
+    }
+    if url.password().is_some() {
+        // Without the key, so that the line isn't shown.
+        return Err(Error::config("`url` has a password in it").hint(
+            "take it out, and set `password = { env = \"NAME\" }`: pipeline files are shared",
+        ));
+    }
+    if let Some((name, _)) = url.query_pairs().next() {
+        return Err(wrong("has parameters, and none is known")
+            .with("parameter", &name)
+            .hint("TLS and timeouts have keys of their own: `ssl`, `ca_file`, `connect_timeout`"));
+    }
+    if url.fragment().is_some() {
+        return Err(wrong("has a `#` in it").hint("write `#` as `%23`"));
+    }
+    let host = match url.host() {
+        Some(Host::Domain(name)) => host_of(&decoded(name)?)?,
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        None => return Err(wrong("names no host")),
+    };
+    let path = url.path().strip_prefix('/').unwrap_or_default();
+    if path.contains('/') {
+        return Err(wrong("has more than a database after its host"));
+    }
+    let some = |text: &str| (!text.is_empty()).then(|| decoded(text)).transpose();
+    Ok(Parts {
+        host,
+        port: url.port().unwrap_or(PORT),
+        user: some(url.username())?,
+        database: some(path)?,
+    })
+}
+
+fn decoded(text: &str) -> Result<String> {
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(std::borrow::Cow::into_owned)
+        .map_err(|error| of_key("url", "`url` isn't UTF-8 behind its `%`").because(error))
+}
+
+/// A host as connecting takes it: an IPv6 address without brackets.
+fn host_of(host: &str) -> Result<String> {
+    if host.starts_with('/') {
+        return Err(
+            of_key("host", "a path is no host: Unix sockets are not supported")
+                .hint("connect by TCP: set `host = \"127.0.0.1\"`"),
+        );
+    }
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    if bare.is_empty() || bare.contains(|c: char| c.is_whitespace() || "/@[]".contains(c)) {
+        return Err(of_key("host", format!("`{host}` is no host's name"))
+            .hint("write a name or an IP address; the port has a key of its own"));
+    }
+    let colons = bare.contains(':');
+    if colons && bare.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err(of_key("host", format!("`{host}` is no host's name"))
+            .hint("the port has a key of its own, `port`"));
+    }
+    Ok(bare.to_owned())
+}
+
+fn user_of(user: Option<String>) -> Result<String> {
+    user.filter(|user| !user.is_empty()).ok_or_else(|| {
+        Error::config("no user is named")
+            .hint("write it into `url`, as in \"mysql://user@host/database\", or set `user`")
+    })
+}
+
+/// What `url` says, or a key of its own; not both.
+fn once(key: &'static str, url: Option<String>, own: &Option<String>) -> Result<Option<String>> {
+    match (url, own) {
+        (Some(_), Some(_)) => Err(of_key(key, format!("`{key}` stands in `url` too"))
+            .hint(format!("say it once: leave `{key}` out"))),
+        (url, own) => Ok(url.or_else(|| own.clone().filter(|own| !own.is_empty()))),
+    }
+}
+
+fn of_key(key: &'static str, message: impl Into<String>) -> Error {
+    Error::config(message).with("key", key)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+
+    use super::*;
+
+    with_connection! {
+        /// A component.
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct Some {
+            /// A key of its own.
+            #[serde(default)]
+            own: u8,
+        }
+    }
+
+    fn keys(keys: serde_json::Value) -> ConnectionKeys {
+        let config: Some = serde_json::from_value(keys).unwrap();
+        config.connection()
+    }
+
+    fn of_url(url: &str) -> Result<Place> {
+        keys(json!({ "url": url })).place()
+    }
+
+    fn place(host: &str, port: u16, user: &str, database: Option<&str>) -> Place {
+        Place {
+            host: host.to_owned(),
+            port,
+            user: user.to_owned(),
+            database: database.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_url_says_where() {
+        let all = of_url("mysql://reader@db.example.com:3307/shop").unwrap();
+        assert_eq!(all, place("db.example.com", 3307, "reader", Some("shop")));
+        let least = of_url("mysql://reader@localhost").unwrap();
+        assert_eq!(least, place("localhost", 3306, "reader", None));
+        let six = of_url("mariadb://u@[::1]:1/d").unwrap();
+        assert_eq!(six, place("::1", 1, "u", Some("d")));
+        let odd = of_url("mysql://a%40b%2F%C3%A4@127.0.0.1/my%20shop%2F1").unwrap();
+        assert_eq!(odd, place("127.0.0.1", 3306, "a@b/ä", Some("my shop/1")));
+    }
+
+    #[test]
+    fn keys_of_their_own_say_where() {
+        let some = json!({ "host": "db", "port": 1, "user": "u", "database": "d", "own": 1 });
+        assert_eq!(keys(some).place().unwrap(), place("db", 1, "u", Some("d")));
+        let six = json!({ "host": "[fe80::1]", "user": "u" });
+        assert_eq!(
+            keys(six).place().unwrap(),
+            place("fe80::1", 3306, "u", None)
+        );
+        let both = json!({ "url": "mysql://db", "user": "u", "database": "d" });
+        assert_eq!(
+            keys(both).place().unwrap(),
+            place("db", 3306, "u", Some("d"))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (wrong, word) in [
+            (json!({}), "neither"),
+            (json!({ "host": "db" }), "no user"),
+            (json!({ "url": "mysql://db/d" }), "no user"),
+            (json!({ "url": "postgres://u@db/d" }), "mysql://"),
+            (json!({ "url": "mysql://u@db:99999/d" }), "can't be read"),
+            (json!({ "url": "mysql://u@db/d?ssl=1" }), "parameters"),
+            (json!({ "url": "mysql://u@db/a/b" }), "more than a database"),
+            (json!({ "url": "mysql://u@/d" }), "`url`"),
+            (json!({ "url": "mysql://u@db#x" }), "`#`"),
+            (json!({ "url": "mysql://u@db/%ff" }), "UTF-8"),
+            (json!({ "url": "mysql://u@%2Ftmp%2Fsocket/d" }), "sockets"),
+            (json!({ "url": "mysql://u@db", "host": "db" }), "`host`"),
+            (json!({ "url": "mysql://u@db", "port": 1 }), "`port`"),
+            (json!({ "url": "mysql://u@db", "user": "u" }), "`user`"),
+            (
+                json!({ "url": "mysql://u@db/d", "database": "d" }),
+                "`database`",
+            ),
+            (json!({ "host": "db:3306", "user": "u" }), "no host's name"),
+            (
+                json!({ "host": "/run/mysqld.sock", "user": "u" }),
+                "sockets",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "ssl": "required", "ca_file": "x" }),
+                "ca_file",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "read_timeout": "1ms" }),
+                "read_timeout",
+            ),
+        ] {
+            let error = keys(wrong.clone()).validate().unwrap_err();
+            assert!(error.to_string().contains(word), "{wrong}: {error}");
+            assert_eq!(error.kind(), tidegate_core::ErrorKind::Config);
+        }
+        let unknown = serde_json::from_value::<Some>(json!({ "hosts": "db" }));
+        assert!(unknown.unwrap_err().to_string().contains("unknown field"));
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused_and_never_shown() {
+        for url in [
+            "mysql://u:hunter2@db/d",
+            "mysql://u:hunter2@db:99999/d",
+            "mysql://u:hunter2/3@db/d",
+        ] {
+            let error = of_url(url).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        let error = of_url("mysql://u:hunter2@db/d").unwrap_err();
+        assert!(error.hint_text().unwrap().contains("password = {"));
+    }
+
+    #[test]
+    fn a_file_of_authorities_asks_for_the_strictest_look() {
+        let place = json!({ "url": "mysql://u@db" });
+        assert_eq!(keys(place).tls_mode(), TlsMode::Preferred);
+        let verified = json!({ "url": "mysql://u@db", "ca_file": "ca.pem" });
+        assert_eq!(keys(verified).tls_mode(), TlsMode::VerifyIdentity);
+    }
+}
