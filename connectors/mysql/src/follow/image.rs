@@ -49,10 +49,6 @@ pub(super) enum Value {
     Json {
         width: usize,
     },
-    /// WKB behind four bytes of SRID.
-    Geometry {
-        width: usize,
-    },
     Enum {
         width: usize,
         members: Vec<String>,
@@ -83,8 +79,7 @@ impl Value {
             Self::Uuid | Self::Inet4 | Self::Inet6 => prefixed(bytes, 1)?,
             Self::Text { width, .. }
             | Self::Bytes { width, .. }
-            | Self::Json { width }
-            | Self::Geometry { width } => prefixed(bytes, *width)?,
+            | Self::Json { width } => prefixed(bytes, *width)?,
         };
         Ok(&whole[..whole.len() - bytes.0.len()])
     }
@@ -142,10 +137,6 @@ impl Value {
             Self::Json { width } => {
                 let document = prefixed(bytes, *width)?;
                 put_measured(out, |out| json::write(document, out))?;
-            }
-            Self::Geometry { width } => {
-                let value = prefixed(bytes, *width)?;
-                put_counted(out, value.get(4..).ok_or(Broken)?);
             }
             Self::Enum { width, members } => {
                 // 0 is what became of a value that is no member; the server prints it as nothing.
@@ -222,6 +213,21 @@ pub(super) struct LaidOut {
     pub(super) key: bool,
 }
 
+impl LaidOut {
+    /// The bytes of its value; `None` for NULL.
+    fn value_of<'a>(
+        &self,
+        image: Image<'_>,
+        at: usize,
+        bytes: &mut Bytes<'a>,
+    ) -> Result<Option<&'a [u8]>, Broken> {
+        match is_null(image.nulls, at) {
+            true => Ok(None),
+            false => self.value.skip(bytes).map(Some),
+        }
+    }
+}
+
 /// One image of a row: what it is before, or after.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Image<'a> {
@@ -250,21 +256,12 @@ impl Layout {
         let (mut these, mut those) = (Bytes(one.values), Bytes(other.values));
         let mut has_key = false;
         for (at, column) in self.columns.iter().enumerate() {
-            let mut value = |image: Image<'_>, bytes: &mut Bytes<'_>| {
-                (!is_null(image.nulls, at))
-                    .then(|| column.value.skip(bytes).map(<[u8]>::to_vec))
-                    .transpose()
-            };
+            let this = column.value_of(one, at, &mut these)?;
+            let that = column.value_of(other, at, &mut those)?;
             if column.key {
                 has_key = true;
-                if value(one, &mut these)? != value(other, &mut those)? {
+                if this != that {
                     return Ok(false);
-                }
-            } else {
-                for (image, bytes) in [(one, &mut these), (other, &mut those)] {
-                    if !is_null(image.nulls, at) {
-                        column.value.skip(bytes)?;
-                    }
                 }
             }
         }

@@ -135,8 +135,7 @@ impl Stored {
                 told.u8()?;
                 Self::Unknown { number }
             }
-            // MySQL's VECTOR is a blob of floats.
-            242 | 249..=252 => Self::Blob { width: told.u8()? },
+            249..=252 => Self::Blob { width: told.u8()? },
             245 => Self::Json { width: told.u8()? },
             246 => Self::Decimal {
                 precision: told.u8()?,
@@ -154,7 +153,8 @@ impl Stored {
                     },
                 }
             }
-            255 => Self::Geometry { width: told.u8()? },
+            // MySQL's VECTOR: bytes without a character set too.
+            242 | 255 => Self::Geometry { width: told.u8()? },
             _ => return Err(Broken),
         })
     }
