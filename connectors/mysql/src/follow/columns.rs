@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::StreamExt;
 use tidegate_core::{Decode, Decoded, Error, Event, EventStream, Result, Rows, Scan};
@@ -67,7 +69,6 @@ pub(super) fn carried(name: &str) -> Column {
 }
 
 /// Rows of changes, decoded: `_ts` becomes the time that it is.
-#[derive(Debug)]
 pub(super) struct Changes {
     pub(super) work: Box<dyn Decode>,
     /// What comes out.
@@ -181,7 +182,9 @@ impl Stamp {
         }
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::new(Schema::new(fields));
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
     }
 }
 

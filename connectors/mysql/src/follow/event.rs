@@ -17,6 +17,9 @@ const HEADER: usize = 19;
 /// file.
 const ARTIFICIAL: u16 = 0x20;
 
+/// Set in the flags of events that mean nothing to those who don't know them.
+const IGNORABLE: u16 = 0x80;
+
 /// What an event is, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -173,6 +176,11 @@ impl<'a> Event<'a> {
             flags,
             body: body.get(HEADER..).ok_or(Broken)?,
         })
+    }
+
+    /// Whether one who doesn't know it may pass it over.
+    pub(super) fn is_ignorable(&self) -> bool {
+        self.flags & IGNORABLE != 0
     }
 
     /// Whether it stands in the file, so that the position moves by it.

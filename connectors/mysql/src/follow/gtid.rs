@@ -21,7 +21,10 @@ pub(super) struct UnknownGtids;
 impl Gtids {
     /// Reads what the server says of itself.
     pub(super) fn parse(text: &str, mariadb: bool) -> Result<Self, UnknownGtids> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         if mariadb {
             let mut last = BTreeMap::new();
             for part in parts {
@@ -133,7 +136,11 @@ impl fmt::Display for Gtids {
                 for (at, (source, ranges)) in sets.iter().enumerate() {
                     f.write_str(if at > 0 { "," } else { "" })?;
                     for (at, byte) in source.iter().enumerate() {
-                        let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+                        let dash = if matches!(at, 4 | 6 | 8 | 10) {
+                            "-"
+                        } else {
+                            ""
+                        };
                         write!(f, "{dash}{byte:02x}")?;
                     }
                     for (from, to) in ranges {

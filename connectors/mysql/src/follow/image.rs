@@ -77,9 +77,9 @@ impl Value {
             }
             Self::Enum { width, .. } | Self::Set { width, .. } => bytes.take(*width)?,
             Self::Uuid | Self::Inet4 | Self::Inet6 => prefixed(bytes, 1)?,
-            Self::Text { width, .. }
-            | Self::Bytes { width, .. }
-            | Self::Json { width } => prefixed(bytes, *width)?,
+            Self::Text { width, .. } | Self::Bytes { width, .. } | Self::Json { width } => {
+                prefixed(bytes, *width)?
+            }
         };
         Ok(&whole[..whole.len() - bytes.0.len()])
     }

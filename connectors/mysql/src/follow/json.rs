@@ -144,12 +144,7 @@ fn whole(number: u64) -> Result<usize, Broken> {
     usize::try_from(number).map_err(|_| Broken)
 }
 
-fn write_object(
-    value: &[u8],
-    large: bool,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), Broken> {
+fn write_object(value: &[u8], large: bool, out: &mut Vec<u8>, depth: usize) -> Result<(), Broken> {
     let object = Container::parse(value, large)?;
     out.push(b'{');
     for at in 0..object.count {
@@ -258,9 +253,7 @@ mod tests {
     #[test]
     fn documents_are_printed_as_the_server_does() {
         // One key, 13 bytes; the key at 11, one byte; a text at 12.
-        let object = [
-            0x00, 1, 0, 14, 0, 11, 0, 1, 0, 0x0C, 12, 0, b'a', 1, b'b',
-        ];
+        let object = [0x00, 1, 0, 14, 0, 11, 0, 1, 0, 0x0C, 12, 0, b'a', 1, b'b'];
         assert_eq!(read(&object), r#"{"a": "b"}"#);
         // Three elements: 1, true, -2 as int32 behind them.
         let array = [
@@ -269,7 +262,10 @@ mod tests {
         assert_eq!(read(&array), "[1, true, -2]");
         assert_eq!(read(&[]), "null");
         assert_eq!(read(&[0x0C, 4, b'"', b'\n', b'\\', 1]), r#""\"\n\\\u0001""#);
-        assert_eq!(read(&[0x0F, 252, 4, 1, 2, 3, 4]), "\"base64:type252:AQIDBA==\"");
+        assert_eq!(
+            read(&[0x0F, 252, 4, 1, 2, 3, 4]),
+            "\"base64:type252:AQIDBA==\""
+        );
     }
 
     #[test]

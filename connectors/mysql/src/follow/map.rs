@@ -319,9 +319,8 @@ impl TableMap {
     ) -> Result<(), Broken> {
         for column in self.columns.iter_mut().filter(|c| concerned(c)) {
             let count = value.length()?;
-            let members: Result<_, Broken> = (0..count)
-                .map(|_| Ok(value.counted()?.to_vec()))
-                .collect();
+            let members: Result<_, Broken> =
+                (0..count).map(|_| Ok(value.counted()?.to_vec())).collect();
             column.members = Some(members?);
         }
         Ok(())

@@ -260,7 +260,11 @@ pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> R
                      Connect to the server of before, or start over with --restart",
                 ));
         }
-        tracing::info!(from = position.server, to = identity, "following another server");
+        tracing::info!(
+            from = position.server,
+            to = identity,
+            "following another server"
+        );
         position.server = identity;
         position.generation += 1;
     }

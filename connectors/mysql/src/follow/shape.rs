@@ -114,9 +114,11 @@ pub(super) fn compose(map: &TableMap, others: &[&Table]) -> Result<Table> {
     });
     let key = match key {
         Some(None) => {
-            return Err(Error::unsupported("the key of a followed table was changed")
-                .with("table", &last.name)
-                .hint("start over with --restart"));
+            return Err(
+                Error::unsupported("the key of a followed table was changed")
+                    .with("table", &last.name)
+                    .hint("start over with --restart"),
+            );
         }
         Some(key) => key,
         None => None,

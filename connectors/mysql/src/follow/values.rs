@@ -400,10 +400,7 @@ mod tests {
             written(|out| timestamp(&mut Bytes(&951_782_400_u32.to_be_bytes()), 0, out)),
             [4, 0xD0, 7, 2, 29]
         );
-        assert_eq!(
-            written(|out| timestamp(&mut Bytes(&[0; 4]), 0, out)),
-            [0]
-        );
+        assert_eq!(written(|out| timestamp(&mut Bytes(&[0; 4]), 0, out)), [0]);
     }
 
     #[test]
