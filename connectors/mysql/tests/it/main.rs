@@ -6,4 +6,5 @@ mod reading;
 mod sample;
 mod sink;
 mod snapshot;
+mod support;
 mod types;
