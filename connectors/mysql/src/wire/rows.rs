@@ -16,7 +16,7 @@ const SLACK: usize = 64 << 10;
 const KEPT: usize = 4;
 
 /// Where a row's payload lies, from its first byte to past its last.
-type Place = (u32, u32);
+pub(crate) type Place = (u32, u32);
 
 /// Whole rows in the binary protocol, as the server sent them.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ impl Chunk {
         self.rows
             .iter()
             .map(|(from, to)| &bytes[wide(*from)..wide(*to)])
+    }
+
+    /// What the rows lie in, and where each of their payloads does.
+    pub(crate) fn places(&self) -> (&[u8], &[Place]) {
+        (&self.bytes[self.start..], &self.rows)
     }
 
     /// How many rows there are.
