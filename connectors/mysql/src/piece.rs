@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_core::StreamName;
 
+use crate::follow::{Following, Noted};
 use crate::select::{Order, Range, Window};
 
 /// What a split of this source holds: the one thing that planning tells reading, stored as JSON.
@@ -23,8 +24,11 @@ pub(crate) enum Piece {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<Window>,
     },
-    // Here stand `Binlog` (see `follow`) and `Sample` (see `sample`), each with what its reader
-    // needs to know.
+    /// A piece of the snapshot that is followed by the log from the noted position on.
+    Noted { piece: Box<Piece>, noted: Noted },
+    /// The changes of all tables, from the binary log.
+    Binlog(Following),
+    // Here stands `Sample` (see `sample`), with what its reader needs to know.
 }
 
 /// Where a reading of a [`Piece::Range`] is.

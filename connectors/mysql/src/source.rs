@@ -10,6 +10,7 @@ use tidegate_core::{
 
 use crate::config::{MySqlConfig, Snapshot};
 use crate::connect::Connector;
+use crate::follow::{self, Live};
 use crate::lanes::Lanes;
 use crate::piece::Piece;
 use crate::relation::{self, Relation};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     /// Bytes of rows that are read at once.
     pub(crate) batch: usize,
     pub(crate) metrics: Arc<Metrics>,
+    /// If the changes are followed.
+    pub(crate) live: Option<Live>,
 }
 
 impl Shared {
@@ -55,8 +58,8 @@ impl MySqlSource {
         let lane = lanes.take().await?;
         let mut connection = lane.connect(true).await?;
         let relations = relation::find(&mut connection, connector.database(), config).await?;
-        // Here `follow` checks the server's binary log, `snapshot` the tables' engines and the
-        // user's rights, and `sample` what it samples: whatever can be refused is refused in `open`.
+        let live = Live::open(config, cx, &connector, &relations).await?;
+        // Here `snapshot` checks the tables' engines and the user's rights, and `sample` what it samples: whatever can be refused is refused in `open`.
         lane.give_back(connection);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -66,13 +69,16 @@ impl MySqlSource {
                 snapshot: config.snapshot,
                 batch: config.batch_size.as_usize(),
                 metrics: Arc::clone(&cx.metrics),
+                live,
             }),
         })
     }
 
     /// The schema of a stream: its columns, and behind them those that `follow` adds.
-    fn schema(relation: &Relation) -> SchemaRef {
-        Arc::clone(&relation.schema)
+    fn schema(&self, relation: &Relation) -> SchemaRef {
+        let live = self.shared.live.as_ref();
+        let schema = live.and_then(|live| live.schema(&relation.stream));
+        Arc::clone(schema.unwrap_or(&relation.schema))
     }
 }
 
@@ -83,15 +89,26 @@ impl Source for MySqlSource {
         relations
             .map(|relation| Stream {
                 name: relation.stream.clone(),
-                schema: Self::schema(relation),
+                schema: self.schema(relation),
                 key: relation.shown_key(),
-                bounded: true,
+                bounded: self.shared.live.is_none(),
             })
             .collect()
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
-        plan::plan(&self.shared, ask).await
+        let Some(live) = &self.shared.live else {
+            return plan::plan(&self.shared, ask).await;
+        };
+        let (shared, ask) = (&self.shared, *ask);
+        live.plan(&ask, |scans| async move {
+            let ask = Ask {
+                scans: &scans,
+                ..ask
+            };
+            plan::plan(shared, &ask).await
+        })
+        .await
     }
 
     async fn read(
@@ -100,7 +117,27 @@ impl Source for MySqlSource {
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        match split.data.decode()? {
+        let (piece, noted) = match split.data.decode()? {
+            Piece::Noted { piece, noted } => (*piece, Some(noted)),
+            piece => (piece, None),
+        };
+        if let Some(noted) = noted {
+            let theirs: Vec<_> = scans.iter().map(follow::without).collect();
+            let events = self.piece(piece, &theirs, resume)?;
+            return follow::stamp(events, scans, &noted);
+        }
+        self.piece(piece, scans, resume)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.shared.lanes.close();
+        Ok(())
+    }
+}
+
+impl MySqlSource {
+    fn piece(&self, piece: Piece, scans: &[Scan], resume: Option<&Offset>) -> Result<EventStream> {
+        match piece {
             Piece::Range {
                 stream,
                 order,
@@ -108,11 +145,14 @@ impl Source for MySqlSource {
                 window,
             } => reading::range(&self.shared, scans, &stream, order, range, window, resume),
             Piece::Whole { stream, window } => reading::whole(&self.shared, scans, &stream, window),
+            Piece::Binlog(following) => match &self.shared.live {
+                Some(live) => live.read(following, scans, resume),
+                None => Err(
+                    Error::conflict("the state is that of a source that follows")
+                        .hint("set `follow = true` again, or start over with --restart"),
+                ),
+            },
+            Piece::Noted { .. } => Err(Error::internal("a piece within a piece within a piece")),
         }
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.shared.lanes.close();
-        Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod follower;
 mod gtid;
 mod image;
 mod json;
+mod live;
 mod map;
 mod position;
 mod server;
@@ -27,7 +28,7 @@ mod statement;
 mod tracked;
 mod values;
 
-pub(crate) use columns::{schema, stamp, without};
-pub(crate) use follower::{Around, Followed, Following, check_tables, follow};
+pub(crate) use columns::{stamp, without};
+pub(crate) use follower::Following;
+pub(crate) use live::Live;
 pub(crate) use position::Noted;
-pub(crate) use server::{check, note};

@@ -159,7 +159,7 @@ impl Shape {
             asked.extend(ours.map(columns::carried));
             let count = asked.len();
             out = Some(Out {
-                decoder: Decoder::new(asked, count, mapping)?,
+                decoder: Decoder::new(&table.name, asked, count, mapping)?,
                 op: has(OP),
                 ts: has(TS),
                 pos: has(POS),
