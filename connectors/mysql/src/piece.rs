@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::StreamName;
 
 use crate::follow::{Following, Noted};
+use crate::sample::Draws;
 use crate::select::{Order, Range, Window};
 
 /// What a split of this source holds: the one thing that planning tells reading, stored as JSON.
@@ -24,11 +25,12 @@ pub(crate) enum Piece {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<Window>,
     },
+    /// The loop of random rows.
+    Sample(Draws),
     /// A piece of the snapshot that is followed by the log from the noted position on.
     Noted { piece: Box<Piece>, noted: Noted },
     /// The changes of all tables, from the binary log.
     Binlog(Following),
-    // Here stands `Sample` (see `sample`), with what its reader needs to know.
 }
 
 /// Where a reading of a [`Piece::Range`] is.

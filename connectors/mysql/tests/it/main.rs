@@ -2,6 +2,8 @@
 
 mod connecting;
 mod follow;
+mod incremental;
+mod pushdown;
 mod reading;
 mod sample;
 mod sink;

@@ -10,7 +10,7 @@ use tidegate_core::{ErrorKind, Replay, Scan, SourceConfig};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 use tidegate_testkit::suites::{context, source_suite};
 
-use crate::support::{Seen, config, ids, open, plan, read, read_all, run, scans};
+use crate::support::{Seen, config, ids, open, plan, read, read_all, scans};
 
 /// Tables with every kind of key: their columns, and the values of row `seq`.
 const TABLES: &[(&str, &str, &str)] = &[
@@ -71,6 +71,12 @@ const TABLES: &[(&str, &str, &str)] = &[
         "'1999-12-31 23:59:59' + INTERVAL seq * seq MICROSECOND",
     ),
     ("negative", "id INT PRIMARY KEY", "(seq - 300) * 7"),
+    (
+        "parted",
+        "id INT PRIMARY KEY) PARTITION BY RANGE (id) \
+         (PARTITION a VALUES LESS THAN (300), PARTITION b VALUES LESS THAN MAXVALUE",
+        "seq",
+    ),
     (
         "stamps",
         "id TIMESTAMP(3) PRIMARY KEY",
@@ -389,6 +395,9 @@ async fn no_more_connections_are_open_than_asked_for() {
             .trim(),
         "4"
     );
+    // Each connection holds the statement that it prepared last, and no more.
+    let held = server.sql("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'");
+    assert!(count(&held) <= 3, "{held}");
     source.close().await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while server
@@ -433,4 +442,58 @@ async fn a_thousand_tables_are_planned_with_few_questions() {
         rows.into_iter().collect::<Vec<_>>(),
         [("t7".to_owned(), ids([1, 2]))]
     );
+}
+
+/// Rows that are read in their order, once whole and once after each position.
+async fn check_resumes(server: &MariaDb, keys: &serde_json::Value, rows: usize) {
+    let config = config(server, "shop", keys);
+    let (source, _cx) = open(&config).await;
+    let scans = scans(source.as_ref());
+    let plan = plan(source.as_ref(), &scans, None).await.unwrap();
+    assert_eq!(plan.new.len(), 1);
+    let whole = read(source.as_ref(), &plan.new[0], &scans, None)
+        .await
+        .unwrap();
+    assert!(whole.len() > 2, "{keys}");
+    let all: Vec<_> = whole.iter().flat_map(Seen::rows).collect();
+    assert_eq!(all.len(), rows, "{keys}");
+    let mut given = 0;
+    for seen in &whole {
+        given += seen.rows().len();
+        let rest = read(source.as_ref(), &plan.new[0], &scans, seen.resume.as_ref()).await;
+        let rest: Vec<_> = rest.unwrap().iter().flat_map(Seen::rows).collect();
+        assert_eq!(rest, all[given..], "{keys} after {given} rows");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_no_calendar_has_odd_names_and_other_engines_are_read_on() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; SET sql_mode = ''; \
+         CREATE TABLE zeros (day DATE, n INT, text TEXT, PRIMARY KEY (day, n)); \
+         INSERT INTO zeros SELECT ELT(1 + seq MOD 3, '0000-00-00', '2020-00-15', '2020-01-01'), \
+             seq, REPEAT('x', 200) FROM seq_1_to_300; \
+         CREATE TABLE `we``ird na.me'\"` (`a``b'` INT, `SELECT` INT, `ä ö` TEXT, \
+             PRIMARY KEY (`SELECT`, `a``b'`)); \
+         INSERT INTO `we``ird na.me'\"` SELECT seq, seq MOD 4, REPEAT('x', 200) \
+             FROM seq_1_to_300; \
+         CREATE TABLE isam (id INT PRIMARY KEY, text TEXT) ENGINE = MyISAM; \
+         INSERT INTO isam SELECT 1000 - seq, REPEAT('x', 200) FROM seq_1_to_300; \
+         CREATE TABLE aria (id INT PRIMARY KEY, text TEXT) ENGINE = Aria; \
+         INSERT INTO aria SELECT 1000 - seq, REPEAT('x', 200) FROM seq_1_to_300",
+    );
+    for (table, zero_dates) in [
+        ("zeros", "null"),
+        ("zeros", "text"),
+        ("we`ird na.me'\"", "error"),
+        ("isam", "error"),
+        ("aria", "error"),
+    ] {
+        let keys = json!({
+            "tables": [table], "zero_dates": zero_dates, "batch_size": "16 KiB",
+            "table": { table: { "where": "TRUE" } },
+        });
+        check_resumes(&server, &keys, 300).await;
+    }
 }

@@ -121,6 +121,7 @@ pub(crate) async fn read_all(
         .await?;
     let mut rows = BTreeMap::<String, Vec<String>>::new();
     for seen in all.iter().flatten() {
+        assert!(seen.rejected.is_empty(), "{:?}", seen.rejected);
         rows.entry(seen.stream.clone())
             .or_default()
             .extend(seen.rows());
