@@ -795,13 +795,13 @@ impl Follower {
         let stale = self.tables[at].stale;
         // Without names in the map, the definition of before may fit one with other names.
         if (map.is_full() || !stale)
-            && let Some(fit) = shape::fit(&known, map, false)?
+            && let Some(fit) = shape::fit(&known, map)?
         {
             return Ok((known, fit));
         }
         let now = discover(self.around.clone(), known.clone()).await?;
         if let Some(now) = &now
-            && let Some(fit) = shape::fit(now, map, true)?
+            && let Some(fit) = shape::fit(now, map)?
         {
             return Ok((now.clone(), fit));
         }
@@ -809,7 +809,7 @@ impl Follower {
         others.extend(&now);
         if map.is_full() {
             let table = shape::compose(map, &others)?;
-            if let Some(fit) = shape::fit(&table, map, false)? {
+            if let Some(fit) = shape::fit(&table, map)? {
                 return Ok((table, fit));
             }
             return Err(Error::internal("a definition made of a map doesn't fit it"));

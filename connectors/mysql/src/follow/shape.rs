@@ -44,11 +44,19 @@ impl Out {
 #[derive(Debug)]
 pub(super) struct Fit(Vec<(Value, Option<usize>)>);
 
-/// Sees whether a definition is that of a map. `hidden`: the map may have columns that the
-/// definition doesn't (those of system versioning, which the server lists nowhere).
+/// Whether it is a column of MariaDB's system versioning, which the server lists nowhere unless the
+/// user declared it.
+fn is_hidden(stored: &MapColumn) -> bool {
+    let name = stored.name.as_deref().unwrap_or_default();
+    ["row_start", "row_end"]
+        .iter()
+        .any(|hidden| name.eq_ignore_ascii_case(hidden))
+}
+
+/// Sees whether a definition is that of a map.
 ///
 /// Errors: `Unsupported` for what can't be read from the binlog at all.
-pub(super) fn fit(table: &Table, map: &TableMap, hidden: bool) -> Result<Option<Fit>> {
+pub(super) fn fit(table: &Table, map: &TableMap) -> Result<Option<Fit>> {
     let full = map.is_full();
     if !full && table.columns.len() != map.columns.len() {
         return Ok(None);
@@ -61,7 +69,7 @@ pub(super) fn fit(table: &Table, map: &TableMap, hidden: bool) -> Result<Option<
             _ => Some(at),
         };
         let Some(column) = column else {
-            if !hidden {
+            if !is_hidden(stored) {
                 return Ok(None);
             }
             values.push((skipped(stored)?, None));
@@ -96,10 +104,11 @@ pub(super) fn compose(map: &TableMap, others: &[&Table]) -> Result<Table> {
             Ok(Some(_)) => Some(column.clone()),
             _ => None,
         });
-        columns.push(match fitting {
-            Some(column) => column,
-            None => column(name, stored)?,
-        });
+        match fitting {
+            Some(column) => columns.push(column),
+            None if is_hidden(stored) => {}
+            None => columns.push(column(name, stored)?),
+        }
     }
     let key = last.key.as_ref().map(|key| {
         let at = |column: &usize| {

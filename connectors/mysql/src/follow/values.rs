@@ -344,15 +344,35 @@ pub(super) fn inet4(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
 
 pub(super) fn inet6(stored: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
     let octets: [u8; 16] = stored.try_into().map_err(|_| Broken)?;
-    let address = Ipv6Addr::from(octets);
-    // The server prints an IPv4 address behind zeros as one, which Rust doesn't.
-    let text = match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
-            let [.., a, b, c, d] = octets;
-            format!("::{}", Ipv4Addr::new(a, b, c, d))
+    let words = Ipv6Addr::from(octets).segments();
+    // Not as Rust has it: one zero alone is left out too, and an IPv4 address behind zeros alone is
+    // printed as one (MariaDB's `sql_type_inet.cc`).
+    let (mut gap, mut length) = (0, 0);
+    for at in 0..words.len() {
+        let zeros = words[at..].iter().take_while(|word| **word == 0).count();
+        if zeros > length {
+            (gap, length) = (at, zeros);
         }
-        _ => address.to_string(),
-    };
+    }
+    let is_ipv4 = gap == 0 && (length == 6 || length == 5 && words[5] == 0xFFFF);
+    let mut text = String::new();
+    let mut at = 0;
+    while at < words.len() {
+        if length > 0 && at == gap {
+            text.push_str(if at == 0 { "::" } else { ":" });
+            at += length;
+        } else if at == 6 && is_ipv4 {
+            let [.., a, b, c, d] = octets;
+            text.push_str(&Ipv4Addr::new(a, b, c, d).to_string());
+            break;
+        } else {
+            text.push_str(&format!("{:x}", words[at]));
+            at += 1;
+            if at < words.len() {
+                text.push(':');
+            }
+        }
+    }
     put_measured(out, |out| {
         out.extend_from_slice(text.as_bytes());
         Ok(())
