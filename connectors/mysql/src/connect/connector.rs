@@ -1,9 +1,10 @@
 //! Makes connections.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use tidegate_aws::{Aws, AwsSettings, rds_region};
 use tidegate_core::{Context, ErrorKind, Metrics, Result, SecretValue};
 
 use super::keys::{ConnectionKeys, Place};
@@ -14,6 +15,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const NET_WRITE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
+/// After so long an attempt to connect is not followed by another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Makes connections that are logged in and set up alike; see [`session::set_up`].
 #[derive(Debug)]
 pub(crate) struct Connector {
@@ -21,6 +25,8 @@ pub(crate) struct Connector {
     login: Login,
     tls: Tls,
     patience: Duration,
+    /// Where tokens come from, with `iam`.
+    aws: Option<Aws>,
     server: Server,
     metrics: Arc<Metrics>,
 }
@@ -42,6 +48,10 @@ impl Connector {
         let password = keys.password.as_ref().map(|secret| secret.resolve(cx));
         let authorities = keys.ca_file.as_ref().map(|path| cx.path(path));
         let time = |said: Option<tidegate_core::Span>, usual| said.map_or(usual, |span| span.0);
+        let aws = match keys.iam {
+            true => Some(aws(keys, &host, cx).await?),
+            false => None,
+        };
         let mut connector = Self {
             address: Address {
                 host,
@@ -53,10 +63,11 @@ impl Connector {
                 user,
                 password: password.transpose()?.filter(said),
                 database,
-                clear: false,
+                clear: keys.iam,
             },
             tls: Tls::new(keys.tls_mode(), authorities)?,
             patience: time(keys.net_write_timeout, NET_WRITE_TIMEOUT),
+            aws,
             server: Server::default(),
             metrics: Arc::clone(&cx.metrics),
         };
@@ -87,7 +98,11 @@ impl Connector {
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
             .with_max_times(4);
-        let again = |error: &tidegate_core::Error| error.kind() == ErrorKind::Transient;
+        // Who doesn't answer at all is given no further chance: that took long enough.
+        let begun = Instant::now();
+        let again = |error: &tidegate_core::Error| {
+            error.kind() == ErrorKind::Transient && begun.elapsed() < PATIENCE
+        };
         (|| self.connect_once())
             .retry(backoff)
             .when(again)
@@ -99,11 +114,32 @@ impl Connector {
     }
 
     async fn connect_once(&self) -> Result<Connection> {
-        let mut connection = Connection::open(&self.address, &self.login, &self.tls).await?;
+        let mut connection = match &self.aws {
+            None => Connection::open(&self.address, &self.login, &self.tls).await?,
+            Some(aws) => {
+                // It ends after 15 minutes, and a new one costs nothing.
+                let Address { host, port, .. } = &self.address;
+                let token = aws.rds_token(host, *port, &self.login.user).await?;
+                let login = Login {
+                    password: Some(token),
+                    ..self.login.clone()
+                };
+                Connection::open(&self.address, &login, &self.tls).await?
+            }
+        };
         let set_up = session::set_up(connection.server(), self.patience);
         connection.run("set the session up", &set_up).await?;
         Ok(connection)
     }
+}
+
+/// The way to AWS for tokens.
+async fn aws(keys: &ConnectionKeys, host: &str, cx: &Context) -> Result<Aws> {
+    let mut settings = AwsSettings::of(cx, keys.aws.as_ref())?;
+    if settings.region.is_none() {
+        settings.region = rds_region(host).map(str::to_owned);
+    }
+    Aws::connect(&settings, &cx.metrics).await
 }
 
 /// A variable that is set to nothing means the same as no password.
