@@ -267,7 +267,11 @@ mod tests {
         check("out/users.ndjson", "out", "users-U.ndjson");
         check("users.csv.gz", ".", "users-U.csv.gz");
         check("/a/{stream}", "/a", "shop.sales/part-U.ndjson");
-        check("/a/{table}_{date}.csv.gz", "/a", "sales_2024-02-29-U.csv.gz");
+        check(
+            "/a/{table}_{date}.csv.gz",
+            "/a",
+            "sales_2024-02-29-U.csv.gz",
+        );
         check(
             "/a/{stream}/{%Y/%m/%d}/x.json",
             "/a",
