@@ -6,11 +6,24 @@ mod connect;
 mod decode;
 mod discover;
 mod follow;
+mod lanes;
+mod piece;
 mod plan;
+mod pushdown;
+mod reading;
+mod relation;
 mod sample;
+mod select;
 mod sink;
 mod snapshot;
 mod source;
 mod sql;
 mod types;
 mod wire;
+
+pub use config::{Lag, MySqlConfig, Snapshot, TableOptions};
+pub use sample::Sample;
+pub use types::ZeroDates;
+pub use wire::TlsMode;
+
+tidegate_core::register_source!("mysql", MySqlConfig);

@@ -1,1 +1,9 @@
-//! A loop that gives one random row of each table at a time.
+//! The sample loop.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Random rows, again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {}

@@ -1,1 +1,118 @@
-//! The source.
+//! The source: its streams, its plan, and what reads which piece.
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use tidegate_core::{
+    Ask, Error, EventStream, Metrics, Offset, Plan, Result, Scan, Source, SourceContext, Split,
+    Stream, StreamName, async_trait,
+};
+
+use crate::config::{MySqlConfig, Snapshot};
+use crate::connect::Connector;
+use crate::lanes::Lanes;
+use crate::piece::Piece;
+use crate::relation::{self, Relation};
+use crate::types::Mapping;
+use crate::{plan, reading};
+
+/// A source that is open. What is in it is shared by its readers.
+#[derive(Debug, Clone)]
+pub(crate) struct MySqlSource {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What every reader needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) mapping: Mapping,
+    pub(crate) snapshot: Snapshot,
+    /// Bytes of rows that are read at once.
+    pub(crate) batch: usize,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// The relation behind a stream.
+    pub(crate) fn relation(&self, stream: &StreamName) -> Result<&Relation> {
+        let mut relations = self.relations.iter();
+        let found = relations.find(|relation| relation.stream == *stream);
+        found.ok_or_else(|| {
+            Error::conflict(format!(
+                "the state speaks of `{stream}`, which is not read any more"
+            ))
+            .hint("put it back into the configuration, or start over with --restart")
+        })
+    }
+}
+
+impl MySqlSource {
+    pub(crate) async fn open(config: &MySqlConfig, cx: &SourceContext) -> Result<Self> {
+        let connector = Connector::open(&config.connection(), cx).await?;
+        let lanes = Lanes::new(Arc::clone(&connector), config.connections(cx));
+        let lane = lanes.take().await?;
+        let mut connection = lane.connect(true).await?;
+        let relations = relation::find(&mut connection, connector.database(), config).await?;
+        // Here `follow` checks the server's binary log, `snapshot` the tables' engines and the
+        // user's rights, and `sample` what it samples: whatever can be refused is refused in `open`.
+        lane.give_back(connection);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                relations,
+                lanes,
+                mapping: config.mapping(),
+                snapshot: config.snapshot,
+                batch: config.batch_size.as_usize(),
+                metrics: Arc::clone(&cx.metrics),
+            }),
+        })
+    }
+
+    /// The schema of a stream: its columns, and behind them those that `follow` adds.
+    fn schema(relation: &Relation) -> SchemaRef {
+        Arc::clone(&relation.schema)
+    }
+}
+
+#[async_trait]
+impl Source for MySqlSource {
+    fn streams(&self) -> Vec<Stream> {
+        let relations = self.shared.relations.iter();
+        relations
+            .map(|relation| Stream {
+                name: relation.stream.clone(),
+                schema: Self::schema(relation),
+                key: relation.shown_key(),
+                bounded: true,
+            })
+            .collect()
+    }
+
+    async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
+        plan::plan(&self.shared, ask).await
+    }
+
+    async fn read(
+        &self,
+        split: &Split,
+        scans: &[Scan],
+        resume: Option<&Offset>,
+    ) -> Result<EventStream> {
+        match split.data.decode()? {
+            Piece::Range {
+                stream,
+                order,
+                range,
+                window,
+            } => reading::range(&self.shared, scans, &stream, order, range, window, resume),
+            Piece::Whole { stream, window } => reading::whole(&self.shared, scans, &stream, window),
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.shared.lanes.close();
+        Ok(())
+    }
+}

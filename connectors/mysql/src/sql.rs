@@ -1,5 +1,7 @@
 //! Pieces of SQL.
 
+use crate::discover::Table;
+
 /// A name in backticks.
 pub(crate) fn name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -25,4 +27,27 @@ pub(crate) fn bytes(bytes: &[u8]) -> String {
     }
     literal.push('\'');
     literal
+}
+
+/// A table, with its database.
+pub(crate) fn table(table: &Table) -> String {
+    format!("{}.{}", name(&table.database), name(&table.name))
+}
+
+/// A column with its table, so that no alias of the SELECT is meant by it.
+pub(crate) fn column(table: &Table, column: &str) -> String {
+    format!("{}.{}", name(&table.name), name(column))
+}
+
+/// Columns with their table.
+pub(crate) fn columns(table: &Table, columns: &[String]) -> Vec<String> {
+    columns.iter().map(|name| column(table, name)).collect()
+}
+
+/// A condition in parentheses. A comment at its end doesn't swallow what follows.
+pub(crate) fn group(condition: &str) -> String {
+    match condition.contains(['#', '-']) {
+        true => format!("({condition}\n)"),
+        false => format!("({condition})"),
+    }
 }

@@ -1,5 +1,6 @@
 //! A connection: opened, asked, read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_common::constants::CapabilityFlags;
@@ -9,7 +10,7 @@ use tidegate_core::{Error, Result};
 use tokio::net::TcpStream;
 
 use super::login::{Greeted, Login, log_in, of_login};
-use super::rows::Rows;
+use super::rows::{Pool, Rows};
 use super::server::{Server, lost, of_packet, strange};
 use super::tls::Tls;
 use super::transport::Transport;
@@ -35,6 +36,7 @@ pub(crate) struct Address {
 pub(crate) struct Connection {
     pub(super) transport: Transport,
     pub(super) capabilities: CapabilityFlags,
+    pub(super) pool: Arc<Pool>,
     server: Server,
 }
 
@@ -99,6 +101,7 @@ impl Connection {
         Ok(Self {
             transport,
             capabilities,
+            pool: Arc::default(),
             server,
         })
     }

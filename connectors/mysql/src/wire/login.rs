@@ -68,7 +68,9 @@ pub(super) async fn log_in(
             .write(&request)
             .await
             .map_err(|error| lost(DOING, error))?;
-        let (socket, sequence, patience) = transport.into_socket();
+        let Some((socket, sequence, patience)) = transport.into_socket() else {
+            return Err(strange(DOING));
+        };
         let socket = tls.wrap(socket, host).await?;
         transport = Transport::new(socket, patience).with_sequence(sequence);
     }

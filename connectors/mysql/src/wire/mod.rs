@@ -20,7 +20,8 @@ pub(crate) use connection::{Address, Connection, Done};
 pub(crate) use login::Login;
 pub(crate) use rows::{Chunk, Rows};
 pub(crate) use server::{Server, ServerError};
-pub(crate) use tls::{Tls, TlsMode};
+pub(crate) use tls::Tls;
+pub use tls::TlsMode;
 
 #[cfg(test)]
 mod tests;

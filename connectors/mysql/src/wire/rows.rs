@@ -1,29 +1,41 @@
 //! Many rows, as the bytes that came.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mysql_common::packets::Column;
-use tidegate_core::Result;
+use tidegate_core::{Error, Result};
 
 use super::connection::Connection;
 use super::server::{lost, of_packet, strange};
 use super::transport::{FULL, HEADER, length_at};
 
-/// How much is asked of the socket at once.
-const READ: usize = 256 << 10;
+/// How far a chunk may go over the bytes that were asked for, before its buffer grows.
+const SLACK: usize = 64 << 10;
+
+/// How many buffers are kept for chunks to come: as many as are decoded at a time, about.
+const KEPT: usize = 4;
+
+/// Where a row's payload lies, from its first byte to past its last.
+type Place = (u32, u32);
 
 /// Whole rows in the binary protocol, as the server sent them.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    rows: Vec<Range<usize>>,
+    /// Where in `bytes` the places are counted from.
+    start: usize,
+    rows: Vec<Place>,
+    /// Where its buffers go when it was decoded.
+    pool: Weak<Pool>,
 }
 
 impl Chunk {
     /// The rows' payloads: the byte 0, the bits of NULLs, the values.
     pub(crate) fn rows(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
-        self.rows.iter().map(|row| &self.bytes[row.clone()])
+        let bytes = &self.bytes[self.start..];
+        self.rows
+            .iter()
+            .map(|(from, to)| &bytes[wide(*from)..wide(*to)])
     }
 
     /// How many rows there are.
@@ -33,8 +45,60 @@ impl Chunk {
 
     /// The bytes it holds in memory.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.capacity() + self.rows.capacity() * size_of::<Range<usize>>()
+        self.bytes.capacity() + self.rows.capacity() * size_of::<Place>()
     }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.put(
+                std::mem::take(&mut self.bytes),
+                std::mem::take(&mut self.rows),
+            );
+        }
+    }
+}
+
+/// Buffers of chunks that were decoded, for chunks to come: memory that is new costs the system a
+/// visit for each of its pages.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<(Vec<u8>, Vec<Place>)>>);
+
+impl Pool {
+    fn get(&self) -> (Vec<u8>, Vec<Place>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
+    }
+
+    fn put(&self, bytes: Vec<u8>, mut rows: Vec<Place>) {
+        rows.clear();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push((bytes, rows));
+        }
+    }
+
+    fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// What stands at a place of what was read.
+enum Found {
+    /// A whole row.
+    Row(Place),
+    /// A row that comes in pieces.
+    Large,
+    End,
+    /// The server's error.
+    Error(Place),
+    /// Nothing whole yet; so many bytes are missing at least.
+    Part(usize),
+    Strange,
 }
 
 /// Rows that are being read; the connection comes back at the end.
@@ -44,6 +108,8 @@ pub(crate) struct Rows {
     columns: Arc<[Column]>,
     doing: &'static str,
     ended: bool,
+    /// What is told when the rows that came before were taken.
+    failed: Option<Error>,
 }
 
 impl Rows {
@@ -53,6 +119,7 @@ impl Rows {
             columns,
             doing,
             ended: false,
+            failed: None,
         }
     }
 
@@ -63,79 +130,133 @@ impl Rows {
 
     /// The connection, for the next thing to ask; `None` if there are rows left to read.
     pub(crate) fn into_connection(self) -> Option<Connection> {
+        self.connection.pool.clear();
         self.ended.then_some(self.connection)
     }
 
     /// The next rows: about `bytes` of them and at most `most`, at least one. `None`: there are no
-    /// more.
+    /// more. It may be dropped and called again.
     ///
     /// What is read from the socket becomes the chunk itself; nothing is copied but the row at the
-    /// end that is not yet whole, and rows of 16 MiB and more, which come in pieces.
+    /// end that is not yet whole, small chunks, and rows of 16 MiB and more, which come in pieces.
+    ///
+    /// Errors: what the server says in the middle of the rows; `Transient` when it says nothing for
+    /// the time that it has, or the connection breaks. Rows that came before are given first.
     pub(crate) async fn next(&mut self, bytes: usize, most: usize) -> Result<Option<Chunk>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         if self.ended {
             return Ok(None);
         }
-        let mut rows = Vec::new();
-        // Up to here the buffer has been looked at.
+        let (next, mut rows) = self.connection.pool.get();
         let mut at = 0;
         loop {
-            let buffer = &self.connection.transport.buffer;
-            let whole = length_at(buffer, at).filter(|length| buffer.len() >= at + HEADER + length);
-            let Some(length) = whole else {
-                if at >= bytes && !rows.is_empty() {
-                    return Ok(Some(self.take(at, rows)));
+            let unread = self.connection.transport.unread();
+            let found = loop {
+                match look(unread, at) {
+                    Found::Row(place) if rows.len() < most && at < bytes.max(1) => {
+                        at = wide(place.1);
+                        rows.push(place);
+                    }
+                    found => break found,
                 }
-                let missing = length_at(buffer, at).map_or(0, |length| {
-                    (at + HEADER + length).saturating_sub(buffer.len())
-                });
-                let filled = self.connection.transport.fill(READ.max(missing)).await;
-                filled.map_err(|error| lost(self.doing, error))?;
-                continue;
             };
-            let payload = at + HEADER..at + HEADER + length;
-            match buffer.get(payload.start).filter(|_| length > 0) {
-                Some(0x00) if length < FULL => {
-                    at = payload.end;
-                    rows.push(payload);
-                    if rows.len() >= most {
-                        return Ok(Some(self.take(at, rows)));
+            match found {
+                Found::Part(missing) if rows.is_empty() || at < bytes => {
+                    let room = bytes.saturating_add(SLACK).saturating_sub(unread.len());
+                    let filled = self.connection.transport.fill(room.max(missing)).await;
+                    match filled.map_err(|error| lost(self.doing, error)) {
+                        Ok(()) => {}
+                        Err(error) if rows.is_empty() => return Err(error),
+                        Err(error) => {
+                            self.failed = Some(error);
+                            break;
+                        }
                     }
                 }
-                Some(0x00) => {
-                    // Comes in pieces: first what stands before it, then it alone.
-                    if !rows.is_empty() {
-                        return Ok(Some(self.take(at, rows)));
-                    }
-                    let payload = self.connection.transport.read().await;
-                    let payload = payload.map_err(|error| lost(self.doing, error))?;
-                    let row = 0..payload.len();
-                    return Ok(Some(Chunk {
-                        bytes: payload,
-                        rows: vec![row],
-                    }));
-                }
-                Some(0xFE) if length < FULL => {
-                    if !rows.is_empty() {
-                        // The end is met again, and then alone.
-                        return Ok(Some(self.take(at, rows)));
-                    }
+                // All else is met again, and then alone.
+                _ if !rows.is_empty() => break,
+                Found::Large => return self.large().await.map(Some),
+                Found::End => {
                     self.ended = true;
                     return Ok(None);
                 }
-                Some(0xFF) => {
-                    let error = &buffer[payload];
+                Found::Error((from, to)) => {
+                    let error = &unread[wide(from)..wide(to)];
                     return Err(of_packet(self.doing, error, self.connection.capabilities));
                 }
-                _ => return Err(strange(self.doing)),
+                Found::Row(_) | Found::Part(_) | Found::Strange => return Err(strange(self.doing)),
             }
+        }
+        Ok(Some(self.take(at, rows, next)))
+    }
+
+    fn take(&mut self, length: usize, rows: Vec<Place>, next: Vec<u8>) -> Chunk {
+        let Connection {
+            transport, pool, ..
+        } = &mut self.connection;
+        // A chunk is no reason to hold much more memory than it needs.
+        let small = length < transport.room() / 4;
+        let (bytes, start) = match small {
+            true => (transport.copy(length), 0),
+            false => transport.take(length, next),
+        };
+        Chunk {
+            bytes,
+            start,
+            rows,
+            pool: if small {
+                Weak::new()
+            } else {
+                Arc::downgrade(pool)
+            },
         }
     }
 
-    fn take(&mut self, end: usize, rows: Vec<Range<usize>>) -> Chunk {
-        let buffer = &mut self.connection.transport.buffer;
-        let rest = buffer[end..].to_vec();
-        let mut bytes = std::mem::replace(buffer, rest);
-        bytes.truncate(end);
-        Chunk { bytes, rows }
+    /// A row that comes in pieces.
+    async fn large(&mut self) -> Result<Chunk> {
+        let payload = self.connection.transport.read().await;
+        let bytes = payload.map_err(|error| lost(self.doing, error))?;
+        let length = u32::try_from(bytes.len()).map_err(|_| strange(self.doing))?;
+        Ok(Chunk {
+            bytes,
+            start: 0,
+            rows: vec![(0, length)],
+            pool: Weak::new(),
+        })
+    }
+}
+
+/// A `u32` is a `usize` wherever this runs.
+fn wide(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What stands at `at`.
+fn look(unread: &[u8], at: usize) -> Found {
+    let Some(length) = length_at(unread, at) else {
+        return Found::Part(HEADER);
+    };
+    let (from, to) = (at + HEADER, at + HEADER + length);
+    let first = match unread.get(from) {
+        _ if length == 0 => return Found::Strange,
+        None => return Found::Part(length),
+        Some(first) => *first,
+    };
+    if first == 0x00 && length == FULL {
+        return Found::Large;
+    }
+    if unread.len() < to {
+        return Found::Part(to - unread.len());
+    }
+    let (Ok(from), Ok(to)) = (u32::try_from(from), u32::try_from(to)) else {
+        return Found::Strange;
+    };
+    match first {
+        0x00 => Found::Row((from, to)),
+        0xFE => Found::End,
+        0xFF => Found::Error((from, to)),
+        _ => Found::Strange,
     }
 }

@@ -15,11 +15,19 @@ pub(super) const HEADER: usize = 4;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync> Socket for T {}
 
+/// How much room there is for what the socket has, unless more is known to come.
+const READ: usize = 16 << 10;
+
+/// So much of a statement is sent before the wait for the server begins anew.
+const WRITE: usize = 1 << 20;
+
 /// A socket, and the packets that go over it.
 pub(super) struct Transport {
     socket: Pin<Box<dyn Socket>>,
-    /// What has been read and not yet taken.
-    pub(super) buffer: Vec<u8>,
+    /// What has been read.
+    buffer: Vec<u8>,
+    /// Up to here it has been taken.
+    taken: usize,
     sequence: u8,
     patience: Duration,
 }
@@ -30,14 +38,17 @@ impl Transport {
         Self {
             socket: Box::pin(socket),
             buffer: Vec::new(),
+            taken: 0,
             sequence: 0,
             patience,
         }
     }
 
-    /// The socket without the packets, to lay TLS over it. Nothing may have been read ahead.
-    pub(super) fn into_socket(self) -> (Pin<Box<dyn Socket>>, u8, Duration) {
-        (self.socket, self.sequence, self.patience)
+    /// The socket without the packets, to lay TLS over it. An error if the server said something
+    /// before its turn: whoever sits between could have put it there.
+    pub(super) fn into_socket(self) -> Option<(Pin<Box<dyn Socket>>, u8, Duration)> {
+        let nothing = self.taken == self.buffer.len();
+        nothing.then_some((self.socket, self.sequence, self.patience))
     }
 
     /// Goes on with packet numbers where another layer left off.
@@ -50,72 +61,126 @@ impl Transport {
     pub(super) async fn command(&mut self, code: u8, body: &[u8]) -> io::Result<()> {
         self.sequence = 0;
         self.buffer.clear();
-        let mut payload = Vec::with_capacity(body.len() + 1);
-        payload.push(code);
-        payload.extend_from_slice(body);
-        self.write(&payload).await
+        self.taken = 0;
+        self.send(&[code], body).await
     }
 
     /// Sends a payload, in as many packets as it takes.
     pub(super) async fn write(&mut self, payload: &[u8]) -> io::Result<()> {
-        let mut out = Vec::with_capacity(payload.len() + HEADER);
+        self.send(&[], payload).await
+    }
+
+    /// Sends a payload that is made of two; the first is short.
+    async fn send(&mut self, first: &[u8], payload: &[u8]) -> io::Result<()> {
+        let mut first = first;
         let mut rest = payload;
         loop {
-            let (piece, after) = rest.split_at(rest.len().min(FULL));
-            let length = u32::try_from(piece.len()).unwrap_or(u32::MAX).to_le_bytes();
-            out.extend_from_slice(&length[..3]);
+            let (piece, after) = rest.split_at(rest.len().min(FULL - first.len()));
+            let length = first.len() + piece.len();
+            let header = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+            // The beginning goes out with the header: a packet of its own would wait for an answer.
+            let (beginning, large) = piece.split_at(piece.len().min(READ));
+            let mut out = Vec::with_capacity(HEADER + first.len() + beginning.len());
+            out.extend_from_slice(&header[..3]);
             out.push(self.sequence);
+            out.extend_from_slice(first);
+            out.extend_from_slice(beginning);
+            self.put(&out).await?;
+            for part in large.chunks(WRITE) {
+                self.put(part).await?;
+            }
             self.sequence = self.sequence.wrapping_add(1);
-            out.extend_from_slice(piece);
+            first = &[];
             rest = after;
             // A full packet is always followed by another one, be it empty.
-            if piece.len() < FULL {
+            if length < FULL {
                 break;
             }
         }
-        let sent = async {
-            self.socket.write_all(&out).await?;
-            self.socket.flush().await
-        };
-        within(self.patience, sent).await
+        within(self.patience, self.socket.flush()).await
+    }
+
+    async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within(self.patience, self.socket.write_all(bytes)).await
     }
 
     /// Receives a payload, joined from as many packets as it came in.
     pub(super) async fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut payload = Vec::new();
         loop {
-            let length = self.packet().await?;
-            payload.extend_from_slice(&self.buffer[HEADER..HEADER + length]);
-            self.buffer.drain(..HEADER + length);
+            let length = loop {
+                match length_at(&self.buffer, self.taken) {
+                    Some(length) => break length,
+                    None => self.fill(READ).await?,
+                }
+            };
+            self.sequence = self.buffer[self.taken + 3].wrapping_add(1);
+            self.taken += HEADER;
+            // What isn't there yet is read to where it belongs, and not past it.
+            let wanted = payload.len() + length;
+            let there = (self.buffer.len() - self.taken).min(length);
+            payload.reserve_exact(length);
+            payload.extend_from_slice(&self.buffer[self.taken..self.taken + there]);
+            self.taken += there;
+            while payload.len() < wanted {
+                let left = u64::try_from(wanted - payload.len()).unwrap_or(u64::MAX);
+                let mut socket = (&mut self.socket).take(left);
+                let read = socket.read_buf(&mut payload);
+                ended(within(self.patience, read).await?)?;
+            }
             if length < FULL {
                 return Ok(payload);
             }
         }
     }
 
-    /// Makes sure that a whole packet stands at the beginning of the buffer; gives its length.
-    async fn packet(&mut self) -> io::Result<usize> {
-        loop {
-            if let Some(length) = length_at(&self.buffer, 0)
-                && self.buffer.len() >= HEADER + length
-            {
-                self.sequence = self.buffer[3].wrapping_add(1);
-                return Ok(length);
-            }
-            self.fill(16 << 10).await?;
-        }
+    /// What has been read and not yet taken.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer[self.taken..]
     }
 
     /// Reads once, with room for `room` bytes. An error at the end: no answer ends with the socket.
     pub(super) async fn fill(&mut self, room: usize) -> io::Result<()> {
-        self.buffer.reserve(room);
-        match within(self.patience, self.socket.read_buf(&mut self.buffer)).await? {
-            0 => Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "the server closed the connection",
-            )),
-            _ => Ok(()),
+        if self.buffer.capacity() - self.buffer.len() < room {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+            self.buffer.reserve(room);
         }
+        let read = self.socket.read_buf(&mut self.buffer);
+        ended(within(self.patience, read).await?)
+    }
+
+    /// How many bytes the buffer can hold.
+    pub(super) fn room(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Takes a copy of the first `length` bytes of what is unread.
+    pub(super) fn copy(&mut self, length: usize) -> Vec<u8> {
+        let bytes = self.unread()[..length].to_vec();
+        self.taken += length;
+        bytes
+    }
+
+    /// Takes the first `length` bytes of what is unread, and gives the buffer with them and where
+    /// they begin in it; `next` becomes the buffer. Nothing is copied but what stays unread.
+    pub(super) fn take(&mut self, length: usize, mut next: Vec<u8>) -> (Vec<u8>, usize) {
+        let end = self.taken + length;
+        next.clear();
+        next.extend_from_slice(&self.buffer[end..]);
+        let mut bytes = std::mem::replace(&mut self.buffer, next);
+        bytes.truncate(end);
+        (bytes, std::mem::take(&mut self.taken))
+    }
+}
+
+fn ended(read: usize) -> io::Result<()> {
+    match read {
+        0 => Err(io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            "the server closed the connection",
+        )),
+        _ => Ok(()),
     }
 }
 

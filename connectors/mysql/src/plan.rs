@@ -1,1 +1,0 @@
-//! From tables to splits that follow the data.

@@ -1,0 +1,344 @@
+//! Reading a table or a query, and reading on when a connection is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_core::{
+    Decode, Decoded, Error, ErrorKind, Event, EventStream, Offset, Result, Rows, Scan, StreamName,
+};
+
+use crate::decode::Decoder;
+use crate::lanes::Lane;
+use crate::piece::Position;
+use crate::pushdown;
+use crate::relation::{Origin, Relation};
+use crate::select::{Order, Range, Select, Window};
+use crate::source::Shared;
+use crate::types::{Column, ZeroDates};
+use crate::wire;
+
+/// How often a connection may be lost without a row in between.
+const ATTEMPTS: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A batch of narrow rows has no more than this.
+const MOST_ROWS: usize = 64 << 10;
+
+/// Reads a range of a table, from after `resume`.
+pub(crate) fn range(
+    shared: &Arc<Shared>,
+    scans: &[Scan],
+    stream: &StreamName,
+    order: Order,
+    range: Range,
+    window: Option<Window>,
+    resume: Option<&Offset>,
+) -> Result<EventStream> {
+    let position = resume.map(Offset::decode).transpose()?.unwrap_or_default();
+    read(
+        shared,
+        scans,
+        stream,
+        Some((order, range)),
+        window,
+        position,
+    )
+}
+
+/// Reads a whole table or a query.
+pub(crate) fn whole(
+    shared: &Arc<Shared>,
+    scans: &[Scan],
+    stream: &StreamName,
+    window: Option<Window>,
+) -> Result<EventStream> {
+    read(shared, scans, stream, None, window, Position::default())
+}
+
+fn read(
+    shared: &Arc<Shared>,
+    scans: &[Scan],
+    stream: &StreamName,
+    range: Option<(Order, Range)>,
+    window: Option<Window>,
+    position: Position,
+) -> Result<EventStream> {
+    // Nobody needs it any more.
+    let Some(scan) = scans.iter().find(|scan| scan.stream == *stream) else {
+        return Ok(stream::empty().boxed());
+    };
+    let relation = shared.relation(stream)?;
+    let asked = Asked::new(shared, relation, scan, range, window)?;
+    let reading = Reading {
+        shared: Arc::clone(shared),
+        asked,
+        position,
+        open: None,
+        lost: 0,
+    };
+    let events = stream::try_unfold(reading, |mut reading| async move {
+        let event = reading.next().await?;
+        Ok(event.map(|event| (event, reading)))
+    });
+    let named = stream.clone();
+    Ok(events
+        .map_err(move |error: Error| error.with("stream", &named))
+        .boxed())
+}
+
+/// What is asked of the server, and what becomes of the answer.
+#[derive(Debug)]
+struct Asked {
+    stream: StreamName,
+    relation: Relation,
+    range: Option<(Order, Range)>,
+    conditions: Vec<String>,
+    /// The columns of the SELECT: those that are needed, and behind them the rest of the order's.
+    list: String,
+    decoder: Arc<Decoder>,
+    /// Where the order's columns are among them.
+    places: Vec<usize>,
+    /// Which of the decoded columns are needed, if not all: a query is sent as it stands.
+    kept: Option<Vec<usize>>,
+    /// No more rows than this are needed.
+    limit: Option<u64>,
+}
+
+impl Asked {
+    fn new(
+        shared: &Shared,
+        relation: &Relation,
+        scan: &Scan,
+        range: Option<(Order, Range)>,
+        window: Option<Window>,
+    ) -> Result<Self> {
+        let mapping = shared.mapping;
+        let needed = |column: &&Column| {
+            scan.columns
+                .as_ref()
+                .is_none_or(|names| names.contains(&column.name))
+        };
+        let (mut columns, kept): (Vec<Column>, _) = match &relation.origin {
+            Origin::Table(_) => (
+                relation.columns.iter().filter(needed).cloned().collect(),
+                None,
+            ),
+            Origin::Query(_) => {
+                let kept = scan.columns.is_some().then(|| {
+                    let all = relation.columns.iter().enumerate();
+                    all.filter(|(_, column)| needed(column))
+                        .map(|(at, _)| at)
+                        .collect()
+                });
+                (relation.columns.clone(), kept)
+            }
+        };
+        let shown = columns.len();
+        let mut places = Vec::new();
+        let mut conditions = Vec::new();
+        let mut exact = true;
+        if let Origin::Table(table) = &relation.origin {
+            for name in range.iter().flat_map(|(order, _)| &order.columns) {
+                let place = columns.iter().position(|column| column.name == *name);
+                places.push(place.unwrap_or(columns.len()));
+                if place.is_none() {
+                    let found = table.columns.iter().find(|column| column.name == *name);
+                    columns.push(found.ok_or_else(|| changed(name))?.clone());
+                }
+            }
+            // Rows without columns are still rows.
+            if columns.is_empty() {
+                columns.extend(table.columns.first().cloned());
+            }
+            conditions.extend(relation.filter.clone());
+            conditions.extend(window.map(|window| window.condition(table)));
+            let pushed = pushdown::conditions(&scan.predicates, relation, mapping);
+            exact = pushed.exact;
+            conditions.extend(pushed.conditions);
+        } else if !scan.predicates.is_empty() {
+            exact = false;
+        }
+        // Rows that are rejected don't count.
+        let all_taken = mapping.zero_dates != ZeroDates::Error
+            || !columns
+                .iter()
+                .any(|column| pushdown::is_calendar(column.kind));
+        let list: Vec<_> = columns
+            .iter()
+            .map(|column| column.select(mapping))
+            .collect();
+        Ok(Self {
+            stream: relation.stream.clone(),
+            relation: relation.clone(),
+            range,
+            conditions,
+            list: list.join(", "),
+            decoder: Decoder::new(columns, shown, mapping)?,
+            places,
+            kept,
+            limit: scan.limit.filter(|_| exact && all_taken),
+        })
+    }
+
+    /// What is asked when so much was read.
+    fn sql(&self, position: &Position) -> String {
+        let table = match &self.relation.origin {
+            Origin::Query(query) => return query.clone(),
+            Origin::Table(table) => table,
+        };
+        let mut select = Select::new(table, self.list.as_str());
+        if let Some((order, range)) = &self.range {
+            select = select.range(order, &range.after(position.last.as_deref()));
+        }
+        select.conditions.extend(self.conditions.iter().cloned());
+        select.limit = self.limit.map(|limit| limit.saturating_sub(position.rows));
+        select.sql()
+    }
+}
+
+/// A piece that is being read.
+#[derive(Debug)]
+struct Reading {
+    shared: Arc<Shared>,
+    asked: Asked,
+    position: Position,
+    open: Option<Open>,
+    /// How often the connection was lost since the last row.
+    lost: u32,
+}
+
+/// What is open meanwhile.
+#[derive(Debug)]
+struct Open {
+    lane: Lane,
+    rows: Option<wire::Rows>,
+}
+
+impl Reading {
+    /// The next rows; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Event>> {
+        if self
+            .asked
+            .limit
+            .is_some_and(|limit| self.position.rows >= limit)
+        {
+            return Ok(None);
+        }
+        loop {
+            match self.chunk().await {
+                Ok(Some(chunk)) => {
+                    self.lost = 0;
+                    return self.event(chunk).map(Some);
+                }
+                Ok(None) => {
+                    let open = self.open.take();
+                    if let Some((lane, rows)) = open.and_then(|open| Some((open.lane, open.rows?)))
+                        && let Some(connection) = rows.into_connection()
+                    {
+                        lane.give_back(connection);
+                    }
+                    return Ok(None);
+                }
+                Err(error) => self.lost(error).await?,
+            }
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<wire::Chunk>> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Open {
+                lane: self.shared.lanes.take().await?,
+                rows: None,
+            }),
+        };
+        let rows = match &mut open.rows {
+            Some(rows) => rows,
+            none => {
+                let sql = self.asked.sql(&self.position);
+                tracing::debug!(%sql, "reading");
+                let connection = open.lane.connect(self.lost > 0).await?;
+                none.insert(connection.rows("read rows", &sql).await?)
+            }
+        };
+        rows.next(self.shared.batch, MOST_ROWS).await
+    }
+
+    /// Reads on over another connection after a while, if that can be: rows that were given can't be
+    /// left out of a piece that has no order.
+    async fn lost(&mut self, error: Error) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.rows = None;
+        }
+        self.lost += 1;
+        let can = self.asked.range.is_some() || self.position.rows == 0;
+        if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
+            return Err(error);
+        }
+        self.shared.metrics.retries(1);
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << (self.lost - 1))
+            .min(LONGEST_WAIT);
+        tracing::warn!(stream = %self.asked.stream, rows = self.position.rows, %error, ?wait, "reading on after a lost connection");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    fn event(&mut self, chunk: wire::Chunk) -> Result<Event> {
+        let bytes: usize = chunk.rows().map(<[u8]>::len).sum();
+        self.shared
+            .metrics
+            .bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let rows = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.position.rows = self.position.rows.saturating_add(rows);
+        let resume = match (&self.asked.range, chunk.rows().next_back()) {
+            (Some(_), Some(last)) => {
+                let last = self.asked.decoder.literals(last, &self.asked.places)?;
+                self.position.last = Some(last);
+                Some(Offset::encode(&self.position)?)
+            }
+            _ => None,
+        };
+        let work = self.asked.decoder.work(chunk);
+        Ok(Event::Rows {
+            stream: self.asked.stream.clone(),
+            rows: Rows::Encoded(match &self.asked.kept {
+                None => work,
+                Some(columns) => Box::new(Kept {
+                    work,
+                    columns: columns.clone(),
+                }),
+            }),
+            rejected: None,
+            resume,
+        })
+    }
+}
+
+fn changed(column: &str) -> Error {
+    Error::conflict(format!(
+        "the column `{column}` of the key by which a table was read is gone"
+    ))
+    .hint("the table has changed since the run began: start over with --restart")
+}
+
+/// Keeps some of the columns that come of a decoding.
+struct Kept {
+    work: Box<dyn Decode>,
+    columns: Vec<usize>,
+}
+
+impl Decode for Kept {
+    fn size(&self) -> usize {
+        self.work.size()
+    }
+
+    fn decode(self: Box<Self>) -> Result<Decoded> {
+        let mut decoded = self.work.decode()?;
+        for batch in &mut decoded.batches {
+            *batch = batch.project(&self.columns)?;
+        }
+        Ok(decoded)
+    }
+}
