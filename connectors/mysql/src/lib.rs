@@ -23,6 +23,7 @@ mod wire;
 
 pub use config::{Lag, MySqlConfig, Snapshot, TableOptions};
 pub use sample::Sample;
+pub use sink::{Mode, MySqlSinkConfig};
 pub use types::ZeroDates;
 pub use wire::TlsMode;
 

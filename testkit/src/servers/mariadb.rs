@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::process::Server;
+use super::process::{Server, installed};
 
 /// A MariaDB with an empty data folder of its own, its binlog on (rows, whole images, names of
 /// columns). `root` comes in without a password.
@@ -25,6 +25,16 @@ pub struct MariaDb {
 /// If Debian's `mariadb-server-core` and `mariadb-client-core` aren't installed, or it doesn't start.
 pub fn mariadb() -> MariaDb {
     MariaDb::with::<&str>(&[])
+}
+
+/// The folder of the plugins that Debian has in packages which would start a service:
+/// `--plugin-dir=…`, then `--plugin-load-add=auth_ed25519`.
+///
+/// # Panics
+///
+/// If it isn't installed.
+pub fn mariadb_plugins() -> PathBuf {
+    installed("mariadb/plugin")
 }
 
 impl MariaDb {
@@ -138,6 +148,7 @@ fn install(folder: &Path) {
             "--innodb-log-file-size=8M",
         ])
         .arg(path("--datadir=", &data(folder)))
+        .env("TMPDIR", own_tmp(folder))
         .output();
     match output {
         Ok(output) if output.status.success() => {}
@@ -160,6 +171,7 @@ fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
         .args(["--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"])
         .arg(format!("--port={port}"))
         .arg(path("--datadir=", &data(folder)))
+        .arg(path("--tmpdir=", &own_tmp(folder)))
         .arg(path("--socket=", &folder.join("socket")))
         .arg(path("--pid-file=", &folder.join("pid")))
         .args(options);
@@ -168,6 +180,14 @@ fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
 
 fn data(folder: &Path) -> PathBuf {
     folder.join("data")
+}
+
+/// Each has its own: where one starts, it removes all temporary tables.
+fn own_tmp(folder: &Path) -> PathBuf {
+    let tmp = folder.join("tmp");
+    // If it can't be made, the server says so.
+    let _ = std::fs::create_dir_all(&tmp);
+    tmp
 }
 
 fn path(option: &str, path: &Path) -> std::ffi::OsString {

@@ -22,7 +22,7 @@ mod signed;
 pub use aws::{ACCESS_KEY, AwsServer, READER_ACCESS_KEY, SECRET_KEY, ministack, moto, seaweedfs};
 pub use faults::{Fault, Faults, Reply, Request};
 pub use jsonplaceholder::{json_server, jsonplaceholder, jsonplaceholder_data};
-pub use mariadb::{MariaDb, mariadb};
+pub use mariadb::{MariaDb, mariadb, mariadb_plugins};
 pub use objects::{Object, Upload};
 pub use process::{Server, python};
 pub use proxy::{Hold, Proxy, Seen};

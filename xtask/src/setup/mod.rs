@@ -97,6 +97,7 @@ impl Setup {
         }
         system::rust_components()?;
         system::need_mariadb()?;
+        system::need_mariadb_plugins(&root)?;
         for installation in wanted {
             let begun = Instant::now();
             let packages = installation.packages.join(" ");

@@ -1,5 +1,7 @@
 //! What comes from the system's own package manager.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -72,6 +74,40 @@ pub(super) fn need_mariadb() -> Result<()> {
     Ok(())
 }
 
+/// MariaDB's login plugins. Debian has them in the package that would start a service, so it is
+/// unpacked and not installed.
+pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
+    let folder = root.join("mariadb/plugin");
+    if folder.join("auth_ed25519.so").exists() {
+        println!("  {:<16} plugins of mariadb-server", "mariadb");
+        return Ok(());
+    }
+    println!("  {:<16} plugins of mariadb-server: unpacking …", "mariadb");
+    let unpacked = root.join("mariadb.unpacked");
+    for folder in [&unpacked, &root.join("mariadb")] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)?;
+    }
+    apt_update()?;
+    // Anybody may download, so without `sudo`.
+    run_quietly(
+        Command::new("apt-get")
+            .args(["download", "mariadb-server"])
+            .current_dir(&unpacked),
+    )?;
+    for package in fs::read_dir(&unpacked)? {
+        let mut unpack = Command::new("dpkg-deb");
+        unpack.arg("--extract").arg(package?.path()).arg(&unpacked);
+        run_quietly(&mut unpack)?;
+    }
+    fs::rename(unpacked.join("usr/lib/mysql/plugin"), &folder)
+        .context("the package mariadb-server has no plugins where they are looked for")?;
+    fs::remove_dir_all(&unpacked)?;
+    Ok(())
+}
+
 /// Adds rustfmt and clippy where Rust came without them.
 pub(super) fn rust_components() -> Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -86,12 +122,7 @@ pub(super) fn rust_components() -> Result<()> {
 
 fn apt_install(packages: &[&str]) -> Result<()> {
     println!("  {:<16} {}: installing …", "apt", packages.join(" "));
-    // The lists may be missing or old: once is enough.
-    static UPDATED: OnceLock<()> = OnceLock::new();
-    if UPDATED.get().is_none() {
-        run_quietly(apt_get().arg("update"))?;
-        UPDATED.get_or_init(|| ());
-    }
+    apt_update()?;
     let install = ["install", "--yes", "--no-install-recommends"];
     run_quietly(apt_get().args(install).args(packages)).with_context(|| {
         format!(
@@ -99,6 +130,16 @@ fn apt_install(packages: &[&str]) -> Result<()> {
             packages.join(" and ")
         )
     })
+}
+
+/// Brings the lists of packages up to date; they may be missing or old. Once is enough.
+fn apt_update() -> Result<()> {
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    if UPDATED.get().is_none() {
+        run_quietly(apt_get().arg("update"))?;
+        UPDATED.get_or_init(|| ());
+    }
+    Ok(())
 }
 
 fn apt_get() -> Command {

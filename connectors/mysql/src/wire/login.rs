@@ -3,7 +3,7 @@
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{
-    AuthPlugin, AuthPluginData, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest,
+    AuthPlugin, AuthPluginData, HandshakePacket, HandshakeResponse, SslRequest,
 };
 use mysql_common::proto::MySerialize;
 use tidegate_core::{Error, Result, SecretValue};
@@ -16,6 +16,9 @@ const DOING: &str = "log in";
 
 /// The largest packet that we send or take: the protocol's most.
 const MAX_PACKET: u32 = 1 << 30;
+
+/// The length of the numbers that passwords are mixed with.
+const NONCE: usize = 20;
 
 /// utf8mb4_general_ci: texts come as UTF-8.
 const UTF8MB4: u8 = 45;
@@ -54,8 +57,11 @@ pub(super) async fn log_in(
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
         | CapabilityFlags::CLIENT_CONNECT_ATTRS
-        | CapabilityFlags::CLIENT_DEPRECATE_EOF
-        | CapabilityFlags::CLIENT_CONNECT_WITH_DB;
+        | CapabilityFlags::CLIENT_DEPRECATE_EOF;
+    // MariaDB reads the flags only once, where TLS is asked for.
+    if login.database.is_some() {
+        wanted |= CapabilityFlags::CLIENT_CONNECT_WITH_DB;
+    }
     if secure {
         wanted |= CapabilityFlags::CLIENT_SSL;
     }
@@ -77,8 +83,8 @@ pub(super) async fn log_in(
 
     let mut nonce = handshake.scramble_1_ref().to_vec();
     nonce.extend_from_slice(handshake.scramble_2_ref().unwrap_or_default());
-    // The greeting's is twenty bytes and a zero.
-    nonce.resize(20, 0);
+    // The greeting ends it with a zero.
+    nonce.truncate(NONCE);
     let plugin = match handshake.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
         _ => AuthPlugin::MysqlNativePassword,
@@ -151,19 +157,24 @@ impl Exchange<'_> {
         }
     }
 
+    /// The server wants another plugin than the one that it greeted with.
     async fn switch(&mut self, packet: &[u8]) -> Result<()> {
-        let request: AuthSwitchRequest<'_> =
-            ParseBuf(packet).parse(()).map_err(|_| strange(DOING))?;
-        self.plugin = request.auth_plugin().into_owned();
-        self.nonce = request.plugin_data().to_vec();
+        let mut parts = packet[1..].splitn(2, |byte| *byte == 0);
+        let name = parts.next().unwrap_or_default();
+        let nonce = parts.next().unwrap_or_default();
+        let plugin = ParseBuf(name).parse::<AuthPlugin<'_>>(());
+        self.plugin = plugin.map_err(|_| strange(DOING))?.into_owned();
+        self.nonce = nonce.to_vec();
         let data = match &self.plugin {
             AuthPlugin::MysqlNativePassword
             | AuthPlugin::CachingSha2Password
             | AuthPlugin::Ed25519 => {
-                // Some servers end it with a zero, some don't.
-                if self.nonce.last() == Some(&0) {
-                    self.nonce.pop();
-                }
+                // Some servers end it with a zero, some don't, and ed25519's may end with one of
+                // its own: only the length tells.
+                self.nonce.truncate(match self.plugin {
+                    AuthPlugin::Ed25519 => 32,
+                    _ => NONCE,
+                });
                 let data = self.plugin.gen_data(self.password, &self.nonce);
                 data.as_ref().map(bytes_of).unwrap_or_default()
             }
@@ -196,18 +207,14 @@ impl Exchange<'_> {
         }
         self.send(&[0x02]).await?;
         let answer = self.receive().await?;
-        let Some((0x01, key)) = answer.split_first().map(|(first, rest)| (*first, rest)) else {
-            return Err(strange(DOING));
-        };
-        // What the library would panic over.
-        if !key.starts_with(b"-----BEGIN PUBLIC KEY-----") {
-            return Err(strange(DOING));
+        if answer.first() == Some(&0xFF) {
+            return Err(of_login(&answer));
         }
+        let key = answer.strip_prefix(&[0x01]).ok_or_else(|| strange(DOING))?;
         for (byte, nonce) in password.iter_mut().zip(self.nonce.iter().cycle()) {
             *byte ^= nonce;
         }
-        let encrypted = mysql_common::crypto::encrypt(&password, key);
-        self.send(&encrypted).await
+        self.send(&encrypted(&password, key)?).await
     }
 
     async fn send(&mut self, payload: &[u8]) -> Result<()> {
@@ -228,6 +235,16 @@ pub(super) fn of_login(packet: &[u8]) -> Error {
         _ => CapabilityFlags::empty(),
     };
     of_packet(DOING, packet, capabilities)
+}
+
+/// A short text, encrypted with the server's public key (RSA, OAEP with SHA-1).
+fn encrypted(text: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+    // The library panics over a key that it can't read or that is too short for the text.
+    let encrypted = std::panic::catch_unwind(|| mysql_common::crypto::encrypt(text, key));
+    encrypted.map_err(|_| {
+        Error::unsupported("the server's public key can't be used to send the password")
+            .hint("use TLS: set `ssl = \"required\"` or stricter")
+    })
 }
 
 fn bytes_of(data: &AuthPluginData<'_>) -> Vec<u8> {

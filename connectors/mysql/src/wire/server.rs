@@ -99,7 +99,9 @@ pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
         // Wrong user or password, account locked or its password expired, no right to the database.
         1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151 => (
             Error::auth(sentence),
-            Some("check the user, the password, and the hosts from which the user may connect"),
+            Some(
+                "check user and password, from which hosts the user may connect, and whether only over TLS",
+            ),
         ),
         1130 => (
             Error::auth(sentence),
@@ -172,10 +174,12 @@ pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
 /// An error of the socket.
 pub(super) fn lost(doing: &str, error: io::Error) -> Error {
     let message = format!("can't {doing}: the connection to the server is lost");
-    match error.kind() {
-        io::ErrorKind::InvalidData => Error::data(message).because(error),
-        _ => Error::transient(message).because(error),
-    }
+    let lost = Error::transient(message);
+    let lost = match error.kind() {
+        io::ErrorKind::TimedOut => lost.hint("if the server was only busy, raise `read_timeout`"),
+        _ => lost,
+    };
+    lost.because(error)
 }
 
 /// A packet that the protocol doesn't have there.

@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
@@ -106,16 +108,39 @@ impl Tls {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| {
             Error::config(format!("`{host}` is no name that a certificate can have")).because(error)
         })?;
-        TlsConnector::from(Arc::clone(config))
-            .connect(name, socket)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidData => Error::auth("the server's TLS can't be trusted")
-                    .with("host", host)
-                    .hint("set `ca_file` to the file of the authority that signed its certificate; for RDS that is AWS's global bundle")
-                    .because(error),
-                _ => super::server::lost("begin TLS", error),
-            })
+        let wrapped = TlsConnector::from(Arc::clone(config)).connect(name, socket);
+        wrapped.await.map_err(|error| self.failed(host, error))
+    }
+
+    fn failed(&self, host: &str, error: io::Error) -> Error {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        let Some(cause) = cause.cloned() else {
+            return super::server::lost("begin TLS", error);
+        };
+        let (error, hint) = match &cause {
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => (
+                Error::auth("the server's certificate is for another host"),
+                "connect by a name that the certificate has; `ssl = \"verify_ca\"` doesn't look at it",
+            ),
+            rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => (
+                Error::auth("the server's certificate has expired"),
+                "give the server a new one, or set this machine's clock",
+            ),
+            rustls::Error::InvalidCertificate(_) => (
+                Error::auth("the server's certificate can't be trusted"),
+                "set `ca_file` to the certificate of the authority that signed it; for RDS that is \
+                 AWS's global bundle",
+            ),
+            _ => (
+                Error::unsupported("no TLS can be agreed on with the server"),
+                "it must have TLS 1.2 or 1.3",
+            ),
+        };
+        error.with("host", host).hint(hint).because(cause)
     }
 }
 

@@ -18,6 +18,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync> Socket for T {}
 /// How much room there is for what the socket has, unless more is known to come.
 const READ: usize = 16 << 10;
 
+/// A greeting is some version, some numbers and the name of a plugin.
+const LONGEST_GREETING: usize = 4 << 10;
+
 /// So much of a statement is sent before the wait for the server begins anew.
 const WRITE: usize = 1 << 20;
 
@@ -102,6 +105,18 @@ impl Transport {
 
     async fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         within(self.patience, self.socket.write_all(bytes)).await
+    }
+
+    /// Receives the first payload. What is no MySQL server says something else, or what would be
+    /// the length of a very long greeting.
+    pub(super) async fn greeting(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while self.buffer.len() < HEADER {
+            self.fill(READ).await?;
+        }
+        match length_at(&self.buffer, 0) {
+            Some(0..=LONGEST_GREETING) => self.read().await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Receives a payload, joined from as many packets as it came in.

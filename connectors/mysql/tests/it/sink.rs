@@ -1,1 +1,217 @@
+//! The sink, against a real server.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::Schema;
+use serde_json::{Value, json};
+use tidegate_core::{
+    Commit, Context, Epoch, Input, Prepared, Rejected, Result, Sink, SinkConfig, Spread, WriterId,
+};
+use tidegate_mysql::MySqlSinkConfig;
+use tidegate_testkit::servers::{MariaDb, mariadb};
+use tidegate_testkit::suites::{TestContext, context, sink_suite};
+
+/// A database of its own on a server.
+struct Site {
+    server: Arc<MariaDb>,
+    cx: TestContext,
+}
+
+impl Site {
+    fn new() -> Self {
+        let server = mariadb();
+        server.sql("CREATE DATABASE shop");
+        Self {
+            server: Arc::new(server),
+            cx: context(),
+        }
+    }
+
+    fn sql(&self, statements: &str) -> String {
+        self.server.sql(&format!("USE shop; {statements}"))
+    }
+
+    fn config(&self, more: Value) -> MySqlSinkConfig {
+        config(&self.server.url("shop"), more)
+    }
+
+    async fn open(&self, more: Value, schema: &Schema) -> Result<Arc<dyn Sink>> {
+        let input = Input {
+            name: "rows".into(),
+            schema: Arc::new(schema.clone()),
+        };
+        self.config(more).open(&self.cx.sink(vec![input])).await
+    }
+
+    fn commit<'a>(&'a self, cx: &'a Context, epoch: u64, prepared: &'a [Prepared]) -> Commit<'a> {
+        Commit {
+            pipeline: &cx.pipeline,
+            lineage: cx.lineage,
+            run: cx.run,
+            epoch: Epoch(epoch),
+            last: false,
+            prepared,
+        }
+    }
+
+    /// Writes batches with one writer, and prepares them.
+    async fn prepare(
+        &self,
+        sink: &dyn Sink,
+        epoch: u64,
+        batches: &[RecordBatch],
+    ) -> (Vec<Prepared>, Rejected) {
+        let id = WriterId {
+            epoch: Epoch(epoch),
+            index: 0,
+        };
+        let mut writer = sink.writer(id).await.unwrap();
+        let mut rejected = Rejected::default();
+        for batch in batches {
+            rejected.extend(writer.write(0, batch.clone()).await.unwrap());
+        }
+        let sealed = writer.prepare().await.unwrap();
+        rejected.extend(sealed.rejected);
+        (sealed.prepared.into_iter().collect(), rejected)
+    }
+
+    /// An epoch from its first row to its commit; gives what was rejected.
+    async fn write(&self, sink: &dyn Sink, epoch: u64, batches: &[RecordBatch]) -> Rejected {
+        let (prepared, rejected) = self.prepare(sink, epoch, batches).await;
+        let cx = self.cx.common();
+        sink.commit(&self.commit(&cx, epoch, &prepared))
+            .await
+            .unwrap();
+        rejected
+    }
+
+    /// Staging tables that are there.
+    fn staging(&self) -> String {
+        self.sql("SHOW TABLES LIKE '\\_tg\\_%'")
+    }
+}
+
+fn config(url: &str, more: Value) -> MySqlSinkConfig {
+    let mut all = json!({ "url": url, "table": "t" });
+    let more = more.as_object().unwrap().clone();
+    all.as_object_mut().unwrap().extend(more);
+    serde_json::from_value(all).unwrap()
+}
+
+fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    let columns = columns
+        .iter()
+        .map(|(name, array)| (*name, array.clone(), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+/// Rows `id`, `name`.
+fn named(rows: &[(i64, &str)]) -> RecordBatch {
+    batch(&[
+        ("id", ints(rows.iter().map(|row| row.0))),
+        ("name", texts(rows.iter().map(|row| Some(row.1)))),
+    ])
+}
+
+fn reasons(rejected: &Rejected) -> Vec<&str> {
+    rejected
+        .rows
+        .iter()
+        .map(|row| row.reason.as_str())
+        .collect()
+}
+
+/// Each check of the suite has a database of its own, named as its pipeline.
+fn database(cx: &Context) -> String {
+    cx.pipeline.replace('-', "_")
+}
+
+fn suite(server: &Arc<MariaDb>, more: &Value) -> tidegate_testkit::suites::SinkSuite {
+    let (url, more) = (server.url(""), more.clone());
+    let (making, reading, listing) = (server.clone(), server.clone(), server.clone());
+    sink_suite(
+        move |cx| {
+            let name = database(&cx.common);
+            making.sql(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"));
+            let config = config(&format!("{url}{name}"), more.clone());
+            async move { config.open(&cx).await }
+        },
+        move |cx| {
+            let name = database(&cx);
+            let there = reading.sql(&format!("SHOW TABLES FROM `{name}` LIKE 't'"));
+            let rows = match there.is_empty() {
+                true => String::new(),
+                false => reading.sql(&format!("SELECT id, name, amount FROM `{name}`.t")),
+            };
+            async move { Ok(vec![read(&rows)]) }
+        },
+    )
+    .objects(move |cx| {
+        // Before anything was opened there is no such database.
+        let tables = listing.try_sql(&format!("SHOW TABLES FROM `{}`", database(&cx)));
+        let tables = tables.unwrap_or_default();
+        async move { Ok(tables.lines().map(str::to_owned).collect()) }
+    })
+}
+
+/// The suite's rows as the server prints them.
+fn read(rows: &str) -> RecordBatch {
+    let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
+    let some = |text: &str| (text != "NULL").then(|| text.to_owned());
+    let ids = rows.iter().map(|row| row[0].parse::<i64>().unwrap());
+    let names = rows.iter().map(|row| some(row[1]));
+    let amounts = rows.iter().map(|row| row[2].parse::<f64>().unwrap());
+    batch(&[
+        ("id", ints(ids)),
+        ("name", Arc::new(names.collect::<StringArray>())),
+        ("amount", Arc::new(Float64Array::from_iter_values(amounts))),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract_in_every_mode() {
+    let server = Arc::new(mariadb());
+    for more in [
+        json!({ "create": true }),
+        json!({ "create": true, "key": ["id"] }),
+        json!({ "create": true, "mode": "upsert", "key": ["id"] }),
+        json!({ "create": true, "mode": "replace" }),
+        json!({ "create": true, "mode": "replace", "key": ["id"] }),
+    ] {
+        suite(&server, &more).check().await;
+    }
+}
+
+#[tokio::test]
+async fn of_rows_with_one_key_the_last_one_stays() {
+    let site = Site::new();
+    site.sql(
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20), kept INT DEFAULT 7);
+         INSERT INTO t VALUES (1, 'old', 1), (9, 'untouched', 9)",
+    );
+    let rows = named(&[(1, "a"), (2, "b"), (1, "c"), (2, "d"), (3, "e"), (1, "f")]);
+    let upsert = json!({ "mode": "upsert" });
+    let sink = site.open(upsert, &rows.schema()).await.unwrap();
+    let distribution = sink.distribution(0);
+    assert_eq!(distribution.spread, Spread::Hash(vec!["id".to_owned()]));
+    assert!(distribution.ordered);
+    let none = site
+        .write(sink.as_ref(), 1, &[rows, named(&[(3, "g")])])
+        .await;
+    assert!(none.is_empty());
+    site.write(sink.as_ref(), 2, &[named(&[(2, "h")])]).await;
+    assert_eq!(
+        site.sql("SELECT * FROM t ORDER BY id"),
+        "1\tf\t1\n2\th\t7\n3\tg\t7\n9\tuntouched\t9\n"
+    );
+    assert_eq!(site.staging(), "");
+}
