@@ -22,7 +22,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("transform", &["json", "sql"]),
-    ("sink", &["console", "files", "parquet"]),
+    ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
 
