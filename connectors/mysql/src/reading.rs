@@ -15,7 +15,7 @@ use crate::pushdown;
 use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
 use crate::source::Shared;
-use crate::types::{Column, ZeroDates};
+use crate::types::Column;
 use crate::wire;
 
 /// How often a connection may be lost without a row in between.
@@ -160,10 +160,7 @@ impl Asked {
             exact = false;
         }
         // Rows that are rejected don't count.
-        let all_taken = mapping.zero_dates != ZeroDates::Error
-            || !columns
-                .iter()
-                .any(|column| pushdown::is_calendar(column.kind));
+        let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
         let list: Vec<_> = columns
             .iter()
             .map(|column| column.select(mapping))
@@ -174,7 +171,7 @@ impl Asked {
             range,
             conditions,
             list: list.join(", "),
-            decoder: Decoder::new(columns, shown, mapping)?,
+            decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
             limit: scan.limit.filter(|_| exact && all_taken),
@@ -259,7 +256,9 @@ impl Reading {
                 let sql = self.asked.sql(&self.position);
                 tracing::debug!(%sql, "reading");
                 let connection = open.lane.connect(self.lost > 0).await?;
-                none.insert(connection.rows("read rows", &sql).await?)
+                let rows = connection.rows("read rows", &sql).await?;
+                self.asked.decoder.expect(rows.columns())?;
+                none.insert(rows)
             }
         };
         rows.next(self.shared.batch, MOST_ROWS).await

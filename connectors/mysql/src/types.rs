@@ -186,6 +186,11 @@ impl Type {
         )
     }
 
+    /// Whether no row is rejected for what its column of this type holds.
+    pub(crate) fn takes_all(self, mapping: Mapping) -> bool {
+        self != Self::Bool && !(self.is_date() && mapping.zero_dates == ZeroDates::Error)
+    }
+
     /// Its type in Arrow.
     pub(crate) fn arrow(self, mapping: Mapping) -> DataType {
         if self.is_date() && mapping.zero_dates == ZeroDates::Text {

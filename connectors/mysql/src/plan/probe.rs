@@ -58,7 +58,7 @@ impl<'a> Probe<'a> {
         Ok(Self {
             table,
             order,
-            decoder: Decoder::new(columns.clone(), columns.len(), mapping)?,
+            decoder: Decoder::new(&table.name, columns.clone(), columns.len(), mapping)?,
             columns,
             condition,
             list: list.join(", "),

@@ -18,7 +18,7 @@ mod transport;
 
 pub(crate) use connection::{Address, Connection, Done};
 pub(crate) use login::Login;
-pub(crate) use rows::{Chunk, Rows};
+pub(crate) use rows::{Chunk, Place, Rows};
 pub(crate) use server::{Server, ServerError};
 pub(crate) use tls::Tls;
 pub use tls::TlsMode;

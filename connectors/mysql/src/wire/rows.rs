@@ -16,7 +16,7 @@ const SLACK: usize = 64 << 10;
 const KEPT: usize = 4;
 
 /// Where a row's payload lies, from its first byte to past its last.
-type Place = (u32, u32);
+pub(crate) type Place = (u32, u32);
 
 /// Whole rows in the binary protocol, as the server sent them.
 #[derive(Debug, Default)]
@@ -36,6 +36,11 @@ impl Chunk {
         self.rows
             .iter()
             .map(|(from, to)| &bytes[wide(*from)..wide(*to)])
+    }
+
+    /// What the rows lie in, and where each of their payloads does.
+    pub(crate) fn places(&self) -> (&[u8], &[Place]) {
+        (&self.bytes[self.start..], &self.rows)
     }
 
     /// How many rows there are.
@@ -105,6 +110,7 @@ enum Found {
 #[derive(Debug)]
 pub(crate) struct Rows {
     connection: Connection,
+    statement: u32,
     columns: Arc<[Column]>,
     doing: &'static str,
     ended: bool,
@@ -113,9 +119,15 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(connection: Connection, columns: Arc<[Column]>, doing: &'static str) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        statement: u32,
+        columns: Arc<[Column]>,
+        doing: &'static str,
+    ) -> Self {
         Self {
             connection,
+            statement,
             columns,
             doing,
             ended: false,
@@ -128,7 +140,8 @@ impl Rows {
         &self.columns
     }
 
-    /// The connection, for the next thing to ask; `None` if there are rows left to read.
+    /// The connection, for the next thing to ask; `None` if there are rows left to read, or they
+    /// ended with an error.
     pub(crate) fn into_connection(self) -> Option<Connection> {
         self.connection.pool.clear();
         self.ended.then_some(self.connection)
@@ -180,6 +193,7 @@ impl Rows {
                 Found::Large => return self.large().await.map(Some),
                 Found::End => {
                     self.ended = true;
+                    self.connection.finished(self.statement);
                     return Ok(None);
                 }
                 Found::Error((from, to)) => {
