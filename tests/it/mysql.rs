@@ -33,13 +33,15 @@ pub(crate) fn to_parquet(server: &MariaDb, name: &str, checkpoint: &str, keys: &
     )
 }
 
-/// Makes `shop.numbers` with so many rows; `key` is what makes `id` a key, or nothing.
-pub(crate) fn make_numbers(server: &MariaDb, rows: usize, key: &str) {
+/// Makes `shop.numbers` with so many rows; `key` is what makes `id` a key, or nothing. Each row has
+/// some bytes more: `filling` times eight.
+pub(crate) fn make_numbers(server: &MariaDb, rows: usize, key: &str, filling: usize) {
     server.sql(&format!(
         "CREATE DATABASE shop; USE shop;
-         CREATE TABLE numbers (id BIGINT NOT NULL {key}, amount DECIMAL(38,2), name VARCHAR(60));
-         INSERT INTO numbers SELECT seq, seq / 4, CONCAT('the name of number ', seq)
-             FROM seq_1_to_{rows};
+         CREATE TABLE numbers (id BIGINT NOT NULL {key}, amount DECIMAL(38,2), name VARCHAR(60),
+             filling VARCHAR(400));
+         INSERT INTO numbers SELECT seq, seq / 4, CONCAT('the name of number ', seq),
+             REPEAT('filling ', {filling}) FROM seq_1_to_{rows};
          ANALYZE TABLE numbers;"
     ));
 }
@@ -177,8 +179,9 @@ const ROWS: usize = 400_000;
 #[test]
 fn a_server_that_is_restarted_in_mid_run_costs_no_row() {
     let mut server = mariadb();
-    make_numbers(&server, ROWS, "PRIMARY KEY");
-    let site = Site::with(&to_parquet(&server, "restarted", "bytes = \"1 MB\"", ""));
+    // Far more than what is on its way when the first rows are committed.
+    make_numbers(&server, ROWS, "PRIMARY KEY", 50);
+    let site = Site::with(&to_parquet(&server, "restarted", "bytes = \"4 MB\"", ""));
     let running = site.start(&["--report", "report.json"]);
     until("a first commit", || {
         (!visible_files(&site.path("out")).is_empty()).then_some(())

@@ -52,7 +52,7 @@ fn killed_when(site: &Site, ready: impl Fn(&Site) -> bool) -> serde_json::Value 
 #[test]
 fn a_keyed_table_is_read_on_in_the_middle() {
     let server = mariadb();
-    make_numbers(&server, ROWS, "PRIMARY KEY");
+    make_numbers(&server, ROWS, "PRIMARY KEY", 5);
     let site = Site::with(&to_parquet(&server, "numbers", OFTEN, ""));
     let report = killed_when(&site, |site| !visible_files(&site.path("out")).is_empty());
     assert_eq!(report["resumed"], true);
@@ -68,7 +68,7 @@ fn a_keyed_table_is_read_on_in_the_middle() {
 #[test]
 fn a_consistent_snapshot_starts_over() {
     let server = mariadb();
-    make_numbers(&server, ROWS, "PRIMARY KEY");
+    make_numbers(&server, ROWS, "PRIMARY KEY", 5);
     let keys = "snapshot = \"consistent\"";
     let site = Site::with(&to_parquet(&server, "numbers", OFTEN, keys));
     // What is begun is hidden; nothing may be visible before the end.
@@ -84,7 +84,7 @@ fn a_consistent_snapshot_starts_over() {
 #[test]
 fn a_table_without_a_key_starts_over() {
     let server = mariadb();
-    make_numbers(&server, ROWS, "");
+    make_numbers(&server, ROWS, "", 5);
     let site = Site::with(&to_parquet(&server, "numbers", OFTEN, ""));
     let report = killed_when(&site, |site| !hidden_files(&site.path("out")).is_empty());
     assert_eq!(

@@ -110,7 +110,8 @@ const ROWS: usize = 60_000;
 /// From a table to another one without a key, in many epochs: what comes twice is there twice.
 fn copy(server: &MariaDb, name: &str) -> Site {
     server.sql(&format!(
-        "CREATE TABLE shop.{name} (id BIGINT, amount DECIMAL(38,2), name VARCHAR(60))"
+        "CREATE TABLE shop.{name} (id BIGINT, amount DECIMAL(38,2), name VARCHAR(60),
+         filling VARCHAR(400))"
     ));
     let url = server.url("shop");
     Site::with(&format!(
@@ -161,7 +162,7 @@ fn staging(server: &MariaDb) -> String {
 #[test]
 fn a_pipeline_into_mysql_survives_any_kill() {
     let server = mariadb();
-    make_numbers(&server, ROWS, "PRIMARY KEY");
+    make_numbers(&server, ROWS, "PRIMARY KEY", 2);
     let number = std::cell::Cell::new(0);
     let fresh = || {
         number.set(number.get() + 1);
@@ -184,7 +185,7 @@ fn a_pipeline_into_mysql_survives_any_kill() {
 #[test]
 fn a_server_that_is_restarted_under_a_sink_costs_no_row() {
     let mut server = mariadb();
-    make_numbers(&server, ROWS, "PRIMARY KEY");
+    make_numbers(&server, ROWS, "PRIMARY KEY", 2);
     let site = copy(&server, "copy");
     let running = site.start(&["--report", "report.json"]);
     until("a first commit", || {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
 use super::lake::{Environment, Lake};
@@ -96,7 +96,7 @@ impl Night {
             .s3
             .get(BUCKET, &format!("raw/{table}_{DAY}.csv.gz"));
         let mut text = String::new();
-        GzDecoder::new(&packed[..])
+        MultiGzDecoder::new(&packed[..])
             .read_to_string(&mut text)
             .expect("gzipped UTF-8");
         text.lines().map(str::to_owned).collect()
