@@ -317,3 +317,81 @@ impl MySqlConfig {
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use serde_json::{Value, json};
+    use tidegate_core::ErrorKind;
+
+    use super::*;
+
+    fn config(keys: &Value) -> MySqlConfig {
+        let mut all = json!({ "url": "mysql://reader@db.example.com/shop" });
+        for (key, value) in keys.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    #[test]
+    fn what_can_be_refused_is_refused_without_a_server() {
+        let cursor = json!({ "sales": { "cursor": "id" } });
+        for (keys, words) in [
+            (json!({ "tables": [] }), "`tables` is empty"),
+            (
+                json!({ "queries": { "rejected": "SELECT 1" } }),
+                "`rejected`",
+            ),
+            (json!({ "queries": { "top": " " } }), "`top` is empty"),
+            (
+                json!({ "table": { "sales": { "columns": [] } } }),
+                "`columns` of `sales`",
+            ),
+            (
+                json!({ "table": { "sales": { "where": "" } } }),
+                "`where` of `sales`",
+            ),
+            (json!({ "table": { "sales": { "lag": 5 } } }), "no `cursor`"),
+            (json!({ "connections": 0 }), "`connections`"),
+            (json!({ "batch_size": "1 KiB" }), "`batch_size`"),
+            (
+                json!({ "follow": true, "snapshot": "consistent" }),
+                "exclude each other",
+            ),
+            (
+                json!({ "follow": true, "queries": { "top": "SELECT 1" } }),
+                "exclude each other",
+            ),
+            (
+                json!({ "follow": true, "table": cursor }),
+                "exclude each other",
+            ),
+        ] {
+            let error = config(&keys).validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{keys}");
+            let text = format!("{error:?}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lag_is_a_span_or_a_number() {
+        let lag = |lag: Value| {
+            let keys = json!({ "table": { "sales": { "cursor": "id", "lag": lag } } });
+            config(&keys).table["sales"].lag.unwrap()
+        };
+        assert_eq!(lag(json!(30)), Lag::Values(30));
+        let half_a_minute = Span(std::time::Duration::from_secs(30));
+        assert_eq!(lag(json!("30s")), Lag::Time(half_a_minute));
+    }
+
+    #[test]
+    fn all_tables_are_read_unless_there_are_queries() {
+        assert_eq!(config(&json!({})).patterns(), None);
+        let query = config(&json!({ "queries": { "top": "SELECT 1" } }));
+        assert_eq!(query.patterns(), Some(&[][..]));
+        assert!(query.validate().is_ok());
+    }
+}

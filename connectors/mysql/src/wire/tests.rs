@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 use tidegate_core::{ErrorKind, Result};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
-use super::{Address, Connection, Done, Login, Rows, ServerError, Tls, TlsMode};
+use super::connection::Done;
+use super::{Address, Connection, Login, Rows, ServerError, Tls, TlsMode};
 
 async fn patient(port: u16, mode: TlsMode, read_timeout: Duration) -> Result<Connection> {
     let address = Address {

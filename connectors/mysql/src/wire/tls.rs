@@ -37,6 +37,13 @@ pub enum TlsMode {
     VerifyIdentity,
 }
 
+impl TlsMode {
+    /// Whether there is no connection without TLS.
+    pub(crate) fn is_needed(self) -> bool {
+        !matches!(self, Self::Disabled | Self::Preferred)
+    }
+}
+
 /// How a connection gets TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
