@@ -5,7 +5,8 @@ use serde_json::Value;
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
 use super::mysql::make_numbers;
-use super::support::{Running, Site, kill_again_and_again, until};
+use super::mysql_kills::kill_until_it_ends;
+use super::support::{Site, until};
 
 /// A table with every type, and rows with NULLs and what is extreme.
 const KINDS: &str = r#"
@@ -168,18 +169,16 @@ fn a_pipeline_into_mysql_survives_any_kill() {
         number.set(number.get() + 1);
         copy(&server, &format!("copy_{}", number.get()))
     };
-    let start = |site: &Site| -> Running { site.start(&[]) };
-    kill_again_and_again(21, 12, fresh, start, |site, done| {
-        let name = site.read("pipeline.toml");
-        let name = name.split('"').nth(1).expect("a name");
+    kill_until_it_ends(21, 12, fresh, |site, done| {
+        let pipeline = site.read("pipeline.toml");
+        let name = pipeline.split('"').nth(1).expect("a name");
         let (rows, distinct) = count(&server, name);
         assert_eq!(rows, distinct, "{name} has rows twice");
         if done {
-            site.state().expect("a state").expect_finished();
             assert_eq!(rows, ROWS);
-            assert_eq!(staging(&server), "");
         }
     });
+    assert_eq!(staging(&server), "");
 }
 
 #[test]
