@@ -83,7 +83,7 @@ fn every_type_goes_to_parquet_and_comes_back_as_it_was() {
     let back = |table: &str, more: &str| {
         let site = Site::with(&format!(
             r#"
-            name = "back"
+            name = "{table}"
             [sources.lake]
             type = "files"
             url = "{}"
