@@ -1,7 +1,6 @@
 //! The source as it stands in a pipeline file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -24,7 +23,8 @@ with_connection! {
     /// is cut into ranges of that key that hold about as many rows each, and these are read over
     /// several connections. A run that was interrupted goes on in the middle of a range. A table
     /// without such a key, a view and a query are read in one piece each, and again from their
-    /// beginning if the run was interrupted in the middle of it.
+    /// beginning if the run was interrupted in the middle of it. How many rows there are, the server
+    /// estimates: after a large import, `ANALYZE TABLE` lets it see them.
     ///
     /// Columns that nobody needs are not read, and simple conditions and limits of the transforms
     /// behind are put into the SQL. Memory depends on `batch_size` and `connections`, not on how
@@ -39,8 +39,8 @@ with_connection! {
     #[serde(deny_unknown_fields)]
     pub struct MySqlConfig {
         /// The tables and views to read: names or patterns, in which `*` stands for any characters,
-        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all tables of the database, without its
-        /// views; none if there are `queries`.
+        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all
+        /// tables of the database, without its views; none if there are `queries`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tables: Option<Vec<String>>,
 
@@ -150,18 +150,27 @@ pub enum Snapshot {
     #[default]
     Relaxed,
     /// All tables and queries are read as they were at one moment, over all connections. An
-    /// interrupted run starts over, because the server has forgotten that moment. Only tables with
-    /// transactions (InnoDB) can be read so.
+    /// interrupted run starts over, because the server has forgotten that moment. `tidegate check`
+    /// and the run's log say how the moment is held fast: the first of these ways that the user's
+    /// rights and the server allow.
+    ///
+    /// 1. `FLUSH TABLES WITH READ LOCK` while the connections begin their transactions: some
+    ///    milliseconds in which nobody writes. It needs the right RELOAD; RDS and Aurora refuse it.
+    /// 2. `LOCK TABLES … READ` of the tables that are read, for as long. It needs the right LOCK
+    ///    TABLES, and that there are no `queries`, whose tables aren't known.
+    /// 3. No lock: the transactions are begun again until the binary log shows that nothing was
+    ///    committed in between. It needs the binary log, and on MySQL `gtid_mode = ON`. What is
+    ///    kept out of the log (`sql_log_bin = 0`) isn't seen by it.
+    /// 4. One connection reads everything, which is always right, and slower.
+    ///
+    /// A lock is waited for a second at a time, and given up after five tries.
+    ///
+    /// Only tables with transactions (InnoDB, MyRocks) can be read so; others are refused. What
+    /// stands behind views and queries isn't checked. The server keeps old versions of rows until
+    /// the run ends. A table that is altered before it is read makes the run start over; one that
+    /// is being read makes ALTER TABLE wait for the run. On MySQL 8, with the right BACKUP_ADMIN,
+    /// all such statements wait for the run.
     Consistent,
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Relaxed => "relaxed",
-            Self::Consistent => "consistent",
-        })
-    }
 }
 
 const fn yes() -> bool {

@@ -161,6 +161,8 @@ impl Asked {
         } else if !scan.predicates.is_empty() {
             exact = false;
         }
+        // A query that is left in the middle would cost the snapshot a connection.
+        let cut = shared.snapshot.is_some() && matches!(relation.origin, Origin::Query(_));
         // Rows that are rejected don't count.
         let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
         let list: Vec<_> = columns
@@ -176,7 +178,7 @@ impl Asked {
             decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
-            limit: scan.limit.filter(|_| exact && all_taken),
+            limit: scan.limit.filter(|_| exact && all_taken && !cut),
         })
     }
 
@@ -227,11 +229,12 @@ enum Way {
 impl Reading {
     /// The next rows; `None` at the end.
     async fn next(&mut self) -> Result<Option<Event>> {
-        if self
-            .asked
-            .limit
-            .is_some_and(|limit| self.position.rows >= limit)
-        {
+        let limit = self.asked.limit;
+        let enough = limit.is_some_and(|limit| self.position.rows >= limit);
+        // A SELECT of ours has the limit in it, so it ends now; and then its connection is given
+        // back rather than lost.
+        let ends = self.open.is_some() && matches!(self.asked.relation.origin, Origin::Table(_));
+        if enough && !ends {
             return Ok(None);
         }
         loop {
@@ -264,7 +267,11 @@ impl Reading {
             none => {
                 let way = match &self.shared.snapshot {
                     None => Way::Lane(self.shared.lanes.take().await?),
-                    Some(snapshot) => Way::Snapshot(snapshot.lend(&self.scans).await?),
+                    Some(snapshot) => {
+                        // Planning is over, and these don't see what the snapshot sees.
+                        self.shared.lanes.close();
+                        Way::Snapshot(snapshot.lend(&self.scans).await?)
+                    }
                 };
                 none.insert(Open { way, rows: None })
             }
@@ -300,7 +307,7 @@ impl Reading {
         self.lost += 1;
         let can = self.asked.range.is_some() || self.position.rows == 0;
         if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
-            return Err(error);
+            return Err(altered(error));
         }
         // What waits to be used again is gone too, if it was the server.
         self.shared.lanes.close();
@@ -341,6 +348,21 @@ impl Reading {
             rejected: None,
             resume,
         })
+    }
+}
+
+/// A column or an index that a table had when it was looked at is not there any more.
+fn altered(error: Error) -> Error {
+    const ER_BAD_FIELD_ERROR: u16 = 1054;
+    const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
+    let code = wire::ServerError::of(&error).map(|server| server.code);
+    match code {
+        Some(ER_BAD_FIELD_ERROR | ER_KEY_DOES_NOT_EXIST) => {
+            Error::conflict("a table was altered while the run was on, so it can't be read on")
+                .hint("start over with --restart")
+                .because(error)
+        }
+        _ => error,
     }
 }
 

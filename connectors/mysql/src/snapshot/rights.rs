@@ -3,7 +3,7 @@
 use tidegate_core::Result;
 
 use super::ways::{self, Way};
-use crate::wire::Connection;
+use crate::wire::{Connection, ServerError};
 
 /// The user's rights, and what the server has.
 #[derive(Debug, Default)]
@@ -24,7 +24,13 @@ struct Grant {
 impl Rights {
     pub(super) async fn ask(connection: &mut Connection) -> Result<Self> {
         let lines = connection.query("ask for the user's rights", "SHOW GRANTS");
-        let lines = lines.await?.into_iter().flatten().flatten();
+        let lines = match lines.await {
+            Ok(lines) => lines,
+            // A server that doesn't keep grants has none to show.
+            Err(error) if ServerError::of(&error).is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let lines = lines.into_iter().flatten().flatten();
         Ok(Self {
             grants: lines.filter_map(|line| grant(&line)).collect(),
             binlog: ways::tells(connection).await?,

@@ -49,6 +49,9 @@ pub(super) enum Way {
     /// No commit to these tables while the transactions begin.
     TableLocks,
     /// The binlog tells that no commit came between the transactions.
+    ///
+    /// On MySQL by GTIDs only: `SHOW MASTER STATUS` isn't enough, as a commit stands in the binlog
+    /// before it becomes visible, so one may come between two transactions and not move it.
     Binlog,
     /// One connection.
     Alone,
@@ -297,7 +300,12 @@ pub(super) async fn tells(connection: &mut Connection) -> Result<bool> {
         }
         false => "SELECT @@GLOBAL.log_bin AND @@GLOBAL.gtid_mode = 'ON'",
     };
-    Ok(value(connection, sql).await?.as_deref() == Some("1"))
+    match value(connection, sql).await {
+        Ok(told) => Ok(told.as_deref() == Some("1")),
+        // It is too old to know these variables.
+        Err(error) if ServerError::of(&error).is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the transaction of a connection stands in the binlog, for the log; as far as the server

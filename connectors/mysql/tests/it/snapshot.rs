@@ -180,12 +180,15 @@ async fn it_says_what_it_will_do() {
 async fn a_lost_connection_is_the_end_of_the_snapshot() {
     let server = mariadb();
     server.sql(SHOP);
-    let config = consistent(&server, "reader");
+    // Much more than lies in the buffers of a socket.
+    let long = "SELECT seq, REPEAT('x', 1000) AS text FROM seq_1_to_100000";
+    let mut config = consistent(&server, "reader");
+    config.queries.insert("whole".to_owned(), long.to_owned());
     let (source, _cx) = open(&config).await;
     let scans = scans(source.as_ref());
     let plan = plan(source.as_ref(), &scans, None).await.unwrap();
     let mut splits = plan.new.iter();
-    let split = splits.find(|split| split.id.as_str().starts_with('a'));
+    let split = splits.find(|split| split.id.as_str() == "whole");
     let split = split.unwrap();
     let mut events = source.read(split, &scans, None).await.unwrap();
     events.next().await.unwrap().unwrap();
@@ -206,7 +209,26 @@ async fn a_lost_connection_is_the_end_of_the_snapshot() {
     assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
     source.close().await.unwrap();
     // And it can be: another attempt opens the source anew.
-    look(&config).await;
+    look(&consistent(&server, "reader")).await;
+}
+
+#[tokio::test]
+async fn whoever_needs_few_rows_gives_the_connection_back() {
+    let server = mariadb();
+    server.sql(SHOP);
+    let mut config = consistent(&server, "reader");
+    config.connections = Some(1);
+    let long = "SELECT v FROM a".to_owned();
+    config.queries.insert("whole".to_owned(), long);
+    let (source, _cx) = open(&config).await;
+    let mut scans = scans(source.as_ref());
+    for scan in &mut scans {
+        scan.limit = Some(10);
+    }
+    let plan = plan(source.as_ref(), &scans, None).await.unwrap();
+    let sums = sums(source.as_ref(), &plan.new, &scans).await.unwrap();
+    assert!(sums.values().all(|(rows, _)| *rows >= 10), "{sums:?}");
+    assert_eq!(sums["heap"].0, 10);
 }
 
 #[tokio::test]
