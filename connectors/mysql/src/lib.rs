@@ -1,5 +1,4 @@
 //! MySQL, MariaDB and RDS.
-#![allow(dead_code)] // while the parts grow
 
 mod config;
 mod connect;
