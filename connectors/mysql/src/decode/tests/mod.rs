@@ -1,4 +1,7 @@
-//! Against a real server: what comes out of Arrow is what the server's own client prints.
+//! What comes out of Arrow is what the server's own client prints.
+
+mod bytes;
+mod server;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,14 +11,14 @@ use arrow_array::types::*;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use tidegate_core::Rejected;
-use tidegate_testkit::servers::{MariaDb, mariadb};
+use tidegate_testkit::servers::MariaDb;
 
 use super::Decoder;
 use crate::discover;
-use crate::types::{Column, Mapping, Type, ZeroDates};
+use crate::types::{Column, Mapping, Type};
 use crate::wire::{Address, Connection, Login, Tls, TlsMode};
 
-pub(super) async fn open(server: &MariaDb) -> Connection {
+async fn open(server: &MariaDb) -> Connection {
     let address = Address {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -51,7 +54,7 @@ async fn read(
     let sql = format!("SELECT {} FROM {from}", names.join(", "));
     let shown = columns.len();
     let decoder = Decoder::new("t", columns, shown, mapping).unwrap();
-    let mut rows = open(server).await.rows("read", &sql).await.unwrap();
+    let mut rows = open(server).await.rows("read", sql).await.unwrap();
     decoder.expect(rows.columns()).unwrap();
     let (mut batches, mut rejected) = (Vec::new(), Rejected::default());
     while let Some(chunk) = rows.next(1 << 20, 10_000).await.unwrap() {
@@ -211,29 +214,3 @@ fn same(server: &MariaDb, columns: &[Column], from: &str, batches: &[RecordBatch
     assert_eq!(expected.next(), None, "a row is missing");
 }
 
-/// Makes `t.every`: four rows.
-const EVERY_TYPE: &str = include_str!("every_type.sql");
-
-#[tokio::test]
-async fn every_type_comes_as_the_server_prints_it() {
-    let server = mariadb();
-    server.sql("CREATE DATABASE t CHARACTER SET utf8mb4");
-    server.sql(&format!("SET time_zone = '+00:00'; {EVERY_TYPE}"));
-    let mapping = Mapping::default();
-    let table = table(&server, "every", mapping).await;
-    assert_eq!(table.columns.len(), 53);
-    assert_eq!(table.key.as_ref().unwrap().index, "PRIMARY");
-    let from = "every ORDER BY id";
-    let (batches, rejected) = read(&server, table.columns.clone(), from, mapping).await;
-    assert_eq!(rejected.rows, []);
-    assert_eq!(batches[0].num_rows(), 4);
-    same(&server, &table.columns, from, &batches);
-
-    let text = Mapping {
-        zero_dates: ZeroDates::Text,
-        tinyint1_to_bool: false,
-    };
-    let columns = self::table(&server, "every", text).await.columns;
-    let (batches, _) = read(&server, columns.clone(), from, text).await;
-    same(&server, &columns, from, &batches);
-}
