@@ -22,7 +22,7 @@ mod types;
 mod wire;
 
 pub use config::{Lag, MySqlConfig, Snapshot, TableOptions};
-pub use sample::Sample;
+pub use sample::{Sample, Wait};
 pub use sink::{Mode, MySqlSinkConfig};
 pub use types::ZeroDates;
 pub use wire::TlsMode;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_core::StreamName;
 
+use crate::sample::Draws;
 use crate::select::{Order, Range, Window};
 
 /// What a split of this source holds: the one thing that planning tells reading, stored as JSON.
@@ -23,8 +24,9 @@ pub(crate) enum Piece {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<Window>,
     },
-    // Here stand `Binlog` (see `follow`) and `Sample` (see `sample`), each with what its reader
-    // needs to know.
+    /// The loop of random rows.
+    Sample(Draws),
+    // Here stands `Binlog` (see `follow`), with what its reader needs to know.
 }
 
 /// Where a reading of a [`Piece::Range`] is.

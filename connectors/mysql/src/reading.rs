@@ -14,6 +14,7 @@ use crate::piece::Position;
 use crate::pushdown;
 use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
+use crate::snapshot::{self, Loan};
 use crate::source::Shared;
 use crate::types::Column;
 use crate::wire;
@@ -72,6 +73,7 @@ fn read(
     let asked = Asked::new(shared, relation, scan, range, window)?;
     let reading = Reading {
         shared: Arc::clone(shared),
+        scans: scans.into(),
         asked,
         position,
         open: None,
@@ -198,6 +200,8 @@ impl Asked {
 #[derive(Debug)]
 struct Reading {
     shared: Arc<Shared>,
+    /// Of everything that is read at the same time.
+    scans: Arc<[Scan]>,
     asked: Asked,
     position: Position,
     open: Option<Open>,
@@ -208,8 +212,16 @@ struct Reading {
 /// What is open meanwhile.
 #[derive(Debug)]
 struct Open {
-    lane: Lane,
+    way: Way,
     rows: Option<wire::Rows>,
+}
+
+/// Whose connections are read over.
+#[derive(Debug)]
+enum Way {
+    Lane(Lane),
+    /// One of a snapshot's, which no other can stand in for.
+    Snapshot(Loan),
 }
 
 impl Reading {
@@ -230,10 +242,14 @@ impl Reading {
                 }
                 Ok(None) => {
                     let open = self.open.take();
-                    if let Some((lane, rows)) = open.and_then(|open| Some((open.lane, open.rows?)))
-                        && let Some(connection) = rows.into_connection()
-                    {
-                        lane.give_back(connection);
+                    match open.and_then(|open| Some((open.way, open.rows?))) {
+                        Some((Way::Lane(lane), rows)) => {
+                            if let Some(connection) = rows.into_connection() {
+                                lane.give_back(connection);
+                            }
+                        }
+                        Some((Way::Snapshot(loan), rows)) => loan.give_back(rows),
+                        None => {}
                     }
                     return Ok(None);
                 }
@@ -245,18 +261,26 @@ impl Reading {
     async fn chunk(&mut self) -> Result<Option<wire::Chunk>> {
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open {
-                lane: self.shared.lanes.take().await?,
-                rows: None,
-            }),
+            none => {
+                let way = match &self.shared.snapshot {
+                    None => Way::Lane(self.shared.lanes.take().await?),
+                    Some(snapshot) => Way::Snapshot(snapshot.lend(&self.scans).await?),
+                };
+                none.insert(Open { way, rows: None })
+            }
         };
         let rows = match &mut open.rows {
             Some(rows) => rows,
             none => {
                 let sql = self.asked.sql(&self.position);
                 tracing::debug!(%sql, "reading");
-                let connection = open.lane.connect(self.lost > 0).await?;
-                let rows = connection.rows("read rows", &sql).await?;
+                let rows = match &mut open.way {
+                    Way::Lane(lane) => {
+                        let connection = lane.connect(self.lost > 0).await?;
+                        connection.rows("read rows", &sql).await?
+                    }
+                    Way::Snapshot(loan) => loan.rows("read rows", &sql).await?,
+                };
                 self.asked.decoder.expect(rows.columns())?;
                 none.insert(rows)
             }
@@ -269,6 +293,9 @@ impl Reading {
     async fn lost(&mut self, error: Error) -> Result<()> {
         if let Some(open) = &mut self.open {
             open.rows = None;
+        }
+        if self.shared.snapshot.is_some() {
+            return Err(snapshot::of_reading(error));
         }
         self.lost += 1;
         let can = self.asked.range.is_some() || self.position.rows == 0;

@@ -42,6 +42,14 @@ pub(crate) struct Cursor {
 }
 
 impl Relation {
+    /// The table behind the stream, if there is one.
+    pub(crate) fn named_table(&self) -> Option<(StreamName, &Table)> {
+        match &self.origin {
+            Origin::Table(table) => Some((self.stream.clone(), table)),
+            Origin::Query(_) => None,
+        }
+    }
+
     /// The columns of the key by which it is read; none if there is no key.
     pub(crate) fn key(&self) -> Vec<&Column> {
         match &self.origin {
@@ -87,6 +95,11 @@ pub(crate) async fn find(
         })?;
         let patterns = config.patterns().unwrap_or_default();
         let tables = discover::tables(connection, database, patterns, mapping).await?;
+        if tables.is_empty() {
+            return Err(Error::not_found("this user sees no table in the database")
+                .with("database", database)
+                .hint("check the name of the database, and the user's rights by SHOW GRANTS"));
+        }
         check_options(config, &tables)?;
         for table in tables {
             let options = options_of(config, &table.name)?;

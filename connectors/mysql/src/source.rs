@@ -13,8 +13,9 @@ use crate::connect::Connector;
 use crate::lanes::Lanes;
 use crate::piece::Piece;
 use crate::relation::{self, Relation};
+use crate::sample::Sampler;
 use crate::types::Mapping;
-use crate::{plan, reading};
+use crate::{plan, reading, snapshot};
 
 /// A source that is open. What is in it is shared by its readers.
 #[derive(Debug, Clone)]
@@ -28,7 +29,10 @@ pub(crate) struct Shared {
     pub(crate) relations: Vec<Relation>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) mapping: Mapping,
-    pub(crate) snapshot: Snapshot,
+    /// The one moment as of which everything is read, if that is asked for.
+    pub(crate) snapshot: Option<snapshot::Snapshot>,
+    /// The loop, if that is asked for.
+    pub(crate) sampler: Option<Sampler>,
     /// Bytes of rows that are read at once.
     pub(crate) batch: usize,
     pub(crate) metrics: Arc<Metrics>,
@@ -55,15 +59,35 @@ impl MySqlSource {
         let lane = lanes.take().await?;
         let mut connection = lane.connect(true).await?;
         let relations = relation::find(&mut connection, connector.database(), config).await?;
-        // Here `follow` checks the server's binary log, `snapshot` the tables' engines and the
-        // user's rights, and `sample` what it samples: whatever can be refused is refused in `open`.
+        // Here `follow` checks the server's binary log: whatever can be refused is refused in `open`.
+        let snapshot = match config.snapshot {
+            Snapshot::Relaxed => None,
+            Snapshot::Consistent => {
+                let tables = relations.iter().filter_map(Relation::named_table);
+                let most = lanes.most();
+                let prepared =
+                    snapshot::Snapshot::prepare(&connector, &mut connection, tables, most);
+                Some(prepared.await?)
+            }
+        };
+        let sampler = match &config.sample {
+            None => None,
+            Some(sample) => Some(Sampler::new(
+                Arc::clone(&connector),
+                Arc::clone(&cx.metrics),
+                sample.clone(),
+                &relations,
+                config.mapping(),
+            )?),
+        };
         lane.give_back(connection);
         Ok(Self {
             shared: Arc::new(Shared {
                 relations,
                 lanes,
                 mapping: config.mapping(),
-                snapshot: config.snapshot,
+                snapshot,
+                sampler,
                 batch: config.batch_size.as_usize(),
                 metrics: Arc::clone(&cx.metrics),
             }),
@@ -85,9 +109,18 @@ impl Source for MySqlSource {
                 name: relation.stream.clone(),
                 schema: Self::schema(relation),
                 key: relation.shown_key(),
-                bounded: true,
+                bounded: self.shared.sampler.as_ref().is_none_or(Sampler::bounded),
             })
             .collect()
+    }
+
+    fn is_session(&self) -> bool {
+        self.shared.snapshot.is_some()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let snapshot = self.shared.snapshot.as_ref();
+        snapshot.map(snapshot::Snapshot::note).into_iter().collect()
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
@@ -108,11 +141,21 @@ impl Source for MySqlSource {
                 window,
             } => reading::range(&self.shared, scans, &stream, order, range, window, resume),
             Piece::Whole { stream, window } => reading::whole(&self.shared, scans, &stream, window),
+            Piece::Sample(draws) => {
+                let sampler = self.shared.sampler.as_ref().ok_or_else(|| {
+                    Error::conflict("the state speaks of random rows, which are not read any more")
+                        .hint("put `sample` back into the configuration, or start over with --restart")
+                })?;
+                sampler.read(&draws, scans, resume)
+            }
         }
     }
 
     async fn close(&self) -> Result<()> {
         self.shared.lanes.close();
+        if let Some(snapshot) = &self.shared.snapshot {
+            snapshot.close();
+        }
         Ok(())
     }
 }

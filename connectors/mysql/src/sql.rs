@@ -13,7 +13,7 @@ pub(crate) fn text(text: &str) -> String {
     if text.chars().all(|c| c != '\\' && !c.is_control()) {
         return format!("'{}'", text.replace('\'', "''"));
     }
-    format!("_utf8mb4{}", bytes(text.as_bytes()))
+    format!("_utf8mb4 {}", bytes(text.as_bytes()))
 }
 
 /// A literal of bytes.

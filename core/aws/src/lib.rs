@@ -24,6 +24,8 @@ mod credentials;
 #[cfg(feature = "sdk")]
 mod error;
 #[cfg(feature = "sdk")]
+mod rds;
+#[cfg(feature = "sdk")]
 mod refusal;
 #[cfg(feature = "sdk")]
 mod retries;
@@ -33,6 +35,8 @@ mod settings;
 pub use connect::Aws;
 #[cfg(feature = "sdk")]
 pub use error::{SdkResultExt, credentials_error, error};
+#[cfg(feature = "sdk")]
+pub use rds::rds_region;
 #[cfg(feature = "sdk")]
 pub use refusal::Refusal;
 #[cfg(feature = "sdk")]

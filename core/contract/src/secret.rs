@@ -117,6 +117,13 @@ impl SecretValue {
     }
 }
 
+/// A value that no pipeline file names: a token that was made.
+impl From<String> for SecretValue {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")

@@ -61,6 +61,19 @@ pub trait Source: Debug + Send + Sync {
     /// The streams, always the same while the source is open.
     fn streams(&self) -> Vec<Stream>;
 
+    /// Whether its splits are [`Replay::Session`], as far as is known before they are planned. Then
+    /// `tidegate check` says that a run which is interrupted starts over.
+    fn is_session(&self) -> bool {
+        false
+    }
+
+    /// What the user should know of the way it will read, and can't see from the file alone (which
+    /// of several ways the user's rights allow). Shown by `tidegate check` and `tidegate plan` after
+    /// the component's name, so each is a sentence without its subject: "reads over 4 connections".
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Finds the splits that are to be read next, for all streams in use at once.
     ///
     /// Asked at the start of a run, when splits have finished, and after [`Next::AskAgain`]'s time;

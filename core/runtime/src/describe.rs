@@ -167,6 +167,11 @@ impl Graph {
             .filter(|node| works(node) == Some("gather"))
             .map(|node| format!("`{}`", node.spec.id))
             .collect();
+        let sessions: Vec<String> = self
+            .sources()
+            .filter(|(_, _, source, _)| source.is_session())
+            .map(|(_, node, _, _)| format!("`{}`", node.spec.id))
+            .collect();
         if !gathers.is_empty() && bounded {
             notes.push(format!(
                 "{}: the run is one epoch, and one that is interrupted restarts from the beginning",
@@ -180,12 +185,24 @@ impl Graph {
                 "{} works on the rows between two checkpoints (scope = \"epoch\")",
                 gathers.join(", ")
             ));
+        } else if !sessions.is_empty() {
+            notes.push(format!(
+                "{} as of one moment: the run is one epoch, and one that is interrupted restarts from the beginning",
+                match sessions.as_slice() {
+                    [one] => format!("{one} is read"),
+                    all => format!("{} are read, each", all.join(", ")),
+                }
+            ));
         } else if bounded {
             notes.push("a run that is interrupted resumes from its last checkpoint".to_owned());
         } else {
             notes.push(
                 "it runs until it is stopped, and resumes from its last checkpoint".to_owned(),
             );
+        }
+        for (_, node, source, _) in self.sources() {
+            let said = source.notes().into_iter();
+            notes.extend(said.map(|note| format!("`{}` {note}", node.spec.id)));
         }
         if self.has_run_visibility() {
             notes.push("a sink that overwrites shows its rows at the end of the run".to_owned());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use tidegate_aws::{Aws, AwsSettings, rds_region};
 use tidegate_core::{Context, ErrorKind, Metrics, Result, SecretValue};
 
 use super::keys::{ConnectionKeys, Place};
@@ -21,6 +22,8 @@ pub(crate) struct Connector {
     login: Login,
     tls: Tls,
     patience: Duration,
+    /// Where tokens come from, with `iam`.
+    aws: Option<Aws>,
     server: Server,
     metrics: Arc<Metrics>,
 }
@@ -42,6 +45,10 @@ impl Connector {
         let password = keys.password.as_ref().map(|secret| secret.resolve(cx));
         let authorities = keys.ca_file.as_ref().map(|path| cx.path(path));
         let time = |said: Option<tidegate_core::Span>, usual| said.map_or(usual, |span| span.0);
+        let aws = match keys.iam {
+            true => Some(aws(keys, &host, cx).await?),
+            false => None,
+        };
         let mut connector = Self {
             address: Address {
                 host,
@@ -53,10 +60,11 @@ impl Connector {
                 user,
                 password: password.transpose()?.filter(said),
                 database,
-                clear: false,
+                clear: keys.iam,
             },
             tls: Tls::new(keys.tls_mode(), authorities)?,
             patience: time(keys.net_write_timeout, NET_WRITE_TIMEOUT),
+            aws,
             server: Server::default(),
             metrics: Arc::clone(&cx.metrics),
         };
@@ -94,11 +102,32 @@ impl Connector {
     }
 
     async fn connect_once(&self) -> Result<Connection> {
-        let mut connection = Connection::open(&self.address, &self.login, &self.tls).await?;
+        let mut connection = match &self.aws {
+            None => Connection::open(&self.address, &self.login, &self.tls).await?,
+            Some(aws) => {
+                // It ends after 15 minutes, and a new one costs nothing.
+                let Address { host, port, .. } = &self.address;
+                let token = aws.rds_token(host, *port, &self.login.user).await?;
+                let login = Login {
+                    password: Some(token),
+                    ..self.login.clone()
+                };
+                Connection::open(&self.address, &login, &self.tls).await?
+            }
+        };
         let set_up = session::set_up(connection.server(), self.patience);
         connection.run("set the session up", &set_up).await?;
         Ok(connection)
     }
+}
+
+/// The way to AWS for tokens.
+async fn aws(keys: &ConnectionKeys, host: &str, cx: &Context) -> Result<Aws> {
+    let mut settings = AwsSettings::of(cx, keys.aws.as_ref())?;
+    if settings.region.is_none() {
+        settings.region = rds_region(host).map(str::to_owned);
+    }
+    Aws::connect(&settings, &cx.metrics).await
 }
 
 /// A variable that is set to nothing means the same as no password.

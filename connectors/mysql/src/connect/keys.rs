@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use tidegate_aws::AwsSettings;
 use tidegate_core::{Error, Result, Secret, Span};
 use url::{Host, Url};
 
@@ -61,6 +62,19 @@ macro_rules! with_connection {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub password: Option<tidegate_core::Secret>,
 
+            /// Whether to log in by AWS IAM, to a database on Amazon RDS or Aurora, instead of by a
+            /// password. Each connection gets a token of its own. The user is to be one `IDENTIFIED
+            /// WITH AWSAuthenticationPlugin AS 'RDS'`, AWS must grant `rds-db:connect`, and the host
+            /// must be the endpoint's own name. TLS is needed, so `ssl` can be neither `"disabled"`
+            /// nor `"preferred"`. Default: `false`.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            pub iam: bool,
+
+            /// How AWS is reached for `iam`, where that differs from the settings `[aws]` in
+            /// `tidegate.toml`. The region is the one in the host's name, if there is one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub aws: Option<tidegate_aws::AwsSettings>,
+
             /// How strictly the connection is protected. Default: `"preferred"`; `"verify_identity"`
             /// if there is a `ca_file` or `iam`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +118,8 @@ macro_rules! with_connection {
                     user: self.user.clone(),
                     database: self.database.clone(),
                     password: self.password.clone(),
+                    iam: self.iam,
+                    aws: self.aws.clone(),
                     ssl: self.ssl,
                     ca_file: self.ca_file.clone(),
                     connect_timeout: self.connect_timeout,
@@ -129,6 +145,8 @@ pub(crate) struct ConnectionKeys {
     pub(crate) user: Option<String>,
     pub(crate) database: Option<String>,
     pub(crate) password: Option<Secret>,
+    pub(crate) iam: bool,
+    pub(crate) aws: Option<AwsSettings>,
     pub(crate) ssl: Option<TlsMode>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) connect_timeout: Option<Span>,
@@ -163,6 +181,23 @@ impl ConnectionKeys {
             )
             .hint("leave `ssl` out, or set it to \"verify_ca\" or \"verify_identity\""));
         }
+        if self.iam && self.password.is_some() {
+            return Err(of_key("password", "`password` can't be set beside `iam`")
+                .hint("log in by one of them"));
+        }
+        if self.iam && !self.tls_mode().is_needed() {
+            return Err(
+                of_key("ssl", "`iam` needs TLS, and this `ssl` can do without")
+                    .hint("leave `ssl` out, and set `ca_file` to RDS's bundle of certificates"),
+            );
+        }
+        if self.aws.is_some() && !self.iam {
+            return Err(of_key(
+                "aws",
+                "`aws` says how to reach AWS, and nothing is asked of it",
+            )
+            .hint("set `iam = true`, or leave `aws` out"));
+        }
         let times = [
             ("connect_timeout", self.connect_timeout),
             ("read_timeout", self.read_timeout),
@@ -180,10 +215,11 @@ impl ConnectionKeys {
     }
 
     pub(super) fn tls_mode(&self) -> TlsMode {
-        self.ssl.unwrap_or(match self.ca_file {
-            Some(_) => TlsMode::VerifyIdentity,
-            None => TlsMode::Preferred,
-        })
+        self.ssl
+            .unwrap_or(match self.ca_file.is_some() || self.iam {
+                true => TlsMode::VerifyIdentity,
+                false => TlsMode::Preferred,
+            })
     }
 
     /// Where the server is and who we are.
@@ -388,6 +424,15 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for (wrong, word) in [
             (json!({}), "neither"),
+            (
+                json!({ "url": "mysql://u@db", "iam": true, "ssl": "preferred" }),
+                "needs TLS",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "iam": true, "password": { "env": "P" } }),
+                "beside `iam`",
+            ),
+            (json!({ "url": "mysql://u@db", "aws": {} }), "`aws`"),
             (json!({ "host": "db" }), "no user"),
             (json!({ "url": "mysql://db/d" }), "no user"),
             (json!({ "url": "postgres://u@db/d" }), "mysql://"),
@@ -447,5 +492,7 @@ mod tests {
         assert_eq!(keys(place).tls_mode(), TlsMode::Preferred);
         let verified = json!({ "url": "mysql://u@db", "ca_file": "ca.pem" });
         assert_eq!(keys(verified).tls_mode(), TlsMode::VerifyIdentity);
+        let token = json!({ "url": "mysql://u@db", "iam": true });
+        assert_eq!(keys(token).tls_mode(), TlsMode::VerifyIdentity);
     }
 }

@@ -15,7 +15,7 @@ use super::{ConnectionKeys, Connector};
 use crate::wire::{ServerError, TlsMode};
 
 mod certificates;
-mod sha2;
+mod mysql;
 
 fn context() -> Context {
     Context::detached(Path::new("/"), Arc::default()).unwrap()

@@ -204,7 +204,13 @@ impl Decoder {
             rejected.push(json(&cells, &self.columns), why, self.origin.clone());
         }
         let batch = filter_record_batch(&batch, &BooleanArray::from(good))?;
-        Ok(batch.with_schema(Arc::clone(&self.schema))?)
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let arrays = batch.columns().to_vec();
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            arrays,
+            &options,
+        )?)
     }
 
     /// Why each bad row is bad, in the order of the rows.

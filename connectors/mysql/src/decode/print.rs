@@ -182,8 +182,8 @@ pub(super) fn literal(cell: &Cell<'_>, column: &Column) -> Result<String> {
                 None => Err(unusable()),
             }
         }
-        (_, Cell::Text(bytes)) => Ok(format!("_utf8mb4{}", sql::bytes(bytes))),
-        (_, Cell::Bytes(bytes)) => Ok(format!("_binary{}", sql::bytes(bytes))),
+        (_, Cell::Text(bytes)) => Ok(format!("_utf8mb4 {}", sql::bytes(bytes))),
+        (_, Cell::Bytes(bytes)) => Ok(format!("_binary {}", sql::bytes(bytes))),
     }
 }
 

@@ -7,3 +7,6 @@ mod splits;
 mod window;
 
 pub(crate) use splits::plan;
+
+#[cfg(test)]
+mod tests;

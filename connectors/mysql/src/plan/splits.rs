@@ -8,7 +8,6 @@ use tidegate_core::{Ask, Next, Plan, PlanState, Replay, Result, Split, SplitData
 use super::probe::Probe;
 use super::ranges::{self, Aim, Part};
 use super::window::{self, Memory};
-use crate::config::Snapshot;
 use crate::discover::Table;
 use crate::piece::Piece;
 use crate::relation::{Origin, Relation};
@@ -35,7 +34,13 @@ pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
         None => Memory::default(),
     };
     let mut new = Vec::new();
-    if ask.first {
+    if ask.first
+        && let Some(sampler) = &shared.sampler
+    {
+        if !ask.scans.is_empty() {
+            new.push(sampler.plan(ask.scans).await?);
+        }
+    } else if ask.first {
         let mut plans = Vec::new();
         for scan in ask.scans {
             plans.push(splits(shared, shared.relation(&scan.stream)?, &memory));
@@ -80,9 +85,8 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
     };
     let (order, parts) = parts(shared, relation, table, key, window.as_ref()).await?;
     let alone = parts.len() == 1;
-    // Of conditions nobody knows how many rows fulfil them.
-    let told = relation.filter.is_none() && (window.is_none() || order.columns.len() > 1);
-    let told = told && (window.is_none() || is_cursors(&order, window.as_ref()));
+    // Of other conditions nobody knows how many rows fulfil them.
+    let told = relation.filter.is_none() && window.as_ref().is_none_or(|w| is_first(&order, w));
     let splits = parts.into_iter().enumerate().map(|(at, part)| {
         let piece = Piece::Range {
             stream: relation.stream.clone(),
@@ -100,8 +104,8 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
             .map(|(rows, width)| rows.saturating_mul(width));
         let split = Split::new(id, SplitData::encode(&piece)?).estimate(rows, bytes);
         Ok(match shared.snapshot {
-            Snapshot::Relaxed => split,
-            Snapshot::Consistent => split.replay(Replay::Session),
+            None => split,
+            Some(_) => split.replay(Replay::Session),
         })
     });
     Ok((splits.collect::<Result<_>>()?, named))
@@ -119,8 +123,9 @@ fn order_of(relation: &Relation, table: &Table) -> Option<Order> {
     })
 }
 
-fn is_cursors(order: &Order, window: Option<&Window>) -> bool {
-    window.is_some_and(|window| order.columns.first() == Some(&window.column))
+/// Whether the order is the cursor's, so that what is in a window was counted.
+fn is_first(order: &Order, window: &Window) -> bool {
+    order.columns.first() == Some(&window.column)
 }
 
 /// In which order a table is read, and in which ranges.
@@ -231,8 +236,8 @@ fn whole(
         window,
     };
     let replay = match shared.snapshot {
-        Snapshot::Relaxed => Replay::Whole,
-        Snapshot::Consistent => Replay::Session,
+        None => Replay::Whole,
+        Some(_) => Replay::Session,
     };
     let split = Split::new(id(relation, generation), SplitData::encode(&piece)?);
     Ok(split.estimate(rows, None).replay(replay))

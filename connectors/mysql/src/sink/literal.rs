@@ -118,13 +118,13 @@ pub(super) fn takes(field: &Field, slot: &Slot) -> Result<(), &'static str> {
             slot.kind,
             Kind::Int { .. }
                 | Kind::Decimal { .. }
-                | Kind::Float
-                | Kind::Double
+                | Kind::Float { .. }
+                | Kind::Double { .. }
                 | Kind::Bit { .. }
                 | Kind::Year
         ),
-        Form::Float => matches!(slot.kind, Kind::Float | Kind::Double),
-        Form::Double => slot.kind == Kind::Double,
+        Form::Float => matches!(slot.kind, Kind::Float { .. } | Kind::Double { .. }),
+        Form::Double => matches!(slot.kind, Kind::Double { .. }),
         Form::Decimal128(_) | Form::Decimal256(_) => {
             matches!(slot.kind, Kind::Decimal { .. } | Kind::Int { .. })
         }
@@ -167,7 +167,7 @@ pub(super) fn same_equality(field: &Field, slot: &Slot) -> bool {
         | Form::Days
         | Form::DayMillis
         | Form::Moment(_)
-        | Form::Span(_) => !matches!(slot.kind, Kind::Float | Kind::Double),
+        | Form::Span(_) => !matches!(slot.kind, Kind::Float { .. } | Kind::Double { .. }),
         Form::Binary | Form::LargeBinary | Form::Fixed => {
             matches!(slot.kind, Kind::Binary { .. } | Kind::VarBinary { .. })
         }
@@ -235,13 +235,18 @@ impl Cells {
                 let value = array
                     .as_primitive::<arrow_array::types::Float32Type>()
                     .value(row);
-                float(value.into(), out)?;
+                if let Kind::Float { places: Some(n) } = slot.kind
+                    && format!("{value:.*}", usize::from(n)).parse() != Ok(value)
+                {
+                    return Err(rounded(slot));
+                }
+                float(value.into(), slot, out)?;
             }
             Form::Double => {
                 let value = array
                     .as_primitive::<arrow_array::types::Float64Type>()
                     .value(row);
-                float(value, out)?;
+                float(value, slot, out)?;
             }
             Form::Decimal128(scale) => {
                 let value = array.as_primitive::<Decimal128Type>().value(row);
@@ -314,8 +319,8 @@ fn integer(value: i128, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
         Kind::Bit { bits } => (0..1_i128 << bits).contains(&value),
         Kind::Year => value == 0 || (1901..=2155).contains(&value),
         // Beyond these, two neighbours have the same float.
-        Kind::Float => value.abs() <= 1 << 24,
-        Kind::Double => value.abs() <= 1 << 53,
+        Kind::Float { .. } => value.abs() <= 1 << 24,
+        Kind::Double { .. } => value.abs() <= 1 << 53,
         Kind::Decimal { precision, scale } => {
             let digits = value.unsigned_abs().to_string();
             text::decimal_fits(&digits, 0, precision, scale)?;
@@ -335,12 +340,21 @@ fn integer(value: i128, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
 }
 
 /// With all digits that tell the number from its neighbours; the server reads them exactly.
-fn float(value: f64, out: &mut Vec<u8>) -> Result<(), String> {
+fn float(value: f64, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     if !value.is_finite() {
         return Err(format!("is {value}, which the server has no number for"));
     }
+    if let Kind::Double { places: Some(n) } = slot.kind
+        && format!("{value:.*}", usize::from(n)).parse() != Ok(value)
+    {
+        return Err(rounded(slot));
+    }
     let _ = write!(out, "{value:e}");
     Ok(())
+}
+
+fn rounded(slot: &Slot) -> String {
+    format!("has more digits behind the point than {}", slot.declared)
 }
 
 fn decimal(digits: &str, scale: i8, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {

@@ -75,8 +75,8 @@ impl MySqlSink {
             None => None,
             Some(schema) => {
                 let marker = Marker::new(&target, &cx.common)?;
-                marker.check(&mut connection, &cx.common).await?;
                 rights(&mut connection, &target, config.mode, cx).await?;
+                marker.check(&mut connection, &cx.common).await?;
                 Some(Arc::new(
                     planned(&mut connection, config, &target, schema).await?,
                 ))

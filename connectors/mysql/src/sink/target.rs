@@ -68,8 +68,13 @@ pub(super) enum Kind {
         precision: u8,
         scale: u8,
     },
-    Float,
-    Double,
+    /// With digits behind the point, of FLOAT(7,3), to which the server rounds.
+    Float {
+        places: Option<u8>,
+    },
+    Double {
+        places: Option<u8>,
+    },
     Bit {
         bits: u8,
     },
@@ -100,7 +105,7 @@ pub(super) enum Kind {
     VarBinary {
         bytes: u64,
     },
-    /// BLOB of any size.
+    /// BLOB of any size, VECTOR.
     Blob,
     Enum,
     Set,
@@ -284,6 +289,7 @@ pub(super) fn kind(declared: &str) -> Kind {
     let small = |number: Option<u64>, usual: u8| {
         number.map_or(usual, |number| u8::try_from(number).unwrap_or(u8::MAX))
     };
+    let places = second.map(|_| small(second, 0));
     let int = |bits| Kind::Int {
         bits,
         unsigned: rest.contains("unsigned"),
@@ -298,8 +304,8 @@ pub(super) fn kind(declared: &str) -> Kind {
             precision: small(first, 10),
             scale: small(second, 0),
         },
-        "float" => Kind::Float,
-        "double" => Kind::Double,
+        "float" => Kind::Float { places },
+        "double" => Kind::Double { places },
         "bit" => Kind::Bit {
             bits: small(first, 1),
         },
@@ -327,7 +333,7 @@ pub(super) fn kind(declared: &str) -> Kind {
         "varbinary" => Kind::VarBinary {
             bytes: first.unwrap_or(0),
         },
-        "tinyblob" | "blob" | "mediumblob" | "longblob" => Kind::Blob,
+        "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => Kind::Blob,
         "enum" => Kind::Enum,
         "set" => Kind::Set,
         "json" => Kind::Json,
@@ -373,7 +379,8 @@ mod tests {
             ("time(3) /* mariadb-5.3 */", Kind::Time { fraction: 3 }),
             ("varchar(20)", Kind::VarChar { characters: 20 }),
             ("enum('unsigned','b)')", Kind::Enum),
-            ("double(8,3)", Kind::Double),
+            ("double(8,3)", Kind::Double { places: Some(3) }),
+            ("float", Kind::Float { places: None }),
             ("bit(64)", Kind::Bit { bits: 64 }),
             ("geometrycollection", Kind::Geometry),
             ("year(4)", Kind::Year),

@@ -20,6 +20,7 @@ use super::transport::Transport;
 const COM_QUERY: u8 = 0x03;
 const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
 
 /// Where the server is, and how long is waited for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +33,20 @@ pub(crate) struct Address {
     pub(crate) read_timeout: Duration,
 }
 
-/// A connection that is logged in. It does one thing at a time; one that is dropped in the middle
-/// of something is closed.
+/// A connection that is logged in. It does one thing at a time. Dropping it closes it, also in the
+/// middle of something. When a call's future is dropped before its end, or fails for anything but
+/// what the server said, the connection can be asked nothing more: every call is a `Transient`
+/// error.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) transport: Transport,
     pub(super) capabilities: CapabilityFlags,
     pub(super) pool: Arc<Pool>,
     server: Server,
+    /// Whether an answer is awaited, or broke off.
+    busy: bool,
+    /// Prepared statements that the server may forget.
+    stale: Vec<u32>,
 }
 
 /// The answer to a small query: rows of texts.
@@ -108,6 +115,8 @@ impl Connection {
             capabilities,
             pool: Arc::default(),
             server,
+            busy: false,
+            stale: Vec::new(),
         })
     }
 
@@ -128,12 +137,17 @@ impl Connection {
     pub(crate) async fn execute(&mut self, doing: &str, sql: impl AsRef<[u8]>) -> Result<Done> {
         self.send(doing, COM_QUERY, sql.as_ref()).await?;
         let packet = self.receive(doing).await?;
-        done(&packet).ok_or_else(|| strange(doing))
+        let done = done(&packet).ok_or_else(|| strange(doing))?;
+        self.busy = false;
+        Ok(done)
     }
 
-    /// Sends any command of the protocol; what comes back is read with [`Connection::packet`].
+    /// Sends any command of the protocol; what comes back is read with [`Connection::packet`], all
+    /// of it before anything else is asked.
     pub(crate) async fn command(&mut self, doing: &str, code: u8, body: &[u8]) -> Result<()> {
-        self.send(doing, code, body).await
+        self.send(doing, code, body).await?;
+        self.busy = false;
+        Ok(())
     }
 
     /// The next packet's payload, never empty. One that tells of an error is given as an error; see
@@ -148,13 +162,15 @@ impl Connection {
         self.send(doing, COM_QUERY, sql.as_bytes()).await?;
         let first = self.receive(doing).await?;
         if first.first() == Some(&0x00) {
+            self.busy = false;
             return Ok(Texts::new());
         }
         let columns = self.columns(doing, &first).await?;
         let mut rows = Texts::new();
         loop {
             let packet = self.receive(doing).await?;
-            if is_end(&packet, 0xFE) {
+            if is_end(&packet) {
+                self.busy = false;
                 return Ok(rows);
             }
             let mut rest = packet.as_slice();
@@ -165,7 +181,8 @@ impl Connection {
 
     /// What columns a query would give. Reads no row.
     pub(crate) async fn describe(&mut self, doing: &str, sql: &str) -> Result<Vec<Column>> {
-        let (_, columns) = self.prepare(doing, sql).await?;
+        let (statement, columns) = self.prepare(doing, sql).await?;
+        self.stale.push(statement);
         Ok(columns)
     }
 
@@ -181,7 +198,13 @@ impl Connection {
             return Err(Error::config("the query gives no rows").hint("it must be a SELECT"));
         }
         let columns = self.columns(doing, &first).await?;
-        Ok(Rows::new(self, columns.into(), doing))
+        Ok(Rows::new(self, statement, columns.into(), doing))
+    }
+
+    /// The rows of a statement have come to their end.
+    pub(super) fn finished(&mut self, statement: u32) {
+        self.busy = false;
+        self.stale.push(statement);
     }
 
     async fn prepare(&mut self, doing: &str, sql: &str) -> Result<(u32, Vec<Column>)> {
@@ -193,13 +216,17 @@ impl Connection {
         }
         if statement.num_params() > 0 {
             self.end_of_metadata(doing).await?;
-            return Err(Error::config(
-                "the query has `?` placeholders, and there are no values for them",
-            ));
         }
         let columns = self
             .definitions(doing, statement.num_columns().into())
             .await?;
+        self.busy = false;
+        if statement.num_params() > 0 {
+            self.stale.push(statement.statement_id());
+            return Err(Error::config(
+                "the query has `?` placeholders, and there are no values for them",
+            ));
+        }
         Ok((statement.statement_id(), columns))
     }
 
@@ -233,15 +260,32 @@ impl Connection {
     }
 
     async fn send(&mut self, doing: &str, command: u8, body: &[u8]) -> Result<()> {
-        let sent = self.transport.command(command, body).await;
-        sent.map_err(|error| lost(doing, error))
+        if self.busy {
+            // Whoever asked before has gone away, and the answer would be taken for ours.
+            return Err(Error::transient(format!(
+                "can't {doing}: the connection is in the middle of something else"
+            )));
+        }
+        self.busy = true;
+        let sent = async {
+            for statement in std::mem::take(&mut self.stale) {
+                // Has no answer.
+                let body = statement.to_le_bytes();
+                self.transport.command(COM_STMT_CLOSE, &body).await?;
+            }
+            self.transport.command(command, body).await
+        };
+        sent.await.map_err(|error| lost(doing, error))
     }
 
     async fn receive(&mut self, doing: &str) -> Result<Vec<u8>> {
         let packet = self.transport.read().await;
         let packet = packet.map_err(|error| lost(doing, error))?;
         match packet.first() {
-            Some(0xFF) => Err(of_packet(doing, &packet, self.capabilities)),
+            Some(0xFF) => {
+                self.busy = false;
+                Err(of_packet(doing, &packet, self.capabilities))
+            }
             Some(_) => Ok(packet),
             None => Err(strange(doing)),
         }
@@ -289,8 +333,8 @@ fn done(packet: &[u8]) -> Option<Done> {
 }
 
 /// Whether a packet ends the rows. A text row may begin with 0xFE too, but is then much longer.
-fn is_end(packet: &[u8], mark: u8) -> bool {
-    packet.first() == Some(&mark) && packet.len() < super::transport::FULL
+fn is_end(packet: &[u8]) -> bool {
+    packet.first() == Some(&0xFE) && packet.len() < super::transport::FULL
 }
 
 /// A length-encoded integer, taken from the front.

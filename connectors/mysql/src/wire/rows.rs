@@ -110,6 +110,7 @@ enum Found {
 #[derive(Debug)]
 pub(crate) struct Rows {
     connection: Connection,
+    statement: u32,
     columns: Arc<[Column]>,
     doing: &'static str,
     ended: bool,
@@ -118,9 +119,15 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(connection: Connection, columns: Arc<[Column]>, doing: &'static str) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        statement: u32,
+        columns: Arc<[Column]>,
+        doing: &'static str,
+    ) -> Self {
         Self {
             connection,
+            statement,
             columns,
             doing,
             ended: false,
@@ -133,7 +140,8 @@ impl Rows {
         &self.columns
     }
 
-    /// The connection, for the next thing to ask; `None` if there are rows left to read.
+    /// The connection, for the next thing to ask; `None` if there are rows left to read, or they
+    /// ended with an error.
     pub(crate) fn into_connection(self) -> Option<Connection> {
         self.connection.pool.clear();
         self.ended.then_some(self.connection)
@@ -185,6 +193,7 @@ impl Rows {
                 Found::Large => return self.large().await.map(Some),
                 Found::End => {
                     self.ended = true;
+                    self.connection.finished(self.statement);
                     return Ok(None);
                 }
                 Found::Error((from, to)) => {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 use tokio_rustls::TlsConnector;
 
-use super::transport::Socket;
+use super::transport::{AnySocket, Socket};
 
 /// How strictly the connection is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +35,13 @@ pub enum TlsMode {
     VerifyCa,
     /// TLS, the certificate must come from a known authority and be for this host.
     VerifyIdentity,
+}
+
+impl TlsMode {
+    /// Whether there is no connection without TLS.
+    pub(crate) fn is_needed(self) -> bool {
+        !matches!(self, Self::Disabled | Self::Preferred)
+    }
 }
 
 /// How a connection gets TLS.
@@ -99,7 +105,7 @@ impl Tls {
 
     pub(super) async fn wrap(
         &self,
-        socket: Pin<Box<dyn Socket>>,
+        socket: AnySocket,
         host: &str,
     ) -> Result<impl Socket + 'static> {
         let Some(config) = &self.config else {

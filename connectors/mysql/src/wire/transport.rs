@@ -15,6 +15,8 @@ pub(super) const HEADER: usize = 4;
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync> Socket for T {}
 
+pub(super) type AnySocket = Pin<Box<dyn Socket>>;
+
 /// How much room there is for what the socket has, unless more is known to come.
 const READ: usize = 16 << 10;
 
@@ -26,7 +28,7 @@ const WRITE: usize = 1 << 20;
 
 /// A socket, and the packets that go over it.
 pub(super) struct Transport {
-    socket: Pin<Box<dyn Socket>>,
+    socket: AnySocket,
     /// What has been read.
     buffer: Vec<u8>,
     /// Up to here it has been taken.
@@ -49,7 +51,7 @@ impl Transport {
 
     /// The socket without the packets, to lay TLS over it. An error if the server said something
     /// before its turn: whoever sits between could have put it there.
-    pub(super) fn into_socket(self) -> Option<(Pin<Box<dyn Socket>>, u8, Duration)> {
+    pub(super) fn into_socket(self) -> Option<(AnySocket, u8, Duration)> {
         let nothing = self.taken == self.buffer.len();
         nothing.then_some((self.socket, self.sequence, self.patience))
     }

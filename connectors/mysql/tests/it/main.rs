@@ -2,8 +2,11 @@
 
 mod connecting;
 mod follow;
+mod incremental;
+mod pushdown;
 mod reading;
 mod sample;
 mod sink;
 mod snapshot;
+mod support;
 mod types;

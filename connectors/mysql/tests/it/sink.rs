@@ -1,12 +1,19 @@
 //! The sink, against a real server.
 
-use std::sync::Arc;
+mod back;
+mod cut;
+mod failing;
+mod opening;
+mod rows;
+mod types;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::Schema;
 use serde_json::{Value, json};
 use tidegate_core::{
-    Commit, Context, Epoch, Input, Prepared, Rejected, Result, Sink, SinkConfig, Spread, WriterId,
+    Commit, Context, Epoch, Input, Prepared, Rejected, Result, Sink, SinkConfig, WriterId,
 };
 use tidegate_mysql::MySqlSinkConfig;
 use tidegate_testkit::servers::{MariaDb, mariadb};
@@ -15,32 +22,72 @@ use tidegate_testkit::suites::{TestContext, context, sink_suite};
 /// A database of its own on a server.
 struct Site {
     server: Arc<MariaDb>,
+    database: String,
     cx: TestContext,
 }
 
+/// A server for tests that need none of their own.
+fn server() -> Arc<MariaDb> {
+    static SHARED: Mutex<Weak<MariaDb>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let server = Arc::new(mariadb());
+    *shared = Arc::downgrade(&server);
+    server
+}
+
 impl Site {
+    /// With a server of its own, and the database `shop`.
     fn new() -> Self {
-        let server = mariadb();
+        Self::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let server = MariaDb::with(options);
         server.sql("CREATE DATABASE shop");
         Self {
             server: Arc::new(server),
+            database: "shop".to_owned(),
             cx: context(),
         }
     }
 
+    /// On a server that others use too.
+    fn on(server: Arc<MariaDb>) -> Self {
+        let cx = context();
+        let database = database(&cx.common());
+        server.sql(&format!("CREATE DATABASE `{database}`"));
+        Self {
+            server,
+            database,
+            cx,
+        }
+    }
+
+    fn restart(&mut self) {
+        Arc::get_mut(&mut self.server).unwrap().restart();
+    }
+
     fn sql(&self, statements: &str) -> String {
-        self.server.sql(&format!("USE shop; {statements}"))
+        let database = &self.database;
+        self.server.sql(&format!("USE `{database}`; {statements}"))
     }
 
     fn config(&self, more: Value) -> MySqlSinkConfig {
-        config(&self.server.url("shop"), more)
+        config(&self.server.url(&self.database), more)
+    }
+
+    fn input(&self, schema: &Schema) -> Input {
+        Input {
+            name: "rows".into(),
+            schema: Arc::new(schema.clone()),
+        }
     }
 
     async fn open(&self, more: Value, schema: &Schema) -> Result<Arc<dyn Sink>> {
-        let input = Input {
-            name: "rows".into(),
-            schema: Arc::new(schema.clone()),
-        };
+        let input = self.input(schema);
         self.config(more).open(&self.cx.sink(vec![input])).await
     }
 
@@ -189,29 +236,4 @@ async fn it_keeps_the_contract_in_every_mode() {
     ] {
         suite(&server, &more).check().await;
     }
-}
-
-#[tokio::test]
-async fn of_rows_with_one_key_the_last_one_stays() {
-    let site = Site::new();
-    site.sql(
-        "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20), kept INT DEFAULT 7);
-         INSERT INTO t VALUES (1, 'old', 1), (9, 'untouched', 9)",
-    );
-    let rows = named(&[(1, "a"), (2, "b"), (1, "c"), (2, "d"), (3, "e"), (1, "f")]);
-    let upsert = json!({ "mode": "upsert" });
-    let sink = site.open(upsert, &rows.schema()).await.unwrap();
-    let distribution = sink.distribution(0);
-    assert_eq!(distribution.spread, Spread::Hash(vec!["id".to_owned()]));
-    assert!(distribution.ordered);
-    let none = site
-        .write(sink.as_ref(), 1, &[rows, named(&[(3, "g")])])
-        .await;
-    assert!(none.is_empty());
-    site.write(sink.as_ref(), 2, &[named(&[(2, "h")])]).await;
-    assert_eq!(
-        site.sql("SELECT * FROM t ORDER BY id"),
-        "1\tf\t1\n2\th\t7\n3\tg\t7\n9\tuntouched\t9\n"
-    );
-    assert_eq!(site.staging(), "");
 }

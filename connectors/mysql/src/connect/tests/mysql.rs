@@ -1,9 +1,8 @@
-//! caching_sha2_password, the login of MySQL 8. No server that has it can be had for tests, so one
-//! is made here of what the manual says of it ("Caching_sha2_password information" in MySQL's
+//! caching_sha2_password, the login of MySQL 8, and the tokens of RDS. No server that has them can
+//! be had for tests, so one is made here of what the manual says of it ("Caching_sha2_password information" in MySQL's
 //! source documentation); MariaDB's own client is let in by it too, which shows that it is made
 //! right.
 
-use std::fmt::Write as _;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -43,10 +42,11 @@ const FRESH: User = User {
     cached: false,
     ..CACHED
 };
-/// As RDS asks for IAM's tokens.
+/// As RDS asks for IAM's tokens; the password is how one begins.
 const CLEAR: User = User {
     plugin: "mysql_clear_password",
-    ..CACHED
+    password: "localhost:",
+    cached: true,
 };
 
 struct Fake {
@@ -75,17 +75,23 @@ impl Fake {
         Self { port, certificates }
     }
 
+    fn keys(&self, ssl: TlsMode) -> ConnectionKeys {
+        let verified = ssl == TlsMode::VerifyIdentity;
+        ConnectionKeys {
+            url: Some(format!("mysql://reader@localhost:{}/shop", self.port)),
+            ssl: Some(ssl),
+            ca_file: verified.then(|| self.certificates.file("ca.pem")),
+            ..ConnectionKeys::default()
+        }
+    }
+
     async fn login(&self, password: &str, ssl: TlsMode) -> Result<()> {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("password");
         std::fs::write(&file, password).unwrap();
-        let verified = ssl == TlsMode::VerifyIdentity;
         let keys = ConnectionKeys {
-            url: Some(format!("mysql://reader@localhost:{}/shop", self.port)),
             password: Some(Secret::File(file)),
-            ssl: Some(ssl),
-            ca_file: verified.then(|| self.certificates.file("ca.pem")),
-            ..ConnectionKeys::default()
+            ..self.keys(ssl)
         };
         open(&keys).await.map(drop)
     }
@@ -191,7 +197,15 @@ async fn greet(
     }
     let whole = [user.password.as_bytes(), &[0]].concat();
     let right = match user.plugin {
-        "mysql_clear_password" => proof == whole,
+        "mysql_clear_password" => {
+            let token = String::from_utf8_lossy(&proof);
+            token.starts_with(user.password)
+                && token
+                    .contains("/?Action=connect&DBUser=reader&X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+                && token.contains("=AKIDEXAMPLE%2F")
+                && token.contains("%2Feu-west-1%2Frds-db%2Faws4_request&")
+                && token.ends_with('\0')
+        }
         _ if user.cached => {
             let right = proves(&proof, nonce, user.password);
             if right {
@@ -278,8 +292,31 @@ async fn a_password_is_not_handed_out_in_clear_text() {
     let server = Fake::start("mysql_native_password", CLEAR).await;
     for ssl in [TlsMode::Disabled, TlsMode::VerifyIdentity] {
         let error = server.login(CLEAR.password, ssl).await.unwrap_err();
-        let mut text = String::new();
-        write!(text, "{error:?}").unwrap();
-        assert!(text.contains("clear text"), "{text}");
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert!(error.to_string().contains("clear text"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_iam_is_the_password_over_tls() {
+    let folder = TempDir::new().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY").unwrap();
+    let settings = serde_json::json!({
+        "region": "eu-west-1",
+        "credentials": { "access_key_id": "AKIDEXAMPLE", "secret_access_key": { "file": secret } },
+    });
+    for greets_with in ["caching_sha2_password", "mysql_native_password"] {
+        let server = Fake::start(greets_with, CLEAR).await;
+        for ssl in [TlsMode::Required, TlsMode::VerifyIdentity] {
+            let keys = ConnectionKeys {
+                iam: true,
+                aws: serde_json::from_value(settings.clone()).unwrap(),
+                ..server.keys(ssl)
+            };
+            let connector = open(&keys).await.unwrap();
+            connector.connect().await.unwrap();
+            assert!(!format!("{connector:?}").contains("X-Amz"));
+        }
     }
 }

@@ -1,1 +1,0 @@
-//! One consistent view of all tables over several connections.

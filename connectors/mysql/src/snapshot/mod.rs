@@ -1,0 +1,183 @@
+//! One consistent view of all tables over several connections.
+//!
+//! ```text
+//! Snapshot::prepare (in `open`) ── may these tables be read so, and by which way?  No lock.
+//!     └─> lend (the first read) ── ways: all connections begin their transactions at one moment
+//!             └─> Loan ── rows ── give_back: the connection serves the next split
+//! ```
+//!
+//! A snapshot lives in the transactions of its connections. One that is lost can't be replaced: the
+//! others go on, and when the last is gone, the snapshot is. The split that was read is lost in any
+//! case, and with it the run, which then starts over (`Replay::Session`).
+
+mod pool;
+mod rights;
+mod ways;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidegate_core::{Error, Result, Scan, StreamName};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::connect::Connector;
+use crate::discover::Table;
+use crate::wire::Connection;
+
+use pool::Pool;
+pub(crate) use pool::{Loan, of_reading};
+use rights::Rights;
+
+/// Engines whose transactions can begin with a consistent view.
+const CONSISTENT: [&str; 2] = ["InnoDB", "ROCKSDB"];
+
+/// A consistent view that is yet to be taken, or has been.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    connector: Arc<Connector>,
+    tables: Vec<Member>,
+    connections: usize,
+    rights: Rights,
+    pool: AsyncMutex<State>,
+    /// The same pool, for who can't wait.
+    open: Mutex<Option<Arc<Pool>>>,
+}
+
+/// A table that can be locked by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    stream: StreamName,
+    database: String,
+    name: String,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    ToBeTaken,
+    Taken(Arc<Pool>),
+    /// Once is enough: whoever comes after the one that failed is told so.
+    Failed,
+}
+
+impl Snapshot {
+    /// Sees whether these tables can be read consistently, and what the user may do for it. Locks
+    /// nothing and changes nothing. Streams that are not among `tables` are queries.
+    ///
+    /// Whether the tables behind views and queries have transactions can't be seen here.
+    ///
+    /// Errors: `Unsupported` for a table whose engine has no transactions.
+    pub(crate) async fn prepare<'a>(
+        connector: &Arc<Connector>,
+        connection: &mut Connection,
+        tables: impl IntoIterator<Item = (StreamName, &'a Table)>,
+        connections: usize,
+    ) -> Result<Self> {
+        let mut members = Vec::new();
+        for (stream, table) in tables {
+            if let Some(engine) = &table.engine
+                && !CONSISTENT
+                    .iter()
+                    .any(|one| one.eq_ignore_ascii_case(engine))
+            {
+                return Err(without_transactions(table, engine));
+            }
+            members.push(Member {
+                stream,
+                database: table.database.clone(),
+                name: table.name.clone(),
+            });
+        }
+        let rights = Rights::ask(connection).await?;
+        Ok(Self {
+            connector: Arc::clone(connector),
+            tables: members,
+            connections: connections.max(1),
+            rights,
+            pool: AsyncMutex::default(),
+            open: Mutex::default(),
+        })
+    }
+
+    /// What `check` says of it: which way it will most likely take.
+    pub(crate) fn note(&self) -> String {
+        let databases = self.tables.iter().map(|table| table.database.as_str());
+        let way = match self.connections {
+            1 => ways::Way::Alone,
+            _ => self.rights.likely(databases),
+        };
+        match way {
+            ways::Way::Alone => format!("reads everything as of one moment: {}", way.how()),
+            _ => format!(
+                "reads everything as of one moment, over {} connections: {}",
+                self.connections,
+                way.how()
+            ),
+        }
+    }
+
+    /// Waits for one of the snapshot's connections. Whoever comes first takes the snapshot; `scans`
+    /// say which tables matter.
+    ///
+    /// Errors: `Transient` where the snapshot, or what it takes to take it, is lost.
+    pub(crate) async fn lend(&self, scans: &[Scan]) -> Result<Loan> {
+        let pool = self.taken(scans).await?;
+        pool.lend().await
+    }
+
+    async fn taken(&self, scans: &[Scan]) -> Result<Arc<Pool>> {
+        let mut state = self.pool.lock().await;
+        match &*state {
+            State::Taken(pool) => return Ok(Arc::clone(pool)),
+            State::Failed => {
+                return Err(Error::transient("the snapshot could not be taken"));
+            }
+            State::ToBeTaken => {}
+        }
+        let lockable = self.lockable(scans);
+        match ways::take(&self.connector, lockable.as_deref(), self.connections).await {
+            Ok(pool) => {
+                let pool = Arc::new(pool);
+                *state = State::Taken(Arc::clone(&pool));
+                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pool));
+                Ok(pool)
+            }
+            Err(error) => {
+                *state = State::Failed;
+                Err(error)
+            }
+        }
+    }
+
+    /// The tables that are read; `None` if there is something else too, whose tables aren't known.
+    fn lockable(&self, scans: &[Scan]) -> Option<Vec<(&str, &str)>> {
+        let table = |scan: &Scan| {
+            let of = |member: &&Member| member.stream == scan.stream;
+            let member = self.tables.iter().find(of)?;
+            Some((member.database.as_str(), member.name.as_str()))
+        };
+        scans.iter().map(table).collect()
+    }
+
+    /// Lets go of the snapshot: connections that are not lent are closed now, others when they
+    /// come back.
+    pub(crate) fn close(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = &*open {
+            pool.close();
+        }
+    }
+}
+
+fn without_transactions(table: &Table, engine: &str) -> Error {
+    Error::unsupported(format!(
+        "table `{}` can't be read consistently with others: its engine {engine} has no transactions",
+        table.name
+    ))
+    .with("key", "snapshot")
+    .hint(
+        "convert it (ALTER TABLE … ENGINE = InnoDB), leave it out of `tables`, or read with `snapshot = \"relaxed\"`",
+    )
+}
+
+#[cfg(test)]
+mod tests;
