@@ -1,5 +1,6 @@
 //! Rows made by hand: what a MariaDB doesn't send, and what no server should.
 
+use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use mysql_common::constants::{ColumnFlags, ColumnType};
 use mysql_common::packets::Column as Wire;
@@ -44,19 +45,36 @@ fn mysqls_own_types_have_theirs_in_arrow() {
     assert_eq!((json.kind, json.declared.as_str()), (Type::Json, "json"));
     let shape = of(wire(ColumnType::MYSQL_TYPE_GEOMETRY).with_character_set(63));
     assert_eq!(shape.kind, Type::Geometry);
-    let vector = wire(ColumnType::MYSQL_TYPE_VECTOR).with_character_set(63).with_column_length(12);
+    let vector = wire(ColumnType::MYSQL_TYPE_VECTOR)
+        .with_character_set(63)
+        .with_column_length(12);
     let vector = of(vector);
-    assert_eq!((vector.kind, vector.declared.as_str()), (Type::Binary, "vector(3)"));
+    assert_eq!(
+        (vector.kind, vector.declared.as_str()),
+        (Type::Binary, "vector(3)")
+    );
     let tiny = wire(ColumnType::MYSQL_TYPE_TINY).with_column_length(1);
     assert_eq!(of(tiny.clone()).kind, Type::Bool);
     let unsigned = tiny.with_flags(ColumnFlags::UNSIGNED_FLAG | ColumnFlags::NOT_NULL_FLAG);
     assert_eq!(of(unsigned.clone()).kind, Type::TinyInt { unsigned: true });
     assert!(!of(unsigned).nullable);
-    let decimal = wire(ColumnType::MYSQL_TYPE_NEWDECIMAL).with_decimals(30).with_column_length(67);
-    assert_eq!(of(decimal).kind, Type::Decimal { precision: 65, scale: 30 });
-    let blob = wire(ColumnType::MYSQL_TYPE_BLOB).with_character_set(63).with_column_length(65_535);
+    let decimal = wire(ColumnType::MYSQL_TYPE_NEWDECIMAL)
+        .with_decimals(30)
+        .with_column_length(67);
+    assert_eq!(
+        of(decimal).kind,
+        Type::Decimal {
+            precision: 65,
+            scale: 30
+        }
+    );
+    let blob = wire(ColumnType::MYSQL_TYPE_BLOB)
+        .with_character_set(63)
+        .with_column_length(65_535);
     assert_eq!(of(blob).kind, Type::Binary);
-    let text = wire(ColumnType::MYSQL_TYPE_BLOB).with_character_set(45).with_column_length(262_140);
+    let text = wire(ColumnType::MYSQL_TYPE_BLOB)
+        .with_character_set(45)
+        .with_column_length(262_140);
     assert_eq!(of(text).kind, Type::Text);
 }
 
@@ -67,7 +85,12 @@ fn json_and_geometries_come_as_texts_and_wkb() {
     assert_eq!(json.iter().collect::<Vec<_>>(), [Some("{\"a\": 1}"), None]);
     let mut point = vec![25, 0xE6, 0x10, 0, 0, 1, 1, 0, 0, 0];
     point.extend_from_slice(&[0; 16]);
-    let decoded = decode(Type::Geometry, true, &[row(Some(&point)), row(Some(&[2, 0, 0]))]).unwrap();
+    let decoded = decode(
+        Type::Geometry,
+        true,
+        &[row(Some(&point)), row(Some(&[2, 0, 0]))],
+    )
+    .unwrap();
     let wkb = decoded.batches[0].column(0).as_binary::<i32>();
     assert_eq!(wkb.value(0), &point[5..]);
     assert_eq!(wkb.len(), 1);
@@ -102,8 +125,16 @@ fn rows_of_another_shape_end_the_reading() {
         assert_eq!(error.kind(), ErrorKind::Internal, "{bytes:?}");
     }
     // A length that goes beyond everything.
-    for bytes in [&b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"[..], b"\xFB", b"\x05abc", b"\xFC\x01"] {
-        assert!(decode(Type::Text, false, &[row(Some(bytes))]).is_err(), "{bytes:?}");
+    for bytes in [
+        &b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"[..],
+        b"\xFB",
+        b"\x05abc",
+        b"\xFC\x01",
+    ] {
+        assert!(
+            decode(Type::Text, false, &[row(Some(bytes))]).is_err(),
+            "{bytes:?}"
+        );
         assert!(decode(Type::Time { fraction: 0 }, false, &[row(Some(bytes))]).is_err());
     }
     assert!(decode(kind, false, &[vec![0]]).is_err());

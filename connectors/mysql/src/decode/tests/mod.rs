@@ -18,7 +18,8 @@ use crate::discover;
 use crate::types::{Column, Mapping, Type};
 use crate::wire::{Address, Connection, Login, Tls, TlsMode};
 
-async fn open(server: &MariaDb) -> Connection {
+/// A connection to the database `t`.
+pub(crate) async fn open(server: &MariaDb) -> Connection {
     let address = Address {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -52,6 +53,16 @@ async fn read(
         .map(|column| column.select(mapping))
         .collect();
     let sql = format!("SELECT {} FROM {from}", names.join(", "));
+    query(server, columns, &sql, mapping).await
+}
+
+/// Everything that a SELECT gives, which has these columns.
+async fn query(
+    server: &MariaDb,
+    columns: Vec<Column>,
+    sql: &str,
+    mapping: Mapping,
+) -> (Vec<RecordBatch>, Rejected) {
     let shown = columns.len();
     let decoder = Decoder::new("t", columns, shown, mapping).unwrap();
     let mut rows = open(server).await.rows("read", sql).await.unwrap();
@@ -77,6 +88,7 @@ fn asked(column: &Column) -> String {
     match column.kind {
         Type::Float => format!("CAST({name} AS DOUBLE)"),
         Type::Bit { .. } => format!("{name} + 0"),
+        _ if column.declared.contains("zerofill") => format!("{name} + 0"),
         Type::Text
         | Type::Enum
         | Type::Set
@@ -213,4 +225,3 @@ fn same(server: &MariaDb, columns: &[Column], from: &str, batches: &[RecordBatch
     }
     assert_eq!(expected.next(), None, "a row is missing");
 }
-
