@@ -150,8 +150,26 @@ pub enum Snapshot {
     #[default]
     Relaxed,
     /// All tables and queries are read as they were at one moment, over all connections. An
-    /// interrupted run starts over, because the server has forgotten that moment. Only tables with
-    /// transactions (InnoDB) can be read so.
+    /// interrupted run starts over, because the server has forgotten that moment. `tidegate check`
+    /// and the run's log say how the moment is held fast: the first of these ways that the user's
+    /// rights and the server allow.
+    ///
+    /// 1. `FLUSH TABLES WITH READ LOCK` while the connections begin their transactions: some
+    ///    milliseconds in which nobody writes. It needs the right RELOAD; RDS and Aurora refuse it.
+    /// 2. `LOCK TABLES … READ` of the tables that are read, for as long. It needs the right LOCK
+    ///    TABLES, and that there are no `queries`, whose tables aren't known.
+    /// 3. No lock: the transactions are begun again until the binary log shows that nothing was
+    ///    committed in between. It needs the binary log, and on MySQL `gtid_mode = ON`. What is
+    ///    kept out of the log (`sql_log_bin = 0`) isn't seen by it.
+    /// 4. One connection reads everything, which is always right, and slower.
+    ///
+    /// A lock is waited for a second at a time, and given up after five tries.
+    ///
+    /// Only tables with transactions (InnoDB, MyRocks) can be read so; others are refused. What
+    /// stands behind views and queries isn't checked. The server keeps old versions of rows until
+    /// the run ends. A table that is altered before it is read makes the run start over; one that
+    /// is being read makes ALTER TABLE wait for the run. On MySQL 8, with the right BACKUP_ADMIN,
+    /// all such statements wait for the run.
     Consistent,
 }
 
@@ -316,4 +334,82 @@ impl MySqlConfig {
 /// An error of this configuration that `key` is to blame for.
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use serde_json::{Value, json};
+    use tidegate_core::ErrorKind;
+
+    use super::*;
+
+    fn config(keys: &Value) -> MySqlConfig {
+        let mut all = json!({ "url": "mysql://reader@db.example.com/shop" });
+        for (key, value) in keys.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    #[test]
+    fn what_can_be_refused_is_refused_without_a_server() {
+        let cursor = json!({ "sales": { "cursor": "id" } });
+        for (keys, words) in [
+            (json!({ "tables": [] }), "`tables` is empty"),
+            (
+                json!({ "queries": { "rejected": "SELECT 1" } }),
+                "`rejected`",
+            ),
+            (json!({ "queries": { "top": " " } }), "`top` is empty"),
+            (
+                json!({ "table": { "sales": { "columns": [] } } }),
+                "`columns` of `sales`",
+            ),
+            (
+                json!({ "table": { "sales": { "where": "" } } }),
+                "`where` of `sales`",
+            ),
+            (json!({ "table": { "sales": { "lag": 5 } } }), "no `cursor`"),
+            (json!({ "connections": 0 }), "`connections`"),
+            (json!({ "batch_size": "1 KiB" }), "`batch_size`"),
+            (
+                json!({ "follow": true, "snapshot": "consistent" }),
+                "exclude each other",
+            ),
+            (
+                json!({ "follow": true, "queries": { "top": "SELECT 1" } }),
+                "exclude each other",
+            ),
+            (
+                json!({ "follow": true, "table": cursor }),
+                "exclude each other",
+            ),
+        ] {
+            let error = config(&keys).validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{keys}");
+            let text = format!("{error:?}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lag_is_a_span_or_a_number() {
+        let lag = |lag: Value| {
+            let keys = json!({ "table": { "sales": { "cursor": "id", "lag": lag } } });
+            config(&keys).table["sales"].lag.unwrap()
+        };
+        assert_eq!(lag(json!(30)), Lag::Values(30));
+        let half_a_minute = Span(std::time::Duration::from_secs(30));
+        assert_eq!(lag(json!("30s")), Lag::Time(half_a_minute));
+    }
+
+    #[test]
+    fn all_tables_are_read_unless_there_are_queries() {
+        assert_eq!(config(&json!({})).patterns(), None);
+        let query = config(&json!({ "queries": { "top": "SELECT 1" } }));
+        assert_eq!(query.patterns(), Some(&[][..]));
+        assert!(query.validate().is_ok());
+    }
 }

@@ -28,3 +28,4 @@ pub use types::ZeroDates;
 pub use wire::TlsMode;
 
 tidegate_core::register_source!("mysql", MySqlConfig);
+tidegate_core::register_sink!("mysql", MySqlSinkConfig);

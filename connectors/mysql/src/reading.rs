@@ -264,7 +264,11 @@ impl Reading {
             none => {
                 let way = match &self.shared.snapshot {
                     None => Way::Lane(self.shared.lanes.take().await?),
-                    Some(snapshot) => Way::Snapshot(snapshot.lend(&self.scans).await?),
+                    Some(snapshot) => {
+                        // Planning is over, and these don't see what the snapshot sees.
+                        self.shared.lanes.close();
+                        Way::Snapshot(snapshot.lend(&self.scans).await?)
+                    }
                 };
                 none.insert(Open { way, rows: None })
             }
@@ -302,6 +306,8 @@ impl Reading {
         if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
             return Err(error);
         }
+        // What waits to be used again is gone too, if it was the server.
+        self.shared.lanes.close();
         self.shared.metrics.retries(1);
         let wait = FIRST_WAIT
             .saturating_mul(1 << (self.lost - 1))

@@ -64,9 +64,13 @@ impl MySqlSource {
             Snapshot::Relaxed => None,
             Snapshot::Consistent => {
                 let tables = relations.iter().filter_map(Relation::named_table);
-                let most = lanes.most();
-                let prepared =
-                    snapshot::Snapshot::prepare(&connector, &mut connection, tables, most);
+                let prepared = snapshot::Snapshot::prepare(
+                    &connector,
+                    &mut connection,
+                    tables,
+                    !config.queries.is_empty(),
+                    lanes.most(),
+                );
                 Some(prepared.await?)
             }
         };

@@ -5,9 +5,15 @@ use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use tempfile::TempDir;
+
+use super::place;
 use super::process::{Server, installed};
+
+/// Where Debian has it, which is not on everybody's PATH.
+const DAEMON: &str = "/usr/sbin/mariadbd";
 
 /// A MariaDB with an empty data folder of its own, its binlog on (rows, whole images, names of
 /// columns). `root` comes in without a password.
@@ -135,31 +141,57 @@ impl MariaDb {
     }
 }
 
+/// Gives a server an empty data folder: a copy, because to make one takes as long as to start.
 fn install(folder: &Path) {
-    let output = Command::new("mariadb-install-db")
-        .args([
-            "--no-defaults",
-            "--basedir=/usr",
-            "--user=root",
-            "--skip-test-db",
-        ])
-        .args([
-            "--auth-root-authentication-method=normal",
-            "--innodb-log-file-size=8M",
-        ])
-        .arg(path("--datadir=", &data(folder)))
-        .env("TMPDIR", own_tmp(folder))
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => panic!("mariadb-install-db: {error}; run `cargo xtask setup`"),
+    let copied = empty().and_then(|empty| {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(empty).arg(data(folder));
+        run(&mut copy)
+    });
+    if let Err(error) = copied {
+        panic!("MariaDB's data folder can't be made: {error}; run `cargo xtask setup`");
+    }
+}
+
+/// An empty data folder of the installed MariaDB, made by whoever needs it first.
+fn empty() -> io::Result<PathBuf> {
+    let program = std::fs::metadata(DAEMON)?;
+    let built = program.modified()?.duration_since(UNIX_EPOCH);
+    let built = built.map_err(io::Error::other)?.as_secs();
+    let folder = place::root().join("mariadb");
+    let empty = folder.join(format!("empty-{built}-{}", program.len()));
+    if empty.exists() {
+        return Ok(empty);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let making = TempDir::with_prefix_in("making-", &folder)?;
+    let mut install = Command::new("mariadb-install-db");
+    install
+        .args(["--no-defaults", "--basedir=/usr", "--user=root"])
+        .args(["--skip-test-db", "--innodb-log-file-size=8M"])
+        .arg("--auth-root-authentication-method=normal")
+        .arg(path("--datadir=", &data(making.path())))
+        .env("TMPDIR", own_tmp(making.path()));
+    run(&mut install)?;
+    match std::fs::rename(data(making.path()), &empty) {
+        // Somebody else has made one meanwhile.
+        Err(_) if empty.exists() => Ok(empty),
+        renamed => renamed.map(|()| empty),
+    }
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )),
     }
 }
 
 fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
-    // On Debian it lies in /usr/sbin, which is not on everybody's PATH.
-    let mut daemon = Command::new("/usr/sbin/mariadbd");
+    let mut daemon = Command::new(DAEMON);
     daemon
         .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
         // As MySQL 8, and MariaDB with Debian's configuration.

@@ -1,7 +1,7 @@
 //! Makes connections.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use tidegate_aws::{Aws, AwsSettings, rds_region};
@@ -14,6 +14,9 @@ use crate::wire::{Address, Connection, Login, Server, Tls};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const NET_WRITE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// After so long an attempt to connect is not followed by another one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes connections that are logged in and set up alike; see [`session::set_up`].
 #[derive(Debug)]
@@ -90,7 +93,11 @@ impl Connector {
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
             .with_max_times(4);
-        let again = |error: &tidegate_core::Error| error.kind() == ErrorKind::Transient;
+        // Who doesn't answer at all is given no further chance: that took long enough.
+        let begun = Instant::now();
+        let again = |error: &tidegate_core::Error| {
+            error.kind() == ErrorKind::Transient && begun.elapsed() < PATIENCE
+        };
         (|| self.connect_once())
             .retry(backoff)
             .when(again)

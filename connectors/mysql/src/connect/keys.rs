@@ -367,7 +367,7 @@ mod tests {
         /// A component.
         #[derive(Debug, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        struct Some {
+        struct Component {
             /// A key of its own.
             #[serde(default)]
             own: u8,
@@ -375,7 +375,7 @@ mod tests {
     }
 
     fn keys(keys: serde_json::Value) -> ConnectionKeys {
-        let config: Some = serde_json::from_value(keys).unwrap();
+        let config: Component = serde_json::from_value(keys).unwrap();
         config.connection()
     }
 
@@ -468,7 +468,7 @@ mod tests {
             assert!(error.to_string().contains(word), "{wrong}: {error}");
             assert_eq!(error.kind(), tidegate_core::ErrorKind::Config);
         }
-        let unknown = serde_json::from_value::<Some>(json!({ "hosts": "db" }));
+        let unknown = serde_json::from_value::<Component>(json!({ "hosts": "db" }));
         assert!(unknown.unwrap_err().to_string().contains("unknown field"));
     }
 

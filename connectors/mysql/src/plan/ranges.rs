@@ -52,7 +52,7 @@ struct Segment {
 const QUESTIONS: usize = 8;
 const MORE_QUESTIONS: usize = 400;
 /// The most rows of an index that are walked over.
-const WALK: u64 = 4_000_000;
+const WALK: u64 = 20_000_000;
 /// How often a middle is looked for: as often as the longest line can be halved.
 const TRIES: usize = 128;
 

@@ -278,6 +278,7 @@ impl Loop {
             };
             let sql = format!("{} LIMIT {number}, 1", draw.select);
             let mut rows = connection.rows(DOING, &sql).await?;
+            draw.decoder.expect(rows.columns())?;
             match rows.next(usize::MAX, usize::MAX).await? {
                 Some(row) => {
                     drawn.push((at, row));

@@ -9,10 +9,11 @@ use tidegate_core::{
 };
 use tokio::sync::Mutex;
 
+use super::checks;
 use super::commit::{self, Marker, Values, Way};
 use super::config::{Mode, MySqlSinkConfig};
 use super::create::Draft;
-use super::plan::{self, Plan, common_schema};
+use super::plan::{Plan, common_schema};
 use super::session::Sessions;
 use super::staging::{self, Begun};
 use super::target::{Named, Target};
@@ -24,7 +25,6 @@ use crate::wire::{Connection, ServerError};
 #[derive(Debug)]
 pub(super) struct MySqlSink {
     mode: Mode,
-    target: Named,
     shared: Arc<Shared>,
     /// `None` where there are no inputs: commits of an earlier process are replayed.
     plan: Option<Arc<Plan>>,
@@ -85,7 +85,6 @@ impl MySqlSink {
         sessions.give(connection);
         Ok(Self {
             mode: config.mode,
-            target,
             plan,
             shared: Arc::new(Shared {
                 cx: cx.clone(),
@@ -106,9 +105,9 @@ async fn planned(
 ) -> Result<Plan> {
     if let Some(target) = Target::read(connection, named).await? {
         if config.mode == Mode::Replace {
-            plan::no_children(connection, named).await?;
+            checks::no_children(connection, named).await?;
         }
-        let foreign = plan::foreign_keys(connection, named).await?;
+        let foreign = checks::foreign_keys(connection, named).await?;
         return Plan::new(config, named, schema, &target, &foreign);
     }
     if !config.create {

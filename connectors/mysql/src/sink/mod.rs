@@ -17,6 +17,7 @@
 //! that was moved. It changes in the same transaction as the rows, so a commit that is sent again,
 //! or whose answer was lost, or that comes from a process of the past, sees that it is done.
 
+mod checks;
 mod commit;
 mod config;
 mod create;
@@ -28,8 +29,7 @@ mod session;
 mod staging;
 mod target;
 mod text;
+mod value;
 mod writer;
 
 pub use config::{Mode, MySqlSinkConfig};
-
-tidegate_core::register_sink!("mysql", MySqlSinkConfig);

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Context, Origin, Rejected, Result, WriterId};
 
-use super::plan::{self, Plan};
+use super::checks;
+use super::plan::Plan;
 use super::target::Named;
 use crate::sql;
 use crate::wire::Connection;
@@ -81,7 +82,7 @@ pub(super) async fn sift(
     }
     let told = format!(
         "SELECT s.{REASON}, {} FROM {} AS s WHERE s.{REASON} IS NOT NULL",
-        plan::as_json(&plan.slots),
+        checks::as_json(&plan.slots),
         staging.sql()
     );
     for row in connection.query(doing, &told).await? {

@@ -35,6 +35,7 @@ const CONSISTENT: [&str; 2] = ["InnoDB", "ROCKSDB"];
 pub(crate) struct Snapshot {
     connector: Arc<Connector>,
     tables: Vec<Member>,
+    queries: bool,
     connections: usize,
     rights: Rights,
     pool: AsyncMutex<State>,
@@ -61,7 +62,8 @@ enum State {
 
 impl Snapshot {
     /// Sees whether these tables can be read consistently, and what the user may do for it. Locks
-    /// nothing and changes nothing. Streams that are not among `tables` are queries.
+    /// nothing and changes nothing. Streams that are not among `tables` are queries, if there are
+    /// `queries`.
     ///
     /// Whether the tables behind views and queries have transactions can't be seen here.
     ///
@@ -70,6 +72,7 @@ impl Snapshot {
         connector: &Arc<Connector>,
         connection: &mut Connection,
         tables: impl IntoIterator<Item = (StreamName, &'a Table)>,
+        queries: bool,
         connections: usize,
     ) -> Result<Self> {
         let mut members = Vec::new();
@@ -91,6 +94,7 @@ impl Snapshot {
         Ok(Self {
             connector: Arc::clone(connector),
             tables: members,
+            queries,
             connections: connections.max(1),
             rights,
             pool: AsyncMutex::default(),
@@ -103,7 +107,7 @@ impl Snapshot {
         let databases = self.tables.iter().map(|table| table.database.as_str());
         let way = match self.connections {
             1 => ways::Way::Alone,
-            _ => self.rights.likely(databases),
+            _ => self.rights.likely((!self.queries).then_some(databases)),
         };
         match way {
             ways::Way::Alone => format!("reads everything as of one moment: {}", way.how()),

@@ -101,13 +101,14 @@ impl Loan {
     pub(crate) fn give_back(mut self, rows: Rows) {
         self.connection = rows.into_connection();
         let mut kept = self.pool.kept();
-        if !kept.closed {
-            if let Some(connection) = self.connection.take() {
-                kept.idle.push(connection);
-                drop(kept);
-                // Returns the permit, so after the connection.
-                self.turn = None;
-            }
+        if kept.closed {
+            return;
+        }
+        if let Some(connection) = self.connection.take() {
+            kept.idle.push(connection);
+            drop(kept);
+            // Returns the permit, so after the connection.
+            self.turn = None;
         }
     }
 }

@@ -3,7 +3,7 @@
 use tidegate_core::Result;
 
 use super::ways::{self, Way};
-use crate::wire::Connection;
+use crate::wire::{Connection, ServerError};
 
 /// The user's rights, and what the server has.
 #[derive(Debug, Default)]
@@ -24,7 +24,13 @@ struct Grant {
 impl Rights {
     pub(super) async fn ask(connection: &mut Connection) -> Result<Self> {
         let lines = connection.query("ask for the user's rights", "SHOW GRANTS");
-        let lines = lines.await?.into_iter().flatten().flatten();
+        let lines = match lines.await {
+            Ok(lines) => lines,
+            // A server that doesn't keep grants has none to show.
+            Err(error) if ServerError::of(&error).is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let lines = lines.into_iter().flatten().flatten();
         Ok(Self {
             grants: lines.filter_map(|line| grant(&line)).collect(),
             binlog: ways::tells(connection).await?,
@@ -34,11 +40,14 @@ impl Rights {
     /// The first way that should work. A server may refuse more than its grants say (RDS does
     /// with FLUSH TABLES WITH READ LOCK), and rights may come by a role that isn't listed: taking
     /// the snapshot tries them all.
-    pub(super) fn likely<'a>(&self, mut databases: impl Iterator<Item = &'a str>) -> Way {
+    ///
+    /// `databases`: those of the tables, if all tables are known.
+    pub(super) fn likely<'a>(&self, databases: Option<impl Iterator<Item = &'a str>>) -> Way {
         if self.may("RELOAD", None) || self.may("FLUSH_TABLES", None) {
             return Way::GlobalLock;
         }
-        if databases.all(|database| self.may("LOCK TABLES", Some(database))) {
+        let lock = |database| self.may("LOCK TABLES", Some(database));
+        if databases.is_some_and(|mut databases| databases.all(lock)) {
             return Way::TableLocks;
         }
         match self.binlog {
@@ -83,7 +92,7 @@ mod tests {
 
     fn likely(grants: &[&str], binlog: bool) -> Way {
         let grants = grants.iter().filter_map(|line| grant(line)).collect();
-        Rights { grants, binlog }.likely(["shop", "old_shop"].into_iter())
+        Rights { grants, binlog }.likely(Some(["shop", "old_shop"].into_iter()))
     }
 
     #[test]

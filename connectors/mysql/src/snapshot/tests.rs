@@ -87,7 +87,7 @@ async fn prepare(connector: &Arc<Connector>, tables: &[Table]) -> tidegate_core:
     let tables = tables
         .iter()
         .map(|table| (StreamName::from(table.name.as_str()), table));
-    Snapshot::prepare(connector, &mut connection, tables, 4).await
+    Snapshot::prepare(connector, &mut connection, tables, false, 4).await
 }
 
 fn scans() -> Vec<Scan> {
@@ -159,16 +159,16 @@ async fn all_connections_see_the_same_by_every_way() {
                 ("reader", Way::Binlog),
             ] {
                 let connector = connector(&server, user, &cx.common()).await;
-                let mut sums = BTreeSet::new();
+                let (mut sums, mut ways) = (BTreeSet::new(), BTreeSet::new());
                 for _ in 0..25 {
                     let (by, connections, sum) = look(&connector).await;
-                    match way {
-                        // With so much going on, it may have found no two that see the same.
-                        Way::Binlog => assert!(matches!(by, Way::Binlog | Way::Alone)),
-                        way => assert_eq!((by, connections), (way, 4)),
-                    }
+                    // With so much going on, a lock may not be had in time, or no two connections
+                    // be found that see the same. What is seen is right in any case.
+                    assert_eq!(by == Way::Alone, connections == 1);
                     sums.insert(sum);
+                    ways.insert(by);
                 }
+                assert_eq!(ways.first(), Some(&way), "{user}");
                 assert!(sums.len() > 1, "nothing was written meanwhile");
             }
         };

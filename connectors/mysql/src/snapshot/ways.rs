@@ -18,8 +18,19 @@ use crate::wire::{Connection, ServerError};
 
 const DOING: &str = "take a snapshot";
 
-/// How long a lock is waited for. Meanwhile others may have to wait behind us.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long a lock is waited for at a time. Meanwhile others have to wait behind us, and one of
+/// them may be who we wait for: transactions that wait for each other's rows and for our lock are a
+/// deadlock that the server doesn't see. So waits are short, and in between everybody gets on.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a lock is waited for.
+const LOCK_TRIES: usize = 5;
+
+/// How long others may get on in between.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// "Lock wait timeout exceeded", "Deadlock found".
+const LOCK_NOT_HAD: [u16; 2] = [1205, 1213];
 
 /// How long a lock is held at most; it takes a round trip.
 const HELD: Duration = Duration::from_secs(5);
@@ -31,13 +42,16 @@ const TRIES: usize = 50;
 pub(super) type Name<'a> = (&'a str, &'a str);
 
 /// A way to one view over several connections, the strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     /// No commit anywhere on the server while the transactions begin.
     GlobalLock,
     /// No commit to these tables while the transactions begin.
     TableLocks,
     /// The binlog tells that no commit came between the transactions.
+    ///
+    /// On MySQL by GTIDs only: `SHOW MASTER STATUS` isn't enough, as a commit stands in the binlog
+    /// before it becomes visible, so one may come between two transactions and not move it.
     Binlog,
     /// One connection.
     Alone,
@@ -159,11 +173,16 @@ async fn locked(
         "SET SESSION lock_wait_timeout = {wait}, innodb_lock_wait_timeout = {wait}, autocommit = 0"
     );
     keeper.run(DOING, &sql).await?;
-    if let Err(error) = keeper.run(DOING, lock).await {
-        return match ServerError::of(&error) {
-            Some(_) => Ok(Err(error)),
-            None => Err(error),
-        };
+    let mut tries = 1;
+    while let Err(error) = keeper.run(DOING, lock).await {
+        match ServerError::of(&error).map(|server| server.code) {
+            None => return Err(error),
+            Some(code) if LOCK_NOT_HAD.contains(&code) && tries < LOCK_TRIES => {
+                tries += 1;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Some(_) => return Ok(Err(error)),
+        }
     }
     let begun = tokio::time::timeout(HELD, async {
         start(members).await?;
@@ -281,7 +300,12 @@ pub(super) async fn tells(connection: &mut Connection) -> Result<bool> {
         }
         false => "SELECT @@GLOBAL.log_bin AND @@GLOBAL.gtid_mode = 'ON'",
     };
-    Ok(value(connection, sql).await?.as_deref() == Some("1"))
+    match value(connection, sql).await {
+        Ok(told) => Ok(told.as_deref() == Some("1")),
+        // It is too old to know these variables.
+        Err(error) if ServerError::of(&error).is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Where the transaction of a connection stands in the binlog, for the log; as far as the server

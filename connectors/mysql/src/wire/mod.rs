@@ -2,8 +2,10 @@
 //! sent, and a worker thread decodes them.
 //!
 //! ```text
-//! Connection::open ── TCP, TLS, login ──> query (a few rows, as text)
-//!                                    └──> rows (many rows) ── next ──> Chunk: whole rows, as they came
+//! Connection::open ── TCP, TLS, login ─┬─> execute, run (no rows)
+//!                                      ├─> query (a few rows, as text)
+//!                                      ├─> rows (many rows) ── next ──> Chunk: whole rows, as they came
+//!                                      └─> command, packet (the binlog)
 //! ```
 //!
 //! The packets of login and metadata are `mysql_common`'s. What it and its clients don't have is a
@@ -16,7 +18,7 @@ mod server;
 mod tls;
 mod transport;
 
-pub(crate) use connection::{Address, Connection, Done};
+pub(crate) use connection::{Address, Connection};
 pub(crate) use login::Login;
 pub(crate) use rows::{Chunk, Place, Rows};
 pub(crate) use server::{Server, ServerError};

@@ -227,7 +227,10 @@ impl Rows {
         // A chunk is no reason to hold much more memory than it needs.
         let small = length < transport.room() / 4;
         let (bytes, start) = match small {
-            true => (transport.copy(length), 0),
+            true => {
+                pool.put(next, Vec::new());
+                (transport.copy(length), 0)
+            }
             false => transport.take(length, next),
         };
         Chunk {

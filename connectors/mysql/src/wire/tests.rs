@@ -1,9 +1,14 @@
 use std::time::{Duration, Instant};
 
+use mysql_common::constants::CapabilityFlags;
 use tidegate_core::{ErrorKind, Result};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
-use super::{Address, Connection, Done, Login, Rows, ServerError, Tls, TlsMode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::Done;
+use super::{Address, Connection, Login, Rows, ServerError, Tls, TlsMode};
 
 async fn patient(port: u16, mode: TlsMode, read_timeout: Duration) -> Result<Connection> {
     let address = Address {
@@ -331,6 +336,54 @@ async fn chunks_are_about_as_large_as_asked() {
             }
         }
         assert_eq!(last, 20_000);
+        connection = rows.into_connection().unwrap();
+    }
+}
+
+/// Servers of before MySQL 5.7.5 and MariaDB 10.2 end definitions and rows with other packets.
+#[tokio::test]
+async fn old_servers_are_understood() {
+    const DEPRECATE_EOF: u8 = 1 << 0;
+    let server = mariadb();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let behind = server.port();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
+        let mut greeting = vec![0; 4];
+        server.read_exact(&mut greeting).await.unwrap();
+        let length = usize::from(greeting[0]);
+        greeting.resize(4 + length, 0);
+        server.read_exact(&mut greeting[4..]).await.unwrap();
+        // After the version: the connection's number, half of the nonce and a zero, two bytes of
+        // flags, the character set, two of status; then the flags' upper bytes.
+        let version = greeting[5..].iter().position(|byte| *byte == 0).unwrap();
+        let upper = 5 + version + 1 + 4 + 9 + 2 + 1 + 2;
+        assert_ne!(greeting[upper + 1] & DEPRECATE_EOF, 0);
+        greeting[upper + 1] &= !DEPRECATE_EOF;
+        client.write_all(&greeting).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
+    let mut connection = open(port, TlsMode::Disabled).await;
+    assert!(
+        !connection
+            .capabilities
+            .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    );
+    for _ in 0..2 {
+        let rows = connection
+            .query("ask", "SELECT 1, 'a' UNION SELECT 2, NULL")
+            .await;
+        assert_eq!(rows.unwrap().len(), 2);
+        let columns = connection.describe("look", "SELECT 1, 2").await.unwrap();
+        assert_eq!(columns.len(), 2);
+        let error = connection.describe("look", "SELECT ?").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        connection.run("ask", "DO 1").await.unwrap();
+        let select = "SELECT seq FROM mysql.seq_1_to_10000";
+        let mut rows = connection.rows("read", select).await.unwrap();
+        assert_eq!(drain(&mut rows).await.0, 10_000);
         connection = rows.into_connection().unwrap();
     }
 }

@@ -1,4 +1,5 @@
 //! The components against a real MariaDB.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod connecting;
 mod follow;

@@ -19,7 +19,7 @@ use tidegate_core::{Comparison, Literal, Predicate, Scan, Source};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 use tidegate_testkit::suites::render;
 
-use crate::support::{Seen, config, open, plan, read};
+use crate::support::{config, open, plan, read};
 
 const COLUMNS: &str = "id INT PRIMARY KEY, tiny TINYINT, flag BOOL, big BIGINT, \
     huge BIGINT UNSIGNED, price DECIMAL(20, 3), single FLOAT, d DOUBLE, \

@@ -120,6 +120,15 @@ impl Source for Numbers {
         }]
     }
 
+    fn is_session(&self) -> bool {
+        self.0.replay == "session"
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note = "counts without a stop".to_owned();
+        Vec::from_iter(self.is_session().then_some(note))
+    }
+
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
         let mut known: Known = ask
             .state

@@ -417,3 +417,26 @@ async fn a_run_that_nobody_can_stop_comes_to_its_end() {
     result.unwrap();
     assert_eq!(report.status, Status::Completed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_of_sessions_and_what_sources_note() {
+    let notes = async |replay| {
+        let world = World::new(&format!("notes-{replay}"))
+            .source("n", json!({"replay": replay}))
+            .sink("out", &["n"], json!({}));
+        let graph = world.pipeline().unwrap().check().await.unwrap();
+        graph.describe().notes
+    };
+    assert_eq!(
+        notes("session").await,
+        [
+            "`n` is read as of one moment: the run is one epoch, and one that is interrupted \
+             restarts from the beginning",
+            "`n` counts without a stop"
+        ]
+    );
+    assert_eq!(
+        notes("offset").await,
+        ["a run that is interrupted resumes from its last checkpoint"]
+    );
+}

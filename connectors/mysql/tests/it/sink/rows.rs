@@ -10,7 +10,7 @@ use super::{Site, batch, ints, named, reasons, texts};
 
 #[tokio::test]
 async fn of_rows_with_one_key_the_last_one_stays() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20), kept INT DEFAULT 7);
          INSERT INTO t VALUES (1, 'old', 1), (9, 'untouched', 9)",
@@ -33,7 +33,7 @@ async fn of_rows_with_one_key_the_last_one_stays() {
 
 #[tokio::test]
 async fn an_upsert_touches_no_row_through_another_unique_index() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20) COLLATE utf8mb4_general_ci UNIQUE);
          INSERT INTO t VALUES (1, 'ada'), (2, 'bob')",
@@ -72,8 +72,29 @@ async fn an_upsert_touches_no_row_through_another_unique_index() {
 }
 
 #[tokio::test]
+async fn a_key_of_text_is_the_servers_to_compare() {
+    let site = Site::on(super::server());
+    site.sql(
+        "CREATE TABLE t (id BIGINT, name VARCHAR(20) COLLATE utf8mb4_general_ci, UNIQUE (name, id));
+         INSERT INTO t VALUES (1, 'Ada')",
+    );
+    let ids = Int64Array::from(vec![Some(1), Some(1), None, Some(2)]);
+    let names = texts([Some("ADA"), Some("ada "), Some("x"), None]);
+    let rows = batch(&[("id", Arc::new(ids) as ArrayRef), ("name", names)]);
+    let upsert = json!({ "mode": "upsert", "key": ["id", "NAME"] });
+    let sink = site.open(upsert, &rows.schema()).await.unwrap();
+    // Two writers couldn't tell that two rows have the same key.
+    assert_eq!(sink.distribution(0).spread, Spread::Single);
+    let rejected = site.write(sink.as_ref(), 1, &[rows]).await;
+    // Nothing equals NULL, so there is no row that such a row could replace.
+    assert_eq!(rejected.len(), 2);
+    assert!(reasons(&rejected)[0].contains("column `id`: the value is NULL"));
+    assert_eq!(site.sql("SELECT id, name FROM t"), "1\tAda\n");
+}
+
+#[tokio::test]
 async fn only_the_rows_that_do_not_fit_are_rejected() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE t (
             id BIGINT NOT NULL PRIMARY KEY,
@@ -148,7 +169,7 @@ async fn only_the_rows_that_do_not_fit_are_rejected() {
 
 #[tokio::test]
 async fn a_row_that_is_there_already_is_rejected_when_the_epoch_is_prepared() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20), UNIQUE (name(3)));
          INSERT INTO t VALUES (1, 'there'), (50, 'abcdef')",
@@ -181,7 +202,7 @@ async fn a_row_that_is_there_already_is_rejected_when_the_epoch_is_prepared() {
 
 #[tokio::test]
 async fn a_row_whose_foreign_key_leads_nowhere_is_rejected() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE parent (id BIGINT PRIMARY KEY); INSERT INTO parent VALUES (1), (2);
          CREATE TABLE t (id BIGINT REFERENCES parent (id), name VARCHAR(20))",
@@ -194,13 +215,14 @@ async fn a_row_whose_foreign_key_leads_nowhere_is_rejected() {
     let sink = site.open(json!({}), &rows.schema()).await.unwrap();
     let rejected = site.write(sink.as_ref(), 1, &[rows]).await;
     assert_eq!(rejected.len(), 1);
-    assert!(reasons(&rejected)[0].contains("leads to no row of `shop`.`parent`"));
+    let why = format!("leads to no row of `{}`.`parent`", site.database);
+    assert!(reasons(&rejected)[0].contains(&why));
     assert_eq!(site.sql("SELECT name FROM t ORDER BY name"), "a\nb\nd\n");
 }
 
 #[tokio::test]
 async fn a_counter_counts_and_generated_columns_are_left_to_the_server() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql(
         "CREATE TABLE t (n INT AUTO_INCREMENT, id BIGINT, name VARCHAR(20),
             twice BIGINT AS (id * 2) STORED, KEY (n), KEY (name));
@@ -218,7 +240,7 @@ async fn a_counter_counts_and_generated_columns_are_left_to_the_server() {
 
 #[tokio::test]
 async fn replacing_refuses_a_key_that_comes_twice_before_anything_is_replaced() {
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql("CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT); INSERT INTO t VALUES (9, 'old')");
     let one = named(&[(1, "a"), (2, "b"), (2, "twice in one writer")]);
     let replace = json!({ "mode": "replace" });
@@ -266,7 +288,7 @@ async fn rows_longer_than_a_statement_and_than_a_packet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_rows_in_one_epoch() {
     const BATCH: i64 = 50_000;
-    let site = Site::new();
+    let site = Site::on(super::server());
     site.sql("CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(40))");
     let rows = |from: i64| {
         let names = (from..from + BATCH).map(|id| Some(format!("the name of {id}")));
