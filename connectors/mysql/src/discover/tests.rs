@@ -87,7 +87,10 @@ async fn a_key_tells_rows_apart_and_orders_them_exactly() {
             "a VARCHAR(9) NOT NULL, b INT NOT NULL, c INT NOT NULL, UNIQUE x (b, c), UNIQUE y (a), UNIQUE z (c)",
             Some(("z", vec![2])),
         ),
-        ("a INT NOT NULL, UNIQUE x (a) IGNORED", None),
+        (
+            "a DOUBLE PRIMARY KEY, b INT NOT NULL, UNIQUE x (b) IGNORED",
+            None,
+        ),
         (
             "b INT, A INT, PRIMARY KEY (a, B)",
             Some(("PRIMARY", vec![1, 0])),

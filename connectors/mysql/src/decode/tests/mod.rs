@@ -207,17 +207,15 @@ fn same(server: &MariaDb, columns: &[Column], from: &str, batches: &[RecordBatch
             for (at, column) in columns.iter().enumerate() {
                 let ours = printed(column, batch, at, row);
                 match column.kind {
-                    Type::Float | Type::Double if ours != "NULL" => assert_eq!(
-                        ours.parse::<f64>().unwrap().to_bits(),
-                        match column.kind {
-                            Type::Float => f64::from(cells[at].parse::<f64>().unwrap() as f32),
-                            _ => cells[at].parse::<f64>().unwrap(),
-                        }
-                        .to_bits(),
-                        "{} {ours} {}",
-                        column.name,
-                        cells[at]
-                    ),
+                    Type::Float if ours != "NULL" => {
+                        let ours = f64::from(ours.parse::<f32>().unwrap());
+                        let theirs: f64 = cells[at].parse().unwrap();
+                        assert_eq!(ours.to_bits(), theirs.to_bits(), "{ours} {theirs}");
+                    }
+                    Type::Double if ours != "NULL" => {
+                        let [ours, theirs] = [&ours, cells[at]].map(|n| n.parse::<f64>().unwrap());
+                        assert_eq!(ours.to_bits(), theirs.to_bits(), "{ours} {theirs}");
+                    }
                     _ => assert_eq!(ours, cells[at], "column {}", column.name),
                 }
             }
