@@ -1,7 +1,6 @@
 //! The source as it stands in a pipeline file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -171,15 +170,6 @@ pub enum Snapshot {
     /// is being read makes ALTER TABLE wait for the run. On MySQL 8, with the right BACKUP_ADMIN,
     /// all such statements wait for the run.
     Consistent,
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Relaxed => "relaxed",
-            Self::Consistent => "consistent",
-        })
-    }
 }
 
 const fn yes() -> bool {

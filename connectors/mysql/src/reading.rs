@@ -304,7 +304,7 @@ impl Reading {
         self.lost += 1;
         let can = self.asked.range.is_some() || self.position.rows == 0;
         if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
-            return Err(error);
+            return Err(altered(error));
         }
         // What waits to be used again is gone too, if it was the server.
         self.shared.lanes.close();
@@ -345,6 +345,21 @@ impl Reading {
             rejected: None,
             resume,
         })
+    }
+}
+
+/// A column or an index that a table had when it was looked at is not there any more.
+fn altered(error: Error) -> Error {
+    const ER_BAD_FIELD_ERROR: u16 = 1054;
+    const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
+    let code = wire::ServerError::of(&error).map(|server| server.code);
+    match code {
+        Some(ER_BAD_FIELD_ERROR | ER_KEY_DOES_NOT_EXIST) => {
+            Error::conflict("a table was altered while the run was on, so it can't be read on")
+                .hint("start over with --restart")
+                .because(error)
+        }
+        _ => error,
     }
 }
 

@@ -96,6 +96,7 @@ impl Setup {
             wanted.extend(FOR_BENCHMARKS);
         }
         system::rust_components()?;
+        system::need_openssl()?;
         system::need_mariadb()?;
         system::need_mariadb_plugins(&root)?;
         for installation in wanted {

@@ -74,6 +74,16 @@ pub(super) fn need_mariadb() -> Result<()> {
     Ok(())
 }
 
+/// Installs openssl where it is missing: tests make their certificates with it.
+pub(super) fn need_openssl() -> Result<()> {
+    let able = || answer("openssl", &["version"]).is_some();
+    if !able() {
+        apt_install(&["openssl"])?;
+        ensure!(able(), "openssl is needed, and apt has none");
+    }
+    Ok(())
+}
+
 /// MariaDB's login plugins. Debian has them in the package that would start a service, so it is
 /// unpacked and not installed.
 pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
@@ -83,13 +93,13 @@ pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
         return Ok(());
     }
     println!("  {:<16} plugins of mariadb-server: unpacking …", "mariadb");
-    let unpacked = root.join("mariadb.unpacked");
-    for folder in [&unpacked, &root.join("mariadb")] {
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
+    let unpacked = root.join("mariadb/unpacked");
+    for left in [&unpacked, &folder] {
+        if left.exists() {
+            fs::remove_dir_all(left)?;
         }
-        fs::create_dir_all(folder)?;
     }
+    fs::create_dir_all(&unpacked)?;
     apt_update()?;
     // Anybody may download, so without `sudo`.
     run_quietly(

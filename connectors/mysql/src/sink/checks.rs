@@ -202,7 +202,7 @@ pub(super) fn as_json(slots: &[Slot]) -> String {
             Kind::Binary { .. } | Kind::VarBinary { .. } | Kind::Blob => {
                 format!("TO_BASE64({column})")
             }
-            Kind::Geometry => format!("TO_BASE64(ST_AsWKB({column}))"),
+            Kind::Geometry { .. } => format!("TO_BASE64(ST_AsWKB({column}))"),
             Kind::Bit { .. } => format!("{column} + 0"),
             _ => column,
         };

@@ -27,7 +27,15 @@ with_connection! {
     /// All inputs must have the same columns. They are written to the table's columns of the same
     /// names, in any order; columns that the inputs don't have take their defaults. Nothing is
     /// rounded, cut or bent to fit: a row with a value that its column can't hold exactly is
-    /// rejected, with the column and the reason.
+    /// rejected, with the column and the reason. So is a row that breaks a CHECK or leads by a
+    /// foreign key to no row. Times with a zone are written in UTC.
+    ///
+    /// Several connections write at once, unless rows must be compared as only the server can: in
+    /// tables with a unique key of texts or of floats, or with several unique keys.
+    ///
+    /// A commit that the table refuses, because another program wrote a row with the same key since
+    /// ours was checked, or because a trigger does, stops the run with a conflict. Nothing is lost:
+    /// once the table is in order, the next run finishes it.
     #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     pub struct MySqlSinkConfig {

@@ -146,7 +146,11 @@ pub(super) fn takes(field: &Field, slot: &Slot) -> Result<(), &'static str> {
                 )
         }
         Form::Binary | Form::LargeBinary | Form::Fixed => {
-            bytes || matches!(slot.kind, Kind::Bit { .. } | Kind::Geometry | Kind::Uuid)
+            bytes
+                || matches!(
+                    slot.kind,
+                    Kind::Bit { .. } | Kind::Geometry { .. } | Kind::Uuid
+                )
         }
         Form::Days | Form::DayMillis | Form::Moment(_) => moment || slot.kind == Kind::Date,
         Form::Span(_) => matches!(slot.kind, Kind::Time { .. }),

@@ -77,9 +77,9 @@ impl MySqlSink {
                 let marker = Marker::new(&target, &cx.common)?;
                 rights(&mut connection, &target, config.mode, cx).await?;
                 marker.check(&mut connection, &cx.common).await?;
-                Some(Arc::new(
-                    planned(&mut connection, config, &target, schema).await?,
-                ))
+                let mut plan = planned(&mut connection, config, &target, schema).await?;
+                plan.suit(connection.server());
+                Some(Arc::new(plan))
             }
         };
         sessions.give(connection);

@@ -8,7 +8,8 @@ use tidegate_core::{Distribution, Error, Input, Result, Spread};
 use super::checks::{Check, Foreign, another_has_it, orphans, there_already};
 use super::config::{Mode, MySqlSinkConfig};
 use super::literal;
-use super::target::{Index, Named, Slot, Target};
+use super::target::{Index, Kind, Named, Slot, Target};
+use crate::wire::Server;
 
 /// How rows get from the inputs to the table.
 #[derive(Debug)]
@@ -104,6 +105,15 @@ impl Plan {
             create: None,
             slots,
         })
+    }
+
+    /// Leaves out what only other servers need.
+    pub(super) fn suit(&mut self, server: &Server) {
+        for slot in &mut self.slots {
+            if let Kind::Geometry { guarded } = &mut slot.kind {
+                *guarded = server.mariadb;
+            }
+        }
     }
 
     /// The names of the columns that are written, as the table has them.

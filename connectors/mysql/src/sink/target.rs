@@ -110,7 +110,11 @@ pub(super) enum Kind {
     Enum,
     Set,
     Json,
-    Geometry,
+    /// Whether it must be guarded against NULL: MariaDB's ST_GeomFromWKB gives that for bytes that
+    /// are no geometry, where MySQL's refuses them.
+    Geometry {
+        guarded: bool,
+    },
     Uuid,
     Inet4,
     Inet6,
@@ -270,6 +274,13 @@ fn part(row: &[Option<String>]) -> Option<(bool, String, Option<Part>)> {
     Some((text(1)? == "0", text(2)?.to_owned(), part))
 }
 
+/// The values of an ENUM or a SET, as they are declared: `enum('a','it''s')`.
+pub(super) fn members(declared: &str) -> impl Iterator<Item = &str> {
+    let inner = declared.split_once("('").map_or("", |(_, inner)| inner);
+    let inner = inner.strip_suffix("')").unwrap_or(inner);
+    inner.split("','")
+}
+
 /// What a declared type takes: `decimal(10,2) unsigned zerofill`.
 pub(super) fn kind(declared: &str) -> Kind {
     let declared = declared.to_lowercase();
@@ -338,7 +349,9 @@ pub(super) fn kind(declared: &str) -> Kind {
         "set" => Kind::Set,
         "json" => Kind::Json,
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
-        | "multipolygon" | "geometrycollection" | "geomcollection" => Kind::Geometry,
+        | "multipolygon" | "geometrycollection" | "geomcollection" => {
+            Kind::Geometry { guarded: true }
+        }
         "uuid" => Kind::Uuid,
         "inet4" => Kind::Inet4,
         "inet6" => Kind::Inet6,
@@ -349,6 +362,13 @@ pub(super) fn kind(declared: &str) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_told_apart() {
+        let of = |declared| members(declared).collect::<Vec<_>>();
+        assert_eq!(of("enum('1','b c','it''s')"), ["1", "b c", "it''s"]);
+        assert_eq!(of("set('x')"), ["x"]);
+    }
 
     #[test]
     fn declared_types_are_read() {
@@ -382,7 +402,7 @@ mod tests {
             ("double(8,3)", Kind::Double { places: Some(3) }),
             ("float", Kind::Float { places: None }),
             ("bit(64)", Kind::Bit { bits: 64 }),
-            ("geometrycollection", Kind::Geometry),
+            ("geometrycollection", Kind::Geometry { guarded: true }),
             ("year(4)", Kind::Year),
         ] {
             assert_eq!(kind(declared), want, "{declared}");

@@ -126,6 +126,13 @@ pub(super) fn is_temporal(text: &str, kind: Kind) -> bool {
     }
 }
 
+/// Whether the server would read a text as a whole number.
+pub(super) fn is_number(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
 fn is_date(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
     matches!(parts.as_slice(), [year, month, day] if digits(year, 4, 4) && digits(month, 2, 2) && digits(day, 2, 2))

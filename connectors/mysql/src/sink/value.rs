@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use arrow_schema::TimeUnit;
 
-use super::target::{Kind, Slot};
+use super::target::{Kind, Slot, members};
 use super::text as form;
 
 const OUT_OF_RANGE: &str = "is out of the column's range";
@@ -187,6 +187,12 @@ pub(super) fn text(value: &str, slot: &Slot, out: &mut Vec<u8>) -> Result<(), St
         Kind::Binary { .. } | Kind::VarBinary { .. } | Kind::Blob => {
             return bytes(value.as_bytes(), slot, out);
         }
+        // A number that is none of the values would be taken for the place of one.
+        Kind::Enum | Kind::Set if form::is_number(value) => {
+            if !members(&slot.declared).any(|member| member == value) {
+                return Err(format!("`{value}` is none of the column's"));
+            }
+        }
         _ if !form::is_temporal(value, slot.kind) => {
             return Err(format!("is no {} as the server writes it", slot.declared));
         }
@@ -200,10 +206,12 @@ pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), 
     let most = match slot.kind {
         Kind::VarBinary { bytes } | Kind::Binary { bytes } => bytes,
         Kind::Bit { bits } => u64::from(bits).div_ceil(8),
-        Kind::Geometry => {
+        Kind::Geometry { guarded } => {
+            out.extend_from_slice(if guarded { b"IFNULL(" } else { b"" });
             out.extend_from_slice(b"ST_GeomFromWKB(");
             hex(value, out);
-            out.push(b')');
+            // What stands for NULL is no geometry either, and the column refuses it.
+            out.extend_from_slice(if guarded { b"), X'00')" } else { b")" });
             return Ok(());
         }
         Kind::Uuid => {

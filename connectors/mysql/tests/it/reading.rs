@@ -497,3 +497,34 @@ async fn keys_that_no_calendar_has_odd_names_and_other_engines_are_read_on() {
         check_resumes(&server, &keys, 300).await;
     }
 }
+
+#[tokio::test]
+async fn a_table_that_was_altered_is_not_read_as_if_it_were_the_same() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; \
+         CREATE TABLE columns (id INT PRIMARY KEY, n INT); INSERT INTO columns VALUES (1, 1); \
+         CREATE TABLE types (id INT PRIMARY KEY, n INT); INSERT INTO types VALUES (1, 1); \
+         CREATE TABLE `keys` (id INT PRIMARY KEY); INSERT INTO `keys` VALUES (1); \
+         CREATE TABLE gone (id INT PRIMARY KEY); INSERT INTO gone VALUES (1)",
+    );
+    let config = config(&server, "shop", &json!({}));
+    let (source, _cx) = open(&config).await;
+    let scans = scans(source.as_ref());
+    let plan = plan(source.as_ref(), &scans, None).await.unwrap();
+    server.sql(
+        "USE shop; ALTER TABLE columns DROP COLUMN n; ALTER TABLE types MODIFY n TEXT; \
+         ALTER TABLE `keys` DROP PRIMARY KEY; DROP TABLE gone",
+    );
+    for split in &plan.new {
+        let error = read(source.as_ref(), split, &scans, None)
+            .await
+            .unwrap_err();
+        let kind = match split.id.as_str() {
+            "gone" => ErrorKind::NotFound,
+            "types" => ErrorKind::Schema,
+            _ => ErrorKind::Conflict,
+        };
+        assert_eq!(error.kind(), kind, "{error:?}");
+    }
+}
