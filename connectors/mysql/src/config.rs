@@ -38,7 +38,8 @@ with_connection! {
     #[serde(deny_unknown_fields)]
     pub struct MySqlConfig {
         /// The tables and views to read: names or patterns, in which `*` stands for any characters,
-        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all tables of the database, without its
+        /// `?` for one, and `[ab]` and `{a,b}` for a choice: `["sales", "inv_*"]`. Default: all tables
+        /// of the database, without its
         /// views; none if there are `queries`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tables: Option<Vec<String>>,
@@ -73,7 +74,8 @@ with_connection! {
         #[serde(default)]
         pub zero_dates: ZeroDates,
 
-        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a truth value.
+        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a truth value. A row
+        /// with a number other than 0 and 1 in such a column is then rejected.
         #[serde(default = "yes")]
         pub map_tinyint1_to_bool: bool,
 
