@@ -2,10 +2,11 @@
 //!
 //! ```sh
 //! cargo run -p tidegate-testkit --example serve -- seaweedfs moto --bucket lake --put lake=raw
+//! cargo run -p tidegate-testkit --example serve -- mariadb --sql shop.sql
 //! ```
 //!
 //! As soon as they answer it prints one line, a JSON object: the environment with which the AWS
-//! SDKs, the AWS command line and `tidegate` reach them. It ends, and they with it, when its standard
+//! SDKs, the AWS command line and `tidegate` reach them, and `MYSQL_URL`, without a database. It ends, and they with it, when its standard
 //! input does (Ctrl-D) or on Ctrl-C.
 
 #![allow(
@@ -20,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use tidegate_testkit::servers::{AwsServer, ministack, moto, seaweedfs};
+use tidegate_testkit::servers::{AwsServer, MariaDb, mariadb, ministack, moto, seaweedfs};
 
 const USAGE: &str =
     "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=FOLDER]…
-  The first server is S3, the last one everything else.";
+             [mariadb] [--sql FILE]…
+  The first of AWS's servers is S3, the last one everything else.";
 
 fn main() -> ExitCode {
     match run(env::args().skip(1).collect()) {
@@ -40,6 +42,8 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     let mut servers = Vec::new();
     let mut buckets = Vec::new();
     let mut puts = Vec::new();
+    let mut database = None;
+    let mut scripts = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -50,6 +54,8 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             "seaweedfs" => servers.push(seaweedfs()),
             "moto" => servers.push(moto()),
             "ministack" => servers.push(ministack()),
+            "mariadb" => database = Some(mariadb()),
+            "--sql" => scripts.push(PathBuf::from(value()?)),
             "--bucket" => buckets.push(value()?),
             "--put" => {
                 let value = value()?;
@@ -61,24 +67,38 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             other => return Err(format!("`{other}` is not known")),
         }
     }
-    let (Some(s3), Some(others)) = (servers.first(), servers.last()) else {
+    if servers.is_empty() && database.is_none() {
         return Err("name a server".to_owned());
-    };
-    for bucket in &buckets {
-        s3.bucket(bucket);
     }
-    for (bucket, folder) in &puts {
-        put(s3, bucket, folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut environment = BTreeMap::new();
+    if let (Some(s3), Some(others)) = (servers.first(), servers.last()) {
+        for bucket in &buckets {
+            s3.bucket(bucket);
+        }
+        for (bucket, folder) in &puts {
+            put(s3, bucket, folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        environment.extend(others.environment());
+        environment.insert("AWS_ENDPOINT_URL_S3", s3.url());
     }
-
-    let mut environment: BTreeMap<_, _> = others.environment().into_iter().collect();
-    environment.insert("AWS_ENDPOINT_URL_S3", s3.url());
+    if let Some(database) = &database {
+        for script in &scripts {
+            fill(database, script).map_err(|error| format!("{}: {error}", script.display()))?;
+        }
+        environment.insert("MYSQL_URL", database.url(""));
+    }
     let line = serde_json::to_string(&environment).map_err(|error| error.to_string())?;
     println!("{line}");
     io::stdin()
         .read_to_end(&mut Vec::new())
         .map(drop)
         .map_err(|error| error.to_string())
+}
+
+/// Runs a file of SQL.
+fn fill(database: &MariaDb, script: &Path) -> Result<(), String> {
+    let script = fs::read_to_string(script).map_err(|error| error.to_string())?;
+    database.try_sql(&script).map(drop)
 }
 
 /// Puts all files of a folder into a bucket, under their paths in it.

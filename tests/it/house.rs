@@ -12,10 +12,17 @@ use super::support::{Site, workspace};
 const COMPONENTS: [(&str, &[&str]); 4] = [
     (
         "source",
-        &["athena", "files", "generate", "jsonplaceholder", "table"],
+        &[
+            "athena",
+            "files",
+            "generate",
+            "jsonplaceholder",
+            "mysql",
+            "table",
+        ],
     ),
     ("transform", &["json", "sql"]),
-    ("sink", &["console", "files", "parquet"]),
+    ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
 

@@ -6,6 +6,7 @@
 //! cargo xtask docs     writes docs/reference from what the program says of itself
 //! cargo xtask bench    measures, beside others that do the same
 //! cargo xtask lake     runs examples/lake against servers on this machine
+//! cargo xtask retail   runs examples/retail the same way
 //! ```
 //!
 //! Each command is a module with a struct of arguments that has `run`.
@@ -18,8 +19,10 @@
 
 mod bench;
 mod docs;
+mod example;
 mod lake;
 mod process;
+mod retail;
 mod serve;
 mod setup;
 mod test;
@@ -38,6 +41,7 @@ enum Command {
     Bench(bench::Bench),
     Docs(docs::Docs),
     Lake(lake::Lake),
+    Retail(retail::Retail),
     Setup(setup::Setup),
     Test(test::Test),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Docs(docs) => docs.run(),
         Command::Lake(lake) => lake.run(),
+        Command::Retail(retail) => retail.run(),
         Command::Setup(setup) => setup.run(),
         Command::Test(test) => test.run(),
     };

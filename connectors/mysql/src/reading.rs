@@ -161,6 +161,8 @@ impl Asked {
         } else if !scan.predicates.is_empty() {
             exact = false;
         }
+        // A query that is left in the middle would cost the snapshot a connection.
+        let cut = shared.snapshot.is_some() && matches!(relation.origin, Origin::Query(_));
         // Rows that are rejected don't count.
         let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
         let list: Vec<_> = columns
@@ -176,7 +178,7 @@ impl Asked {
             decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,
-            limit: scan.limit.filter(|_| exact && all_taken),
+            limit: scan.limit.filter(|_| exact && all_taken && !cut),
         })
     }
 
@@ -227,11 +229,12 @@ enum Way {
 impl Reading {
     /// The next rows; `None` at the end.
     async fn next(&mut self) -> Result<Option<Event>> {
-        if self
-            .asked
-            .limit
-            .is_some_and(|limit| self.position.rows >= limit)
-        {
+        let limit = self.asked.limit;
+        let enough = limit.is_some_and(|limit| self.position.rows >= limit);
+        // A SELECT of ours has the limit in it, so it ends now; and then its connection is given
+        // back rather than lost.
+        let ends = self.open.is_some() && matches!(self.asked.relation.origin, Origin::Table(_));
+        if enough && !ends {
             return Ok(None);
         }
         loop {

@@ -22,7 +22,8 @@ use super::template::Template;
 #[serde(deny_unknown_fields)]
 pub struct FilesSinkConfig {
     /// A folder, or a file's name with its extension: a path (relative to the pipeline file), or a
-    /// `file://` or `s3://` url. `{stream}` is the input's name; `{date}` (`2024-02-29`), `{hour}` (`07`) and
+    /// `file://` or `s3://` url. `{stream}` is the input's name (`shop.sales`), `{table}` the same
+    /// without its component's (`sales`); `{date}` (`2024-02-29`), `{hour}` (`07`) and
     /// `{%Y/%m/%d}` (any strftime pattern) tell the time in UTC at which the epoch began.
     ///
     /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or

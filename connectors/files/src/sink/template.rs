@@ -24,6 +24,8 @@ pub(super) struct Template {
 enum Part {
     Text(String),
     Stream,
+    /// The stream's name without its component's.
+    Table,
     Time(String),
     /// What tells files apart, and what joins it to the name.
     Unique {
@@ -104,6 +106,10 @@ impl Template {
             match part {
                 Part::Text(text) => texts[side].push_str(text),
                 Part::Stream => texts[side].push_str(&stream.replace('/', "_")),
+                Part::Table => {
+                    let table = stream.split_once('.').map_or(stream, |(_, table)| table);
+                    texts[side].push_str(&table.replace('/', "_"));
+                }
                 Part::Time(pattern) => {
                     // Writing to a string fails only for a pattern that `parse` has refused.
                     let _ = write!(texts[side], "{}", time.format(pattern));
@@ -215,6 +221,7 @@ fn parse(text: &str) -> Result<Vec<Part>> {
 fn placeholder(inside: &str) -> Result<Part> {
     Ok(match inside {
         "stream" => Part::Stream,
+        "table" => Part::Table,
         "date" => Part::Time("%Y-%m-%d".into()),
         "hour" => Part::Time("%H".into()),
         "part" => Part::Unique { before: "" },
@@ -229,7 +236,7 @@ fn placeholder(inside: &str) -> Result<Part> {
         }
         other => {
             return Err(Error::config(format!("`{{{other}}}` is no placeholder"))
-                .hint("there are {stream}, {date}, {hour}, {part}, and {%Y/%m/%d}"));
+                .hint("there are {stream}, {table}, {date}, {hour}, {part}, and {%Y/%m/%d}"));
         }
     })
 }
@@ -260,6 +267,11 @@ mod tests {
         check("out/users.ndjson", "out", "users-U.ndjson");
         check("users.csv.gz", ".", "users-U.csv.gz");
         check("/a/{stream}", "/a", "shop.sales/part-U.ndjson");
+        check(
+            "/a/{table}_{date}.csv.gz",
+            "/a",
+            "sales_2024-02-29-U.csv.gz",
+        );
         check(
             "/a/{stream}/{%Y/%m/%d}/x.json",
             "/a",

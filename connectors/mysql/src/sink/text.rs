@@ -4,8 +4,9 @@ use std::io::Write as _;
 
 use super::target::Kind;
 
-/// The last microsecond of a TIME: 838:59:59, and no fraction, on both sides of zero.
-const TIME_MOST: u64 = ((838 * 60 + 59) * 60 + 59) * 1_000_000;
+/// The last microsecond of a TIME, on both sides of zero: MariaDB's. MySQL's has no fraction, and it
+/// refuses the rest itself.
+const TIME_MOST: u64 = ((838 * 60 + 59) * 60 + 59) * 1_000_000 + 999_999;
 
 /// How many microseconds the last digit of a fraction counts.
 fn step(fraction: u8) -> u64 {
@@ -173,8 +174,8 @@ mod tests {
         assert_eq!(at(1_000_000).unwrap(), "1970-01-01 00:00:01");
         let span = |micros| written(|out| time(micros, out));
         assert_eq!(span(-1).unwrap(), "-00:00:00.000001");
-        assert_eq!(span(3_020_399_000_000).unwrap(), "838:59:59");
-        assert_eq!(span(3_020_399_000_001), None);
+        assert_eq!(span(3_020_399_999_999).unwrap(), "838:59:59.999999");
+        assert_eq!(span(3_020_400_000_000), None);
         assert_eq!(span(i64::MIN), None);
     }
 

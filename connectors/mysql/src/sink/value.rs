@@ -188,10 +188,10 @@ pub(super) fn text(value: &str, slot: &Slot, out: &mut Vec<u8>) -> Result<(), St
             return bytes(value.as_bytes(), slot, out);
         }
         // A number that is none of the values would be taken for the place of one.
-        Kind::Enum | Kind::Set if form::is_number(value) => {
-            if !members(&slot.declared).any(|member| member == value) {
-                return Err(format!("`{value}` is none of the column's"));
-            }
+        Kind::Enum | Kind::Set
+            if form::is_number(value) && !members(&slot.declared).any(|one| one == value) =>
+        {
+            return Err(format!("`{value}` is none of the column's"));
         }
         _ if !form::is_temporal(value, slot.kind) => {
             return Err(format!("is no {} as the server writes it", slot.declared));

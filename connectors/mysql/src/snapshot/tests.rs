@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tidegate_core::{Context, ErrorKind, Scan, StreamName};
 use tidegate_testkit::servers::{MariaDb, mariadb};
@@ -258,4 +259,61 @@ async fn what_stands_in_the_way_is_gone_around_or_told() {
     let of_locks = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%lock%'";
     assert_eq!(server.sql(of_locks), "0\n");
     server.sql("UPDATE shop.a SET v = 1 WHERE id = 1");
+}
+
+#[tokio::test]
+async fn a_lock_is_waited_for_and_never_left_behind() {
+    let server = mariadb();
+    server.sql(SHOP);
+    let cx = context();
+    let locker = connector(&server, "locker", &cx.common()).await;
+    let root = connector(&server, "root", &cx.common()).await;
+    let mut writer = root.connect().await.unwrap();
+    writer.run("begin", "BEGIN").await.unwrap();
+    let move_one = "UPDATE a SET v = v + 1 WHERE id = 1";
+    writer.run("write", move_one).await.unwrap();
+    let waiting = || {
+        let asked = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'locker' AND INFO LIKE 'LOCK TABLES%'";
+        server.sql(asked) != "0\n"
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+
+    let tables = ["a", "b"].map(|name| table(name, "InnoDB"));
+    let snapshot = prepare(&locker, &tables).await.unwrap();
+    let scans = scans();
+    {
+        // Given up in the middle of the wait for the lock.
+        let mut taking = std::pin::pin!(snapshot.taken(&scans));
+        while !waiting() {
+            assert!(Instant::now() < deadline, "it never waited for the lock");
+            let taken = tokio::time::timeout(Duration::from_millis(20), &mut taking).await;
+            assert!(
+                taken.is_err(),
+                "there was a lock beside a transaction that wrote"
+            );
+        }
+    }
+    while waiting() {
+        assert!(Instant::now() < deadline, "the wait was left behind");
+    }
+
+    // What was written and not committed holds the snapshot up, and then is in it as a whole.
+    let mut taking = std::pin::pin!(snapshot.taken(&scans));
+    while !waiting() {
+        assert!(Instant::now() < deadline, "it never waited for the lock");
+        let taken = tokio::time::timeout(Duration::from_millis(20), &mut taking).await;
+        assert!(
+            taken.is_err(),
+            "there was a lock beside a transaction that wrote"
+        );
+    }
+    writer.run("commit", "COMMIT").await.unwrap();
+    let pool = taking.await.unwrap();
+    assert_eq!((pool.way, pool.alive()), (Way::TableLocks, 4));
+    let loan = snapshot.lend(&scans).await.unwrap();
+    assert_eq!(ask(loan, "SELECT SUM(v) FROM a").await, 1001);
+    // The lock is gone while the snapshot lives.
+    writer.run("write", move_one).await.unwrap();
+    let loan = snapshot.lend(&scans).await.unwrap();
+    assert_eq!(ask(loan, "SELECT SUM(v) FROM a").await, 1001);
 }

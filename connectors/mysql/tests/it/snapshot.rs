@@ -213,6 +213,25 @@ async fn a_lost_connection_is_the_end_of_the_snapshot() {
 }
 
 #[tokio::test]
+async fn whoever_needs_few_rows_gives_the_connection_back() {
+    let server = mariadb();
+    server.sql(SHOP);
+    let mut config = consistent(&server, "reader");
+    config.connections = Some(1);
+    let long = "SELECT v FROM a".to_owned();
+    config.queries.insert("whole".to_owned(), long);
+    let (source, _cx) = open(&config).await;
+    let mut scans = scans(source.as_ref());
+    for scan in &mut scans {
+        scan.limit = Some(10);
+    }
+    let plan = plan(source.as_ref(), &scans, None).await.unwrap();
+    let sums = sums(source.as_ref(), &plan.new, &scans).await.unwrap();
+    assert!(sums.values().all(|(rows, _)| *rows >= 10), "{sums:?}");
+    assert_eq!(sums["heap"].0, 10);
+}
+
+#[tokio::test]
 async fn an_engine_without_transactions_is_refused() {
     let server = mariadb();
     server.sql("CREATE DATABASE shop; CREATE TABLE shop.log (id INT PRIMARY KEY) ENGINE = Aria");

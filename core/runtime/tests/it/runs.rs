@@ -422,7 +422,7 @@ async fn a_run_that_nobody_can_stop_comes_to_its_end() {
 async fn a_check_tells_of_sessions_and_what_sources_note() {
     let notes = async |replay| {
         let world = World::new(&format!("notes-{replay}"))
-            .source("n", json!({"replay": replay}))
+            .source("n", json!({"rows": 1, "replay": replay}))
             .sink("out", &["n"], json!({}));
         let graph = world.pipeline().unwrap().check().await.unwrap();
         graph.describe().notes
