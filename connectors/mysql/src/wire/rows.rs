@@ -48,20 +48,6 @@ impl Chunk {
             .map(|(from, to)| &bytes[wide(*from)..wide(*to)])
     }
 
-    /// These rows, for tests.
-    #[cfg(test)]
-    pub(crate) fn of(payloads: &[Vec<u8>]) -> Self {
-        let mut chunk = Self::default();
-        for payload in payloads {
-            let start = chunk.bytes.len() + HEADER;
-            chunk.bytes.resize(start, 0);
-            chunk.bytes.extend_from_slice(payload);
-            let place = [start, chunk.bytes.len()].map(|at| u32::try_from(at).unwrap());
-            chunk.rows.push((place[0], place[1]));
-        }
-        chunk
-    }
-
     /// What the rows lie in, and where each of their payloads does.
     pub(crate) fn places(&self) -> (&[u8], &[Place]) {
         (&self.bytes[self.start..], &self.rows)

@@ -8,6 +8,7 @@ use tidegate_core::{ErrorKind, Result};
 
 use super::super::Decoder;
 use crate::types::{Column, Mapping, Type};
+use crate::wire::Chunk;
 
 fn wire(kind: ColumnType) -> Wire {
     Wire::new(kind).with_name(b"c")
@@ -26,6 +27,19 @@ fn column(kind: Type, nullable: bool) -> Column {
     }
 }
 
+/// Rows as a server sends them: each behind the four bytes of its packet's head.
+fn chunk(rows: &[Vec<u8>]) -> Chunk {
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    for row in rows {
+        bytes.extend_from_slice(&[0; 4]);
+        let start = bytes.len();
+        bytes.extend_from_slice(row);
+        let place = [start, bytes.len()].map(|at| u32::try_from(at).unwrap());
+        places.push((place[0], place[1]));
+    }
+    Chunk::of(bytes, places)
+}
+
 /// A row of one column: its bytes on the wire, or NULL.
 fn row(value: Option<&[u8]>) -> Vec<u8> {
     let mut row = vec![0, if value.is_none() { 4 } else { 0 }];
@@ -35,7 +49,7 @@ fn row(value: Option<&[u8]>) -> Vec<u8> {
 
 fn decode(kind: Type, nullable: bool, rows: &[Vec<u8>]) -> Result<tidegate_core::Decoded> {
     let decoder = Decoder::new("t", vec![column(kind, nullable)], 1, Mapping::default())?;
-    decoder.decode(&crate::wire::Chunk::of(rows))
+    decoder.decode(&chunk(rows))
 }
 
 #[test]
@@ -162,6 +176,6 @@ fn rows_without_columns_are_still_rows() {
     let columns = vec![column(Type::Int { unsigned: false }, false)];
     let decoder = Decoder::new("t", columns, 0, Mapping::default()).unwrap();
     let rows = vec![row(Some(&[0; 4])); 1_000];
-    let decoded = decoder.decode(&crate::wire::Chunk::of(&rows)).unwrap();
+    let decoded = decoder.decode(&chunk(&rows)).unwrap();
     assert_eq!(decoded.batches[0].num_rows(), 1_000);
 }
