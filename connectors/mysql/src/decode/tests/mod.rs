@@ -87,6 +87,8 @@ fn asked(column: &Column) -> String {
     let name = column.select(Mapping::default());
     match column.kind {
         Type::Float => format!("CAST({name} AS DOUBLE)"),
+        // DOUBLE(10,2) is printed rounded, whatever is stored.
+        Type::Double => format!("{name} * 1e0"),
         Type::Bit { .. } => format!("{name} + 0"),
         _ if column.declared.contains("zerofill") => format!("{name} + 0"),
         Type::Text
