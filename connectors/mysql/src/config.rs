@@ -61,9 +61,34 @@ with_connection! {
 
         /// Whether to go on with the changes when the tables have been read: inserts, updates and
         /// deletes, from the server's binary log, without an end. The log must hold whole rows:
-        /// `binlog_format = ROW` and `binlog_row_image = FULL`.
+        /// `binlog_format = ROW` and `binlog_row_image = FULL`. With `binlog_row_metadata = FULL`
+        /// it also tells of altered tables; without it, they are looked up at the server, which
+        /// fails if they were altered again meanwhile. The user needs the rights REPLICATION SLAVE
+        /// and REPLICATION CLIENT (on MariaDB also called BINLOG MONITOR).
+        ///
+        /// Each stream has three columns more. `_op` says what happened: `snapshot` (the row was
+        /// there at the beginning), `insert`, `update` or `delete`. `_ts` is when, in UTC: the time
+        /// of the commit or of the statement, as the log has it, and for `snapshot` when reading
+        /// began. `_pos` is a text that sorts as the changes happened.
+        ///
+        /// A row of the snapshot may already have a change in it that comes again later. The last
+        /// row of each key by `_pos`, unless it is a `delete`, is the row of the table. A delete has
+        /// all columns, as they were before; an update all, as they are after. An update of the key
+        /// comes as a `delete` and an `insert`. Rows of a table without a key can't be told apart:
+        /// what changes while it is read comes twice, and an update is a `delete` and an `insert`.
+        ///
+        /// After a restart, reading goes on where it was, on another server of the cluster too if
+        /// there are GTIDs. TRUNCATE, DROP and RENAME of a table that is followed, and XA
+        /// transactions that write to one, end the run with an error: they can't be told as rows.
+        /// New tables are read when the pipeline starts over.
         #[serde(default)]
         pub follow: bool,
+
+        /// With `follow`: our number among the server's replicas, which no other one may have.
+        /// Default: a number above 2147483647 that is made from the pipeline's identity.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        pub server_id: Option<u32>,
 
         /// Gives random rows of the tables again and again, without an end, as if somebody were at
         /// work: for demonstrations and tests.
@@ -299,10 +324,23 @@ impl MySqlConfig {
                 return both("queries", "queries", "follow")
                     .map_err(|e| e.hint("a query's changes can't be followed: use two sources"));
             }
+            if self.table.values().any(|table| table.filter.is_some()) {
+                return both("table", "where", "follow").map_err(|e| {
+                    e.hint("a change may move a row in or out of the condition: filter behind")
+                });
+            }
             if self.has_cursor() {
                 return both("table", "cursor", "follow")
                     .map_err(|e| e.hint("following needs no cursor: it sees every change"));
             }
+        }
+        if !self.follow && self.server_id.is_some() {
+            return Err(
+                of_key("server_id", "`server_id` has no use without `follow`").hint("leave it out"),
+            );
+        }
+        if self.server_id == Some(0) {
+            return Err(of_key("server_id", "`server_id` can't be 0").hint("from 1 to 4294967295"));
         }
         if self.sample.is_some() {
             if self.follow {

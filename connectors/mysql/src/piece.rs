@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_core::StreamName;
 
+use crate::follow::{Following, Noted};
 use crate::sample::Draws;
 use crate::select::{Order, Range, Window};
 
@@ -26,7 +27,10 @@ pub(crate) enum Piece {
     },
     /// The loop of random rows.
     Sample(Draws),
-    // Here stands `Binlog` (see `follow`), with what its reader needs to know.
+    /// A piece of the snapshot that is followed by the log from the noted position on.
+    Noted { piece: Box<Piece>, noted: Noted },
+    /// The changes of all tables, from the binary log.
+    Binlog(Following),
 }
 
 /// Where a reading of a [`Piece::Range`] is.

@@ -10,6 +10,7 @@ use tidegate_core::{
 
 use crate::config::{MySqlConfig, Snapshot};
 use crate::connect::Connector;
+use crate::follow::{self, Live};
 use crate::lanes::Lanes;
 use crate::piece::Piece;
 use crate::relation::{self, Relation};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     /// Bytes of rows that are read at once.
     pub(crate) batch: usize,
     pub(crate) metrics: Arc<Metrics>,
+    /// If the changes are followed.
+    pub(crate) live: Option<Live>,
 }
 
 impl Shared {
@@ -59,7 +62,7 @@ impl MySqlSource {
         let lane = lanes.take().await?;
         let mut connection = lane.connect(true).await?;
         let relations = relation::find(&mut connection, connector.database(), config).await?;
-        // Here `follow` checks the server's binary log: whatever can be refused is refused in `open`.
+        let live = Live::open(config, cx, &connector, &relations).await?;
         let snapshot = match config.snapshot {
             Snapshot::Relaxed => None,
             Snapshot::Consistent => {
@@ -94,13 +97,16 @@ impl MySqlSource {
                 sampler,
                 batch: config.batch_size.as_usize(),
                 metrics: Arc::clone(&cx.metrics),
+                live,
             }),
         })
     }
 
     /// The schema of a stream: its columns, and behind them those that `follow` adds.
-    fn schema(relation: &Relation) -> SchemaRef {
-        Arc::clone(&relation.schema)
+    fn schema(&self, relation: &Relation) -> SchemaRef {
+        let live = self.shared.live.as_ref();
+        let schema = live.and_then(|live| live.schema(&relation.stream));
+        Arc::clone(schema.unwrap_or(&relation.schema))
     }
 }
 
@@ -111,9 +117,10 @@ impl Source for MySqlSource {
         relations
             .map(|relation| Stream {
                 name: relation.stream.clone(),
-                schema: Self::schema(relation),
+                schema: self.schema(relation),
                 key: relation.shown_key(),
-                bounded: self.shared.sampler.as_ref().is_none_or(Sampler::bounded),
+                bounded: self.shared.live.is_none()
+                    && self.shared.sampler.as_ref().is_none_or(Sampler::bounded),
             })
             .collect()
     }
@@ -128,7 +135,18 @@ impl Source for MySqlSource {
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
-        plan::plan(&self.shared, ask).await
+        let Some(live) = &self.shared.live else {
+            return plan::plan(&self.shared, ask).await;
+        };
+        let (shared, ask) = (&self.shared, *ask);
+        live.plan(&ask, |scans| async move {
+            let ask = Ask {
+                scans: &scans,
+                ..ask
+            };
+            plan::plan(shared, &ask).await
+        })
+        .await
     }
 
     async fn read(
@@ -137,7 +155,30 @@ impl Source for MySqlSource {
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        match split.data.decode()? {
+        let (piece, noted) = match split.data.decode()? {
+            Piece::Noted { piece, noted } => (*piece, Some(noted)),
+            piece => (piece, None),
+        };
+        if let Some(noted) = noted {
+            let theirs: Vec<_> = scans.iter().map(follow::without).collect();
+            let events = self.piece(piece, &theirs, resume)?;
+            return follow::stamp(events, scans, &noted);
+        }
+        self.piece(piece, scans, resume)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.shared.lanes.close();
+        if let Some(snapshot) = &self.shared.snapshot {
+            snapshot.close();
+        }
+        Ok(())
+    }
+}
+
+impl MySqlSource {
+    fn piece(&self, piece: Piece, scans: &[Scan], resume: Option<&Offset>) -> Result<EventStream> {
+        match piece {
             Piece::Range {
                 stream,
                 order,
@@ -152,14 +193,14 @@ impl Source for MySqlSource {
                 })?;
                 sampler.read(&draws, scans, resume)
             }
+            Piece::Binlog(following) => match &self.shared.live {
+                Some(live) => live.read(following, scans, resume),
+                None => Err(
+                    Error::conflict("the state is that of a source that follows")
+                        .hint("set `follow = true` again, or start over with --restart"),
+                ),
+            },
+            Piece::Noted { .. } => Err(Error::internal("a piece within a piece within a piece")),
         }
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.shared.lanes.close();
-        if let Some(snapshot) = &self.shared.snapshot {
-            snapshot.close();
-        }
-        Ok(())
     }
 }

@@ -85,6 +85,11 @@ impl Connector {
         self.login.database.as_deref()
     }
 
+    /// How long the server may say nothing.
+    pub(crate) fn read_timeout(&self) -> Duration {
+        self.address.read_timeout
+    }
+
     /// Another connection. Where it can't be had at once, it is tried again for some seconds.
     ///
     /// Errors: as [`Connector::open`].

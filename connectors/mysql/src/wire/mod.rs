@@ -18,7 +18,7 @@ mod server;
 mod tls;
 mod transport;
 
-pub(crate) use connection::{Address, Connection};
+pub(crate) use connection::{Address, Connection, length};
 pub(crate) use login::Login;
 pub(crate) use rows::{Chunk, Place, Rows};
 pub(crate) use server::{Server, ServerError};

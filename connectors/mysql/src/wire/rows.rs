@@ -30,6 +30,16 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Rows that were made here; each as the bytes from and to which it lies.
+    pub(crate) fn of(bytes: Vec<u8>, rows: Vec<(u32, u32)>) -> Self {
+        Self {
+            bytes,
+            start: 0,
+            rows,
+            pool: Weak::new(),
+        }
+    }
+
     /// The rows' payloads: the byte 0, the bits of NULLs, the values.
     pub(crate) fn rows(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
         let bytes = &self.bytes[self.start..];

@@ -1,1 +1,755 @@
+//! Following: the snapshot and the changes after it, together the table.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{Array, RecordBatch, StringArray};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tidegate_core::{
+    ErrorKind, Event, EventStream, Offset, Result, Scan, Source, SourceConfig, Split,
+};
+use tidegate_testkit::servers::{MariaDb, mariadb};
+use tidegate_testkit::suites::{context, render};
+
+use crate::support::{Seen, config, open, plan, read, read_all, scans};
+
+/// No test waits longer for anything.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A source that follows, planned: the snapshot's splits, and the log's.
+struct Planned {
+    source: Arc<dyn Source>,
+    scans: Vec<Scan>,
+    snapshot: Vec<Split>,
+    log: Split,
+}
+
+async fn planned(server: &MariaDb, keys: &Value) -> Planned {
+    let mut all = json!({ "follow": true, "batch_size": "16 KiB" });
+    for (key, value) in keys.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    let (source, _cx) = open(&config(server, "shop", &all)).await;
+    let scans = scans(source.as_ref());
+    let mut snapshot = plan(source.as_ref(), &scans, None).await.unwrap().new;
+    let log = snapshot.pop().unwrap();
+    assert_eq!(log.after.len(), snapshot.len());
+    Planned {
+        source,
+        scans,
+        snapshot,
+        log,
+    }
+}
+
+impl Planned {
+    /// The log from here on.
+    async fn log(&self, resume: Option<&Offset>) -> Log {
+        let events = self.source.read(&self.log, &self.scans, resume).await;
+        Log {
+            events: events.unwrap(),
+            resume: resume.cloned(),
+        }
+    }
+}
+
+/// The log as it is read.
+struct Log {
+    events: EventStream,
+    /// The last offset that was told.
+    resume: Option<Offset>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    stream: String,
+    op: String,
+    pos: String,
+    /// The table's own columns.
+    row: String,
+}
+
+impl Log {
+    async fn event(&mut self) -> Result<Event> {
+        let next = tokio::time::timeout(DEADLINE, self.events.next()).await;
+        let event = next
+            .expect("an event before the deadline")
+            .expect("no end")?;
+        match &event {
+            Event::Rows { resume, .. } => self.resume = resume.clone().or(self.resume.take()),
+            Event::Progress(resume) | Event::Schema { resume, .. } => {
+                self.resume = Some(resume.clone());
+            }
+        }
+        Ok(event)
+    }
+
+    /// The next changes.
+    async fn changes(&mut self) -> Result<Vec<Told>> {
+        loop {
+            if let Some(seen) = Seen::of(self.event().await?) {
+                assert_eq!(seen.rejected, Vec::<String>::new());
+                return Ok(told(&seen));
+            }
+        }
+    }
+
+    /// At least so many changes.
+    async fn at_least(&mut self, count: usize) -> Vec<Told> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            all.extend(self.changes().await.unwrap());
+        }
+        all
+    }
+
+    /// The error that comes when all before it was told.
+    async fn error(&mut self) -> tidegate_core::Error {
+        loop {
+            if let Err(error) = self.event().await {
+                return error;
+            }
+        }
+    }
+}
+
+fn told(seen: &Seen) -> Vec<Told> {
+    let mut all = Vec::new();
+    for batch in &seen.batches {
+        let (ops, positions) = (texts(batch, "_op"), texts(batch, "_pos"));
+        let rows = render(&own(batch)).unwrap();
+        for ((op, pos), row) in ops.into_iter().zip(positions).zip(rows) {
+            all.push(Told {
+                stream: seen.stream.clone(),
+                op,
+                pos,
+                row,
+            });
+        }
+    }
+    all
+}
+
+fn texts(batch: &RecordBatch, column: &str) -> Vec<String> {
+    let column = batch.column_by_name(column).unwrap();
+    let texts: &StringArray = column.as_any().downcast_ref().unwrap();
+    texts.iter().map(|text| text.unwrap().to_owned()).collect()
+}
+
+/// The table's own columns.
+fn own(batch: &RecordBatch) -> RecordBatch {
+    let schema = batch.schema();
+    let own = (0..batch.num_columns()).filter(|at| !schema.field(*at).name().starts_with('_'));
+    batch.project(&own.collect::<Vec<_>>()).unwrap()
+}
+
+fn ops(changes: &[Told]) -> Vec<&str> {
+    changes.iter().map(|change| change.op.as_str()).collect()
+}
+
+/// The rows of a table as a SELECT gives them, sorted.
+async fn table(server: &MariaDb, name: &str) -> Vec<String> {
+    let (source, _cx) = open(&config(server, "shop", &json!({ "tables": [name] }))).await;
+    let scans = scans(source.as_ref());
+    let splits = plan(source.as_ref(), &scans, None).await.unwrap().new;
+    let mut rows = read_all(source.as_ref(), &splits, &scans).await.unwrap();
+    rows.remove(name).unwrap_or_default()
+}
+
+/// The rows of streams of changes, by their key: the first column, as the test's tables have it.
+#[derive(Debug, Default)]
+struct Applied(BTreeMap<String, (String, Option<String>)>);
+
+impl Applied {
+    fn apply(&mut self, change: &Told) {
+        let key = change
+            .row
+            .split(", ")
+            .find(|cell| cell.starts_with("id="))
+            .unwrap();
+        let row = (change.op != "delete").then(|| change.row.clone());
+        let last = self.0.entry(key.to_owned()).or_default();
+        if change.pos >= last.0 {
+            *last = (change.pos.clone(), row);
+        }
+    }
+
+    fn rows(self) -> Vec<String> {
+        let mut rows: Vec<_> = self.0.into_values().filter_map(|(_, row)| row).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+const EVERY_TYPE: &str = "
+    CREATE TABLE every (
+        id INT PRIMARY KEY,
+        b BOOL, t TINYINT, tu TINYINT UNSIGNED, s SMALLINT, su SMALLINT UNSIGNED,
+        m MEDIUMINT, mu MEDIUMINT UNSIGNED, i INT, iu INT UNSIGNED, l BIGINT, lu BIGINT UNSIGNED,
+        d DECIMAL(65,30), d2 DECIMAL(38,2), d3 DECIMAL(5,0), d4 DECIMAL(9,9), f FLOAT, g DOUBLE,
+        b1 BIT(1), b9 BIT(9), b64 BIT(64), y YEAR, da DATE,
+        ti TIME, ti2 TIME(2), ti3 TIME(3), ti6 TIME(6),
+        dt DATETIME, dt1 DATETIME(1), dt4 DATETIME(4), dt6 DATETIME(6),
+        ts TIMESTAMP NULL, ts2 TIMESTAMP(2) NULL, ts6 TIMESTAMP(6) NULL,
+        c CHAR(10), cl CHAR(200) CHARACTER SET utf8mb4, v VARCHAR(20), vl VARCHAR(2000),
+        la VARCHAR(50) CHARACTER SET latin1, lac CHAR(50) CHARACTER SET latin1,
+        u2 VARCHAR(50) CHARACTER SET ucs2, u16 CHAR(50) CHARACTER SET utf16, u16le TEXT CHARACTER SET utf16le,
+        u32 VARCHAR(50) CHARACTER SET utf32, u3 TEXT CHARACTER SET utf8mb3, asc_ CHAR(5) CHARACTER SET ascii,
+        tt TINYTEXT, tx TEXT, mt MEDIUMTEXT, lt LONGTEXT,
+        bi BINARY(8), vb VARBINARY(300), tb TINYBLOB, bl BLOB, mb MEDIUMBLOB, lb LONGBLOB,
+        e ENUM('a','it''s','back\\\\slash','ü','') , se SET('x','y y','z','ü'),
+        el ENUM('é','ü') CHARACTER SET latin1,
+        j JSON, ge GEOMETRY, po POINT, uu UUID, i4 INET4, i6 INET6
+    ) CHARACTER SET utf8mb4;";
+
+const ROWS_OF_EVERY_TYPE: &str = r#"
+    SET time_zone = '+00:00', sql_mode = '', NAMES utf8mb4;
+    INSERT INTO every (id) VALUES (1);
+    INSERT INTO every VALUES (2, 1, -128, 255, -32768, 65535, -8388608, 16777215, -2147483648,
+        4294967295, -9223372036854775808, 18446744073709551615,
+        -99999999999999999999999999999999999.999999999999999999999999999999, -123456789012345678901234567890123456.78,
+        99999, 0.123456789, -1.5, 2.2250738585072014e-308, b'1', b'101010101', X'FFFFFFFFFFFFFFFF', 1901, '9999-12-31',
+        '-838:59:59', '-00:00:00.01', '-12:34:56.789', '-838:59:59.999999',
+        '9999-12-31 23:59:59', '2024-02-29 12:34:56.7', '2024-02-29 12:34:56.7891', '1000-01-01 00:00:00.000001',
+        '2038-01-19 03:14:07', '2000-02-29 00:00:00.25', '1970-01-01 00:00:01.000001',
+        'spaces  ', 'ä😀', '', 'trailing  ', 'café €', 'naïve ', 'Ωμέγα', 'a ', 'le', '😀', 'ü', 'ascii',
+        'tiny', 'text 😀', 'medium', REPEAT('long', 20000),
+        X'0102000000000000', X'FF00', X'', X'00', REPEAT('m', 70000), X'DEADBEEF',
+        'it''s', 'x,z', 'ü', '{"a": [1, 2.5, "ü"]}', POINT(1, -2), POINT(0, 0),
+        '123e4567-e89b-12d3-a456-426614174000', '192.168.0.1', '2001:db8::1');
+    INSERT INTO every VALUES (3, 0, 127, 0, 32767, 0, 8388607, 0, 2147483647, 0, 9223372036854775807, 0,
+        0.000000000000000000000000000001, 0.05, -1, -0.000000001, 3.4028234e38, -1.7976931348623157e308,
+        b'0', b'0', 0, 2155, '1000-01-01', '00:00:00', '00:00:00.5', '838:59:59', '100:00:00.000001',
+        '1000-01-01 00:00:00', '2024-02-29 00:00:00', '2024-02-29 12:00:00', '2024-12-31 23:59:59.999999',
+        '1970-01-01 00:00:01', '2024-06-01 12:00:00', '2037-12-31 23:59:59.999999',
+        '', REPEAT('ü', 200), 'v', REPEAT('😀', 400), '', 'x', '', '', '', '', '', '',
+        '', '', '', '', X'0000000000000000', REPEAT('b', 300), X'FF', '', '', '',
+        'back\\slash', '', 'é', 'null', ST_GeomFromText('LINESTRING(0 0,1 1,2 5)'), POINT(-180.5, 90.25),
+        'ffffffff-ffff-ffff-ffff-ffffffffffff', '0.0.0.0', '::ffff:1.2.3.4');
+    INSERT INTO every (id, e, se, uu, i4, i6) VALUES
+        (4, 'ü', 'x,y y,z,ü', '00000000-0000-0000-0000-000000000000', '255.255.255.255', '::'),
+        (5, '', '', '018f4e3a-9c1b-7abc-8def-0123456789ab', '1.0.0.0', '::1'),
+        (6, 'nothing', 'y y', '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '10.0.0.1', '::1.2.3.4'),
+        (7, NULL, NULL, 'f47ac10b-58cc-4372-a567-0e02b2c3d479', NULL, 'fe80::1:0:0:1'),
+        (8, NULL, NULL, '886313e1-3b8a-5372-9b90-0c9aee199e5d', NULL, '1:0:0:2:0:0:0:3'),
+        (9, NULL, NULL, '1ec9414c-232a-6b00-b3c8-9f6bdeced846', NULL, '::ffff:0:0'),
+        (10, NULL, NULL, '123e4567-e89b-12d3-f456-426614174000', NULL, 'a:b:c:d:e:f:0:1'),
+        (11, NULL, NULL, '12345678-1234-8234-8234-123456789012', NULL, '::1:0');
+"#;
+
+/// Of each type the binary log and a SELECT give the same: values, and types.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_have_the_values_that_a_select_gives() {
+    let server = mariadb();
+    let compressed = MariaDb::with(&[
+        "--log-bin-compress=1",
+        "--log-bin-compress-min-len=10",
+        "--binlog-row-metadata=NO_LOG",
+        "--binlog-checksum=NONE",
+    ]);
+    for server in [&server, &compressed] {
+        server.sql(&format!("CREATE DATABASE shop; USE shop; {EVERY_TYPE}"));
+        let planned = planned(server, &json!({})).await;
+        server.sql(&format!("USE shop; {ROWS_OF_EVERY_TYPE}"));
+        let mut log = planned.log(None).await;
+        let mut changes = log.at_least(11).await;
+        assert_eq!(ops(&changes), ["insert"; 11]);
+        let wanted = table(server, "every").await;
+        changes.sort_by(|one, other| one.row.cmp(&other.row));
+        for (change, wanted) in changes.iter().zip(&wanted) {
+            for (one, other) in change.row.split(", ").zip(wanted.split(", ")) {
+                assert_eq!(one, other, "in {wanted:.300}");
+            }
+            assert_eq!(change.row, *wanted);
+        }
+        // Deletes and updates have all of it too.
+        server.sql("USE shop; UPDATE every SET l = 0; DELETE FROM every");
+        let changes = log.at_least(22).await;
+        assert_eq!(ops(&changes[..11]), ["update"; 11]);
+        assert_eq!(ops(&changes[11..]), ["delete"; 11]);
+    }
+}
+
+/// What a writer does, in statements; keys are its own.
+fn work(writer: u64, changes: u64) -> String {
+    let mut random = writer * 7_919 + 17;
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut script = "USE shop;".to_owned();
+    for at in 0..changes {
+        if at % 50 == 0 && at % 100 == 0 {
+            script += "BEGIN;";
+        }
+        let id = next(5_000) * 4 + writer;
+        let text = "é".repeat(usize::try_from(next(20)).unwrap());
+        script += &match next(10) {
+            0..=3 => format!(
+                "INSERT INTO items VALUES ({id}, {at}, '{text}') \
+                 ON DUPLICATE KEY UPDATE n = n + 1, v = '{text}';"
+            ),
+            4..=6 => format!("UPDATE items SET n = n + 0.25, v = NULL WHERE id = {id};"),
+            7 => format!(
+                "UPDATE IGNORE items SET id = {} WHERE id = {id};",
+                next(5_000) * 4 + writer
+            ),
+            _ => format!("DELETE FROM items WHERE id = {id};"),
+        };
+        if at % 50 == 49 && at % 100 == 49 {
+            script += "COMMIT;";
+        }
+        script.push('\n');
+    }
+    script + "COMMIT;"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_and_changes_together_are_the_table() {
+    let server = Arc::new(mariadb());
+    server.sql(
+        "CREATE DATABASE shop; USE shop; \
+         CREATE TABLE items (id INT PRIMARY KEY, n DECIMAL(12,2), v VARCHAR(40)); \
+         CREATE TABLE others (id INT PRIMARY KEY); \
+         CREATE TABLE done (id INT PRIMARY KEY); \
+         INSERT INTO items SELECT seq, seq / 100, 'old' FROM seq_1_to_20000",
+    );
+    let keys = json!({ "tables": ["items", "done"] });
+    let reader = planned(&server, &keys).await;
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let server = Arc::clone(&server);
+            std::thread::spawn(move || server.sql(&work(writer, 25_000)))
+        })
+        .collect();
+
+    let mut applied = Applied::default();
+    for split in &reader.snapshot {
+        for seen in read(reader.source.as_ref(), split, &reader.scans, None)
+            .await
+            .unwrap()
+        {
+            for change in told(&seen) {
+                assert_eq!(change.op, "snapshot");
+                applied.apply(&change);
+            }
+        }
+    }
+    // The reader is killed again and again, and goes on from the last offset, now and then in a
+    // source that was opened anew.
+    let mut resume = None;
+    let mut positions = BTreeSet::new();
+    let mut last = String::new();
+    let mut life = 0;
+    let mut fresh = planned(&server, &keys).await;
+    let writing = std::thread::spawn({
+        let server = Arc::clone(&server);
+        move || {
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            server.sql("INSERT INTO shop.done VALUES (1)");
+        }
+    });
+    'lives: loop {
+        life += 1;
+        if life % 5 == 0 {
+            fresh = planned(&server, &keys).await;
+            fresh.log = reader.log.clone();
+        }
+        let source = if life % 5 == 0 { &fresh } else { &reader };
+        let mut log = source.log(resume.as_ref()).await;
+        let mut behind = Vec::new();
+        for _ in 0..1 + life * 13 % 90 {
+            let Some(seen) = Seen::of(log.event().await.unwrap()) else {
+                continue;
+            };
+            behind.extend(told(&seen));
+            if seen.resume.is_some() {
+                for change in behind.drain(..) {
+                    assert!(
+                        positions.insert(change.pos.clone()),
+                        "{change:?} came twice"
+                    );
+                    assert!(change.pos > last, "{change:?} after {last}");
+                    last = change.pos.clone();
+                    if change.stream == "done" {
+                        break 'lives;
+                    }
+                    applied.apply(&change);
+                }
+                resume = log.resume.clone();
+            }
+        }
+    }
+    writing.join().unwrap();
+    assert!(positions.len() > 50_000, "{}", positions.len());
+    assert!(life > 5, "{life}");
+    assert_eq!(applied.rows(), table(&server, "items").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_connections_restarts_rotations_and_large_transactions_lose_nothing() {
+    let mut server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY, v VARCHAR(40)); \
+         CREATE TABLE others (id INT PRIMARY KEY)",
+    );
+    let planned = planned(&server, &json!({ "tables": ["items"] })).await;
+    let mut log = planned.log(None).await;
+    server.sql("INSERT INTO shop.items VALUES (1, 'a'), (2, 'b')");
+    assert_eq!(log.at_least(2).await.len(), 2);
+
+    // The connection is killed.
+    let ours = server
+        .sql("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'");
+    server.sql(&format!("KILL {}", ours.trim()));
+    server.sql("UPDATE shop.items SET v = 'c' WHERE id = 2; INSERT INTO shop.others VALUES (1)");
+    let changes = log.at_least(1).await;
+    assert_eq!(
+        (ops(&changes), changes[0].row.as_str()),
+        (vec!["update"], "id=2, v=c")
+    );
+
+    // Files of the log follow one another, and the server is started again.
+    server.sql("FLUSH BINARY LOGS; DELETE FROM shop.items WHERE id = 1; FLUSH BINARY LOGS");
+    let changes = log.at_least(1).await;
+    assert_eq!(
+        (ops(&changes), changes[0].row.as_str()),
+        (vec!["delete"], "id=1, v=a")
+    );
+    server.restart();
+    server.sql("UPDATE shop.items SET id = 7 WHERE id = 2");
+    let changes = log.at_least(2).await;
+    assert_eq!(ops(&changes), ["delete", "insert"]);
+    assert_eq!(changes[1].row, "id=7, v=c");
+    assert!(changes[0].pos < changes[1].pos);
+
+    // A transaction that doesn't fit a batch is told in pieces, and may be left in its middle.
+    server.sql(
+        "USE shop; BEGIN; INSERT INTO items SELECT seq, CONCAT('row ', seq) FROM seq_1001_to_101000; \
+         DELETE FROM items WHERE id = 7; COMMIT",
+    );
+    let mut ids = BTreeSet::new();
+    let mut pieces = 0;
+    while ids.len() < 100_001 {
+        pieces += 1;
+        if pieces % 20 == 0 {
+            let resume = log.resume.clone();
+            log = planned.log(resume.as_ref()).await;
+        }
+        for change in log.changes().await.unwrap() {
+            assert!(ids.insert(change.pos), "came twice: {}", change.row);
+        }
+    }
+    assert!(pieces > 20, "{pieces}");
+
+    // With nothing for us in the log, the place moves all the same.
+    server.sql("INSERT INTO shop.others VALUES (2)");
+    let before = log.resume.clone();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        assert!(tokio::time::Instant::now() < deadline);
+        server.sql("REPLACE INTO shop.others VALUES (3)");
+        let event = tokio::time::timeout(Duration::from_millis(200), log.events.next()).await;
+        if let Ok(Some(event)) = event {
+            let Event::Progress(offset) = event.unwrap() else {
+                panic!("nothing concerns us");
+            };
+            assert_ne!(Some(&offset), before.as_ref());
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn altered_tables_are_noticed() {
+    let full = mariadb();
+    let less = MariaDb::with(&["--binlog-row-metadata=NO_LOG"]);
+    for (server, is_full) in [(&full, true), (&less, false)] {
+        server.sql(
+            "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY, v VARCHAR(40)); \
+             CREATE TABLE others (id INT PRIMARY KEY)",
+        );
+        let planned = planned(server, &json!({ "tables": ["items"] })).await;
+        let mut log = planned.log(None).await;
+        server.sql("INSERT INTO shop.items VALUES (1, 'a')");
+        assert_eq!(log.at_least(1).await[0].row, "id=1, v=a");
+        server.sql(
+            "USE shop; ALTER TABLE others ADD COLUMN w INT; \
+             ALTER TABLE items ADD COLUMN w INT UNSIGNED NULL, RENAME COLUMN v TO x; \
+             INSERT INTO items VALUES (2, 'b', 4000000000)",
+        );
+        let Event::Schema { schema, .. } = log.event().await.unwrap() else {
+            panic!("a new schema comes first");
+        };
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names, ["id", "x", "w", "_op", "_ts", "_pos"]);
+        let resume = log.resume.clone();
+        assert_eq!(log.at_least(1).await[0].row, "id=2, w=4000000000, x=b");
+
+        // From there on it isn't told again.
+        let mut again = planned.log(resume.as_ref()).await;
+        assert_eq!(
+            ops(&again.changes().await.unwrap()),
+            ["insert"],
+            "the schema is told once"
+        );
+
+        // Altered twice before we look: only a full log knows what it was in between.
+        drop((log, again));
+        server.sql(
+            "USE shop; ALTER TABLE items ADD COLUMN y ENUM('k','l') NULL; \
+             INSERT INTO items VALUES (3, 'c', 3, 'l'); \
+             ALTER TABLE items DROP COLUMN y, DROP COLUMN w; INSERT INTO items VALUES (4, 'd')",
+        );
+        let mut log = planned.log(resume.as_ref()).await;
+        log.at_least(1).await;
+        if !is_full {
+            let error = log.error().await;
+            assert_eq!(error.kind(), ErrorKind::Schema, "{error:?}");
+            assert!(error.hint_text().unwrap().contains("binlog_row_metadata"));
+            continue;
+        }
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+        assert_eq!(log.at_least(1).await[0].row, "id=3, w=3, x=c, y=l");
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+        assert_eq!(log.at_least(1).await[0].row, "id=4, x=d");
+
+        // A source that is opened now has the schema of now; what comes first is of before.
+        let (source, _cx) = open(&config(
+            server,
+            "shop",
+            &json!({ "follow": true, "tables": ["items"] }),
+        ))
+        .await;
+        let events = source
+            .read(&planned.log, &planned.scans, None)
+            .await
+            .unwrap();
+        let mut log = Log {
+            events,
+            resume: None,
+        };
+        let Event::Schema { schema, .. } = log.event().await.unwrap() else {
+            panic!("the schema of before comes first");
+        };
+        assert_eq!(schema.fields().len(), 5);
+        assert_eq!(log.at_least(1).await[0].row, "id=1, v=a");
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cant_be_told_as_rows_ends_the_run() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY); \
+         CREATE TABLE spare (id INT PRIMARY KEY)",
+    );
+    for (statements, message) in [
+        ("TRUNCATE items", "TRUNCATE"),
+        (
+            "RENAME TABLE items TO old; RENAME TABLE old TO items",
+            "RENAME",
+        ),
+        (
+            "SET binlog_format = STATEMENT; INSERT INTO items VALUES (9)",
+            "statements",
+        ),
+        (
+            "XA START 'x'; INSERT INTO items VALUES (10); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'",
+            "XA",
+        ),
+        (
+            "SET binlog_row_image = MINIMAL; UPDATE items SET id = 11 WHERE id = 9",
+            "lacks columns",
+        ),
+        ("DROP TABLE items", "DROP TABLE"),
+    ] {
+        let planned = planned(&server, &json!({ "tables": ["items"] })).await;
+        let mut log = planned.log(None).await;
+        // A REPLACE of the same row would leave no trace.
+        server.sql("DELETE FROM shop.items; INSERT INTO shop.items VALUES (1), (9)");
+        log.at_least(2).await;
+        server.sql(&format!("USE shop; {statements}"));
+        let error = log.error().await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.to_string().contains(message), "{error:?}");
+        assert!(error.hint_text().is_some(), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_gone_is_told() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY); \
+         INSERT INTO items VALUES (1)",
+    );
+    let planned = planned(&server, &json!({})).await;
+    server.sql("INSERT INTO shop.items VALUES (2)");
+    server.sql("FLUSH BINARY LOGS; INSERT INTO shop.items VALUES (3); FLUSH BINARY LOGS");
+    let last = server.sql("SHOW MASTER STATUS");
+    let last = last.split('\t').next().unwrap();
+    // The server keeps a file for as long as its own recovery may need it.
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !server.sql("SHOW BINARY LOGS").starts_with(last) {
+        assert!(tokio::time::Instant::now() < deadline);
+        server.sql(&format!("PURGE BINARY LOGS TO '{last}'"));
+    }
+    let error = planned.log(None).await.error().await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("--restart"));
+}
+
+/// What can be refused is refused when the source is opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_and_tables_that_cant_be_followed_are_refused() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY, _op INT); \
+         CREATE TABLE greek (id INT PRIMARY KEY, v TEXT CHARACTER SET greek); \
+         CREATE TABLE good (id INT PRIMARY KEY); CREATE VIEW seen AS SELECT * FROM good; \
+         CREATE USER reader; GRANT SELECT ON shop.* TO reader; \
+         CREATE USER watcher; GRANT SELECT, BINLOG MONITOR ON *.* TO watcher; \
+         CREATE USER follower; GRANT SELECT ON shop.* TO follower; \
+         GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO follower",
+    );
+    let refused = async |server: &MariaDb, user: &str, tables: &[&str], columns: Value| {
+        let mut keys = json!({ "follow": true, "tables": tables });
+        keys["url"] = server
+            .url("shop")
+            .replace("root@", &format!("{user}@"))
+            .into();
+        if !columns.is_null() {
+            keys["table"] = json!({ tables[0]: { "columns": columns } });
+        }
+        let cx = context();
+        let opened = config(server, "shop", &keys).open(&cx.source()).await;
+        opened.map(drop).err()
+    };
+    let none = Value::Null;
+    let kind = |error: Option<tidegate_core::Error>| {
+        let error = error.expect("an error");
+        assert!(error.hint_text().is_some(), "{error:?}");
+        error.kind()
+    };
+    let of = |user: &'static str, table: &'static str, columns: Value| {
+        let refused = &refused;
+        let server = &server;
+        async move { refused(server, user, &[table], columns).await }
+    };
+    assert_eq!(
+        kind(of("reader", "good", none.clone()).await),
+        ErrorKind::Auth
+    );
+    assert_eq!(
+        kind(of("watcher", "good", none.clone()).await),
+        ErrorKind::Auth
+    );
+    assert!(of("follower", "good", none.clone()).await.is_none());
+    assert_eq!(
+        kind(of("root", "seen", none.clone()).await),
+        ErrorKind::Config
+    );
+    assert_eq!(
+        kind(of("root", "items", none.clone()).await),
+        ErrorKind::Config
+    );
+    assert!(of("root", "items", json!(["id"])).await.is_none());
+    assert_eq!(
+        kind(of("root", "greek", none.clone()).await),
+        ErrorKind::Unsupported
+    );
+    assert!(of("root", "greek", json!(["id"])).await.is_none());
+
+    for setting in [
+        "binlog_format = 'STATEMENT'",
+        "binlog_format = 'ROW', binlog_row_image = 'MINIMAL'",
+    ] {
+        let settings = setting.replace("binlog_", "GLOBAL binlog_");
+        server.sql(&format!("SET {settings}"));
+        assert_eq!(
+            kind(of("root", "good", none.clone()).await),
+            ErrorKind::Config
+        );
+    }
+}
+
+/// Only some columns, some of ours, a table that nobody asks for, and one without a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_asked_for_is_given() {
+    let server = mariadb();
+    server.sql(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY, v INT, w INT); \
+         CREATE TABLE keyless (a INT, b INT); CREATE TABLE others (id INT PRIMARY KEY); \
+         INSERT INTO items VALUES (1, 2, 3)",
+    );
+    let mut planned = planned(&server, &json!({})).await;
+    let streams = planned.source.streams();
+    assert!(streams.iter().all(|stream| !stream.bounded));
+    planned
+        .scans
+        .retain(|scan| scan.stream.as_str() != "others");
+    for scan in &mut planned.scans {
+        let columns: &[&str] = match scan.stream.as_str() {
+            "items" => &["w", "_ts"],
+            _ => &["a", "b", "_op"],
+        };
+        scan.columns = Some(columns.iter().map(|&name| name.into()).collect());
+    }
+    let names = |seen: &Seen| -> Vec<String> {
+        let schema = seen.batches[0].schema();
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
+    };
+    let mut rows = 0;
+    for split in &planned.snapshot {
+        let seen = read(planned.source.as_ref(), split, &planned.scans, None).await;
+        for seen in seen.unwrap().iter().filter(|seen| seen.stream == "items") {
+            assert_eq!(names(seen), ["w", "_ts"]);
+            rows += seen.rows().len();
+        }
+    }
+    assert_eq!(rows, 1);
+    server.sql(
+        "USE shop; INSERT INTO others VALUES (1); INSERT INTO items VALUES (2, 3, 4); \
+         INSERT INTO keyless VALUES (1, 1); UPDATE keyless SET b = 2",
+    );
+    let mut log = planned.log(None).await;
+    let mut seen = BTreeMap::<String, Vec<String>>::new();
+    while seen.get("keyless").is_none_or(|rows| rows.len() < 3) {
+        if let Some(event) = Seen::of(log.event().await.unwrap()) {
+            if event.stream == "items" {
+                assert_eq!(names(&event), ["w", "_ts"]);
+            }
+            seen.entry(event.stream.clone())
+                .or_default()
+                .extend(event.rows());
+        }
+    }
+    assert_eq!(seen.keys().collect::<Vec<_>>(), ["items", "keyless"]);
+    assert_eq!(
+        seen["keyless"],
+        [
+            "_op=insert, a=1, b=1",
+            "_op=delete, a=1, b=1",
+            "_op=insert, a=1, b=2"
+        ]
+    );
+    let time = seen["items"][0].split("_ts=").nth(1).unwrap();
+    assert!(time.starts_with("20") && time.contains('T'), "{time}");
+}

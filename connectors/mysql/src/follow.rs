@@ -1,1 +1,0 @@
-//! Changes, from the binlog.

@@ -1,0 +1,374 @@
+//! What a server must offer so that it can be followed, and how it is asked for its binary log.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tidegate_core::{Error, ErrorKind, Result};
+
+use super::event::Checksum;
+use super::gtid::Gtids;
+use super::position::{Noted, Place, Position};
+use crate::connect::Connector;
+use crate::sql;
+use crate::wire::{Connection, Server, ServerError};
+
+const COM_BINLOG_DUMP: u8 = 0x12;
+const COM_BINLOG_DUMP_GTID: u8 = 0x1E;
+
+/// Where the first event of a file stands.
+const FIRST: u64 = 4;
+/// In the flags of COM_BINLOG_DUMP: end at the end of the log.
+const NON_BLOCK: u16 = 1;
+/// In the flags of COM_BINLOG_DUMP_GTID: begin by the set of ids, not by the position.
+const BY_GTID: u16 = 4;
+/// The server's number for "what you ask for isn't there, or can't be sent".
+const FATAL_READING: u16 = 1236;
+
+/// How often the server says something when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Checks that the server can be followed, and that we may do so.
+///
+/// Errors: `Config` for the server's settings, `Auth` for missing rights.
+pub(crate) async fn check(connector: &Connector) -> Result<()> {
+    let mut connection = connector.connect().await?;
+    let settings = settings(&mut connection).await?;
+    let has = |name: &str, wanted: &str| {
+        settings
+            .get(name)
+            .is_none_or(|value| value.eq_ignore_ascii_case(wanted))
+    };
+    let refuse = |name: &str, hint: &str| {
+        let value = settings.get(name).map_or("unknown", String::as_str);
+        Err(Error::config("the server can't be followed")
+            .with("setting", format!("{name} = {value}"))
+            .hint(hint))
+    };
+    if !has("log_bin", "ON") && !has("log_bin", "1") {
+        return refuse(
+            "log_bin",
+            "the server keeps no binary log: start it with log_bin; on Amazon RDS, turn on \
+             automated backups",
+        );
+    }
+    if !has("binlog_format", "ROW") {
+        return refuse(
+            "binlog_format",
+            "set binlog_format = ROW, on Amazon RDS in the parameter group",
+        );
+    }
+    if !has("binlog_row_image", "FULL") {
+        return refuse(
+            "binlog_row_image",
+            "set binlog_row_image = FULL, or deletes and updates lack columns",
+        );
+    }
+    if !has("binlog_row_value_options", "") {
+        return refuse(
+            "binlog_row_value_options",
+            "set binlog_row_value_options = '', or updates of JSON hold only differences",
+        );
+    }
+    let (file, byte, _) = status(&mut connection).await?;
+    // Whether we may read it is seen by reading its end: rights come by roles and in many ways.
+    // Number 0 is nobody's, so no other reader is cut off.
+    let body = dump_body(&file, byte, NON_BLOCK, 0)?;
+    connection.command(READING, COM_BINLOG_DUMP, &body).await?;
+    match connection.packet(READING).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Auth => Err(error.hint(
+            "GRANT REPLICATION SLAVE ON *.* TO the user (on MariaDB also called REPLICATION \
+             REPLICA)",
+        )),
+        Err(error) => Err(purged(error)),
+    }
+}
+
+const READING: &str = "read the binary log";
+
+async fn settings(connection: &mut Connection) -> Result<HashMap<String, String>> {
+    let rows = connection
+        .query(
+            "read the server's settings",
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', \
+             'binlog_row_image', 'binlog_row_value_options', 'binlog_row_metadata', 'gtid_mode')",
+        )
+        .await?;
+    let pairs = rows.into_iter().filter_map(|row| {
+        let mut cells = row.into_iter();
+        Some((cells.next()??.to_ascii_lowercase(), cells.next()??))
+    });
+    Ok(pairs.collect())
+}
+
+/// File, byte and, from MySQL, the ids of what was committed.
+async fn status(connection: &mut Connection) -> Result<(String, u64, Option<String>)> {
+    let server = connection.server();
+    let statement = match !server.mariadb && server.numbers >= (8, 2, 0) {
+        true => "SHOW BINARY LOG STATUS",
+        false => "SHOW MASTER STATUS",
+    };
+    let doing = "ask where the binary log is";
+    let rows = connection.query(doing, statement).await;
+    let rows = rows.map_err(|error| match error.kind() {
+        ErrorKind::Auth => error.hint(
+            "GRANT REPLICATION CLIENT ON *.* TO the user (on MariaDB also called BINLOG MONITOR)",
+        ),
+        _ => error,
+    })?;
+    let row = rows.into_iter().next().ok_or_else(|| {
+        Error::config("the server keeps no binary log").hint("start it with log_bin")
+    })?;
+    let mut cells = row.into_iter();
+    let file = cells.next().flatten();
+    let byte = cells.next().flatten().and_then(|byte| byte.parse().ok());
+    let gtids = cells.nth(2).flatten();
+    match (file, byte) {
+        (Some(file), Some(byte)) => Ok((file, byte, gtids)),
+        _ => Err(strange()),
+    }
+}
+
+fn strange() -> Error {
+    Error::internal("the server says something strange of its binary log")
+}
+
+/// The text in the only cell of the answer.
+async fn one(connection: &mut Connection, doing: &str, sql: &str) -> Result<Option<String>> {
+    let rows = connection.query(doing, sql).await?;
+    let row = rows.into_iter().next();
+    Ok(row.and_then(|row| row.into_iter().next()).flatten())
+}
+
+/// Who the server is: where its files and positions mean something.
+async fn identity(connection: &mut Connection) -> Result<String> {
+    let sql = match connection.server().mariadb {
+        true => "SELECT @@server_id",
+        false => "SELECT @@server_uuid",
+    };
+    let identity = one(connection, "ask which server this is", sql).await?;
+    identity.ok_or_else(strange)
+}
+
+/// Notes where the log is, such that whatever is read from the tables from now on holds every
+/// transaction before it.
+///
+/// A transaction stands in the log a moment before others see it. MariaDB has a snapshot that is
+/// exactly at a position. MySQL counts a transaction among its GTIDs only when it can be seen, and
+/// begins a file only when all of the one before can be seen; so there we begin after the GTIDs, and
+/// rows of the snapshot sort at the beginning of the file. Without GTIDs we only wait a moment.
+pub(crate) async fn note(connector: &Connector) -> Result<Noted> {
+    let mut connection = connector.connect().await?;
+    let server = identity(&mut connection).await?;
+    let mariadb = connection.server().mariadb;
+    let position = match mariadb {
+        true => note_mariadb(&mut connection, server).await?,
+        false => note_mysql(&mut connection, server).await?,
+    };
+    let time = one(
+        &mut connection,
+        "ask the server's clock",
+        "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
+    );
+    let time = time.await?.and_then(|time| time.parse().ok());
+    Ok(Noted {
+        position,
+        time: time.ok_or_else(strange)?,
+    })
+}
+
+async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Position> {
+    let doing = "note where the binary log is";
+    let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+    connection.run(doing, begin).await?;
+    let rows = connection
+        .query(doing, "SHOW STATUS LIKE 'binlog_snapshot_%'")
+        .await?;
+    connection.run(doing, "COMMIT").await?;
+    let value = |name: &str| {
+        rows.iter().find_map(|row| match row.as_slice() {
+            [Some(key), Some(value), ..] if key.eq_ignore_ascii_case(name) => Some(value.clone()),
+            _ => None,
+        })
+    };
+    let snapshot = value("Binlog_snapshot_file").filter(|file| !file.is_empty());
+    let byte = value("Binlog_snapshot_position").and_then(|byte| byte.parse().ok());
+    let (file, byte) = snapshot.zip(byte).ok_or_else(strange)?;
+    let sql = format!("SELECT BINLOG_GTID_POS({}, {byte})", sql::text(&file));
+    let gtids = one(connection, doing, &sql).await?;
+    Ok(Position {
+        file,
+        byte,
+        gtids: gtids.filter(|gtids| !gtids.is_empty()),
+        server,
+        generation: 0,
+    })
+}
+
+async fn note_mysql(connection: &mut Connection, server: String) -> Result<Position> {
+    let settings = settings(connection).await?;
+    let (file, byte, gtids) = status(connection).await?;
+    let on = settings.get("gtid_mode").is_some_and(|mode| mode == "ON");
+    let gtids = gtids.filter(|gtids| on && Gtids::parse(gtids, false).is_ok());
+    if gtids.is_none() {
+        tracing::info!("the server has no GTIDs: waiting until what is in its log can be seen");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    Ok(Position {
+        file,
+        byte: if gtids.is_some() { 0 } else { byte },
+        gtids: gtids.map(|gtids| gtids.replace('\n', "")),
+        server,
+        generation: 0,
+    })
+}
+
+/// A connection on which events come.
+#[derive(Debug)]
+pub(super) struct Dump {
+    pub(super) connection: Connection,
+    /// Of the first event.
+    pub(super) checksum: Checksum,
+    /// From where the events come: as asked for, or on another server.
+    pub(super) position: Position,
+    /// How long the server may say nothing.
+    pub(super) silence: Duration,
+}
+
+/// Asks for the events from `place` on.
+///
+/// Errors: `NotFound` if the server no longer has them, `Conflict` if it is another server and there
+/// are no ids by which it could find the place.
+pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> Result<Dump> {
+    let mut connection = connector.connect().await?;
+    let server = connection.server().clone();
+    let mut position = place.position.clone();
+    let identity = identity(&mut connection).await?;
+    let moved = identity != position.server;
+    let gtids = position
+        .gtids
+        .as_deref()
+        .and_then(|gtids| Gtids::parse(gtids, server.mariadb).ok())
+        .filter(|gtids| !gtids.is_empty());
+    if moved {
+        if gtids.is_none() {
+            return Err(Error::conflict("this is another server than before")
+                .with("server", identity)
+                .with("before", &position.server)
+                .hint(
+                    "its binary log can't be found by file and position; with GTIDs it could. \
+                     Connect to the server of before, or start over with --restart",
+                ));
+        }
+        tracing::info!(
+            from = position.server,
+            to = identity,
+            "following another server"
+        );
+        position.server = identity;
+        position.generation += 1;
+    }
+    let patience = connector.read_timeout();
+    let heartbeat = HEARTBEAT.min(patience / 3);
+    prepare(&mut connection, &server, heartbeat).await?;
+    let checksum = one(
+        &mut connection,
+        READING,
+        "SELECT UPPER(@master_binlog_checksum)",
+    );
+    let checksum = match checksum.await?.as_deref() {
+        Some("CRC32") => Checksum::Crc32,
+        _ => Checksum::None,
+    };
+    match gtids {
+        // By file and byte on the same MySQL: by ids it would begin at the first one that it lacks,
+        // which is the same place and takes it longer to find.
+        Some(gtids) if !server.mariadb && (moved || position.byte == 0) => {
+            let set = gtids.encoded();
+            let mut body = BY_GTID.to_le_bytes().to_vec();
+            body.extend_from_slice(&our_id.to_le_bytes());
+            body.extend_from_slice(&0_u32.to_le_bytes());
+            body.extend_from_slice(&FIRST.to_le_bytes());
+            let length = u32::try_from(set.len()).map_err(|_| strange())?;
+            body.extend_from_slice(&length.to_le_bytes());
+            body.extend_from_slice(&set);
+            connection
+                .command(READING, COM_BINLOG_DUMP_GTID, &body)
+                .await?;
+        }
+        Some(gtids) if server.mariadb => {
+            let set = format!(
+                "SET @slave_connect_state = {}, @slave_gtid_strict_mode = 1, \
+                 @slave_gtid_ignore_duplicates = 0",
+                sql::text(&gtids.to_string())
+            );
+            connection.run(READING, &set).await?;
+            let body = dump_body("", FIRST, 0, our_id)?;
+            connection.command(READING, COM_BINLOG_DUMP, &body).await?;
+        }
+        _ => {
+            let body = dump_body(&position.file, position.byte.max(FIRST), 0, our_id)?;
+            connection.command(READING, COM_BINLOG_DUMP, &body).await?;
+        }
+    }
+    Ok(Dump {
+        connection,
+        checksum,
+        position,
+        silence: (heartbeat * 6).max(Duration::from_secs(1)).min(patience),
+    })
+}
+
+/// Says to the server what we understand. Names of variables are those of servers old and new.
+async fn prepare(connection: &mut Connection, server: &Server, heartbeat: Duration) -> Result<()> {
+    let nanos = heartbeat.as_nanos();
+    let more = match server.mariadb {
+        // 4: GTIDs, and no made-up events in their place.
+        true => ", @mariadb_slave_capability = 4",
+        false => ", @source_binlog_checksum = @@GLOBAL.binlog_checksum",
+    };
+    let set = format!(
+        "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, \
+         @master_heartbeat_period = {nanos}, @source_heartbeat_period = {nanos}{more}"
+    );
+    connection.run(READING, &set).await
+}
+
+fn dump_body(file: &str, byte: u64, flags: u16, our_id: u32) -> Result<Vec<u8>> {
+    let byte = u32::try_from(byte).map_err(|_| {
+        Error::unsupported("a position behind 4 GiB of a file can't be asked for")
+            .with("file", file)
+            .with("position", byte)
+            .hint("turn on GTIDs at the server, or start over with --restart")
+    })?;
+    let mut body = byte.to_le_bytes().to_vec();
+    body.extend_from_slice(&flags.to_le_bytes());
+    body.extend_from_slice(&our_id.to_le_bytes());
+    body.extend_from_slice(file.as_bytes());
+    Ok(body)
+}
+
+/// What the server's refusal to send events means.
+pub(super) fn purged(error: Error) -> Error {
+    let Some(cause) = ServerError::of(&error).cloned() else {
+        return error;
+    };
+    if cause.code != FATAL_READING {
+        return error;
+    }
+    let says = |text: &str| cause.message.contains(text);
+    let told = if says("max_allowed_packet") {
+        Error::data("an event is larger than the server sends")
+            .hint("raise the server's max_allowed_packet")
+    } else if says("same server_") || says("same server-") {
+        Error::conflict("another reader of the binary log has our number")
+            .hint("give each pipeline that follows this server a `server_id` of its own")
+    } else {
+        Error::not_found("the server no longer has the binary log where we left off").hint(
+            "start over with --restart; to keep the log for longer, raise \
+             binlog_expire_logs_seconds (expire_logs_days), on Amazon RDS by `CALL \
+             mysql.rds_set_configuration('binlog retention hours', 24)`",
+        )
+    };
+    told.because(cause)
+}
