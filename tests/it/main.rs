@@ -19,6 +19,7 @@ mod mysql;
 mod mysql_bad_input;
 mod mysql_kills;
 mod mysql_sink;
+mod pinterest;
 mod query;
 mod quickstart;
 mod retail;

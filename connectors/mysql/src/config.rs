@@ -99,7 +99,8 @@ with_connection! {
         #[serde(default)]
         pub zero_dates: ZeroDates,
 
-        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a truth value.
+        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a truth value. A row
+        /// with a number other than 0 and 1 in such a column is then rejected.
         #[serde(default = "yes")]
         pub map_tinyint1_to_bool: bool,
 

@@ -169,3 +169,74 @@ fn eight(word: u64) -> u64 {
     let four = (two.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_FFFF_0000_FFFF;
     four.wrapping_mul(10_000 << 32 | 1) >> 32
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As it lies in a row, with bytes around it that are none of it.
+    fn take(decimal: Decimal, text: &str, before: usize) -> Result<i128, Fault> {
+        let mut bytes = vec![b'7'; before];
+        bytes.push(u8::try_from(text.len()).unwrap());
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(b"99");
+        let mut at = before;
+        let value = decimal.small(&bytes, &mut at);
+        assert_eq!(at, before + 1 + text.len());
+        let mut at = before;
+        let large = decimal.large(&bytes, &mut at);
+        assert_eq!(large, value.map(i256::from_i128));
+        value
+    }
+
+    #[test]
+    fn what_is_no_decimal_of_the_column_is_a_fault() {
+        let decimal = Decimal::new(5, 2);
+        for before in [3, 40] {
+            for (text, value) in [
+                ("1.25", Ok(125)),
+                ("-0.00", Ok(0)),
+                ("999.99", Ok(99_999)),
+                ("1000.00", Err(Fault::TooManyDigits)),
+                ("1.255", Err(Fault::TooManyDigits)),
+                ("1.250", Ok(125)),
+                ("1.5", Ok(150)),
+                ("7", Ok(700)),
+                ("+7", Ok(700)),
+                (".5", Ok(50)),
+                ("1,25", Err(Fault::NotADecimal)),
+                ("1.2x", Err(Fault::NotADecimal)),
+                ("x.25", Err(Fault::NotADecimal)),
+                ("--1.2", Err(Fault::NotADecimal)),
+                ("", Err(Fault::NotADecimal)),
+                ("-", Err(Fault::NotADecimal)),
+            ] {
+                assert_eq!(
+                    take(decimal, text, before),
+                    value,
+                    "{text} behind {before} bytes"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decimals_are_read_exactly(
+            number in prop_oneof![any::<i64>().prop_map(i128::from), -(10_i128.pow(38) - 1)..10_i128.pow(38)],
+            cut in 0..39_u32,
+            scale in 0..=30_u8,
+            before in 0..40_usize,
+        ) {
+            let number = number / 10_i128.pow(cut.min(37));
+            let digits = format!("{:0width$}", number.abs(), width = usize::from(scale) + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+            let point = if scale > 0 { "." } else { "" };
+            let sign = if number < 0 { "-" } else { "" };
+            let text = format!("{sign}{whole}{point}{fraction}");
+            prop_assert_eq!(take(Decimal::new(38, scale), &text, before), Ok(number), "{}", text);
+        }
+    }
+}

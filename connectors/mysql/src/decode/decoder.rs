@@ -131,7 +131,7 @@ impl Decoder {
     }
 
     /// Decodes all rows of a chunk, into several batches if they are very large.
-    fn decode(&self, chunk: &Chunk) -> Result<Decoded> {
+    pub(super) fn decode(&self, chunk: &Chunk) -> Result<Decoded> {
         let mut decoded = Decoded::default();
         let (bytes, mut rest) = chunk.places();
         while !rest.is_empty() {

@@ -22,4 +22,4 @@ mod text;
 
 pub(crate) use decoder::Decoder;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

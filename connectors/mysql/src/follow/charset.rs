@@ -39,8 +39,8 @@ impl Charset {
         // From here on MariaDB has its uca1400 collations, 256 for each set (MariaDB's
         // ctype-uca1400.h).
         match number {
-            2048..=2303 | 2304..=2559 => return Some(Self::Utf8),
-            2560..=2815 | 2816..=3071 => return Some(Self::Utf16),
+            2048..=2559 => return Some(Self::Utf8),
+            2560..=3071 => return Some(Self::Utf16),
             3072..=3327 => return Some(Self::Utf32),
             _ => {}
         }

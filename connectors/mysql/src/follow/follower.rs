@@ -112,16 +112,19 @@ pub(crate) fn follow(
     Ok(events.boxed())
 }
 
+/// The wait for a packet; the connection comes back with it.
+type Reading = BoxFuture<'static, (Connection, Result<Vec<u8>>)>;
+
 /// A connection on which packets come, and the wait for the next one: it may be looked whether there
 /// is one without losing any.
 struct Feed {
     idle: Option<Connection>,
-    reading: Option<BoxFuture<'static, (Connection, Result<Vec<u8>>)>>,
+    reading: Option<Reading>,
     silence: Duration,
 }
 
 impl Feed {
-    fn reading(&mut self) -> Result<&mut BoxFuture<'static, (Connection, Result<Vec<u8>>)>> {
+    fn reading(&mut self) -> Result<&mut Reading> {
         if let Some(mut connection) = self.idle.take() {
             self.reading = Some(
                 async move {
