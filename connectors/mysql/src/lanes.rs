@@ -37,10 +37,6 @@ impl Lanes {
         })
     }
 
-    pub(crate) fn connector(&self) -> &Arc<Connector> {
-        &self.connector
-    }
-
     /// How many there are at most.
     pub(crate) fn most(&self) -> usize {
         self.most

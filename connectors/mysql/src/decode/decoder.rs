@@ -72,10 +72,6 @@ impl Decoder {
         }))
     }
 
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// Checks that the server sends what this decoder was made for.
     ///
     /// Errors: `Schema` if the table was altered since it was looked at.

@@ -304,7 +304,6 @@ fn is_null(nulls: &[u8], at: usize) -> bool {
 /// The rows of an event.
 #[derive(Debug)]
 pub(super) struct RowsBody<'a> {
-    pub(super) table: u64,
     /// Whether every column is in every image.
     pub(super) whole: bool,
     columns: usize,
@@ -317,8 +316,8 @@ pub(super) const NO_TABLE: u64 = 0x00FF_FFFF;
 impl<'a> RowsBody<'a> {
     pub(super) fn parse(kind: RowsKind, body: &'a [u8]) -> Result<Self, Broken> {
         let mut bytes = Bytes(body);
-        let table = bytes.uint(6)?;
-        bytes.u16()?;
+        // The table's number, which the caller has looked at, and flags.
+        bytes.take(6 + 2)?;
         if kind.extra {
             let length = usize::from(bytes.u16()?);
             bytes.take(length.checked_sub(2).ok_or(Broken)?)?;
@@ -333,7 +332,6 @@ impl<'a> RowsBody<'a> {
             true => Cow::Owned(inflate(bytes.rest())?),
         };
         Ok(Self {
-            table,
             whole,
             columns,
             data,

@@ -55,8 +55,8 @@ impl Pool {
     /// Waits for a connection that nobody uses.
     pub(super) async fn lend(self: &Arc<Self>) -> Result<Loan> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let turn = turn.map_err(|_| lost())?;
-        let connection = self.kept().idle.pop().ok_or_else(lost)?;
+        let turn = turn.map_err(|_| self.lost())?;
+        let connection = self.kept().idle.pop().ok_or_else(|| self.lost())?;
         Ok(Loan {
             pool: Arc::clone(self),
             turn: Some(turn),
@@ -70,6 +70,12 @@ impl Pool {
         kept.idle.clear();
         kept.guard = None;
         self.turn.close();
+    }
+
+    fn lost(&self) -> Error {
+        Error::transient("the snapshot is lost: all its connections are gone")
+            .with("way", self.way.how())
+            .hint("the run starts over with a new snapshot")
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -148,9 +154,4 @@ pub(crate) fn of_reading(error: Error) -> Error {
             .because(error);
     }
     error
-}
-
-fn lost() -> Error {
-    Error::transient("the snapshot is lost: all its connections are gone")
-        .hint("the run starts over with a new snapshot")
 }
