@@ -75,9 +75,7 @@ struct Told {
 impl Log {
     async fn event(&mut self) -> Result<Event> {
         let next = tokio::time::timeout(DEADLINE, self.events.next()).await;
-        let event = next
-            .expect("an event before the deadline")
-            .expect("no end")?;
+        let event = next.unwrap().unwrap()?;
         match &event {
             Event::Rows { resume, .. } => self.resume = resume.clone().or(self.resume.take()),
             Event::Progress(resume) | Event::Schema { resume, .. } => {

@@ -110,7 +110,9 @@ async fn a_process_of_the_past_changes_nothing() {
     let rows = named(&[(1, "first")]);
     let upsert = json!({ "mode": "upsert" });
     let fenced = site.open(upsert.clone(), &rows.schema()).await.unwrap();
-    let (first, _) = site.prepare(fenced.as_ref(), 1, &[rows.clone()]).await;
+    let (first, _) = site
+        .prepare(fenced.as_ref(), 1, std::slice::from_ref(&rows))
+        .await;
     let successor = site.open(upsert, &rows.schema()).await.unwrap();
     let cx = site.cx.common();
     let commit = site.commit(&cx, 1, &first);
@@ -127,8 +129,11 @@ async fn another_state_of_the_same_pipeline_is_refused() {
     site.sql("CREATE TABLE t (id BIGINT, name TEXT)");
     let rows = named(&[(1, "a")]);
     let sink = site.open(json!({}), &rows.schema()).await.unwrap();
-    site.write(sink.as_ref(), 1, &[rows.clone()]).await;
-    let (prepared, _) = site.prepare(sink.as_ref(), 2, &[rows.clone()]).await;
+    site.write(sink.as_ref(), 1, std::slice::from_ref(&rows))
+        .await;
+    let (prepared, _) = site
+        .prepare(sink.as_ref(), 2, std::slice::from_ref(&rows))
+        .await;
 
     let mut other = site.cx.sink(vec![site.input(&rows.schema())]);
     other.common.lineage = Lineage::new();
