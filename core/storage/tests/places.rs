@@ -14,7 +14,7 @@ use serde_json::json;
 use tidegate_aws::{Aws, AwsSettings};
 use tidegate_core::{Context, Error, ErrorKind, Metrics, Result};
 use tidegate_storage::{Access, Location, Pattern, Staged, StagedToken, Storage};
-use tidegate_testkit::servers::{self, AwsServer, Faults, Proxy, Reply};
+use tidegate_testkit::servers::{self, AwsServer, Fault, Faults, Proxy, Reply};
 
 /// A place, new and empty, that is gone after the test.
 struct World {
@@ -725,6 +725,21 @@ async fn one_request_in_ten_going_wrong_changes_nothing_and_is_counted() {
     let failures = proxy.failures() as u64;
     assert!(failures > 5, "{failures}");
     assert!(world.metrics.total_retries() >= failures, "{failures}");
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_is_asked_for_again() {
+    let (proxy, world) = behind_a_proxy().await;
+    let storage = world.open("out").await;
+    let staged = stage(&storage, "a", &[b"1"]).await.unwrap();
+    storage.publish(&[staged]).await.unwrap();
+    proxy.fail(Faults::some(0.5, 3).of(&[Fault::Cut]));
+    for _ in 0..10 {
+        assert_eq!(keys(&storage).await, ["a"]);
+    }
+    let cuts = proxy.failures() as u64;
+    assert!(cuts > 0);
+    assert!(world.metrics.total_retries() >= cuts, "{cuts}");
 }
 
 #[tokio::test]
