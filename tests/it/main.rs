@@ -17,6 +17,7 @@ mod lake_kills;
 mod lake_two_runs;
 mod mysql;
 mod mysql_bad_input;
+mod mysql_follow;
 mod mysql_kills;
 mod mysql_sink;
 mod pinterest;
