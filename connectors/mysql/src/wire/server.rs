@@ -96,8 +96,13 @@ impl std::error::Error for ServerError {}
 pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
     let sentence = format!("can't {doing}");
     let (error, hint) = match cause.code {
-        // Wrong user or password, account locked or its password expired, no right to the database.
-        1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151 => (
+        // Who has no right to a database isn't told whether it exists.
+        1044 => (
+            Error::auth(sentence),
+            Some("check the name of the database, and that the user has a right to it: see SHOW GRANTS"),
+        ),
+        // Wrong user or password, account locked or its password expired.
+        1045 | 1698 | 1820 | 1862 | 3118 | 4151 => (
             Error::auth(sentence),
             Some(
                 "check user and password, from which hosts the user may connect, and whether only over TLS",
