@@ -6,7 +6,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
 use super::mysql::{count_numbers, make_numbers, to_parquet};
-use super::support::{Running, Site, hidden_files, until, visible_files};
+use super::support::{Running, Site, until, visible_files};
 
 const ROWS: usize = 300_000;
 
@@ -80,14 +80,33 @@ fn survives_any_kill(seed: u64, server: &MariaDb, keys: &str) {
     );
 }
 
-/// Kills a run as soon as `ready`, and says what the next one reports.
-fn killed_when(site: &Site, ready: impl Fn(&Site) -> bool) -> serde_json::Value {
+/// Kills a run as soon as something of it is visible, and says what the next one reports.
+fn killed_when_visible(site: &Site) -> serde_json::Value {
     let running = start(site);
-    until("the moment", || ready(site).then_some(()));
+    until("a visible file", || {
+        (!visible_files(&site.path("out")).is_empty()).then_some(())
+    });
     assert!(running.kill().is_some(), "the run was over too soon");
     let (ended, report) = site.run_with_report(&[]);
     ended.expect_done();
     report
+}
+
+/// Kills a run on its way, before anything of it is visible, and says what the next one reports.
+fn killed_before_anything_is_visible(pipeline: &str) -> (Site, serde_json::Value) {
+    let whole = start(&Site::with(pipeline)).wait().expect_done().took;
+    // From the middle towards the beginning, until it was early enough.
+    let site = (10..20).find_map(|part| {
+        let site = Site::with(pipeline);
+        let running = start(&site);
+        std::thread::sleep(whole * 5 / part);
+        let early = running.kill().is_some() && visible_files(&site.path("out")).is_empty();
+        early.then_some(site)
+    });
+    let site = site.expect("a run that is killed early enough");
+    let (ended, report) = site.run_with_report(&[]);
+    ended.expect_done();
+    (site, report)
 }
 
 #[test]
@@ -95,7 +114,7 @@ fn a_keyed_table_is_read_on_in_the_middle() {
     let server = mariadb();
     make_numbers(&server, ROWS, "PRIMARY KEY", 5);
     let site = Site::with(&to_parquet(&server, "numbers", OFTEN, ""));
-    let report = killed_when(&site, |site| !visible_files(&site.path("out")).is_empty());
+    let report = killed_when_visible(&site);
     assert_eq!(report["resumed"], true);
     assert_eq!(count_numbers(&site), ROWS);
     let read = report["components"][0]["rows_out"].as_u64().expect("rows");
@@ -111,9 +130,8 @@ fn a_consistent_snapshot_starts_over() {
     let server = mariadb();
     make_numbers(&server, ROWS, "PRIMARY KEY", 5);
     let keys = "snapshot = \"consistent\"";
-    let site = Site::with(&to_parquet(&server, "numbers", OFTEN, keys));
-    // What is begun is hidden; nothing may be visible before the end.
-    let report = killed_when(&site, |site| !hidden_files(&site.path("out")).is_empty());
+    let (site, report) =
+        killed_before_anything_is_visible(&to_parquet(&server, "numbers", OFTEN, keys));
     assert_eq!(
         report["components"][0]["rows_out"].as_u64(),
         Some(ROWS as u64)
@@ -126,8 +144,8 @@ fn a_consistent_snapshot_starts_over() {
 fn a_table_without_a_key_starts_over() {
     let server = mariadb();
     make_numbers(&server, ROWS, "", 5);
-    let site = Site::with(&to_parquet(&server, "numbers", OFTEN, ""));
-    let report = killed_when(&site, |site| !hidden_files(&site.path("out")).is_empty());
+    let (site, report) =
+        killed_before_anything_is_visible(&to_parquet(&server, "numbers", OFTEN, ""));
     assert_eq!(
         report["components"][0]["rows_out"].as_u64(),
         Some(ROWS as u64)

@@ -99,7 +99,9 @@ pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
         // Who has no right to a database isn't told whether it exists.
         1044 => (
             Error::auth(sentence),
-            Some("check the name of the database, and that the user has a right to it: see SHOW GRANTS"),
+            Some(
+                "check the name of the database, and that the user has a right to it: see SHOW GRANTS",
+            ),
         ),
         // Wrong user or password, account locked or its password expired.
         1045 | 1698 | 1820 | 1862 | 3118 | 4151 => (
