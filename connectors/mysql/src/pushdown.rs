@@ -149,10 +149,15 @@ fn compare(
             float(quoted, op, small.into())
         }
         // Which texts are equal, and how they follow one another, is the column's collation's
-        // business: texts of the same bytes are equal in each.
-        (Type::Text, Literal::Text(text)) if op == Comparison::Eq => widely(with(sql::text(text))),
+        // business: texts of the same bytes are equal in each. What the column's character set
+        // hasn't got makes the server refuse the comparison; ASCII is in each.
+        (Type::Text, Literal::Text(text)) if op == Comparison::Eq && text.is_ascii() => {
+            widely(with(sql::text(text)))
+        }
         // A text that is no member's may be taken for a member's number; an empty one is an error's.
-        (Type::Enum, Literal::Text(text)) if op == Comparison::Eq && !text.is_empty() => {
+        (Type::Enum, Literal::Text(text))
+            if op == Comparison::Eq && !text.is_empty() && text.is_ascii() =>
+        {
             widely(with(sql::text(text)))
         }
         // As texts they are compared above.

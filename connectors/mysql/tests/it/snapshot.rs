@@ -168,8 +168,8 @@ async fn it_says_what_it_will_do() {
     assert!(root.contains("FLUSH TABLES WITH READ LOCK"), "{root}");
     // What a query reads isn't known, so it can't be locked.
     let locker = note("locker").await;
-    assert!(locker.contains("without a lock"), "{locker}");
-    assert!(note("reader").await.contains("without a lock"));
+    assert!(locker.contains("one connection"), "{locker}");
+    assert!(note("reader").await.contains("one connection"));
     let relaxed = config(&server, "shop", &json!({}));
     let (source, _cx) = open(&relaxed).await;
     assert!(!source.is_session());
