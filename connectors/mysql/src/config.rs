@@ -184,9 +184,9 @@ pub enum Snapshot {
     ///    milliseconds in which nobody writes. It needs the right RELOAD; RDS and Aurora refuse it.
     /// 2. `LOCK TABLES … READ` of the tables that are read, for as long. It needs the right LOCK
     ///    TABLES, and that there are no `queries`, whose tables aren't known.
-    /// 3. No lock: the transactions are begun again until the binary log shows that nothing was
-    ///    committed in between. It needs the binary log, and on MySQL `gtid_mode = ON`. What is
-    ///    kept out of the log (`sql_log_bin = 0`) isn't seen by it.
+    /// 3. No lock, on MySQL with `gtid_mode = ON`: the transactions are begun again until the GTIDs
+    ///    show that nothing was committed in between. What is kept out of the binary log
+    ///    (`sql_log_bin = 0`) isn't seen by it.
     /// 4. One connection reads everything, which is always right, and slower.
     ///
     /// A lock is waited for a second at a time, and given up after five tries.
