@@ -30,6 +30,12 @@ pub(crate) fn print(global: &Global, report: &Report) {
     if let Some(text) = bound(report) {
         let _ = writeln!(err, "{text}");
     }
+    if let Some(why) = &report.exhausted {
+        let _ = writeln!(err, "{}", why.message);
+        if let Some(hint) = &why.hint {
+            let _ = writeln!(err, "hint: {hint}");
+        }
+    }
 }
 
 /// A column's heading, and what a component has in it.
@@ -66,6 +72,9 @@ fn table(report: &Report, color: bool) -> Table {
     ];
     if shows(|c| c.rejected) {
         columns.push(("rejected", |c| some(c.rejected, grouped(c.rejected))));
+    }
+    if shows(|c| c.requests) {
+        columns.push(("requests", |c| some(c.requests, grouped(c.requests))));
     }
     if shows(|c| c.retries) {
         columns.push(("retries", |c| some(c.retries, grouped(c.retries))));

@@ -35,8 +35,11 @@ pub struct Context {
     pub memory: u64,
     /// A folder for what doesn't fit in memory; made on first use, gone at the end.
     pub scratch: Arc<Path>,
-    /// A store that outlives runs and has nothing to do with epochs (quota ledgers).
+    /// A store that outlives runs and has nothing to do with epochs.
     pub store: Arc<dyn KeyValue>,
+    /// The same, but one for all components of all pipelines whose state is kept in one place: for
+    /// what they share upstream (a quota). Keys begin with the name of what they belong to.
+    pub shared: Arc<dyn KeyValue>,
     /// Says when to stop. Futures and streams are dropped as well; this is for threads.
     pub cancel: Cancel,
     /// Counts what the report shows.
@@ -69,6 +72,7 @@ impl Context {
             memory: 256 << 20,
             scratch: std::env::temp_dir().into(),
             store: Arc::new(Forgetful),
+            shared: Arc::new(Forgetful),
             cancel: Cancel::never(),
             metrics: Arc::default(),
             settings,
@@ -121,7 +125,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     async fn begin(&self, epoch: Epoch, token: Token) -> Result<()>;
 }
 
-/// A small store of JSON values by key, shared by a component's runs.
+/// A small store of JSON values by key.
 #[async_trait]
 pub trait KeyValue: fmt::Debug + Send + Sync {
     /// The value of `key`.
@@ -238,6 +242,11 @@ counters! {
     bytes, total_bytes;
     /// Adds files or objects read or made.
     files, total_files;
+    /// Adds requests that were made, the repeated ones too.
+    requests, total_requests;
     /// Adds requests that were made again.
     retries, total_retries;
+    /// Adds milliseconds for which requests were held back: rate limits, waits that the upstream
+    /// asked for.
+    waited_ms, total_waited_ms;
 }

@@ -30,6 +30,11 @@ pub enum ErrorKind {
         /// How long the upstream asked us to wait.
         wait: Option<Duration>,
     },
+    /// The upstream gives no more for a long time (a quota is spent), and the user doesn't want the
+    /// run to wait. It stops the run, which is no failure. From [`Source::plan`](crate::Source::plan)
+    /// and [`Source::read`](crate::Source::read): what was read is committed, and the next run goes
+    /// on after it. From elsewhere: the next run goes on from the last checkpoint.
+    Exhausted,
     /// May go away by itself (a lost connection, a 503). Retried with backoff.
     Transient,
     /// Someone else holds or changed what we need (a lease, a marker, a version). Never retried.
@@ -50,6 +55,7 @@ impl ErrorKind {
             Self::Schema => "schema",
             Self::Data => "data",
             Self::RateLimited { .. } => "rate limited",
+            Self::Exhausted => "exhausted",
             Self::Transient => "transient",
             Self::Conflict => "conflict",
             Self::Unsupported => "unsupported",
@@ -116,6 +122,8 @@ impl Error {
         schema => ErrorKind::Schema;
         /// An error of [`ErrorKind::Data`].
         data => ErrorKind::Data;
+        /// An error of [`ErrorKind::Exhausted`].
+        exhausted => ErrorKind::Exhausted;
         /// An error of [`ErrorKind::Transient`].
         transient => ErrorKind::Transient;
         /// An error of [`ErrorKind::Conflict`].

@@ -41,6 +41,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The position after it, if it carries one.
+    pub fn position(&self) -> Option<&Offset> {
+        match self {
+            Self::Rows { resume, .. } => resume.as_ref(),
+            Self::Progress(offset) => Some(offset),
+            Self::Schema { resume, .. } => Some(resume),
+        }
+    }
+}
+
 /// Rows, ready or still to be decoded.
 pub enum Rows {
     /// Ready: exactly the columns that the stream's [`Scan`](crate::Scan) asks for, in the

@@ -48,7 +48,9 @@ pub use sink::{
     Commit, Delivery, Distribution, Recovery, Sealed, Sink, SinkConfig, SinkWriter, Spread,
     Visibility,
 };
-pub use source::{Ask, Estimate, Next, Plan, Replay, Source, SourceConfig, Split, Stream};
+pub use source::{
+    Ask, Estimate, FinishedSplit, Next, Plan, Replay, Source, SourceConfig, Split, Stream,
+};
 pub use spec::{
     CheckpointOptions, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec, SchemaChange,
 };

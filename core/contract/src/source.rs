@@ -81,10 +81,11 @@ pub trait Source: Debug + Send + Sync {
     /// the state are stored together before any of them is read; if the process dies before, the
     /// same question is asked again, so a plan has no side effects, and gives the same ids for the
     /// same things. A split that an earlier state
-    /// already contains must not be given again. Finished splits are told once, here; after this
-    /// call only the plan state remembers them.
+    /// already contains must not be given again. Finished splits are told once, here, with the last
+    /// position that was read of each; after this call only the plan state remembers them.
     ///
-    /// Errors: `Transient` and `RateLimited` are retried by the runtime; others end the run.
+    /// Errors: `Transient` and `RateLimited` are retried by the runtime; `Exhausted` stops the run,
+    /// and what was read is kept; others fail it.
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan>;
 
     /// Reads a split, from its beginning or from right after `resume`.
@@ -97,6 +98,8 @@ pub trait Source: Debug + Send + Sync {
     /// the runtime drops the stream (or the future) at any await point; connections, threads and
     /// files must end with it. Errors end the attempt; `Transient` and `RateLimited` lead to
     /// another from the last checkpoint, so a source retries by itself what it can retry cheaply.
+    /// `Exhausted` stops the run as Ctrl-C does: what was read is committed, and the next run goes on
+    /// after it.
     async fn read(
         &self,
         split: &Split,
@@ -128,7 +131,7 @@ pub struct Ask<'a> {
     /// The state that the last plan returned, in this run or, if `first`, in the run before.
     pub state: Option<&'a PlanState>,
     /// The splits that finished since the last ask.
-    pub finished: &'a [Split],
+    pub finished: &'a [FinishedSplit],
     /// Whether this is the first ask of a run (asked again if the process died before the answer
     /// was stored). A source that reads everything in every run starts over here; one that is
     /// incremental goes on from `state`.
@@ -200,6 +203,16 @@ impl Split {
         self.estimate = Estimate { rows, bytes };
         self
     }
+}
+
+/// A split that was read to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedSplit {
+    /// The split.
+    pub split: Split,
+    /// The last position that its reading gave; `None` if it gave none. This is how what was only
+    /// learnt while reading (the largest date, a cursor, an ETag) reaches the next run's plan.
+    pub offset: Option<Offset>,
 }
 
 /// What a split can do after a crash.

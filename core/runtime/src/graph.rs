@@ -156,13 +156,15 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     pub(crate) fn context(&self, id: &ComponentId, stats: &ComponentStats) -> Context {
-        let store: Arc<dyn KeyValue> = match &self.state {
-            Some((state, _)) => Arc::new(Values {
-                state: Arc::clone(state),
-                pipeline: Arc::clone(&self.pipeline),
-                component: id.clone(),
-            }),
-            None => Arc::new(NoValues),
+        let values = |pipeline: &Arc<str>, component: &str| -> Arc<dyn KeyValue> {
+            match &self.state {
+                Some((state, _)) => Arc::new(Values {
+                    state: Arc::clone(state),
+                    pipeline: Arc::clone(pipeline),
+                    component: component.into(),
+                }),
+                None => Arc::new(NoValues),
+            }
         };
         Context {
             id: id.clone(),
@@ -173,7 +175,8 @@ impl Surroundings {
             parallelism: self.runtime.workers(),
             memory: self.runtime.memory.0,
             scratch: self.scratch.join(id.as_str()).into(),
-            store,
+            store: values(&self.pipeline, id.as_str()),
+            shared: values(&SHARED.into(), SHARED),
             cancel: self.cancel.clone(),
             metrics: Arc::clone(&stats.metrics),
             settings: Arc::clone(&self.settings),
@@ -764,19 +767,23 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The key-value store of one component.
+/// In the place of a pipeline's and a component's name: what all of them share. Neither can be
+/// called so.
+const SHARED: &str = "<shared>";
+
+/// The key-value store of one component, or the one of all.
 #[derive(Debug)]
 struct Values {
     state: Arc<dyn StateStore>,
     pipeline: Arc<str>,
-    component: ComponentId,
+    component: Arc<str>,
 }
 
 #[async_trait]
 impl KeyValue for Values {
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         self.state
-            .get_value(&self.pipeline, self.component.as_str(), key)
+            .get_value(&self.pipeline, &self.component, key)
             .await
     }
 
@@ -786,9 +793,8 @@ impl KeyValue for Values {
         expected: Option<&Value>,
         value: &Value,
     ) -> Result<bool> {
-        let component = self.component.as_str();
         self.state
-            .compare_and_set_value(&self.pipeline, component, key, expected, value)
+            .compare_and_set_value(&self.pipeline, &self.component, key, expected, value)
             .await
     }
 }

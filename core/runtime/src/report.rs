@@ -1,7 +1,9 @@
 //! What a run did, for people and machines.
 
+use std::time::Duration;
+
 use serde::Serialize;
-use tidegate_core::{ComponentId, Kind, RunId};
+use tidegate_core::{ComponentId, Error, Kind, RunId};
 
 use crate::stats::{Given, RunStats};
 
@@ -11,9 +13,10 @@ use crate::stats::{Given, RunStats};
 pub enum Status {
     /// All input is committed.
     Completed,
-    /// Stopped on request; the next run goes on where this one ended.
+    /// Stopped on request, or because an upstream gives no more for now; the next run goes on where
+    /// this one ended.
     Stopped,
-    /// Stopped on request, with nothing to show: the next run starts this one over.
+    /// Stopped in the same way, with nothing to show: the next run starts this one over.
     Abandoned,
     /// It failed; the next run goes on from the last checkpoint.
     Failed,
@@ -36,6 +39,8 @@ pub struct Report {
     pub restarts: u64,
     /// Whether it went on with a run that an earlier process had begun.
     pub resumed: bool,
+    /// Why it stopped without being asked to: an upstream gives no more for now.
+    pub exhausted: Option<Exhausted>,
     /// The components, in the file's order.
     pub components: Vec<ComponentReport>,
     /// The component that the run waited for most, if it ran long enough to tell.
@@ -46,6 +51,23 @@ pub struct Report {
     pub rejected: u64,
     /// Whether these are more than `rejected_limit`.
     pub rejected_over_limit: bool,
+}
+
+/// Why a run stopped without being asked to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exhausted {
+    /// What happened, with where.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// What is known of a run while it goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) run: Option<RunId>,
+    pub(crate) resumed: bool,
+    pub(crate) exhausted: Option<Error>,
 }
 
 /// What one component did.
@@ -69,8 +91,13 @@ pub struct ComponentReport {
     pub bytes: u64,
     /// Files read or written.
     pub files: u64,
+    /// Requests made, the repeated ones too.
+    pub requests: u64,
     /// Requests made again.
     pub retries: u64,
+    /// The time for which requests were held back by rate limits and waits that the upstream asked
+    /// for, in seconds, all added up.
+    pub waited_s: f64,
     /// The time that threads spent in it, in seconds, all added up.
     pub busy_s: f64,
 }
@@ -78,9 +105,8 @@ pub struct ComponentReport {
 impl Report {
     pub(crate) fn new(
         pipeline: &str,
-        run_id: Option<RunId>,
+        told: Told,
         status: Status,
-        resumed: bool,
         stats: &RunStats,
         given: &[Option<Given>],
         rejected_limit: Option<u64>,
@@ -102,7 +128,9 @@ impl Report {
                 rejected: stats.rejected(),
                 bytes: stats.metrics.total_bytes(),
                 files: stats.metrics.total_files(),
+                requests: stats.metrics.total_requests(),
                 retries: stats.metrics.total_retries(),
+                waited_s: Duration::from_millis(stats.metrics.total_waited_ms()).as_secs_f64(),
                 busy_s: stats.busy().as_secs_f64(),
             })
             .collect();
@@ -110,12 +138,16 @@ impl Report {
         let bound = stats.bound_by();
         Self {
             pipeline: pipeline.to_owned(),
-            run_id,
+            run_id: told.run,
             status,
             duration_s: stats.elapsed().as_secs_f64(),
             epochs: stats.epochs(),
             restarts: stats.restarts(),
-            resumed,
+            resumed: told.resumed,
+            exhausted: told.exhausted.map(|error| Exhausted {
+                message: error.to_string(),
+                hint: error.hint_text().map(str::to_owned),
+            }),
             components,
             bound_by: bound.as_ref().map(|(id, _)| id.to_string()),
             bound_percent: bound.map(|(_, percent)| percent),

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
-use tidegate_core::{Cancel, ComponentId, Error, PipelineSpec, PlanState, Registry, Result, RunId};
+use tidegate_core::{
+    Cancel, ComponentId, Error, ErrorKind, PipelineSpec, PlanState, Registry, Result, RunId,
+};
 use tokio::sync::watch;
 
 use crate::engine::{Attempt, Outcome};
 use crate::graph::{Body, Config, Graph, Surroundings};
 use crate::recover::{self, differences, new_run};
-use crate::report::{Report, Status};
+use crate::report::{Report, Status, Told};
 use crate::retry;
 use crate::settings::RuntimeSettings;
 use crate::state::{
@@ -163,9 +165,8 @@ impl Pipeline {
     /// The report tells what was done, also when the run failed. Dropping the future leaves the
     /// work of the last checkpoint, as a crash would.
     pub async fn run(&self, options: RunOptions) -> (Report, Result<()>) {
-        let mut run = None;
-        let mut resumed = false;
-        let result = self.run_leased(&options, &mut run, &mut resumed).await;
+        let mut told = Told::default();
+        let result = self.run_leased(&options, &mut told).await;
         let (status, result) = match result {
             Ok(status) => (status, Ok(())),
             Err(error) => (Status::Failed, Err(error)),
@@ -173,24 +174,11 @@ impl Pipeline {
         let none = vec![None; self.spec.components.len()];
         let given = self.given.get().unwrap_or(&none);
         let limit = self.spec.options.rejected_limit;
-        let report = Report::new(
-            &self.spec.name,
-            run,
-            status,
-            resumed,
-            &self.stats,
-            given,
-            limit,
-        );
+        let report = Report::new(&self.spec.name, told, status, &self.stats, given, limit);
         (report, result)
     }
 
-    async fn run_leased(
-        &self,
-        options: &RunOptions,
-        run: &mut Option<RunId>,
-        resumed: &mut bool,
-    ) -> Result<Status> {
+    async fn run_leased(&self, options: &RunOptions, told: &mut Told) -> Result<Status> {
         let store = options.state.open().await?;
         let mut stop = options.stop.clone();
         let fence = tokio::select! {
@@ -199,9 +187,7 @@ impl Pipeline {
             // It may take a while to see that another holder is dead.
             Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
         };
-        let result = self
-            .run_attempts(options, &store, fence, run, resumed)
-            .await;
+        let result = self.run_attempts(options, &store, fence, told).await;
         if matches!(result, Err(_) | Ok(Status::Abandoned)) {
             self.tidy(&store, fence).await;
         }
@@ -216,8 +202,7 @@ impl Pipeline {
         options: &RunOptions,
         store: &Arc<dyn StateStore>,
         fence: Fence,
-        run: &mut Option<RunId>,
-        resumed: &mut bool,
+        told: &mut Told,
     ) -> Result<Status> {
         let mut resume = options.resume;
         let mut begun = None;
@@ -226,21 +211,33 @@ impl Pipeline {
             let epochs = self.stats.epochs();
             self.stats.add_attempt();
             let result = self
-                .attempt(options, store, fence, resume, &mut begun, run, resumed)
+                .attempt(options, store, fence, resume, &mut begun, told)
                 .await;
             // What the user asked for was done in the first attempt; the others only go on.
             resume = Resume::Anyway;
             let error = match result {
                 Ok(Outcome::Completed) => return Ok(Status::Completed),
-                Ok(Outcome::Stopped { committed: true }) => return Ok(Status::Stopped),
-                Ok(Outcome::Stopped { committed: false }) => return Ok(Status::Abandoned),
+                Ok(Outcome::Stopped {
+                    committed,
+                    exhausted: why,
+                }) => {
+                    told.exhausted = why;
+                    return Ok(match committed {
+                        true => Status::Stopped,
+                        false => Status::Abandoned,
+                    });
+                }
                 Ok(Outcome::SchemaChanged) => continue,
                 Err(error) => error,
             };
+            if error.kind() == ErrorKind::Exhausted {
+                told.exhausted = Some(error);
+                return Ok(Status::Stopped);
+            }
             if self.stats.epochs() > epochs {
                 failures = 0;
             }
-            let retry::Action::Retry(told) = retry::action(&error) else {
+            let retry::Action::Retry(asked) = retry::action(&error) else {
                 return Err(error);
             };
             let attempts = self.runtime.attempts;
@@ -248,7 +245,7 @@ impl Pipeline {
                 return Err(error);
             };
             failures += 1;
-            let wait = told.unwrap_or(delay);
+            let wait = asked.unwrap_or(delay);
             tracing::warn!(%error, wait_s = wait.as_secs_f64(), "starting again from the last checkpoint");
             let mut stop = options.stop.clone();
             tokio::select! {
@@ -259,10 +256,6 @@ impl Pipeline {
     }
 
     /// One attempt: recover, open, run.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it belongs to this one call"
-    )]
     async fn attempt(
         &self,
         options: &RunOptions,
@@ -270,8 +263,7 @@ impl Pipeline {
         fence: Fence,
         resume: Resume,
         begun: &mut Option<RunId>,
-        run: &mut Option<RunId>,
-        resumed: &mut bool,
+        told: &mut Told,
     ) -> Result<Outcome> {
         let scratch = Scratch::new()?;
         let (_hand, cancel) = Cancel::new();
@@ -290,10 +282,10 @@ impl Pipeline {
         let state = recover::recover(&around, store, fence, gives_up)
             .await?
             .unwrap_or(state);
-        *run = state.run.as_ref().map(|run| run.id);
+        told.run = state.run.as_ref().map(|run| run.id);
         if had_stored_end && resume != Resume::Restart {
             // The process before died between its last checkpoint and the end of its commit.
-            *resumed = true;
+            told.resumed = true;
             return Ok(Outcome::Completed);
         }
 
@@ -304,7 +296,7 @@ impl Pipeline {
                 if !changed.is_empty() && resume == Resume::IfUnchanged {
                     return Err(changed_pipeline(&changed));
                 }
-                *resumed |= *begun != Some(run.id);
+                told.resumed |= *begun != Some(run.id);
                 if !changed.is_empty() {
                     let run = RunState {
                         components,
@@ -346,7 +338,7 @@ impl Pipeline {
         let Some(current) = &state.run else {
             return Err(Error::internal("the run that was begun is gone"));
         };
-        *run = Some(current.id);
+        told.run = Some(current.id);
         let around = Surroundings {
             run: current.id,
             ..around

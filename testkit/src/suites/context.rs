@@ -63,6 +63,7 @@ impl TestContext {
             memory: 256 << 20,
             scratch: folder.path().join("scratch").into(),
             store: Arc::new(MemoryKeyValue::default()),
+            shared: Arc::new(MemoryKeyValue::default()),
             cancel,
             metrics: Arc::new(Metrics::default()),
             settings: Arc::new(Map::new()),

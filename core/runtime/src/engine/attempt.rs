@@ -6,7 +6,8 @@ use std::thread::JoinHandle as Thread;
 use std::time::Duration;
 
 use tidegate_core::{
-    Ask, ComponentId, Epoch, Error, Next, PipelineOptions, Prepared, Result, SchemaChange, SplitId,
+    Ask, ComponentId, Epoch, Error, ErrorKind, Next, PipelineOptions, Prepared, Result,
+    SchemaChange, SplitId,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -24,12 +25,16 @@ use crate::state::{Change, PipelineState};
 use crate::stats::RunStats;
 
 /// How an attempt ended without an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Outcome {
     /// All input is committed.
     Completed,
-    /// A stop was asked for; what was read until then is committed, if `committed`.
-    Stopped { committed: bool },
+    /// A stop was asked for, or a source is `exhausted`; what was read until then is committed, if
+    /// `committed`.
+    Stopped {
+        committed: bool,
+        exhausted: Option<Error>,
+    },
     /// A stream's schema changed: what came before is committed, and the next attempt goes on.
     SchemaChanged,
 }
@@ -67,6 +72,8 @@ pub(crate) struct Attempt {
     workers: Vec<Thread<()>>,
     cpu: Option<Runtime>,
     bounded: bool,
+    /// Why a source gives no more in this run.
+    exhausted: Option<Error>,
 }
 
 impl Attempt {
@@ -136,6 +143,7 @@ impl Attempt {
             workers: Vec::new(),
             cpu,
             bounded,
+            exhausted: None,
         })
     }
 
@@ -159,11 +167,17 @@ impl Attempt {
 
     async fn coordinate(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Outcome> {
         loop {
-            if *stop.borrow() {
+            if *stop.borrow() || self.exhausted.is_some() {
                 self.shared.stats.set_stopping();
                 return self.stop().await;
             }
-            self.plan().await?;
+            match self.plan().await {
+                Err(error) if error.kind() == ErrorKind::Exhausted => {
+                    self.exhausted.get_or_insert(error);
+                    continue;
+                }
+                planned => planned?,
+            }
             self.start_readers();
             if self.sources.iter().all(SourceSplits::is_complete) {
                 if self
@@ -238,7 +252,7 @@ impl Attempt {
             self.store_plan(
                 &id,
                 &plan,
-                told.iter().map(|split| split.id.clone()).collect(),
+                told.iter().map(|told| told.split.id.clone()).collect(),
             )
             .await?;
             let stats = &self.shared.graph.nodes[node].stats;
@@ -359,11 +373,15 @@ impl Attempt {
 
     fn take(&mut self, signal: Option<Signal>) -> Result<()> {
         match signal {
-            Some(Signal::Read(key)) => {
+            Some(Signal::Read(key, offset)) => {
                 let ordered = self.shared.graph.ordered();
                 if let Some(source) = self.source_of(key.source) {
-                    source.was_read(key, ordered);
+                    source.was_read(key, offset, ordered);
                 }
+                Ok(())
+            }
+            Some(Signal::Exhausted(error)) => {
+                self.exhausted.get_or_insert(error);
                 Ok(())
             }
             Some(Signal::Failed) | None => Err(self.shared.closed_error()),
@@ -406,8 +424,8 @@ impl Attempt {
             offsets.push((key.source, self.split_id(key)?, offset));
         }
         let mut finished = Vec::new();
-        for key in cut.finished {
-            finished.push((key.source, self.split_id(key)?));
+        for (key, offset) in cut.finished {
+            finished.push((key.source, self.split_id(key)?, offset));
         }
         let ending = Ending {
             set,
@@ -439,9 +457,9 @@ impl Attempt {
 
     fn take_ended(&mut self, ended: Ended) {
         self.kept = ended.kept;
-        for (node, split) in ended.finished {
+        for (node, split, offset) in ended.finished {
             if let Some(source) = self.source_of(node) {
-                source.was_committed(&split);
+                source.was_committed(&split, offset);
             }
         }
     }
@@ -467,11 +485,17 @@ impl Attempt {
     async fn stop(&mut self) -> Result<Outcome> {
         if !self.can_cut() {
             self.join_ending().await?;
-            return Ok(Outcome::Stopped { committed: false });
+            return Ok(Outcome::Stopped {
+                committed: false,
+                exhausted: self.exhausted.take(),
+            });
         }
         self.end_epoch(Then::Stop).await?;
         self.join_ending().await?;
-        Ok(Outcome::Stopped { committed: true })
+        Ok(Outcome::Stopped {
+            committed: true,
+            exhausted: self.exhausted.take(),
+        })
     }
 
     /// Ends every task and thread, and gives up what wasn't prepared.

@@ -21,7 +21,7 @@ pub(crate) struct Ending {
     pub(crate) set: Arc<EpochSet>,
     pub(crate) last: bool,
     pub(crate) offsets: Vec<(NodeId, SplitId, Offset)>,
-    pub(crate) finished: Vec<(NodeId, SplitId)>,
+    pub(crate) finished: Vec<(NodeId, SplitId, Option<Offset>)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
     /// What sinks that show their rows at the end of the run prepared in earlier epochs.
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
@@ -30,7 +30,7 @@ pub(crate) struct Ending {
 /// What came of it.
 pub(crate) struct Ended {
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
-    pub(crate) finished: Vec<(NodeId, SplitId)>,
+    pub(crate) finished: Vec<(NodeId, SplitId, Option<Offset>)>,
 }
 
 /// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
@@ -86,7 +86,11 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         })
         .map(|(id, (split, offset))| (id, split, offset))
         .collect(),
-        finished: named(graph, &finished, |(node, split)| (*node, split.clone())).collect(),
+        finished: named(graph, &finished, |(node, split, offset)| {
+            (*node, (split.clone(), offset.clone()))
+        })
+        .map(|(id, (split, offset))| (id, split, offset))
+        .collect(),
         schemas: named(graph, &schemas, |(node, stream, schema)| {
             (*node, (stream.clone(), schema))
         })

@@ -52,7 +52,8 @@ pub(crate) enum From {
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     pub(crate) offsets: Vec<(SplitKey, Offset)>,
-    pub(crate) finished: Vec<SplitKey>,
+    /// With the last position of each.
+    pub(crate) finished: Vec<(SplitKey, Option<Offset>)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
     /// Bytes handed out in the epoch.
     pub(crate) bytes: u64,
@@ -165,11 +166,11 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a split known before its first event.
-    pub(crate) fn register(&self, split: SplitKey, replay: Replay) {
+    /// Makes a split known before its first event; it is read from after `offset`.
+    pub(crate) fn register(&self, split: SplitKey, replay: Replay, offset: Option<Offset>) {
         let position = Position {
             replay,
-            offset: None,
+            offset,
             moved: false,
             in_the_middle: false,
             finished: false,
@@ -332,8 +333,13 @@ impl Queue {
         self.set_mode(Mode::Cutting)?;
         self.wait_quiet().await?;
         let mut state = self.lock();
+        let finished = std::mem::take(&mut state.newly_finished).into_iter();
+        let finished = finished.map(|split| {
+            let position = state.positions.get(&split);
+            (split, position.and_then(|position| position.offset.clone()))
+        });
         let mut cut = Cut {
-            finished: std::mem::take(&mut state.newly_finished),
+            finished: finished.collect(),
             schemas: std::mem::take(&mut state.schemas),
             bytes: std::mem::take(&mut state.epoch_bytes),
             offsets: Vec::new(),
@@ -564,7 +570,7 @@ mod tests {
     #[tokio::test]
     async fn the_position_is_the_last_one_handed_out() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), Replay::Offset);
+        queue.register(split(0), Replay::Offset, None);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
         }
@@ -583,8 +589,8 @@ mod tests {
     #[tokio::test]
     async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
         let queue = Arc::new(Queue::new(1 << 20, 1, false));
-        queue.register(split(0), Replay::Offset);
-        queue.register(split(1), Replay::Offset);
+        queue.register(split(0), Replay::Offset, None);
+        queue.register(split(1), Replay::Offset, None);
         queue.push(split(0), rows(None)).await.unwrap();
         queue.push(split(1), rows(Some(1))).await.unwrap();
         queue.push(split(0), rows(Some(7))).await.unwrap();
@@ -605,8 +611,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
         let queue = Arc::new(Queue::new(1, 1, false));
-        queue.register(split(0), Replay::Whole);
-        queue.register(split(1), Replay::Offset);
+        queue.register(split(0), Replay::Whole, None);
+        queue.register(split(1), Replay::Offset, None);
         queue.push(split(0), rows(None)).await.unwrap();
         work_of(queue.next(0, false).0);
         queue.done(1);
@@ -634,7 +640,7 @@ mod tests {
             }
         });
         let cut = cutting.await.unwrap();
-        assert_eq!(cut.finished, [split(0)]);
+        assert_eq!(cut.finished, [(split(0), None)]);
         assert!(cut.offsets.is_empty());
         reader.await.unwrap();
         queue.close();
@@ -644,7 +650,7 @@ mod tests {
     #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), Replay::Offset);
+        queue.register(split(0), Replay::Offset, None);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
         let event = Event::Schema {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{FutureExt, StreamExt};
-use tidegate_core::{Error, Offset, Result, Scan, Source, Split};
+use tidegate_core::{Error, ErrorKind, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
 use super::queue::SplitKey;
@@ -20,18 +20,20 @@ pub(crate) fn start(
     scans: Arc<[Scan]>,
     resume: Option<Offset>,
 ) -> JoinHandle<()> {
-    shared.queue.register(key, split.replay);
+    shared.queue.register(key, split.replay, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
         let result = AssertUnwindSafe(reading).catch_unwind().await;
         match result.unwrap_or_else(|_| Err(panicked())) {
-            Ok(()) => shared.tell(Signal::Read(key)),
-            Err(error) => shared.fail(
-                error
-                    .with("component", shared.id(key.source))
-                    .with("split", &split.id),
-            ),
+            Ok(last) => shared.tell(Signal::Read(key, last)),
+            Err(error) => {
+                let error = error.with("component", shared.id(key.source));
+                match error.kind() {
+                    ErrorKind::Exhausted => shared.tell(Signal::Exhausted(error)),
+                    _ => shared.fail(error.with("split", &split.id)),
+                }
+            }
         }
     })
 }
@@ -40,6 +42,7 @@ fn panicked() -> Error {
     Error::internal("a reader panicked").hint("this is a bug; the message above says where")
 }
 
+/// Reads all of it; gives the last position.
 async fn read(
     shared: &Shared,
     source: &Arc<dyn Source>,
@@ -47,19 +50,27 @@ async fn read(
     split: &Split,
     scans: &[Scan],
     resume: Option<&Offset>,
-) -> Result<()> {
+) -> Result<Option<Offset>> {
     let stats = &shared.graph.nodes[key.source].stats;
     let mut waiting = Instant::now();
+    let mut last = resume.cloned();
     let mut events = source.read(split, scans, resume).await?;
     loop {
         let event = events.next().await;
         stats.add_busy(waiting);
         let pushed = match event {
-            Some(event) => shared.queue.push(key, event?).await,
+            Some(event) => {
+                let event = event?;
+                if let Some(position) = event.position() {
+                    last = Some(position.clone());
+                }
+                shared.queue.push(key, event).await
+            }
             None => {
                 drop(events);
                 stats.add_splits_done(1);
-                return shared.queue.push_end(key).await.map_err(closed);
+                shared.queue.push_end(key).await.map_err(closed)?;
+                return Ok(last);
             }
         };
         // The queue is closed only when the attempt has ended, with an error of its own.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tidegate_core::{ComponentId, Error, Result};
+use tidegate_core::{ComponentId, Error, Offset, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -16,8 +16,10 @@ use crate::stats::RunStats;
 /// What the coordinator is told.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    /// A split's last event is on the queue.
-    Read(SplitKey),
+    /// A split's last event is on the queue; with the last position.
+    Read(SplitKey, Option<Offset>),
+    /// A source gives no more in this run: the rest is the next one's.
+    Exhausted(Error),
     /// Something failed: look at [`Shared::error`].
     Failed,
 }

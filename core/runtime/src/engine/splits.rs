@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use tidegate_core::{Next, Offset, PlanState, Replay, Scan, Source, Split, SplitId};
+use tidegate_core::{FinishedSplit, Next, Offset, PlanState, Replay, Scan, Source, Split, SplitId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -23,9 +23,9 @@ pub(crate) struct SourceSplits {
     waiting: VecDeque<(Split, Option<Offset>)>,
     reading: BTreeMap<SplitKey, (Split, JoinHandle<()>)>,
     /// Read to the end, and not yet in a stored checkpoint.
-    read: BTreeMap<SplitKey, Split>,
+    read: BTreeMap<SplitKey, FinishedSplit>,
     /// In a stored checkpoint as finished, and not yet told to the source.
-    finished: Vec<Split>,
+    finished: Vec<FinishedSplit>,
     /// Every split that isn't finished as far as `after` goes.
     unfinished: HashSet<SplitId>,
     most: usize,
@@ -56,7 +56,10 @@ impl SourceSplits {
         };
         for stored in state.splits {
             if stored.finished {
-                splits.finished.push(stored.split);
+                splits.finished.push(FinishedSplit {
+                    split: stored.split,
+                    offset: stored.offset,
+                });
             } else {
                 splits.unfinished.insert(stored.split.id.clone());
                 splits.waiting.push_back((stored.split, stored.offset));
@@ -92,30 +95,30 @@ impl SourceSplits {
         self.reading.insert(key, (split, task));
     }
 
-    /// A split's last event is on the queue. Where order doesn't matter, what comes after it may
-    /// start.
-    pub(crate) fn was_read(&mut self, key: SplitKey, ordered: bool) {
+    /// A split's last event is on the queue, and `offset` is its last position. Where order doesn't
+    /// matter, what comes after it may start.
+    pub(crate) fn was_read(&mut self, key: SplitKey, offset: Option<Offset>, ordered: bool) {
         if let Some((split, _)) = self.reading.remove(&key) {
             if !ordered {
                 self.unfinished.remove(&split.id);
             }
-            self.read.insert(key, split);
+            self.read.insert(key, FinishedSplit { split, offset });
         }
     }
 
     /// The id of a split that is being read, or was and isn't committed yet.
     pub(crate) fn id(&self, key: SplitKey) -> Option<&SplitId> {
         let reading = self.reading.get(&key).map(|(split, _)| &split.id);
-        reading.or_else(|| self.read.get(&key).map(|split| &split.id))
+        reading.or_else(|| self.read.get(&key).map(|read| &read.split.id))
     }
 
-    /// A stored checkpoint has the split as finished.
-    pub(crate) fn was_committed(&mut self, id: &SplitId) {
+    /// A stored checkpoint has the split as finished, `offset` as its last position.
+    pub(crate) fn was_committed(&mut self, id: &SplitId, offset: Option<Offset>) {
         self.unfinished.remove(id);
         let read = self
             .read
             .iter()
-            .find(|(_, split)| split.id == *id)
+            .find(|(_, read)| read.split.id == *id)
             .map(|(key, _)| *key);
         if let Some(key) = read {
             self.finished.extend(self.read.remove(&key));
@@ -128,13 +131,13 @@ impl SourceSplits {
             .find(|(_, (split, _))| split.id == *id)
             .map(|(key, _)| *key);
         if let Some((split, _)) = reading.and_then(|key| self.reading.remove(&key)) {
-            self.finished.push(split);
+            self.finished.push(FinishedSplit { split, offset });
         }
     }
 
     /// What the source is to be told as finished with the next question. `uncommitted`: with what
     /// no checkpoint has yet, in a run that restarts as a whole.
-    pub(crate) fn take_news(&mut self, uncommitted: bool) -> Vec<Split> {
+    pub(crate) fn take_news(&mut self, uncommitted: bool) -> Vec<FinishedSplit> {
         let mut splits = std::mem::take(&mut self.finished);
         if uncommitted {
             splits.extend(self.read.values().cloned());
@@ -179,7 +182,7 @@ impl SourceSplits {
         let reading = self.reading.values().map(|(split, _)| split);
         waiting
             .chain(reading)
-            .chain(self.read.values())
+            .chain(self.read.values().map(|read| &read.split))
             .any(|s| s.replay == Replay::Session)
     }
 

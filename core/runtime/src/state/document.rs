@@ -279,8 +279,9 @@ impl Document {
                 known.offset = Some(offset);
             }
         }
-        for (source, split) in checkpoint.finished {
+        for (source, split, offset) in checkpoint.finished {
             if let Some(known) = self.split(&places, &source, &split) {
+                known.offset = offset;
                 known.finished = true;
             }
         }

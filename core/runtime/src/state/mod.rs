@@ -241,8 +241,8 @@ pub struct Checkpoint {
     pub last: bool,
     /// How far splits were read.
     pub offsets: Vec<(ComponentId, SplitId, Offset)>,
-    /// The splits that were read to their end.
-    pub finished: Vec<(ComponentId, SplitId)>,
+    /// The splits that were read to their end, and the last position of each.
+    pub finished: Vec<(ComponentId, SplitId, Option<Offset>)>,
     /// Streams whose schema is another from here on.
     pub schemas: Vec<(ComponentId, StreamName, Schema)>,
     /// What is to be committed with this epoch.

@@ -592,10 +592,11 @@ fn store(
             &[&json(offset)?, p, &source.as_str(), &split.as_str()],
         )?;
     }
-    for (source, split) in &checkpoint.finished {
+    for (source, split, offset) in &checkpoint.finished {
+        let offset = offset.as_ref().map(json).transpose()?;
         run(
-            "UPDATE split SET finished = 1 WHERE (pipeline, source, id) = (?, ?, ?)",
-            &[p, &source.as_str(), &split.as_str()],
+            "UPDATE split SET finished = 1, position = ? WHERE (pipeline, source, id) = (?, ?, ?)",
+            &[&offset, p, &source.as_str(), &split.as_str()],
         )?;
     }
     for (source, stream, schema) in &checkpoint.schemas {

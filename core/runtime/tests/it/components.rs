@@ -11,11 +11,11 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, Event, EventStream, Gather,
-    Gathered, Map, Mapped, Next, Offset, Origin, Plan, PlanState, Prepared, Recovery, Rejected,
-    Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig, SinkContext, SinkWriter, Source,
-    SourceConfig, SourceContext, Split, SplitData, Spread, Stream, Token, Transform,
-    TransformConfig, TransformContext, Visibility, WriterId, async_trait, register_sink,
+    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, Event, EventStream,
+    FinishedSplit, Gather, Gathered, Map, Mapped, Next, Offset, Origin, Plan, PlanState, Prepared,
+    Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig, SinkContext,
+    SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream, Token,
+    Transform, TransformConfig, TransformContext, Visibility, WriterId, async_trait, register_sink,
     register_source, register_transform, typetag,
 };
 
@@ -138,7 +138,7 @@ impl Source for Numbers {
         if ask.first && !self.0.incremental {
             known = Known::default();
         }
-        for split in ask.finished {
+        for FinishedSplit { split, .. } in ask.finished {
             assert!(!known.told.contains(&split.id.to_string()), "told twice");
             known.told.push(split.id.to_string());
         }

@@ -306,7 +306,16 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
                             (source.clone(), split.clone(), offset)
                         })
                         .collect(),
-                    finished: some.into_iter().step_by(2).collect(),
+                    finished: some
+                        .into_iter()
+                        .step_by(2)
+                        .map(|(source, split)| {
+                            let offset = random
+                                .random_bool(0.5)
+                                .then(|| Offset::encode(&random.random::<u32>()));
+                            (source, split, offset.transpose().unwrap())
+                        })
+                        .collect(),
                     schemas: vec![(source, "numbers".into(), Schema::new(vec![field]))],
                     prepared: vec![(sink.clone(), value(&mut random))],
                     kept: vec![(sink, value(&mut random))],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::{Ask, Split, StreamName};
 
-use super::suite::{SourceSuite, content, everything, walk_from};
+use super::suite::{SourceSuite, content, everything, finished, walk_from};
 use crate::suites::check::{Outcome, ensure, skip_if};
 
 /// Streams have names of their own, none of them reserved, the same in every process.
@@ -139,12 +139,13 @@ pub(super) async fn plan_gives_nothing_twice(suite: &SourceSuite) -> Outcome {
     let mut given = ids(&first.new);
     ask.first = false;
     ask.state = Some(&first.state);
+    let all = finished(&first.new);
     let told = [
         ("while they are read", &[][..]),
-        ("when they finished", &first.new),
+        ("when they finished", &all),
     ];
-    for (when, finished) in told {
-        ask.finished = finished;
+    for (when, told) in told {
+        ask.finished = told;
         for (who, source) in [
             ("the same process", source.clone()),
             ("a later process", suite.open().await?),

@@ -10,7 +10,8 @@ use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tidegate_core::{
-    Ask, ErrorKind, Event, Next, Offset, PlanState, Result, Rows, Scan, Source, Split, StreamName,
+    Ask, ErrorKind, Event, FinishedSplit, Next, Offset, PlanState, Result, Rows, Scan, Source,
+    Split, StreamName,
 };
 
 use super::{planning, reading, resuming};
@@ -222,11 +223,11 @@ pub(super) async fn walk_from(
             walk.bounds.len() < MOST,
             "it was asked {MOST} times and still wants to be asked again"
         );
-        let finished = &walk.splits[told..];
+        let finished = finished(&walk.splits[told..]);
         let ask = Ask {
             scans,
             state: Some(&walk.state),
-            finished,
+            finished: &finished,
             first: false,
         };
         let plan = source.plan(&ask).await?;
@@ -241,6 +242,16 @@ pub(super) async fn walk_from(
         }
     }
     Ok(walk)
+}
+
+/// These splits as a source is told of them when they gave no position.
+pub(super) fn finished(splits: &[Split]) -> Vec<FinishedSplit> {
+    let splits = splits.iter().cloned();
+    let finished = splits.map(|split| FinishedSplit {
+        split,
+        offset: None,
+    });
+    finished.collect()
 }
 
 /// An event, its rows decoded.
