@@ -1,15 +1,17 @@
 use std::fmt;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
-use tidegate_core::{Context, Error, ErrorKind, Result, SecretValue};
+use tidegate_core::{Context, Error, Result, Secret, SecretValue};
 
 use super::Hide;
 use super::config::Auth;
 use super::oauth2::TokenSource;
 use super::wire::{may_carry, one_line};
-use crate::{HttpClient, Request, Response};
+use crate::{HttpClient, Request};
 
 /// Puts credentials on requests. Its secrets are hidden in whatever its client logs and reports.
 pub struct Authorizer {
@@ -37,7 +39,7 @@ impl Authorizer {
     pub fn new(auth: &Auth, allow_http: bool, cx: &Context, client: &HttpClient) -> Result<Self> {
         auth.validate(allow_http)?;
         let to_check = auth.to_check();
-        let read = |secret: &tidegate_core::Secret| {
+        let read = |secret: &Secret| {
             let value = one_line(secret.resolve(cx)?, &to_check)?;
             client.hide(value.expose());
             Ok::<_, Error>(value)
@@ -92,55 +94,55 @@ impl Authorizer {
         matches!(self.with, With::Nothing)
     }
 
-    /// Sends the request that `make` makes, with the credentials. A fetched token that the server
-    /// no longer takes is fetched again, once, and the request made again.
+    /// The request with the credentials. Where they are a token that has to be fetched, it may be
+    /// fetched now.
     ///
-    /// Errors: as [`Request::send`], those of the kind `Auth` with a hint that names the key to
-    /// check; `Config` where the credentials may not go to this address; what the token endpoint
+    /// Errors: `Config` where the credentials may not go to this address; what the token endpoint
     /// says.
-    pub async fn send<'a>(&self, make: impl Fn() -> Request<'a>) -> Result<Response> {
-        let (request, token) = self.authorize(make()).await?;
-        let answer = request.send().await;
-        let answer = match (&answer, &self.with, token) {
-            (Err(error), With::Token(tokens), Some(token)) if error.kind() == ErrorKind::Auth => {
-                tracing::debug!(%error, "another token is fetched");
-                tokens.forget(token).await;
-                self.authorize(make()).await?.0.send().await
-            }
-            _ => answer,
-        };
-        answer.map_err(|error| self.explain(error))
-    }
-
-    /// The request with the credentials, and which token they are.
-    async fn authorize<'a>(&self, request: Request<'a>) -> Result<(Request<'a>, Option<u64>)> {
+    pub async fn authorize<'a>(&self, request: Request<'a>) -> Result<Request<'a>> {
+        if self.is_nobody() {
+            return Ok(request);
+        }
         may_carry(request.url(), self.allow_http)?;
         Ok(match &self.with {
-            With::Nothing => (request, None),
-            With::Header(name, value) => (request.header(name, value.expose()), None),
-            With::Query(name, value) => (request.query(name, value.expose()), None),
+            With::Nothing => request,
+            With::Header(name, value) => request.header(name, value.expose()),
+            With::Query(name, value) => request.query(name, value.expose()),
             With::Token(tokens) => {
-                let token = tokens.token().await?;
-                let value = format!("Bearer {}", token.value.expose());
-                let request = request.header(AUTHORIZATION.as_str(), &value);
-                (request, Some(token.number))
+                let value = format!("Bearer {}", tokens.token().await?.expose());
+                request.header(AUTHORIZATION.as_str(), &value)
             }
         })
     }
 
-    fn explain(&self, error: Error) -> Error {
-        if error.kind() != ErrorKind::Auth || error.hint_text().is_some() {
-            return error;
+    /// Told that the server did not take a request that was authorized at `then`: says whether
+    /// another attempt may go better, because another token is fetched for it. Ask once for each
+    /// request, or a server that takes no token is asked for ever.
+    pub async fn renew(&self, then: Instant) -> bool {
+        match &self.with {
+            With::Token(tokens) => {
+                tokens.forget(then).await;
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// Whether the credentials are a parameter of this name in the URL's query.
+    pub fn adds(&self, param: &str) -> bool {
+        matches!(&self.with, With::Query(name, _) if name == param)
+    }
+
+    /// What the user should do when the server lets a request in no more (401), or doesn't allow it
+    /// (403).
+    pub fn hint(&self, status: StatusCode) -> String {
         if self.is_nobody() {
-            return error.hint("the API wants to know who is asking: see `auth`");
+            return "the API may want to know who is asking: see `auth`".to_owned();
         }
-        let forbidden = error.context().contains(&("status", "403".to_owned()));
-        let hint = match forbidden {
-            true => format!("check {}, and what it is allowed to read", self.to_check),
-            false => format!("check {}: it may be wrong, or expired", self.to_check),
-        };
-        error.hint(hint)
+        match status {
+            StatusCode::FORBIDDEN => format!("check {}, and what it may read", self.to_check),
+            _ => format!("check {}: it may be wrong or expired", self.to_check),
+        }
     }
 }
 

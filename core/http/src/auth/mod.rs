@@ -1,9 +1,9 @@
 //! Who is asking: credentials, put on requests and kept to where they belong.
 //!
 //! ```text
-//! Auth (pipeline file) ── Authorizer::new ──> Authorizer ── send ──> Request with credentials
-//!                                                 │  ^
-//!                           token endpoint <── oauth2 └─ 401: another token, once
+//! Auth (pipeline file) ── Authorizer::new ──> Authorizer ── authorize ──> Request with credentials
+//!                                                │  ^
+//!                          token endpoint <── oauth2 └── renew, after a 401
 //! ```
 //!
 //! Secrets are read from where the pipeline file says, never written to logs, errors and state, and

@@ -26,22 +26,14 @@ pub(super) struct TokenSource {
     form: SecretValue,
     to_check: String,
     /// Held while a token is fetched, so that those who wait for it find it here.
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    token: Option<Token>,
-    /// How many were fetched.
-    count: u64,
+    kept: Mutex<Option<Token>>,
 }
 
 /// A token that was fetched.
-#[derive(Clone)]
-pub(super) struct Token {
-    /// Tells it from those before.
-    pub(super) number: u64,
-    pub(super) value: SecretValue,
+struct Token {
+    value: SecretValue,
+    /// When it had arrived.
+    since: Instant,
     /// When to use it no more; `None` if nobody said.
     until: Option<Instant>,
 }
@@ -115,27 +107,23 @@ impl TokenSource {
 
     /// The token to use now: the one that is kept, or another. Asked by many at once, it fetches
     /// one.
-    pub(super) async fn token(&self) -> Result<Token> {
+    pub(super) async fn token(&self) -> Result<SecretValue> {
         let mut kept = self.kept.lock().await;
-        if let Some(token) = &kept.token
-            && token.until.is_none_or(|until| Instant::now() < until)
-        {
-            return Ok(token.clone());
-        }
-        let number = kept.count + 1;
-        let token = self.fetch(number).await?;
-        kept.count = number;
-        kept.token = Some(token.clone());
-        Ok(token)
+        let good = kept.take_if(|token| token.until.is_none_or(|until| Instant::now() < until));
+        let token = match good {
+            Some(token) => token,
+            None => self.fetch().await?,
+        };
+        Ok(kept.insert(token).value.clone())
     }
 
-    /// Uses a token no more, unless it was replaced meanwhile.
-    pub(super) async fn forget(&self, number: u64) {
+    /// Uses the token that was there at `then` no more. One that has replaced it meanwhile stays.
+    pub(super) async fn forget(&self, then: Instant) {
         let mut kept = self.kept.lock().await;
-        kept.token.take_if(|token| token.number == number);
+        kept.take_if(|token| token.since <= then);
     }
 
-    async fn fetch(&self, number: u64) -> Result<Token> {
+    async fn fetch(&self) -> Result<Token> {
         let mut request = self
             .client
             .request(crate::Method::POST, self.url.clone())
@@ -172,8 +160,8 @@ impl TokenSource {
         let lasts = expires_in.and_then(|told| told.duration());
         tracing::debug!(url = %redact(&self.url), ?lasts, "a token was fetched");
         Ok(Token {
-            number,
             value,
+            since: Instant::now(),
             until: lasts.and_then(|lasts| asked.checked_add(usable(lasts))),
         })
     }
