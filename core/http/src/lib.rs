@@ -25,6 +25,7 @@
 //! What belongs here is what every HTTP API needs. What one API means by its answers (paging,
 //! quotas, error bodies) belongs to its connector.
 
+mod auth;
 mod client;
 mod failure;
 mod redact;
@@ -33,6 +34,7 @@ mod response;
 mod retry_after;
 mod settings;
 
+pub use auth::{Auth, AuthStyle, Authorizer};
 pub use client::HttpClient;
 pub use redact::redact;
 pub use request::Request;
