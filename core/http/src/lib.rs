@@ -26,6 +26,7 @@
 //! quotas, error bodies) belongs to its connector.
 
 mod attempt;
+mod auth;
 mod client;
 mod dialect;
 mod ledger;
@@ -37,6 +38,7 @@ mod settings;
 mod unpack;
 mod validators;
 
+pub use auth::{Auth, AuthStyle, Authorizer};
 pub use client::HttpClient;
 pub use dialect::{Again, Dialect, Refusal, Told, by_status};
 pub use ledger::{Ledger, LedgerOptions, OnSpent, Quota};

@@ -54,6 +54,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Where it goes.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Adds a parameter to the URL's query.
     pub fn query(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.url
