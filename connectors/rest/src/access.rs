@@ -1,11 +1,8 @@
 //! What each request needs beyond what it asks.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use tidegate_api::{Access, Endpoint};
-use tidegate_core::{Context, Error, Result, async_trait};
-use tidegate_http::{Authorizer, Ledger, LedgerOptions, OnSpent, Request};
+use tidegate_api::{Access, Endpoint, Make};
+use tidegate_core::{Context, Result, async_trait};
+use tidegate_http::{Authorizer, Ledger, LedgerOptions, OnSpent, Response};
 
 use crate::config::RestConfig;
 use crate::dialect::RestDialect;
@@ -15,7 +12,7 @@ use crate::quota::OnQuota;
 #[derive(Debug)]
 pub(crate) struct RestAccess {
     authorizer: Authorizer,
-    dialect: Arc<RestDialect>,
+    dialect: RestDialect,
     /// Where something has to be kept between requests.
     ledger: Option<Ledger>,
     /// The name of the requests in the ledger.
@@ -40,7 +37,7 @@ impl RestAccess {
             Ledger::new(cx, options)
         });
         Self {
-            dialect: Arc::new(RestDialect::new(config.quota.clone(), &authorizer)),
+            dialect: RestDialect::new(config.quota.clone(), &authorizer),
             authorizer,
             ledger,
             method: endpoint.url.path().to_owned(),
@@ -50,17 +47,15 @@ impl RestAccess {
 
 #[async_trait]
 impl Access for RestAccess {
-    async fn grant<'a>(&'a self, _: &'a Endpoint, request: Request<'a>) -> Result<Request<'a>> {
-        let request = self.authorizer.authorize(request).await?;
-        let request = request.dialect(Arc::clone(&self.dialect) as _);
-        Ok(match &self.ledger {
-            Some(ledger) => request.through(ledger, &self.method),
-            None => request,
-        })
-    }
-
-    async fn renew(&self, _: &Error, granted: Instant) -> Result<bool> {
-        Ok(self.authorizer.renew(granted).await)
+    async fn send(&self, _: &Endpoint, make: &Make<'_>) -> Result<Response> {
+        let prepared = || {
+            let request = make().dialect(&self.dialect);
+            match &self.ledger {
+                Some(ledger) => request.through(ledger, &self.method),
+                None => request,
+            }
+        };
+        self.authorizer.send(prepared).await
     }
 
     fn adds(&self, param: &str) -> bool {

@@ -26,15 +26,18 @@ impl RestConfig {
             auth.validate(self.allow_http)?;
             auth.may_go_to(&url, self.allow_http)?;
         } else if self.allow_http {
-            return Err(of_key("allow_http", "`allow_http` has no use without `auth`")
-                .hint("leave it out: what isn't secret may always go over plain http"));
+            return Err(
+                of_key("allow_http", "`allow_http` has no use without `auth`")
+                    .hint("leave it out: what isn't secret may always go over plain http"),
+            );
         }
         self.check_stream()?;
         if let Some(rate) = self.rate_limit
             && !(rate > 0.0 && rate <= FASTEST)
         {
-            return Err(of_key("rate_limit", "`rate_limit` is out of bounds")
-                .hint("it is requests a second, more than 0: `5`, or `0.5` for one in two seconds"));
+            return Err(of_key("rate_limit", "`rate_limit` is out of bounds").hint(
+                "it is requests a second, more than 0: `5`, or `0.5` for one in two seconds",
+            ));
         }
         if let Some(quota) = &self.quota {
             quota.check()?;
@@ -105,7 +108,10 @@ impl RestConfig {
         let name = self.stream.as_str();
         let taken = name == StreamName::REJECTED || (name == raw::NAME && self.raw != Raw::No);
         if taken || name.trim().is_empty() {
-            return Err(of_key("stream", format!("a stream can't be named `{name}`")));
+            return Err(of_key(
+                "stream",
+                format!("a stream can't be named `{name}`"),
+            ));
         }
         if self.raw == Raw::Only {
             let useless = [
@@ -140,8 +146,10 @@ impl RestConfig {
                     .iter()
                     .map(|name| format!("`{name}`"))
                     .collect::<Vec<_>>();
-                Err(of_key("key", format!("`key` names `{name}`, which is no column"))
-                    .hint(format!("there are {}", columns.join(", "))))
+                Err(
+                    of_key("key", format!("`key` names `{name}`, which is no column"))
+                        .hint(format!("there are {}", columns.join(", "))),
+                )
             }
         }
     }

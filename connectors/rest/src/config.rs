@@ -203,9 +203,12 @@ impl SourceConfig for RestConfig {
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         let client = HttpClient::new(cx)?;
-        let authorizer = match &self.auth {
-            Some(auth) => Authorizer::new(auth, self.allow_http, cx, &client)?,
-            None => Authorizer::nobody(),
+        let (client, authorizer) = match &self.auth {
+            None => (client, Authorizer::nobody()),
+            Some(auth) => {
+                let authorizer = Authorizer::new(auth, self.allow_http, cx, &client)?;
+                (client.confined()?, authorizer)
+            }
         };
         let mut endpoint = self.endpoint()?;
         let access = Arc::new(RestAccess::new(self, cx, authorizer, &endpoint));

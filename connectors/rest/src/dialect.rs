@@ -50,7 +50,10 @@ impl Dialect for RestDialect {
         let spent = matches!(
             answer.status,
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        ) && self.quota.as_ref().is_some_and(|quota| quota.is_spent(answer));
+        ) && self
+            .quota
+            .as_ref()
+            .is_some_and(|quota| quota.is_spent(answer));
         if spent {
             let kind = ErrorKind::RateLimited { wait: None };
             let error = answer.error(kind, "no requests are left of the quota");

@@ -37,7 +37,10 @@ impl RestConfig {
         };
         let accept = ("Accept".to_owned(), "application/json".to_owned());
         let own = self.headers.keys();
-        let accept = match own.into_iter().any(|name| name.eq_ignore_ascii_case("accept")) {
+        let accept = match own
+            .into_iter()
+            .any(|name| name.eq_ignore_ascii_case("accept"))
+        {
             true => None,
             false => Some(accept),
         };

@@ -42,8 +42,11 @@ impl Quota {
     pub(crate) fn check(&self) -> Result<()> {
         for name in self.headers() {
             if name.parse::<HeaderName>().is_err() {
-                return Err(of_key("quota", format!("`{name}` can't be a header's name"))
-                    .hint("`left`, `max` and `resets` are names such as \"X-RateLimit-Remaining\""));
+                return Err(
+                    of_key("quota", format!("`{name}` can't be a header's name")).hint(
+                        "`left`, `max` and `resets` are names such as \"X-RateLimit-Remaining\"",
+                    ),
+                );
             }
         }
         Ok(())
@@ -94,7 +97,8 @@ fn resets_in(text: &str, now: DateTime<Utc>) -> Option<Duration> {
         if seconds < TIMES {
             return Some(length);
         }
-        let time = DateTime::UNIX_EPOCH.checked_add_signed(chrono::Duration::from_std(length).ok()?);
+        let time =
+            DateTime::UNIX_EPOCH.checked_add_signed(chrono::Duration::from_std(length).ok()?);
         return time.map(until);
     }
     let time = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text));

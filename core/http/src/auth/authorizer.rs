@@ -5,13 +5,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
-use tidegate_core::{Context, Error, Result, Secret, SecretValue};
+use tidegate_core::{Context, Error, ErrorKind, Result, Secret, SecretValue};
 
-use super::Hide;
 use super::config::Auth;
 use super::oauth2::TokenSource;
 use super::wire::{may_carry, one_line};
-use crate::{HttpClient, Request};
+use crate::{HttpClient, Ledger, Request, Response};
 
 /// Puts credentials on requests. Its secrets are hidden in whatever its client logs and reports.
 pub struct Authorizer {
@@ -33,7 +32,8 @@ impl Authorizer {
     /// Reads the secrets, and has `client` hide them from now on. A token is only fetched with the
     /// first request.
     ///
-    /// `allow_http` lets credentials go over plain http to another machine.
+    /// `allow_http` lets credentials go over plain http to another machine. Make the requests with a
+    /// client that is [`HttpClient::confined`], so that no redirection takes them elsewhere.
     ///
     /// Errors: `Config` as [`Auth::validate`]; `Auth` where a secret can't be read or can't be sent.
     pub fn new(auth: &Auth, allow_http: bool, cx: &Context, client: &HttpClient) -> Result<Self> {
@@ -70,7 +70,7 @@ impl Authorizer {
             Auth::Query { name, value } => With::Query(name.clone(), read(value)?),
             Auth::OAuth2ClientCredentials { client_secret, .. } => {
                 let secret = read(client_secret)?;
-                With::Token(TokenSource::new(auth, secret, client.clone(), &to_check)?)
+                With::Token(TokenSource::new(auth, secret, client, &to_check)?)
             }
         };
         Ok(Self {
@@ -94,12 +94,26 @@ impl Authorizer {
         matches!(self.with, With::Nothing)
     }
 
-    /// The request with the credentials. Where they are a token that has to be fetched, it may be
-    /// fetched now.
+    /// Sends the request that `make` makes, with the credentials. Where they are a token that has to
+    /// be fetched, it may be fetched now. One that the server no longer takes is fetched again, once,
+    /// and the request made anew.
     ///
     /// Errors: `Config` where the credentials may not go to this address; what the token endpoint
-    /// says.
-    pub async fn authorize<'a>(&self, request: Request<'a>) -> Result<Request<'a>> {
+    /// says; those of [`Request::send`].
+    pub async fn send<'a>(&self, make: impl Fn() -> Request<'a>) -> Result<Response> {
+        let request = self.authorize(make()).await?;
+        let then = Instant::now();
+        match (request.send().await, &self.with) {
+            (Err(error), With::Token(tokens)) if error.kind() == ErrorKind::Auth => {
+                tracing::debug!(%error, "another token is fetched");
+                tokens.forget(then).await;
+                self.authorize(make()).await?.send().await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn authorize<'a>(&self, request: Request<'a>) -> Result<Request<'a>> {
         if self.is_nobody() {
             return Ok(request);
         }
@@ -115,16 +129,14 @@ impl Authorizer {
         })
     }
 
-    /// Told that the server did not take a request that was authorized at `then`: says whether
-    /// another attempt may go better, because another token is fetched for it. Ask once for each
-    /// request, or a server that takes no token is asked for ever.
-    pub async fn renew(&self, then: Instant) -> bool {
+    /// The name under which a [`Ledger`] keeps the quota of these credentials with a host.
+    pub fn account(&self, host: &str) -> String {
         match &self.with {
-            With::Token(tokens) => {
-                tokens.forget(then).await;
-                true
+            With::Nothing => Ledger::account_of(host, &[]),
+            With::Header(_, value) | With::Query(_, value) => {
+                Ledger::account_of(host, &[value.expose()])
             }
-            _ => false,
+            With::Token(tokens) => Ledger::account_of(host, &[tokens.client_id()]),
         }
     }
 
@@ -133,8 +145,8 @@ impl Authorizer {
         matches!(&self.with, With::Query(name, _) if name == param)
     }
 
-    /// What the user should do when the server lets a request in no more (401), or doesn't allow it
-    /// (403).
+    /// What the user should do when the server doesn't know who is asking (401), or doesn't allow
+    /// what is asked (403).
     pub fn hint(&self, status: StatusCode) -> String {
         if self.is_nobody() {
             return "the API may want to know who is asking: see `auth`".to_owned();

@@ -8,7 +8,6 @@ use tokio::sync::Mutex;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::Hide;
 use super::authorizer::basic;
 use super::config::{Auth, AuthStyle};
 use super::wire::{address, one_line};
@@ -24,6 +23,7 @@ pub(super) struct TokenSource {
     url: Url,
     authorization: Option<SecretValue>,
     form: SecretValue,
+    client_id: String,
     to_check: String,
     /// Held while a token is fetched, so that those who wait for it find it here.
     kept: Mutex<Option<Token>>,
@@ -59,7 +59,7 @@ impl TokenSource {
     pub(super) fn new(
         auth: &Auth,
         secret: SecretValue,
-        client: HttpClient,
+        client: &HttpClient,
         to_check: &str,
     ) -> Result<Self> {
         let Auth::OAuth2ClientCredentials {
@@ -96,10 +96,11 @@ impl TokenSource {
             }
         };
         Ok(Self {
-            client,
+            client: client.confined()?,
             url: address("token_url", token_url)?,
             authorization,
             form: form.finish().into(),
+            client_id: client_id.clone(),
             to_check: to_check.to_owned(),
             kept: Mutex::default(),
         })
@@ -115,6 +116,10 @@ impl TokenSource {
             None => self.fetch().await?,
         };
         Ok(kept.insert(token).value.clone())
+    }
+
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// Uses the token that was there at `then` no more. One that has replaced it meanwhile stays.
