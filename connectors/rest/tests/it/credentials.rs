@@ -46,7 +46,7 @@ async fn each_kind_arrives_as_its_standard_has_it() {
     let log = Log::default();
     let url = serve(open_to_all(&log)).await.join("?page=2").unwrap();
     let auth = json!({ "type": "query", "name": "api_key", "value": { "file": "secret" } });
-    // What is no header's text is a fine parameter.
+
     let error = ask(&cx, auth, &url).await.err();
     assert!(error.is_none(), "{error:?}");
     let seen = log.only();
