@@ -32,6 +32,7 @@ mod dialect;
 mod ledger;
 mod limiter;
 mod redact;
+mod redirect;
 mod request;
 mod response;
 mod retry_after;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{ByteSize, Error, Result, Span};
@@ -60,7 +61,7 @@ impl HttpSettings {
     /// A client as these settings ask for.
     ///
     /// Errors: `Config` naming the setting that can't be used.
-    pub(crate) fn client(&self) -> Result<reqwest::Client> {
+    pub(crate) fn client(&self, redirects: Policy) -> Result<reqwest::Client> {
         if self.rate_limit.is_some_and(|rate| !is_rate(rate)) {
             return Err(
                 Error::config("the setting `rate_limit` of `[http]` is not a rate")
@@ -68,6 +69,9 @@ impl HttpSettings {
             );
         }
         let mut builder = reqwest::Client::builder()
+            .redirect(redirects)
+            // It would tell one server the parameters that another was asked with.
+            .referer(false)
             .connect_timeout(self.connect_timeout.0)
             .timeout(self.request_timeout.0)
             .user_agent(&self.user_agent);
@@ -116,7 +120,7 @@ mod tests {
             proxy: Some("http://me:hunter2@:bad port".into()),
             ..HttpSettings::default()
         };
-        let error = settings.client().unwrap_err();
+        let error = settings.client(Policy::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
