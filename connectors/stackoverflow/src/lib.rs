@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 mod config;
+mod convert;
 mod decode;
+mod entities;
 mod fields;
 mod filter;
 mod since;
