@@ -21,6 +21,30 @@ pub(crate) struct Api {
     pub(crate) access: Arc<dyn Access>,
 }
 
+impl Api {
+    /// See [`Via::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        endpoint: &Endpoint,
+        step: &Step,
+        since: Option<&Value>,
+        known: Option<&Known>,
+    ) -> Result<Option<Fetched>> {
+        let via = Via {
+            client: &self.client,
+            access: &*self.access,
+        };
+        via.fetch(endpoint, step, since, known).await
+    }
+}
+
+/// The same, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Via<'a> {
+    pub(crate) client: &'a HttpClient,
+    pub(crate) access: &'a dyn Access,
+}
+
 /// Validators, and which question's answer they belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
@@ -43,7 +67,7 @@ pub(crate) struct Fetched {
     pub(crate) known: Option<Known>,
 }
 
-impl Api {
+impl Via<'_> {
     /// Fetches a page of an endpoint; `None` if it is still the one that is `known`.
     pub(crate) async fn fetch(
         &self,
@@ -56,7 +80,7 @@ impl Api {
         let hash = asked.hash(&endpoint.method);
         let known = known.filter(|known| known.asked == hash);
         let make = || {
-            let request = asked.request(&self.client, endpoint);
+            let request = asked.request(self.client, endpoint);
             match known {
                 Some(known) => request.conditional(&known.validators),
                 None => request,
@@ -95,7 +119,7 @@ impl Api {
         let body: Document<'_> = parse(&answer)?;
         let page = Page {
             endpoint,
-            access: &*self.access,
+            access: self.access,
             step,
             answer: &answer,
             body: &body,

@@ -5,9 +5,7 @@ use tidegate_core::{Context, Error, Result};
 use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter};
 use tidegate_http::HttpClient;
 
-use std::sync::Arc;
-
-use crate::fetch::{Api, bound};
+use crate::fetch::{Via, bound};
 use crate::hash::hash;
 use crate::step::Step;
 use crate::{Access, Endpoint};
@@ -31,7 +29,7 @@ struct Learnt {
 pub async fn learn(
     cx: &Context,
     client: &HttpClient,
-    access: Arc<dyn Access>,
+    access: &dyn Access,
     endpoint: &Endpoint,
     pages: usize,
 ) -> Result<SchemaRef> {
@@ -49,11 +47,8 @@ pub async fn learn(
     if let Some(schema) = stored.as_ref().and_then(|value| same(value, question)) {
         return schema.to_arrow();
     }
-    let api = Api {
-        client: client.clone(),
-        access,
-    };
-    let schema = SchemaSpec::from_arrow(&*from_pages(&api, endpoint, pages).await?);
+    let api = Via { client, access };
+    let schema = SchemaSpec::from_arrow(&*from_pages(api, endpoint, pages).await?);
     let learnt = Learnt { question, schema };
     let value = serde_json::to_value(&learnt)
         .map_err(|error| Error::internal("a schema can't be stored").because(error))?;
@@ -77,7 +72,7 @@ fn same(stored: &Value, question: u64) -> Option<SchemaSpec> {
     (learnt.question == question).then_some(learnt.schema)
 }
 
-async fn from_pages(api: &Api, endpoint: &Endpoint, pages: usize) -> Result<SchemaRef> {
+async fn from_pages(api: Via<'_>, endpoint: &Endpoint, pages: usize) -> Result<SchemaRef> {
     let csv = CsvOptions::default();
     let mut inference = Inference::new(Format::Json, &csv)?;
     let mut step = Some(Step::first(&endpoint.pagination));
