@@ -24,7 +24,7 @@ pub mod raw;
 mod records;
 mod source;
 
-pub use access::{Access, Open};
+pub use access::{Access, Make, Open};
 pub use endpoint::Endpoint;
 pub use events::{encoded, page_events};
 pub use incremental::{Incremental, MarkFormat};

@@ -31,6 +31,7 @@ mod client;
 mod dialect;
 mod ledger;
 mod redact;
+mod redirect;
 mod request;
 mod response;
 mod retry_after;

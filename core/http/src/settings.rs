@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{ByteSize, Error, Result, Span};
@@ -53,8 +54,11 @@ impl HttpSettings {
     /// A client as these settings ask for.
     ///
     /// Errors: `Config` naming the setting that can't be used.
-    pub(crate) fn client(&self) -> Result<reqwest::Client> {
+    pub(crate) fn client(&self, redirects: Policy) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
+            .redirect(redirects)
+            // It would tell one server the parameters that another was asked with.
+            .referer(false)
             .connect_timeout(self.connect_timeout.0)
             .timeout(self.request_timeout.0)
             .user_agent(&self.user_agent);
@@ -98,7 +102,7 @@ mod tests {
             proxy: Some("http://me:hunter2@:bad port".into()),
             ..HttpSettings::default()
         };
-        let error = settings.client().unwrap_err();
+        let error = settings.client(Policy::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
