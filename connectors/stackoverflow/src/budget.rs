@@ -110,9 +110,8 @@ impl Budget {
     }
 
     async fn keep(&self, refused: &Refused) -> Result<()> {
-        let value = serde_json::to_value(refused).map_err(|error| {
-            Error::internal("a forecast could not be stored").because(error)
-        })?;
+        let value = serde_json::to_value(refused)
+            .map_err(|error| Error::internal("a forecast could not be stored").because(error))?;
         let before = self.store.get(&self.key).await?;
         // If another process was faster, its forecast is as good.
         self.store
@@ -204,7 +203,11 @@ mod tests {
             (50_000, 100, 506),
             (3, 1, 3),
         ] {
-            assert_eq!(requests_for(rows, pagesize), requests, "{rows} by {pagesize}");
+            assert_eq!(
+                requests_for(rows, pagesize),
+                requests,
+                "{rows} by {pagesize}"
+            );
         }
     }
 }

@@ -95,7 +95,11 @@ impl Client {
         };
         let (key, access_token) = (secret(&config.key)?, secret(&config.access_token)?);
         let http = HttpClient::new(cx)?;
-        let secrets: Vec<_> = [&key, &access_token].into_iter().flatten().cloned().collect();
+        let secrets: Vec<_> = [&key, &access_token]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         for secret in &secrets {
             http.hide(secret.expose());
         }
@@ -260,7 +264,8 @@ impl Client {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         let skew = TimeDelta::try_seconds(self.skew.load(Ordering::Relaxed));
         let now = Utc::now();
-        skew.and_then(|skew| now.checked_add_signed(skew)).unwrap_or(now)
+        skew.and_then(|skew| now.checked_add_signed(skew))
+            .unwrap_or(now)
     }
 }
 

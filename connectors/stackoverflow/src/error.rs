@@ -245,11 +245,7 @@ impl Judge {
                 "set `key` (free: https://stackapps.com/apps/oauth/register), or an `access_token` \
                  with the scope that is needed",
             ),
-            404 => never(
-                ErrorKind::Config,
-                "the API has no such method",
-                WRONG_API,
-            ),
+            404 => never(ErrorKind::Config, "the API has no such method", WRONG_API),
             405 => never(
                 ErrorKind::Auth,
                 "the API wants a key for this",

@@ -48,7 +48,7 @@ impl Reader {
     pub(crate) fn events(self) -> EventStream {
         stream::try_unfold(self, async |mut reader| {
             let events = reader.step().await?;
-            Ok(events.map(|events| (stream::iter(events).map(Ok), reader)))
+            Ok::<_, Error>(events.map(|events| (stream::iter(events).map(Ok), reader)))
         })
         .try_flatten()
         .boxed()
@@ -81,7 +81,10 @@ impl Reader {
         loop {
             let page = self.client.page(self.kind, &self.by, ask, total).await?;
             if let Some(wait) = self.unsettled(&page) {
-                tracing::debug!(?wait, "a page is fetched again when it can't change any more");
+                tracing::debug!(
+                    ?wait,
+                    "a page is fetched again when it can't change any more"
+                );
                 tokio::time::sleep(wait).await;
                 continue;
             }

@@ -91,7 +91,8 @@ impl StackOverflowSource {
         // What `max_requests` has no room for is read without a forecast.
         if self.client.allowed() != Some(0) {
             let ask = Walk::new(window, direction, Position::default()).next();
-            let ask = ask.ok_or_else(|| tidegate_core::Error::internal("a walk without a start"))?;
+            let ask =
+                ask.ok_or_else(|| tidegate_core::Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;
             if let Window::Dates { to, .. } = &mut window {
                 // By the API's clock, the end may be too young for the answer to have it all.
@@ -134,7 +135,9 @@ impl StackOverflowSource {
     }
 
     async fn plan_run(&self, ask: &Ask<'_>) -> Result<Plan> {
-        let mut state: State = ask.state.map_or_else(|| Ok(State::default()), PlanState::decode)?;
+        let mut state: State = ask
+            .state
+            .map_or_else(|| Ok(State::default()), PlanState::decode)?;
         let what = self.what(ask.scans, &state)?;
         let quota = self.client.quota().await?;
         self.budget.look_back(&what, quota.as_ref()).await?;

@@ -288,11 +288,11 @@ impl Walk {
         } else if same && second.got == total {
             self.leave(at);
         } else if second.round == ROUNDS {
-            return Err(
-                Error::transient("the rows of one second change faster than they can be read")
-                    .with("second", at)
-                    .hint("run again later: it goes on where it stopped"),
-            );
+            return Err(Error::transient(
+                "the rows of one second change faster than they can be read",
+            )
+            .with("second", at)
+            .hint("run again later: it goes on where it stopped"));
         } else {
             self.position.page = 1;
             self.position.second = Some(Second {
