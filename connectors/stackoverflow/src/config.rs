@@ -220,6 +220,19 @@ impl StackOverflowConfig {
         })
     }
 
+    /// The streams and what each is sorted by.
+    pub(crate) fn sorts(&self) -> Result<Vec<(Kind, SortBy)>> {
+        let streams = self.streams.iter();
+        streams
+            .map(|kind| Ok((*kind, self.sort_of(*kind)?)))
+            .collect()
+    }
+
+    /// Whether the texts of a filter are to be decoded.
+    pub(crate) fn decodes_entities(&self, safe: bool) -> bool {
+        self.decode_entities.unwrap_or(safe)
+    }
+
     fn check_streams(&self) -> Result<()> {
         if self.streams.is_empty() {
             return Err(of_key("streams", "`streams` is empty")
@@ -270,6 +283,16 @@ impl StackOverflowConfig {
         Ok(())
     }
 
+    fn check_filter(&self) -> Result<()> {
+        self.filter.validate(&self.sorts()?)?;
+        if self.filter.is_unsafe() && self.decode_entities == Some(true) {
+            let message = "the texts of an unsafe filter are plain already";
+            return Err(of_key("decode_entities", message)
+                .hint("leave it out: who wrote of `&lt;` would be misread"));
+        }
+        Ok(())
+    }
+
     fn check_access(&self) -> Result<()> {
         if self.access_token.is_none() {
             return Ok(());
@@ -312,7 +335,7 @@ impl SourceConfig for StackOverflowConfig {
         self.check_streams()?;
         self.check_tags()?;
         self.check_access()?;
-        self.filter.validate()?;
+        self.check_filter()?;
         if !(1..=PAGESIZE).contains(&self.pagesize) {
             return Err(of_key("pagesize", "`pagesize` is out of bounds").hint("from 1 to 100"));
         }

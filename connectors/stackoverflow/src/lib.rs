@@ -4,7 +4,9 @@
 mod budget;
 mod client;
 mod config;
+mod convert;
 mod decode;
+mod entities;
 mod error;
 mod fields;
 mod filter;

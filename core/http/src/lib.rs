@@ -30,6 +30,7 @@ mod auth;
 mod client;
 mod dialect;
 mod ledger;
+mod limiter;
 mod redact;
 mod redirect;
 mod request;
