@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod credentials;
+mod errors;
+mod incremental;
 mod oauth2;
+mod pages;
+mod quotas;
+mod real;
 mod redirects;
+mod schemas;
 mod support;
