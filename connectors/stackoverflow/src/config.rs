@@ -215,9 +215,10 @@ impl StackOverflowConfig {
             .collect()
     }
 
-    /// Whether the texts of a filter are to be decoded.
-    pub(crate) fn decodes_entities(&self, safe: bool) -> bool {
-        self.decode_entities.unwrap_or(safe)
+    /// Whether texts are to be decoded.
+    pub(crate) fn entities(&self) -> bool {
+        self.decode_entities
+            .unwrap_or_else(|| !self.filter.is_unsafe())
     }
 
     fn check_streams(&self) -> Result<()> {
@@ -344,3 +345,6 @@ impl SourceConfig for StackOverflowConfig {
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
 }
+
+#[cfg(test)]
+mod tests;
