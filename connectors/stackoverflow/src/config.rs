@@ -13,6 +13,7 @@ use tidegate_http::Url;
 
 use crate::filter::Filter;
 use crate::since::Since;
+use crate::source::StackOverflowSource;
 use crate::streams::{Kind, Sort, SortBy};
 
 /// Reads Stack Overflow, or any other site of the Stack Exchange network, by its API 2.3.
@@ -118,6 +119,11 @@ pub struct StackOverflowConfig {
     /// How long to leave a method (`/questions`) alone if the program was killed while it waited for
     /// an answer of it: the answer may have asked for a pause, and nobody heard it.
     pub caution: Span,
+
+    /// How soon the same request may be made again: when a killed run is taken up, say. The API
+    /// calls it abuse to ask the same more than once a minute. Shorten it only for a server of your
+    /// own.
+    pub repeat_after: Span,
 }
 
 /// The direction of reading.
@@ -173,6 +179,7 @@ impl Default for StackOverflowConfig {
             max_requests: None,
             on_quota: OnQuota::Stop,
             caution: Span(Duration::from_secs(60)),
+            repeat_after: Span(Duration::from_secs(60)),
         }
     }
 }
@@ -192,6 +199,12 @@ impl StackOverflowConfig {
             of_key("base_url", "`base_url` is not the address of an API")
                 .hint("write it as \"https://api.stackexchange.com/2.3\"")
         })
+    }
+
+    /// Whether entities in texts are decoded.
+    pub(crate) fn entities(&self) -> bool {
+        let plain = matches!(&self.filter, Filter::Custom(custom) if custom.raw_text);
+        self.decode_entities.unwrap_or(!plain)
     }
 
     /// What a stream is sorted by.
@@ -331,13 +344,19 @@ impl SourceConfig for StackOverflowConfig {
     }
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
-        let _ = cx;
-        unimplemented!("the source comes with the next landings")
+        Ok(Arc::new(StackOverflowSource::open(self, cx).await?))
     }
 
     /// Splits carry the size of their pages.
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["pagesize", "max_requests", "on_quota", "caution", "key"]
+        &[
+            "pagesize",
+            "max_requests",
+            "on_quota",
+            "caution",
+            "repeat_after",
+            "key",
+        ]
     }
 }
 

@@ -29,14 +29,21 @@
 //! what all paged JSON APIs share is in `tidegate-api`.
 #![allow(dead_code)]
 
+mod budget;
+mod client;
 mod config;
 mod convert;
 mod decode;
 mod entities;
+mod error;
 mod fields;
 mod filter;
+mod plan;
+mod read;
 mod since;
+mod source;
 mod streams;
+mod window;
 
 pub use config::{OnQuota, Order, StackOverflowConfig};
 pub use filter::{CustomFilter, Filter};
