@@ -201,12 +201,6 @@ impl StackOverflowConfig {
         })
     }
 
-    /// Whether entities in texts are decoded.
-    pub(crate) fn entities(&self) -> bool {
-        let plain = matches!(&self.filter, Filter::Custom(custom) if custom.raw_text);
-        self.decode_entities.unwrap_or(!plain)
-    }
-
     /// What a stream is sorted by.
     pub(crate) fn sort_of(&self, kind: Kind) -> Result<SortBy> {
         kind.sorted(self.sort).ok_or_else(|| {
