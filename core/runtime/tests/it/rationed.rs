@@ -214,14 +214,14 @@ async fn the_last_position_of_a_finished_split_reaches_the_plan_of_the_next_run(
     for mut world in each_state("learnt", 95, 1000) {
         for run in 1..=3 {
             world.complete().await;
-            assert_eq!(world.place("out").rows(), all(95 * run));
+            assert!(world.place("out").rows() == all(95 * run));
         }
         // A split without a row has no position, and one run more changes nothing.
         set(&mut world, 1, "rows", json!(0));
         world.complete().await;
         set(&mut world, 1, "rows", json!(95));
         world.complete().await;
-        assert_eq!(world.place("out").rows(), all(95 * 4));
+        assert!(world.place("out").rows() == all(95 * 4));
     }
 }
 
@@ -234,10 +234,13 @@ async fn the_last_position_of_a_finished_split_outlives_crashes() {
     {
         world.options.checkpoint.bytes = Some(ByteSize(600));
         set(&mut world, 1, "pause_ms", json!(1));
-        for run in 1..=4 {
-            crashes += crash_until_done(&world, seed as u64 * 10 + run).await;
-            assert_eq!(world.place("out").rows(), all(600 * run as i64));
+        let mut seed = seed as u64;
+        // A death before a run has begun leaves the one before it as finished.
+        while world.place("out").rows().len() < 1800 {
+            crashes += crash_until_done(&world, seed).await;
+            seed += 10;
         }
+        assert!(world.place("out").rows() == all(1800));
     }
     assert!(
         crashes > 8,
@@ -258,15 +261,15 @@ async fn a_source_that_gets_no_more_while_reading_stops_the_run_and_loses_nothin
             assert!(why.message.contains("the quota is spent"), "{why:?}");
             assert!(why.message.contains("component: r"), "{why:?}");
             assert_eq!(why.hint.as_deref(), Some("wait for the next one"));
-            assert_eq!(world.place("out").rows(), all(rows));
+            assert!(world.place("out").rows() == all(rows));
         }
         set(&mut world, 1, "quota", json!(1000));
         let report = world.complete().await;
         assert!(report.resumed);
         assert!(report.exhausted.is_none());
-        assert_eq!(world.place("out").rows(), all(100));
+        assert!(world.place("out").rows() == all(100));
         world.complete().await;
-        assert_eq!(world.place("out").rows(), all(200));
+        assert!(world.place("out").rows() == all(200));
     }
 }
 
@@ -313,7 +316,7 @@ async fn a_run_that_can_only_be_kept_whole_is_abandoned_when_a_source_gets_no_mo
         assert!(world.place("out").staged.is_empty());
         set(&mut world, 1, "quota", json!(1000));
         world.complete().await;
-        assert_eq!(world.place("out").rows(), all(100));
+        assert!(world.place("out").rows() == all(100));
         assert_eq!(world.place("sums").rows(), [(0..100).sum::<i64>()]);
     }
 }
