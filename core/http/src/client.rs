@@ -4,14 +4,16 @@ use reqwest::Method;
 use tidegate_core::{Context, Metrics, Result};
 use url::Url;
 
+use crate::redact::Hidden;
 use crate::{HttpSettings, Request};
 
-/// Makes HTTP requests for one component. Clones share their connections.
+/// Makes HTTP requests for one component. Clones share their connections and what they hide.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     pub(crate) inner: reqwest::Client,
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) hidden: Hidden,
 }
 
 impl HttpClient {
@@ -30,7 +32,17 @@ impl HttpClient {
             inner: settings.client()?,
             settings: Arc::new(settings),
             metrics,
+            hidden: Hidden::default(),
         })
+    }
+
+    /// Hides a text (a key, a token): from now on it is `***` in every URL, excerpt, error and log
+    /// of this client and of its answers, also where it is written percent-encoded or as JSON.
+    ///
+    /// Header values are never shown anyway, nor are query parameters whose name speaks of a secret
+    /// ([`redact`](crate::redact)); this is for what the server may say of it, and for other names.
+    pub fn hide(&self, secret: &str) {
+        self.hidden.add(secret);
     }
 
     /// Begins a GET.

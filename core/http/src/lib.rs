@@ -25,15 +25,23 @@
 //! What belongs here is what every HTTP API needs. What one API means by its answers (paging,
 //! quotas, error bodies) belongs to its connector.
 
+mod attempt;
+mod auth;
 mod client;
-mod failure;
+mod dialect;
+mod ledger;
 mod redact;
 mod request;
 mod response;
 mod retry_after;
 mod settings;
+mod unpack;
+mod validators;
 
+pub use auth::{Auth, AuthStyle, Authorizer};
 pub use client::HttpClient;
+pub use dialect::{Again, Dialect, Refusal, Told, by_status};
+pub use ledger::{Ledger, LedgerOptions, OnSpent, Quota};
 pub use redact::redact;
 pub use request::Request;
 pub use reqwest::header;
@@ -41,3 +49,4 @@ pub use reqwest::{Method, StatusCode};
 pub use response::Response;
 pub use settings::HttpSettings;
 pub use url::Url;
+pub use validators::Validators;

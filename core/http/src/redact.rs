@@ -1,6 +1,10 @@
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 /// The URL as it may be shown: without user, password and fragment, and with `***` for the value
 /// of every query parameter whose name speaks of a secret (`key`, `access_token`, `X-Amz-Signature`).
@@ -27,6 +31,71 @@ pub fn redact(url: &Url) -> String {
     shown.to_string()
 }
 
+/// Texts that are never to be shown, as they stand and as they are written in URLs and in JSON.
+#[derive(Clone, Default)]
+pub(crate) struct Hidden(Arc<RwLock<Vec<String>>>);
+
+impl Hidden {
+    /// From now on this text is `***`.
+    pub(crate) fn add(&self, secret: &str) {
+        if secret.is_empty() {
+            return;
+        }
+        let json = serde_json::Value::from(secret).to_string();
+        let forms = [
+            secret.to_owned(),
+            json[1..json.len() - 1].to_owned(),
+            byte_serialize(secret.as_bytes()).collect(),
+            utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+            // As it stands in a URL's query and in its path, where less is encoded.
+            in_url(secret, |url, text| url.set_query(Some(text))),
+            in_url(secret, |url, text| url.set_path(text)),
+        ];
+        let mut texts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        texts.extend(forms);
+        // The longest first: what is left of one that holds another must not show.
+        texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        texts.dedup();
+    }
+
+    /// The text as it may be shown.
+    pub(crate) fn text<'a>(&self, text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+        let mut text = text.into();
+        let hidden = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for secret in hidden.iter() {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret, "***").into();
+            }
+        }
+        text
+    }
+
+    /// The URL as it may be shown.
+    pub(crate) fn url(&self, url: &Url) -> String {
+        self.text(redact(url)).into_owned()
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+fn in_url(secret: &str, set: impl Fn(&mut Url, &str)) -> String {
+    let Ok(mut url) = Url::parse("http://h/") else {
+        return secret.to_owned();
+    };
+    set(&mut url, secret);
+    let written = url
+        .query()
+        .unwrap_or_else(|| url.path().trim_start_matches('/'));
+    match written {
+        "" => secret.to_owned(),
+        written => written.to_owned(),
+    }
+}
+
 /// Works on the text as it was sent, so that everything else stays as it was.
 fn redact_pair(pair: &str) -> Cow<'_, str> {
     match pair.split_once('=') {
@@ -36,7 +105,7 @@ fn redact_pair(pair: &str) -> Cow<'_, str> {
 }
 
 /// Whether one of the words in a parameter's name says that its value is secret.
-fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     const SECRET: [&str; 14] = [
         "apikey",
         "auth",

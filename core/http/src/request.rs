@@ -2,26 +2,34 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use bytes::{Bytes, BytesMut};
-use chrono::Utc;
+use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+};
 use serde::Serialize;
 use tidegate_core::{Error, Result};
 use url::Url;
 
-use crate::failure::{Again, Failure};
-use crate::{HttpClient, Response, redact};
+use crate::dialect::{Again, Dialect, Plain};
+use crate::{HttpClient, Ledger, Response, Validators};
 
 /// A request that is being put together; [`Request::send`] makes it.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request<'a> {
-    client: &'a HttpClient,
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Bytes,
-    idempotent: bool,
+    pub(crate) client: &'a HttpClient,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) idempotent: bool,
+    pub(crate) conditional: bool,
+    pub(crate) dialect: &'a dyn Dialect,
+    /// The ledger that it goes through, and the API's name for what it asks.
+    pub(crate) ledger: Option<(&'a Ledger, &'a str)>,
+    /// Names of rates, and how many requests a second each allows.
+    pub(crate) paces: Vec<(&'a str, f64)>,
     /// The first thing that was wrong with it.
     refused: Option<Error>,
 }
@@ -33,10 +41,22 @@ impl<'a> Request<'a> {
             idempotent: method.is_idempotent(),
             method,
             url,
-            headers: HeaderMap::new(),
+            // Set by hand: the library would unpack by the header alone.
+            headers: [(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]
+                .into_iter()
+                .collect(),
             body: Bytes::new(),
+            conditional: false,
+            dialect: &Plain,
+            ledger: None,
+            paces: Vec::new(),
             refused: None,
         }
+    }
+
+    /// Where it goes.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Adds a parameter to the URL's query.
@@ -96,13 +116,54 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Judges the answers by what this API means by them, not by their status alone.
+    pub fn dialect(mut self, dialect: &'a dyn Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// Makes every attempt through a ledger, which knows when the API takes it. `method` is the
+    /// API's name for what is asked (`questions`): one request by a method is under way at a time, and a
+    /// backoff that its answer asks for holds for the method.
+    pub fn through(mut self, ledger: &'a Ledger, method: &'a str) -> Self {
+        self.ledger = Some((ledger, method));
+        self
+    }
+
+    /// Makes every attempt so that there are no more than `per_second` of this name to this host,
+    /// evenly spaced, counting all clients of this process.
+    pub fn paced(mut self, name: &'a str, per_second: f64) -> Self {
+        self.paces.push((name, per_second));
+        self
+    }
+
+    /// Asks for the answer only if it isn't the one that these belong to; see
+    /// [`Response::not_modified`].
+    pub fn conditional(mut self, known: &Validators) -> Self {
+        for (name, value) in [
+            (IF_NONE_MATCH, &known.etag),
+            (IF_MODIFIED_SINCE, &known.last_modified),
+        ] {
+            let Some(value) = value.as_deref() else {
+                continue;
+            };
+            // They came as a header, so they can be sent as one; if not, the answer comes whole.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                self.headers.insert(name, value);
+                self.conditional = true;
+            }
+        }
+        self
+    }
+
     /// Makes the request, again where that can help, and gives the answer with its whole body.
     ///
     /// Cancellation: dropping the future ends the connection.
     ///
-    /// Errors: 401, 403, 407 `Auth`; 404, 410 `NotFound`; 409, 412 `Conflict`; 429 `RateLimited`;
-    /// 413 and bodies over the limit `Data`; other 4xx `Config`; 501, 505 `Unsupported`; other 5xx,
-    /// 408, lost connections and time-outs `Transient`. All with the URL without its secrets.
+    /// Errors: what the dialect says of the last answer (by default [`by_status`](crate::by_status));
+    /// lost connections and time-outs `Transient`; bodies over the limit, and ones that can't be
+    /// unpacked, `Data`; `Exhausted` where the ledger's quota is spent. All with the URL without its
+    /// secrets.
     pub async fn send(mut self) -> Result<Response> {
         if let Some(error) = self.refused.take() {
             return Err(error);
@@ -131,51 +192,6 @@ impl<'a> Request<'a> {
             .await
             .map_err(|failure| failure.error)
     }
-
-    async fn attempt(&self) -> Result<Response, Failure> {
-        let lost = |error| Failure::transport(&self.url, error);
-        let mut answer = self
-            .client
-            .inner
-            .request(self.method.clone(), self.url.clone())
-            .headers(self.headers.clone())
-            .body(self.body.clone())
-            .send()
-            .await
-            .map_err(lost)?;
-        let limit = self.client.settings.max_response;
-        // An error's body is only for the message: it may be cut, a good one may not.
-        let good = answer.status().is_success();
-        let mut body = BytesMut::new();
-        if good && answer.content_length().is_some_and(|told| told > limit.0) {
-            return Err(Failure::too_large(&self.url, limit));
-        }
-        while let Some(piece) = answer.chunk().await.map_err(lost)? {
-            if body.len() + piece.len() > limit.as_usize() {
-                if good {
-                    return Err(Failure::too_large(&self.url, limit));
-                }
-                break;
-            }
-            body.extend_from_slice(&piece);
-        }
-        let response = Response {
-            status: answer.status(),
-            url: answer.url().clone(),
-            headers: std::mem::take(answer.headers_mut()),
-            body: body.freeze(),
-            fetched_at: Utc::now(),
-        };
-        self.client
-            .metrics
-            .bytes(u64::try_from(response.body.len()).unwrap_or(u64::MAX));
-        tracing::debug!(method = %self.method, ?response, "answered");
-        if good {
-            Ok(response)
-        } else {
-            Err(Failure::status(&response))
-        }
-    }
 }
 
 /// How long to wait before the next attempt; `None` to give up. What the server asks for is kept,
@@ -195,7 +211,7 @@ fn patience(
 
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, redact(&self.url))
+        write!(f, "{} {}", self.method, self.client.hidden.url(&self.url))
     }
 }
 

@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use tidegate_core::{Error, ErrorKind, Result};
 use url::Url;
 
-use crate::redact;
+use crate::redact::Hidden;
+use crate::validators::Validators;
 
 /// An answer, with its whole body.
 #[derive(Clone)]
 pub struct Response {
-    /// The status: of success, or the request would have failed.
+    /// The status: one that the dialect takes for success, or 304 where the request was conditional.
     pub status: StatusCode,
     /// The headers. `Content-Encoding` and `Content-Length` are left out where the body was unpacked.
     pub headers: HeaderMap,
@@ -24,12 +25,30 @@ pub struct Response {
     pub body: Bytes,
     /// When the last byte had arrived.
     pub fetched_at: DateTime<Utc>,
+    pub(crate) hidden: Hidden,
 }
 
 impl Response {
     /// A header's value, where it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What tells this version of the answer from another, where the server says so.
+    pub fn validators(&self) -> Option<Validators> {
+        Validators::of(&self.headers)
+    }
+
+    /// Whether the answer is the one that the request's validators belong to; it has no body then.
+    /// Never true where the request was not conditional.
+    pub fn not_modified(&self) -> bool {
+        self.status == StatusCode::NOT_MODIFIED
+    }
+
+    /// The server's clock when it answered: the header `Date`, in whole seconds.
+    pub fn server_time(&self) -> Option<DateTime<Utc>> {
+        let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
+        Some(date.to_utc())
     }
 
     /// The body, parsed as JSON.
@@ -42,13 +61,16 @@ impl Response {
             } else {
                 "the server's answer is not JSON"
             };
-            self.error(ErrorKind::Data, what).because(error)
+            // It may quote the body.
+            let cause = self.hidden.text(error.to_string()).into_owned();
+            self.error(ErrorKind::Data, what).because(cause)
         })
     }
 
-    /// The URL, without its secrets.
+    /// The URL, without its secrets and without what was hidden by
+    /// [`HttpClient::hide`](crate::HttpClient::hide).
     pub fn shown_url(&self) -> String {
-        redact(&self.url)
+        self.hidden.url(&self.url)
     }
 
     /// An error about this answer, which says where it came from and how it begins.
@@ -56,7 +78,7 @@ impl Response {
         let error = Error::new(kind, message)
             .with("url", self.shown_url())
             .with("status", self.status.as_u16());
-        match excerpt(&self.body) {
+        match excerpt(&self.body, &self.hidden) {
             text if text.is_empty() => error,
             text => error.with("body", text),
         }
@@ -75,10 +97,11 @@ impl fmt::Debug for Response {
 }
 
 /// How a body begins, on one line.
-pub(crate) fn excerpt(body: &[u8]) -> String {
+fn excerpt(body: &[u8], hidden: &Hidden) -> String {
     const CHARS: usize = 200;
-    // Four bytes a character at most, and as much again for the white space that is folded.
-    let text = String::from_utf8_lossy(&body[..body.len().min(8 * CHARS)]);
+    // Much more than is shown, so that a secret is not cut in two before it is hidden.
+    let text = String::from_utf8_lossy(&body[..body.len().min(40 * CHARS)]);
+    let text = hidden.text(text);
     let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match folded.char_indices().nth(CHARS) {
         None => folded,
@@ -92,6 +115,7 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_short_and_on_one_line() {
+        let excerpt = |body: &[u8]| excerpt(body, &Hidden::default());
         assert_eq!(excerpt(b""), "");
         assert_eq!(excerpt(b"{\n  \"a\": 1\r\n}\n"), "{ \"a\": 1 }");
         assert_eq!(excerpt(&b"x".repeat(1_000)).chars().count(), 201);

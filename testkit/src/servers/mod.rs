@@ -18,6 +18,7 @@ mod place;
 mod process;
 mod proxy;
 mod signed;
+mod stackexchange;
 
 pub use aws::{ACCESS_KEY, AwsServer, READER_ACCESS_KEY, SECRET_KEY, ministack, moto, seaweedfs};
 pub use faults::{Fault, Faults, Reply, Request};
@@ -26,3 +27,7 @@ pub use mariadb::{MariaDb, mariadb, mariadb_plugins};
 pub use objects::{Object, Upload};
 pub use process::{Server, python};
 pub use proxy::{Hold, Proxy, Seen};
+pub use stackexchange::{
+    Broken, Changes, Failure, Kind, Packing, Request as ApiRequest, Rules, Seen as ApiSeen, Site,
+    StackExchange, Violation,
+};

@@ -1,0 +1,86 @@
+use arrow_schema::SchemaRef;
+use serde_json::Value;
+use tidegate_core::{Result, StreamName};
+use tidegate_http::{Method, Url};
+
+use crate::{Incremental, Pagination, Pointer, RecordsAt};
+
+/// One list of records that an API has: what to ask, how it is paged, and what comes of it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The name of its stream.
+    pub name: StreamName,
+    /// The columns of its stream. `None`: it has no stream of its own, only rows in `raw`.
+    pub schema: Option<SchemaRef>,
+    /// The columns that tell its rows apart; empty if there is no such key.
+    pub key: Vec<String>,
+    /// GET, or POST where the API is asked by a body.
+    pub method: Method,
+    /// Where to ask. Parameters in it are sent as they are.
+    pub url: Url,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// Parameters of every request, added to the URL's query. Where the server gives the next page
+    /// by its URL, only those of the first.
+    pub params: Vec<(String, String)>,
+    /// The body of every request, a JSON object where parameters are to stand in it.
+    pub body: Option<Value>,
+    /// Where an answer holds its records.
+    pub records: RecordsAt,
+    /// How it is paged.
+    pub pagination: Pagination,
+    /// How a run reads only what is new; `None`: each run reads everything.
+    pub incremental: Option<Incremental>,
+    /// Whether a run asks first if anything has changed since the last one (`ETag`,
+    /// `Last-Modified`), and reads nothing if not. Only where the first page changes with every
+    /// change of a record.
+    pub conditional: bool,
+}
+
+impl Endpoint {
+    /// A list that a GET of `url` gives whole, as a JSON array; with the stream `name`.
+    pub fn new(name: impl Into<StreamName>, url: Url, schema: SchemaRef) -> Self {
+        Self {
+            name: name.into(),
+            schema: Some(schema),
+            key: Vec::new(),
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            params: Vec::new(),
+            body: None,
+            records: RecordsAt::default(),
+            pagination: Pagination::None,
+            incremental: None,
+            conditional: false,
+        }
+    }
+
+    /// With this key.
+    #[must_use]
+    pub fn key(mut self, columns: &[&str]) -> Self {
+        self.key = columns.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// With records at this place.
+    #[must_use]
+    pub fn records(mut self, at: Pointer) -> Self {
+        self.records.pointer = at;
+        self
+    }
+
+    /// Paged in this way.
+    #[must_use]
+    pub fn pagination(mut self, pagination: Pagination) -> Self {
+        self.pagination = pagination;
+        self
+    }
+
+    /// Checks what contradicts itself.
+    ///
+    /// Errors: `Config`, naming the key of a pipeline file that is wrong (`pagination.size`, …).
+    pub fn validate(&self) -> Result<()> {
+        unimplemented!()
+    }
+}

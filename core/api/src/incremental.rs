@@ -1,0 +1,51 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_core::Span;
+
+use crate::{Place, Pointer};
+
+/// Reads in each run what is new since the last one: the largest value of `field` that was seen is
+/// kept, and the next run sends it as `param`.
+///
+/// A server that takes the bound as included gives the records of that last value again. Those that
+/// are the same, byte by byte, are left out; one that has changed since comes again, so merge by
+/// key. A run without records keeps the bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Incremental {
+    /// The parameter that holds the bound.
+    pub param: String,
+    /// Where a record holds the value: `/updated_at`. It grows with each change of a record.
+    pub field: Pointer,
+    /// How values compare and are sent: `as_is` (default), `rfc3339`, `epoch_seconds` or
+    /// `epoch_millis`.
+    #[serde(default)]
+    pub format: MarkFormat,
+    /// What the first run sends, as it is written here. Default: the first run sends no bound, and
+    /// reads everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// How far before the largest value the next run begins, for servers where records show up late.
+    /// Records of that time come again: merge by key. Needs a `format` of time, not `as_is`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Span>,
+    /// Where the parameter stands: `query` (default) or `body`.
+    #[serde(default, rename = "in")]
+    pub place: Place,
+}
+
+/// How values of the field that grows compare and are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkFormat {
+    /// Sent as the record has it. Integers compare as numbers, texts character by character, which
+    /// is right for times that are all written the same way.
+    #[default]
+    AsIs,
+    /// A time, sent as `2024-05-01T12:00:00Z`. The record has it so, or as seconds since 1970.
+    Rfc3339,
+    /// A time, sent as whole seconds since 1970. The record has it so, or as RFC 3339.
+    EpochSeconds,
+    /// A time, sent as milliseconds since 1970. The record has it so, or as RFC 3339.
+    EpochMillis,
+}

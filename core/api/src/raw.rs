@@ -1,0 +1,56 @@
+//! The stream of answers as they came.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use tidegate_core::{Result, Rows, Scan, Stream};
+use tidegate_http::Response;
+
+/// The stream's name.
+pub const NAME: &str = "raw";
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let column = |name, data_type| Field::new(name, data_type, false);
+    Arc::new(Schema::new(vec![
+        column("stream", DataType::Utf8),
+        column("url", DataType::Utf8),
+        column("status", DataType::Int32),
+        column("fetched_at", utc),
+        column("body", DataType::Binary),
+    ]))
+});
+
+/// Its columns: `stream` (whose page it is), `url` (without secrets), `status`, `fetched_at` (UTC)
+/// and `body`, the bytes as the server sent them, unpacked.
+pub fn schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
+/// The stream itself. It has no key: a page that is fetched again is another row.
+pub fn stream() -> Stream {
+    Stream {
+        name: NAME.into(),
+        schema: schema(),
+        key: Vec::new(),
+        bounded: true,
+    }
+}
+
+/// The row of an answer that is a page of `stream`: the columns that the `raw` stream's scan asks
+/// for.
+pub fn row(scan: &Scan, stream: &str, answer: &Response) -> Result<Rows> {
+    let time = TimestampMicrosecondArray::from(vec![answer.fetched_at.timestamp_micros()]);
+    let row = RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(StringArray::from(vec![stream])),
+            Arc::new(StringArray::from(vec![answer.shown_url()])),
+            Arc::new(Int32Array::from(vec![i32::from(answer.status.as_u16())])),
+            Arc::new(time.with_timezone("UTC")),
+            Arc::new(BinaryArray::from(vec![&answer.body[..]])),
+        ],
+    )?;
+    Ok(Rows::Batch(scan.project(row)?))
+}

@@ -1,0 +1,204 @@
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use tidegate_core::{ByteSize, Error, ErrorKind};
+use url::Url;
+
+use crate::dialect::{Again, Refusal};
+use crate::redact::Hidden;
+use crate::unpack::{Coding, Fault};
+use crate::{Request, Response};
+
+/// Why there is no whole answer.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) refusal: Refusal,
+    /// Whether the server surely saw nothing of the request.
+    pub(crate) unsent: bool,
+}
+
+impl Request<'_> {
+    /// Makes the request once.
+    pub(crate) async fn attempt(&self) -> Result<Response, Refusal> {
+        let answer = self.exchange().await.map_err(|lost| lost.refusal)?;
+        if self.conditional && answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(answer);
+        }
+        self.dialect.judge(&answer).map(|()| answer)
+    }
+
+    /// Sends it and takes the whole answer, whatever it means.
+    async fn exchange(&self) -> Result<Response, Lost> {
+        let begun = Instant::now();
+        let client = self.client;
+        client.metrics.requests(1);
+        let lost = |error| transport(&client.hidden, &self.url, error);
+        let mut answer = client
+            .inner
+            .request(self.method.clone(), self.url.clone())
+            .headers(self.headers.clone())
+            .body(self.body.clone())
+            .send()
+            .await
+            .map_err(lost)?;
+        let limit = client.settings.max_response;
+        let too_large = || too_large(&client.hidden, &self.url, limit);
+        // An error's body is only for the message: it may be cut, a good one may not.
+        let good = answer.status().is_success();
+        if good && answer.content_length().is_some_and(|told| told > limit.0) {
+            return Err(too_large());
+        }
+        let mut packed = BytesMut::new();
+        let mut cut = None;
+        let mut bytes = 0;
+        while let Some(piece) = answer.chunk().await.map_err(lost)? {
+            let arrived = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            bytes += arrived;
+            client.metrics.bytes(arrived);
+            if packed.len() + piece.len() > limit.as_usize() {
+                cut = Some(Fault::TooLarge);
+                break;
+            }
+            packed.extend_from_slice(&piece);
+        }
+        let mut headers = std::mem::take(answer.headers_mut());
+        let coding = Coding::of(&headers, &packed);
+        let unpacked = coding != Coding::Plain;
+        let (body, fault) = unpack(coding, packed.freeze(), limit.as_usize()).await;
+        match cut.or(fault) {
+            Some(Fault::TooLarge) if good => return Err(too_large()),
+            Some(fault @ Fault::Cut) => return Err(self.damaged(fault)),
+            Some(fault) if good => return Err(self.damaged(fault)),
+            _ => {}
+        }
+        if unpacked {
+            headers.remove(CONTENT_ENCODING);
+            headers.remove(CONTENT_LENGTH);
+        }
+        let response = Response {
+            status: answer.status(),
+            url: answer.url().clone(),
+            headers,
+            body,
+            fetched_at: Utc::now(),
+            hidden: client.hidden.clone(),
+        };
+        tracing::debug!(
+            method = %self.method,
+            url = response.shown_url(),
+            status = response.status.as_u16(),
+            bytes,
+            ms = begun.elapsed().as_millis(),
+            "answered"
+        );
+        Ok(response)
+    }
+
+    /// A body that can't be unpacked.
+    fn damaged(&self, fault: Fault) -> Lost {
+        let (kind, message, again) = match &fault {
+            Fault::Cut => (
+                ErrorKind::Transient,
+                "the connection to the server was lost",
+                Again::Idempotent,
+            ),
+            _ => (
+                ErrorKind::Data,
+                "the server's answer can't be unpacked",
+                Again::Never,
+            ),
+        };
+        let error = Error::new(kind, message).with("url", self.client.hidden.url(&self.url));
+        let error = match fault {
+            Fault::Damaged(cause) => error
+                .hint("a proxy or the server sends it damaged; try again later")
+                .because(cause),
+            Fault::Unknown(coding) => error
+                .with("content_encoding", coding)
+                .hint("the server packs its answers in a way that was not asked for"),
+            Fault::Cut => error.because("its packed body ends too early"),
+            Fault::TooLarge => error,
+        };
+        Lost {
+            refusal: Refusal {
+                error,
+                again,
+                wait: None,
+            },
+            unsent: false,
+        }
+    }
+}
+
+/// Unpacks a body, a large one on a thread where it keeps nobody waiting.
+async fn unpack(coding: Coding, body: Bytes, limit: usize) -> (Bytes, Option<Fault>) {
+    const LARGE: usize = 256 << 10;
+    if coding == Coding::Plain || body.len() < LARGE {
+        return coding.unpack(body, limit);
+    }
+    match tokio::task::spawn_blocking(move || coding.unpack(body, limit)).await {
+        Ok(result) => result,
+        Err(error) => (Bytes::new(), Some(Fault::Damaged(error.into()))),
+    }
+}
+
+/// No answer, or not all of it.
+fn transport(hidden: &Hidden, url: &Url, error: reqwest::Error) -> Lost {
+    let (kind, message, again) = if error.is_builder() {
+        (ErrorKind::Config, "the request can't be made", Again::Never)
+    } else if error.is_redirect() {
+        (
+            ErrorKind::Config,
+            "the server redirects without end",
+            Again::Never,
+        )
+    } else if error.is_connect() {
+        (
+            ErrorKind::Transient,
+            "the server can't be reached",
+            Again::Always,
+        )
+    } else if error.is_timeout() {
+        (
+            ErrorKind::Transient,
+            "the server did not answer in time",
+            Again::Idempotent,
+        )
+    } else {
+        (
+            ErrorKind::Transient,
+            "the connection to the server was lost",
+            Again::Idempotent,
+        )
+    };
+    let mut shown = Error::new(kind, message).with("url", hidden.url(url));
+    if error.is_connect() {
+        shown = shown.hint("check the address, and that the server is running");
+    } else if error.is_timeout() {
+        shown = shown.hint("`request_timeout` of `[http]` sets the time for one request");
+    }
+    Lost {
+        unsent: error.is_connect() || error.is_builder(),
+        refusal: Refusal {
+            // The library's own text would show the URL with its secrets.
+            error: shown.because(error.without_url()),
+            again,
+            wait: None,
+        },
+    }
+}
+
+/// An answer that is larger than what is accepted.
+fn too_large(hidden: &Hidden, url: &Url, limit: ByteSize) -> Lost {
+    Lost {
+        refusal: Refusal::never(
+            Error::data(format!("the server's answer is larger than {limit}"))
+                .with("url", hidden.url(url))
+                .hint("ask for smaller pages, or raise `max_response` of `[http]`"),
+        ),
+        unsent: false,
+    }
+}

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// How a [`Ledger`](crate::Ledger) keeps an API's rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerOptions {
+    /// Whose quota it is: [`Ledger::account_of`](crate::Ledger::account_of). Never a key itself:
+    /// it is stored.
+    pub account: String,
+    /// How many requests a second are made at most, evenly spaced, over all methods. Default: any
+    /// number.
+    pub per_second: Option<f64>,
+    /// How soon the same request may be made again. Default: at once.
+    pub repeat_after: Option<Duration>,
+    /// How long a method is left alone after a request whose answer was never seen (a killed
+    /// process): it may have asked for a backoff. Default: a minute.
+    pub caution: Duration,
+    /// How long a quota lasts from its first request, where no answer says when it resets.
+    /// Default: 24 hours.
+    pub window: Duration,
+    /// What is done when the quota is spent. Default: stop.
+    pub on_spent: OnSpent,
+}
+
+impl LedgerOptions {
+    /// The defaults, for an account.
+    pub fn new(account: impl Into<String>) -> Self {
+        Self {
+            account: account.into(),
+            per_second: None,
+            repeat_after: None,
+            caution: Duration::from_secs(60),
+            window: Duration::from_secs(24 * 60 * 60),
+            on_spent: OnSpent::Stop,
+        }
+    }
+}
+
+/// What is done when a quota is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSpent {
+    /// Requests fail as `Exhausted`.
+    Stop,
+    /// Requests wait until there is a quota again.
+    Wait,
+}
+
+/// What is known of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many requests a whole quota has, where that was told.
+    pub max: Option<u64>,
+    /// How many requests are left; those under way are taken off.
+    pub left: u64,
+    /// When there is a whole one again: what the server told, or else a `window` after the first
+    /// request of this quota that we know of. `None`: now, it is whole.
+    pub resets_at: Option<DateTime<Utc>>,
+}
