@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use reqwest::Method;
+use reqwest::redirect::Policy;
 use tidegate_core::{Context, Metrics, Result};
 use url::Url;
 
 use crate::redact::Hidden;
+use crate::redirect;
 use crate::{HttpSettings, Request};
 
 /// Makes HTTP requests for one component. Clones share their connections and what they hide.
@@ -29,7 +31,7 @@ impl HttpClient {
     /// Errors: `Config` where the settings can't be used.
     pub fn with_settings(settings: HttpSettings, metrics: Arc<Metrics>) -> Result<Self> {
         Ok(Self {
-            inner: settings.client()?,
+            inner: settings.client(Policy::default())?,
             settings: Arc::new(settings),
             metrics,
             hidden: Hidden::default(),
@@ -43,6 +45,17 @@ impl HttpClient {
     /// ([`redact`](crate::redact)); this is for what the server may say of it, and for other names.
     pub fn hide(&self, secret: &str) {
         self.hidden.add(secret);
+    }
+
+    /// The same client, but it follows no redirection to another host: for requests that carry
+    /// credentials, which the library would take along in headers it doesn't know and in bodies.
+    ///
+    /// Errors: `Config` where the settings can't be used.
+    pub fn confined(&self) -> Result<Self> {
+        Ok(Self {
+            inner: self.settings.client(redirect::confined())?,
+            ..self.clone()
+        })
     }
 
     /// Begins a GET.

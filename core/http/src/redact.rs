@@ -70,6 +70,12 @@ impl Hidden {
         text
     }
 
+    /// Whether the whole text is one that is hidden.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        let hidden = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        hidden.iter().any(|secret| secret == text)
+    }
+
     /// The URL as it may be shown.
     pub(crate) fn url(&self, url: &Url) -> String {
         self.text(redact(url)).into_owned()

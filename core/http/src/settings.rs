@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{ByteSize, Error, Result, Span};
 
 /// How HTTP requests are made: the table `[http]` of `tidegate.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// The longest time to wait for a connection.
@@ -24,6 +25,12 @@ pub struct HttpSettings {
     pub max_retry_after: Span,
     /// The largest body that is accepted, after unpacking.
     pub max_response: ByteSize,
+    /// How many requests a second are made to one host at most, evenly spaced, by all components of
+    /// this process. `0.5` is one every two seconds. Default: any number, but for what a connector knows
+    /// of its API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.001))]
+    pub rate_limit: Option<f64>,
     /// The proxy for all requests. Default: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
@@ -43,6 +50,7 @@ impl Default for HttpSettings {
             max_backoff: Span(Duration::from_secs(30)),
             max_retry_after: Span(Duration::from_secs(60)),
             max_response: ByteSize(64 << 20),
+            rate_limit: None,
             proxy: None,
             user_agent: concat!("tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -53,8 +61,17 @@ impl HttpSettings {
     /// A client as these settings ask for.
     ///
     /// Errors: `Config` naming the setting that can't be used.
-    pub(crate) fn client(&self) -> Result<reqwest::Client> {
+    pub(crate) fn client(&self, redirects: Policy) -> Result<reqwest::Client> {
+        if self.rate_limit.is_some_and(|rate| !is_rate(rate)) {
+            return Err(
+                Error::config("the setting `rate_limit` of `[http]` is not a rate")
+                    .hint("it is the number of requests a second, such as 5 or 0.5"),
+            );
+        }
         let mut builder = reqwest::Client::builder()
+            .redirect(redirects)
+            // It would tell one server the parameters that another was asked with.
+            .referer(false)
             .connect_timeout(self.connect_timeout.0)
             .timeout(self.request_timeout.0)
             .user_agent(&self.user_agent);
@@ -72,6 +89,11 @@ impl HttpSettings {
                 .because(error)
         })
     }
+}
+
+/// Whether so many requests a second can be kept.
+pub(crate) fn is_rate(per_second: f64) -> bool {
+    per_second.is_finite() && per_second >= 0.001
 }
 
 #[cfg(test)]
@@ -98,7 +120,7 @@ mod tests {
             proxy: Some("http://me:hunter2@:bad port".into()),
             ..HttpSettings::default()
         };
-        let error = settings.client().unwrap_err();
+        let error = settings.client(Policy::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }

@@ -1,0 +1,393 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::hold::{Hold, with_margin};
+use super::options::{LedgerOptions, Quota};
+use crate::dialect::Told;
+
+/// What is stored of an account. All decisions are made here, without clock and store, so that
+/// they can be tested.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Document {
+    quota: Spending,
+    /// Before this no request is made: the last one's time and the space between two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pace: Option<Hold>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    methods: BTreeMap<String, Method>,
+    /// Requests that may not be made again yet, by their identity.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<String, Hold>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Spending {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+    /// When `left` was learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learnt: Option<Hold>,
+    /// How many requests were made since `window` began.
+    used: u64,
+    /// From the first request of this quota until it is whole again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<Hold>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Method {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under_way: Option<Note>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<Hold>,
+}
+
+/// A request that is about to be made, or was made and not answered yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    id: Uuid,
+    /// From when it was noted until it surely is over and what it may have caused is too.
+    held: Hold,
+}
+
+/// A request that wants to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a str,
+    /// What tells it from other requests.
+    pub(crate) identity: &'a str,
+    /// The longest time that it may take.
+    pub(crate) timeout: Duration,
+}
+
+/// What a request may do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Turn {
+    /// Be made: it is noted.
+    Go(Note),
+    /// Wait.
+    Wait { until: DateTime<Utc>, why: Why },
+    /// The quota is spent.
+    Spent { until: DateTime<Utc> },
+}
+
+/// Why a request waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Another one by its method is under way, or was and its answer was never seen.
+    UnderWay,
+    /// The API asked to be left alone.
+    Backoff,
+    /// The same request was made a short while ago.
+    Repeated,
+    /// The last of the quota may be used by requests that are under way.
+    Last,
+    /// No more requests a second are allowed.
+    Pace,
+    /// The quota is spent.
+    Spent,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The server saw nothing of it.
+    Unsent,
+    /// It may have seen it, but its answer didn't arrive whole.
+    Unanswered,
+    /// Its answer arrived.
+    Answered(Told),
+}
+
+/// More requests than this are not remembered for not being repeated.
+const MOST_ASKED: usize = 10_000;
+
+impl Note {
+    /// When it was written.
+    pub(crate) fn at(&self) -> DateTime<Utc> {
+        self.held.from()
+    }
+}
+
+impl Document {
+    /// Puts right what a clock that was set back has spoilt. Says whether there was anything; then
+    /// the document is to be stored, or the waits would begin anew each time it is read.
+    pub(crate) fn mend(&mut self, now: DateTime<Utc>) -> bool {
+        let Self {
+            quota,
+            pace,
+            methods,
+            asked,
+        } = self;
+        let holds = [&mut quota.learnt, &mut quota.window, pace];
+        let methods = methods.values_mut().flat_map(|method| {
+            let note = method.under_way.as_mut().map(|note| &mut note.held);
+            note.into_iter().chain(&mut method.backoff)
+        });
+        let mut mended = false;
+        for hold in holds
+            .into_iter()
+            .flatten()
+            .chain(methods)
+            .chain(asked.values_mut())
+        {
+            mended |= hold.mend(now);
+        }
+        mended
+    }
+
+    /// Decides about a request.
+    pub(crate) fn turn(
+        &mut self,
+        ask: Ask<'_>,
+        options: &LedgerOptions,
+        now: DateTime<Utc>,
+    ) -> Turn {
+        self.sweep(now);
+        let method = self.methods.get(ask.method);
+        if let Some(note) = method.and_then(|method| method.under_way.as_ref()) {
+            return wait(note.held, Why::UnderWay);
+        }
+        if let Some(backoff) = method.and_then(|method| method.backoff) {
+            return wait(backoff, Why::Backoff);
+        }
+        if let Some(&asked) = self.asked.get(ask.identity) {
+            return wait(asked, Why::Repeated);
+        }
+        match (self.quota.left, self.quota.window) {
+            (Some(0), Some(window)) => {
+                return Turn::Spent {
+                    until: window.until(),
+                };
+            }
+            (Some(left), _) if left > 0 && left <= self.under_way() => {
+                // Each of them is over by then; they end much sooner, mostly.
+                let ends = self.notes().map(|note| note.held.until()).min();
+                return Turn::Wait {
+                    until: ends.unwrap_or(now),
+                    why: Why::Last,
+                };
+            }
+            _ => {}
+        }
+        if let Some(pace) = self.pace {
+            return wait(pace, Why::Pace);
+        }
+        self.begin(ask, options, now)
+    }
+
+    fn begin(&mut self, ask: Ask<'_>, options: &LedgerOptions, now: DateTime<Utc>) -> Turn {
+        let note = Note {
+            id: Uuid::new_v4(),
+            held: held(ask, options, now),
+        };
+        let method = self.methods.entry(ask.method.to_owned()).or_default();
+        method.under_way = Some(note.clone());
+        if let Some(again) = options.repeat_after {
+            self.remember(ask.identity, Hold::new(now, with_margin(again)));
+        }
+        let rate = options
+            .per_second
+            .filter(|rate| rate.is_finite() && *rate > 0.0);
+        self.pace = rate
+            .and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok())
+            .map(|space| Hold::new(now, space));
+        self.quota
+            .window
+            .get_or_insert(Hold::new(now, options.window));
+        Turn::Go(note)
+    }
+
+    /// Writes a note anew, for a request that was held back after it was noted. Says whether it was
+    /// still there.
+    pub(crate) fn renew(
+        &mut self,
+        note: &mut Note,
+        ask: Ask<'_>,
+        options: &LedgerOptions,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let mine = self
+            .methods
+            .get_mut(ask.method)
+            .and_then(|of| of.under_way.as_mut());
+        let Some(mine) = mine.filter(|mine| mine.id == note.id) else {
+            return false;
+        };
+        mine.held = held(ask, options, now);
+        *note = mine.clone();
+        true
+    }
+
+    /// Settles a request.
+    pub(crate) fn end(
+        &mut self,
+        note: &Note,
+        ask: Ask<'_>,
+        ending: Ending,
+        options: &LedgerOptions,
+        now: DateTime<Utc>,
+    ) {
+        let method = self.methods.entry(ask.method.to_owned()).or_default();
+        // A note that was taken for a dead process's is gone, and counted.
+        let noted = method
+            .under_way
+            .take_if(|mine| mine.id == note.id)
+            .is_some();
+        let backoff = match ending {
+            Ending::Unsent => None,
+            // Its answer may have asked for a backoff.
+            Ending::Unanswered => Some(Hold::new(note.at(), options.caution)),
+            Ending::Answered(told) => told.backoff.map(|backoff| Hold::new(now, backoff)),
+        };
+        if let Some(backoff) = backoff {
+            method.backoff = Some(backoff.later(method.backoff));
+        }
+        match (options.repeat_after, ending) {
+            (None, _) => {}
+            (Some(_), Ending::Unsent) => {
+                self.asked.remove(ask.identity);
+            }
+            // The server saw it at some time before now.
+            (Some(again), _) => self.remember(ask.identity, Hold::new(now, again)),
+        }
+        match ending {
+            Ending::Unsent => {}
+            Ending::Unanswered if !noted => {}
+            Ending::Unanswered => self.quota.count(),
+            Ending::Answered(told) => self.quota.learn(told, noted, note.at(), options, now),
+        }
+        self.sweep(now);
+    }
+
+    /// What is known of the quota.
+    pub(crate) fn quota(&self, now: DateTime<Utc>) -> Option<Quota> {
+        let mut swept = self.clone();
+        swept.sweep(now);
+        let left = swept.quota.left?;
+        Some(Quota {
+            max: swept.quota.max,
+            left: left.saturating_sub(swept.under_way()),
+            resets_at: swept.quota.window.map(Hold::until),
+        })
+    }
+
+    /// How many requests were made of this quota, and how many it has.
+    pub(crate) fn spent(&self) -> (u64, Option<u64>) {
+        (self.quota.used, self.quota.max)
+    }
+
+    /// Takes out what is over.
+    fn sweep(&mut self, now: DateTime<Utc>) {
+        let over = |hold: &mut Hold| hold.is_over(now);
+        if self.quota.window.take_if(over).is_some() {
+            self.quota = Spending {
+                max: self.quota.max,
+                left: self.quota.max,
+                ..Spending::default()
+            };
+        }
+        for method in self.methods.values_mut() {
+            method.backoff.take_if(over);
+            // Nobody is going to settle it.
+            if method
+                .under_way
+                .take_if(|note| note.held.is_over(now))
+                .is_some()
+            {
+                self.quota.count();
+            }
+        }
+        self.methods
+            .retain(|_, method| *method != Method::default());
+        self.asked.retain(|_, hold| !hold.is_over(now));
+        self.pace.take_if(over);
+    }
+
+    fn remember(&mut self, identity: &str, hold: Hold) {
+        if self.asked.len() >= MOST_ASKED {
+            let first = self.asked.iter().min_by_key(|(_, hold)| hold.until());
+            if let Some(first) = first.map(|(identity, _)| identity.clone()) {
+                self.asked.remove(&first);
+            }
+        }
+        self.asked.insert(identity.to_owned(), hold);
+    }
+
+    fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.methods
+            .values()
+            .filter_map(|method| method.under_way.as_ref())
+    }
+
+    fn under_way(&self) -> u64 {
+        u64::try_from(self.notes().count()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Spending {
+    /// Counts a request whose answer tells nothing.
+    fn count(&mut self) {
+        self.used += 1;
+        self.left = self.left.map(|left| left.saturating_sub(1));
+    }
+
+    fn learn(
+        &mut self,
+        told: Told,
+        noted: bool,
+        asked: DateTime<Utc>,
+        options: &LedgerOptions,
+        now: DateTime<Utc>,
+    ) {
+        self.max = told.quota_max.or(self.max);
+        match told.quota_left {
+            None if noted => self.count(),
+            None => {}
+            Some(left) => {
+                self.used += u64::from(noted);
+                // Answers may overtake each other. One that tells of more than is known is the newer
+                // one only if it was asked for after that was known.
+                let newer = self.learnt.is_none_or(|learnt| asked > learnt.from());
+                let known = self.left.filter(|known| *known < left);
+                if known.is_none() || newer {
+                    self.left = Some(left);
+                    self.learnt = Some(Hold::new(now, Duration::ZERO));
+                }
+                // Many more: it was filled again before we thought.
+                let tenth = self.max.unwrap_or(left) / 10;
+                if newer && known.is_some_and(|known| left - known > tenth) {
+                    self.used = 1;
+                    self.window = Some(Hold::new(asked, options.window));
+                }
+            }
+        }
+        match told.resets_in {
+            Some(resets_in) => self.window = Some(Hold::new(now, resets_in)),
+            None => {
+                let estimate = Hold::new(asked, options.window);
+                self.window.get_or_insert(estimate);
+            }
+        }
+    }
+}
+
+fn held(ask: Ask<'_>, options: &LedgerOptions, now: DateTime<Utc>) -> Hold {
+    Hold::new(now, options.caution.max(with_margin(ask.timeout)))
+}
+
+fn wait(hold: Hold, why: Why) -> Turn {
+    Turn::Wait {
+        until: hold.until(),
+        why,
+    }
+}
