@@ -4,6 +4,7 @@
 
 mod credentials;
 mod errors;
+mod examples;
 mod incremental;
 mod oauth2;
 mod pages;
