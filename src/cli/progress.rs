@@ -131,6 +131,14 @@ fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
             (rows(component) * 100 / expected).min(100)
         ));
     }
+    let requests = component.metrics.total_requests();
+    if requests > 0 {
+        text.push_str(&format!("  {} requests", grouped(requests)));
+    }
+    let waited = component.metrics.total_waited_ms() / 1000;
+    if waited > 0 {
+        text.push_str(&format!("  held back {waited} s"));
+    }
     if component.rejected() > 0 {
         text.push_str(&format!("  {} rejected", grouped(component.rejected())));
     }
@@ -179,6 +187,7 @@ fn log_line(stats: &RunStats) {
             rows_out = component.rows_out(),
             rejected = component.rejected(),
             bytes = component.metrics.total_bytes(),
+            requests = component.metrics.total_requests(),
             epochs = stats.epochs(),
             elapsed_s = stats.elapsed().as_secs_f64(),
             "progress"

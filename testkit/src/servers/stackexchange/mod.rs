@@ -17,12 +17,14 @@
 //! Rooms: `rules` what the server is like; `server` connections; `respond` from a request to its
 //! answer; `judge` rate, repeats, backoff and quota; `query` which rows a request means; `filter`
 //! which fields are sent; `render` rows as JSON; `answer` the wrapper, errors and bytes; `data` the
-//! rows and their orders; `made` where they come from; `changes` what happens to them.
+//! rows and their orders; `made` where they come from; `happening` and `changes` what becomes of
+//! them.
 
 mod answer;
 mod changes;
 mod data;
 mod filter;
+mod happening;
 mod judge;
 mod made;
 mod query;

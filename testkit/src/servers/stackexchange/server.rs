@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rand::Rng as _;
 use socket2::SockRef;
 
-use super::changes::Rows;
+use super::happening::Rows;
 use super::judge::Judge;
 use super::query::Page;
 use super::respond::Reply;
@@ -52,9 +52,12 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Wishes {
     pub(super) next: VecDeque<Failure>,
-    pub(super) fails: Option<Box<dyn FnMut(&Request) -> Option<Failure> + Send>>,
-    pub(super) run: Option<Box<dyn FnMut(&Request) + Send>>,
+    pub(super) fails: Option<Fails>,
+    pub(super) run: Option<Run>,
 }
+
+type Fails = Box<dyn FnMut(&Request) -> Option<Failure> + Send>;
+type Run = Box<dyn FnMut(&Request) + Send>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
