@@ -223,7 +223,8 @@ impl SourceConfig for RestConfig {
         Ok(Arc::new(source))
     }
 
+    /// With credentials, because a run that they were to blame for goes on with others.
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["rate_limit", "quota", "on_quota"]
+        &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }
 }
