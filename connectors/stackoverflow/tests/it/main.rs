@@ -1,1 +1,5 @@
-mod placeholder {}
+//! The source against a fake of the API that keeps its rules and punishes what breaks them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod rows;
+mod whole;
