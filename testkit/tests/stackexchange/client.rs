@@ -24,10 +24,14 @@ pub(crate) struct Got {
 
 impl Client {
     pub(crate) fn new(api: &StackExchange) -> Self {
+        Self::at(&api.url())
+    }
+
+    pub(crate) fn at(url: &str) -> Self {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             client: reqwest::Client::new(),
-            url: api.url(),
+            url: url.to_owned(),
         }
     }
 
