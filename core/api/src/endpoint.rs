@@ -56,6 +56,13 @@ impl Endpoint {
         }
     }
 
+    /// The same with its columns written as [`columns`](crate::columns) reads them, and its key.
+    ///
+    /// Errors: `Config` as there.
+    pub fn of(name: impl Into<StreamName>, url: Url, columns: &str, key: &[&str]) -> Result<Self> {
+        Ok(Self::new(name, url, crate::columns(columns, key)?).key(key))
+    }
+
     /// With this key.
     #[must_use]
     pub fn key(mut self, columns: &[&str]) -> Self {

@@ -100,11 +100,11 @@ impl Asked {
                 place,
                 ..
             } => {
-                if let (Some(param), Some(size)) = (size_param, size) {
-                    asked.set(*place, param, size.get().into())?;
-                }
                 if let Step::Page(number) | Step::Offset(number) = step {
                     asked.set(*place, param, (*number).into())?;
+                }
+                if let (Some(param), Some(size)) = (size_param, size) {
+                    asked.set(*place, param, size.get().into())?;
                 }
             }
             Pagination::Cursor { param, place, .. } => {
