@@ -201,12 +201,6 @@ impl StackOverflowConfig {
         })
     }
 
-    /// Whether entities in texts are decoded.
-    pub(crate) fn entities(&self) -> bool {
-        let plain = matches!(&self.filter, Filter::Custom(custom) if custom.raw_text);
-        self.decode_entities.unwrap_or(!plain)
-    }
-
     /// What a stream is sorted by.
     pub(crate) fn sort_of(&self, kind: Kind) -> Result<SortBy> {
         kind.sorted(self.sort).ok_or_else(|| {
@@ -228,9 +222,10 @@ impl StackOverflowConfig {
             .collect()
     }
 
-    /// Whether the texts of a filter are to be decoded.
-    pub(crate) fn decodes_entities(&self, safe: bool) -> bool {
-        self.decode_entities.unwrap_or(safe)
+    /// Whether texts are to be decoded.
+    pub(crate) fn entities(&self) -> bool {
+        self.decode_entities
+            .unwrap_or_else(|| !self.filter.is_unsafe())
     }
 
     fn check_streams(&self) -> Result<()> {
@@ -363,3 +358,6 @@ impl SourceConfig for StackOverflowConfig {
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
 }
+
+#[cfg(test)]
+mod tests;

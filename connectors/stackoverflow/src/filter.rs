@@ -89,8 +89,6 @@ pub(crate) struct Recipe {
 pub(crate) struct Made {
     /// Its id.
     pub(crate) filter: String,
-    /// Whether its texts come encoded for HTML.
-    pub(crate) safe: bool,
 }
 
 impl Filter {
@@ -233,12 +231,23 @@ impl Recipe {
         let made: Answer = serde_json::from_str(item).map_err(|error| {
             Error::data("the answer of /filters/create has no filter").because(error)
         })?;
-        let safe = match made.filter_type.as_deref() {
+        let raw_text = match made.filter_type.as_deref() {
             Some("invalid") => return Err(self.refused("the API says that the filter is invalid")),
-            Some("unsafe") => false,
-            Some("safe") => true,
-            _ => !self.raw_text,
+            Some("unsafe") => true,
+            Some("safe") => false,
+            _ => self.raw_text,
         };
+        // Texts must be known to be encoded or not, or decoding them would garble some.
+        if raw_text != self.raw_text {
+            let error = of_key(
+                "filter",
+                "the API made a filter of another safety than asked for",
+            );
+            return Err(error.with("asked for", self.identity()).hint(format!(
+                "write filter = {{ base = \"{}\", unsafe = {raw_text} }}",
+                self.base
+            )));
+        }
         if let Some(fields) = &made.included_fields
             && let Some(lost) = self.include.iter().find(|field| !fields.contains(field))
         {
@@ -246,7 +255,6 @@ impl Recipe {
         }
         Ok(Made {
             filter: made.filter,
-            safe,
         })
     }
 

@@ -1,4 +1,32 @@
-//! The source `stackoverflow`: Stack Overflow and the other sites of the Stack Exchange network.
+//! The source `stackoverflow`: Stack Overflow and the other sites of the Stack Exchange network, by
+//! their API 2.3.
+//!
+//! ```text
+//! plan: now − lag ─> a window of the sort's field, from the last run's end ─> one split a stream
+//! read: min=<last seen> ─> ledger (quota, backoff, pace) ─> page ─┬─> rows not seen yet, decoded on
+//!         ^                                                       │   a worker: typed stream
+//!         └───────────── the last row's date, ids of its second ──┴─> the page as sent: `raw`
+//! ```
+//!
+//! ```toml
+//! [sources.so]
+//! type = "stackoverflow"
+//! streams = ["questions"]
+//! tagged = ["rust"]
+//! since = "7d"
+//! key = { env = "STACKEXCHANGE_KEY" }
+//! ```
+//!
+//! Rows are read by key and never by page number, so what changes while it is read hides nothing,
+//! and the API's limit of 25 pages is never reached. [`config`](StackOverflowConfig) is what the
+//! user writes; `streams` is what the API has and how it sorts; `fields` the documented fields, and
+//! `filter` which of them are sent. `window` is the walk, pure and without I/O; `plan` and `read`
+//! make splits and events of it; `client` is what goes over the wire, `error` what the API means by
+//! its answers, `budget` what a run will cost. `decode` makes Arrow of rows: `convert` their times,
+//! `entities` their texts.
+//!
+//! What isn't particular to this API (retries, the ledger, packed bodies) is in `tidegate-http`, and
+//! what all paged JSON APIs share is in `tidegate-api`.
 #![allow(dead_code)]
 
 mod budget;

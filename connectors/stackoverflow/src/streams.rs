@@ -256,10 +256,12 @@ impl Item {
         let found = |value: Option<Value>, field: &str| {
             value.ok_or_else(|| format!("a row of `{kind}` has no `{field}`"))
         };
-        Ok(Self {
-            id: found(id, kind.key())?,
-            at: found(at, by.field)?,
-        })
+        let (id, at) = (found(id, kind.key())?, found(at, by.field)?);
+        if matches!(at, Value::Text(_)) != (by.values == Values::Text) {
+            let field = by.field;
+            return Err(format!("a row of `{kind}` has the `{field}` \"{at}\""));
+        }
+        Ok(Self { id, at })
     }
 }
 
@@ -305,5 +307,90 @@ impl<'de> Visitor<'de> for Wanted {
             }
         }
         Ok((id, at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    fn item(kind: Kind, sort: Option<Sort>, row: &str) -> Result<Item, String> {
+        Item::of(kind, &kind.sorted(sort).unwrap(), row)
+    }
+
+    #[test]
+    fn an_item_is_found_among_other_fields() {
+        let row = r#"{"owner": {"question_id": 4, "last_activity_date": 1}, "title": "\u00e9",
+            "question\u005fid": 7, "last_activity_date": 1700000000, "score": null}"#;
+        let item = item(Kind::Questions, None, row).unwrap();
+        assert_eq!(item.id, Value::Number(7));
+        assert_eq!(item.at, Value::Number(1_700_000_000));
+    }
+
+    #[test]
+    fn one_field_can_be_both() {
+        let item = item(Kind::Tags, None, r#"{"count": 3, "name": "c++"}"#).unwrap();
+        assert_eq!(item.id, Value::Text("c++".to_owned()));
+        assert_eq!(item.at, item.id);
+    }
+
+    #[test]
+    fn what_lacks_its_key_or_its_place_is_named() {
+        for (row, words) in [
+            (r#"{"question_id": 7}"#, "no `last_activity_date`"),
+            (
+                r#"{"question_id": 7, "last_activity_date": null}"#,
+                "no `last_activity_date`",
+            ),
+            (r#"{"last_activity_date": 7}"#, "no `question_id`"),
+            (
+                r#"{"question_id": 7, "last_activity_date": "today"}"#,
+                "`last_activity_date` \"today\"",
+            ),
+            (
+                r#"{"question_id": [], "last_activity_date": 7}"#,
+                "can't be read",
+            ),
+            ("7", "an object"),
+        ] {
+            let error = item(Kind::Questions, None, row).unwrap_err();
+            assert!(
+                error.contains(words) && error.contains("`questions`"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_is_sorted_by_what_loses_no_rows() {
+        let sorted = |kind: Kind| kind.sorted(None).unwrap().field;
+        assert_eq!(sorted(Kind::Questions), "last_activity_date");
+        assert_eq!(sorted(Kind::Answers), "last_activity_date");
+        assert_eq!(sorted(Kind::Users), "creation_date");
+        assert_eq!(sorted(Kind::Comments), "creation_date");
+        assert_eq!(sorted(Kind::Tags), "name");
+        assert_eq!(Kind::Comments.sorted(Some(Sort::Activity)), None);
+    }
+
+    #[test]
+    fn names_are_found_again() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            for by in kind.sorts() {
+                assert_eq!(serde_json::to_value(by.sort).unwrap(), by.sort.name());
+            }
+        }
+        assert_eq!(Kind::of("raw"), None);
+    }
+
+    #[test]
+    fn values_keep_their_type_in_the_state() {
+        for value in [Value::Number(-5), Value::Text("5".to_owned())] {
+            let stored = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), value);
+        }
     }
 }

@@ -1,9 +1,9 @@
 use arrow_schema::SchemaRef;
 use serde_json::Value;
-use tidegate_core::{Result, StreamName};
+use tidegate_core::{Error, Result, StreamName};
 use tidegate_http::{Method, Url};
 
-use crate::{Incremental, Pagination, Pointer, RecordsAt};
+use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
 
 /// One list of records that an API has: what to ask, how it is paged, and what comes of it.
 #[derive(Debug, Clone)]
@@ -81,6 +81,40 @@ impl Endpoint {
     ///
     /// Errors: `Config`, naming the key of a pipeline file that is wrong (`pagination.size`, …).
     pub fn validate(&self) -> Result<()> {
-        unimplemented!()
+        if !matches!(self.url.scheme(), "http" | "https") {
+            return Err(Error::config("`url` is not the address of a server")
+                .hint("it begins with https:// or http://"));
+        }
+        if let Some(schema) = &self.schema {
+            for column in &self.key {
+                if schema.index_of(column).is_err() {
+                    return Err(Error::config(format!(
+                        "`key` names `{column}`, which is no column"
+                    ))
+                    .hint("write the names of columns of `schema`"));
+                }
+            }
+        }
+        self.pagination.validate()?;
+        if let Some(incremental) = &self.incremental {
+            incremental.validate()?;
+        }
+        let in_body = self.pagination.place() == Place::Body
+            || self
+                .incremental
+                .as_ref()
+                .is_some_and(|of| of.place == Place::Body);
+        let object = self.body.as_ref().is_none_or(Value::is_object);
+        if in_body && (self.method == Method::GET || !object) {
+            return Err(Error::config(
+                "parameters stand in the body (`in = \"body\"`), but there is no JSON object",
+            )
+            .hint("write `method = \"POST\"` and `body = { … }`, or leave `in` out"));
+        }
+        if self.body.is_some() && self.method == Method::GET {
+            return Err(Error::config("a GET has no `body`")
+                .hint("write `method = \"POST\"`, or use `params`"));
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::Span;
+use tidegate_core::{Error, Result, Span};
 
 use crate::{Place, Pointer};
 
@@ -32,6 +32,29 @@ pub struct Incremental {
     /// Where the parameter stands: `query` (default) or `body`.
     #[serde(default, rename = "in")]
     pub place: Place,
+}
+
+impl Incremental {
+    /// Checks what contradicts itself.
+    ///
+    /// Errors: `Config`, naming the key.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.param.is_empty() {
+            return Err(Error::config("`incremental.param` is empty")
+                .hint("name the parameter that holds the bound, such as \"since\""));
+        }
+        if self.field == Pointer::root() {
+            return Err(Error::config("`incremental.field` is empty")
+                .hint("write where a record holds the value: \"/updated_at\""));
+        }
+        if self.overlap.is_some() && self.format == MarkFormat::AsIs {
+            return Err(
+                Error::config("`incremental.overlap` needs to know that values are times")
+                    .hint("say how they are sent: `format = \"rfc3339\"`, for one"),
+            );
+        }
+        Ok(())
+    }
 }
 
 /// How values of the field that grows compare and are sent.

@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_core::{Error, Result};
 
 use crate::Pointer;
 
@@ -114,6 +115,81 @@ pub enum Pagination {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         allow_hosts: Vec<String>,
     },
+}
+
+impl Pagination {
+    /// Checks what contradicts itself.
+    ///
+    /// Errors: `Config`, naming the key.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let refuse = |key: &str, why: &str, hint: &str| {
+            Err(Error::config(format!("`pagination.{key}` {why}")).hint(hint))
+        };
+        match self {
+            Self::Page {
+                param,
+                size_param,
+                size,
+                total,
+                has_more,
+                short_page_ends,
+                ..
+            }
+            | Self::Offset {
+                param,
+                size_param,
+                size,
+                total,
+                has_more,
+                short_page_ends,
+                ..
+            } => {
+                if param.is_empty() {
+                    return refuse("param", "is empty", "name the parameter, such as \"page\"");
+                }
+                if size_param.is_some() && size.is_none() {
+                    let hint = "say how many records a page is to have: `size = 100`";
+                    return refuse("size_param", "is there without `size`", hint);
+                }
+                if *short_page_ends && size.is_none() {
+                    let hint = "say how many records a page has: `size = 100`";
+                    return refuse("short_page_ends", "is there without `size`", hint);
+                }
+                if total.is_some() && has_more.is_some() {
+                    let hint = "leave one of them out";
+                    return refuse("has_more", "and `total` both tell the end", hint);
+                }
+                let by_page = matches!(self, Self::Page { .. });
+                match total {
+                    Some(Total::Header(_) | Total::Pointer(_)) if by_page && size.is_none() => {
+                        let hint = "pages can only be counted if their size is known: `size = 100`";
+                        refuse("total", "is there without `size`", hint)
+                    }
+                    Some(Total::PagesHeader(_) | Total::PagesPointer(_)) if !by_page => {
+                        let hint = "with `offset`, `header` or `pointer` say where the number of records is told";
+                        refuse("total", "counts pages", hint)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Cursor { param, .. } if param.is_empty() => refuse(
+                "param",
+                "is empty",
+                "name the parameter that sends the cursor back",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where its parameters stand.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Page { place, .. } | Self::Offset { place, .. } | Self::Cursor { place, .. } => {
+                *place
+            }
+            Self::None | Self::Link { .. } | Self::NextUrl { .. } => Place::Query,
+        }
+    }
 }
 
 /// Where a server says how much there is.

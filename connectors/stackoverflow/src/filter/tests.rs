@@ -141,11 +141,7 @@ fn what_the_api_answers_is_understood() {
     let recipe = recipe(wanted.pages(&questions()));
     let mut item = json!({ "filter": "!one", "filter_type": "safe" });
     let made = recipe.made(&item.to_string()).unwrap();
-    assert_eq!((made.filter.as_str(), made.safe), ("!one", true));
-
-    // What the API says of the texts is truer than what it was asked for.
-    item["filter_type"] = json!("unsafe");
-    assert!(!recipe.made(&item.to_string()).unwrap().safe);
+    assert_eq!(made.filter, "!one");
 
     item["included_fields"] = json!(recipe.include);
     assert!(recipe.made(&item.to_string()).is_ok());
@@ -153,6 +149,13 @@ fn what_the_api_answers_is_understood() {
     let error = recipe.made(&item.to_string()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("without `.backoff`"), "{error}");
+
+    item["included_fields"] = json!(recipe.include);
+    item["filter_type"] = json!("unsafe");
+    let error = recipe.made(&item.to_string()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("base = \"default\", unsafe = true"), "{hint}");
 
     item["filter_type"] = json!("invalid");
     let error = recipe.made(&item.to_string()).unwrap_err();
@@ -193,7 +196,6 @@ async fn a_filter_is_remembered_for_its_api_and_its_recipe() {
     assert_eq!(total.recall(&shared, &api()).await.unwrap(), None);
     let made = Made {
         filter: "!one".to_owned(),
-        safe: true,
     };
     total.remember(&made, &shared, &api()).await.unwrap();
     total.remember(&made, &shared, &api()).await.unwrap();

@@ -14,11 +14,20 @@
 //! assert_eq!(api.violations(), []);
 //! ```
 //!
-//! Rooms: `rules` what the server is like; `server` connections; `judge` quota, backoff and rate;
-//! `query` which rows a request means; `answer` how they are put; `filter` which fields are sent;
-//! `data` the rows and their orders; `made` where they come from; `changes` what happens to them.
+//! Rooms: `rules` what the server is like; `server` connections; `respond` from a request to its
+//! answer; `judge` rate, repeats, backoff and quota; `query` which rows a request means; `filter`
+//! which fields are sent; `render` rows as JSON; `answer` the wrapper, errors and bytes; `data` the
+//! rows and their orders; `made` where they come from; `changes` what happens to them.
 
+mod answer;
 mod changes;
+mod data;
+mod filter;
+mod judge;
+mod made;
+mod query;
+mod render;
+mod respond;
 mod rules;
 mod seen;
 mod server;
