@@ -31,6 +31,13 @@ pub(crate) enum Window {
     All,
 }
 
+impl Window {
+    /// Whether it surely has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Dates { from: Some(from), to } if from > to)
+    }
+}
+
 /// The direction of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
