@@ -85,13 +85,12 @@ impl StackOverflowSource {
             Some(Start { from, .. }) => Window::Dates { from, to },
             None => Window::All,
         };
-        let mut to = self.settled();
+        // Even if nothing is old enough by our clock: it may be wrong.
+        let least = start.and_then(|start| start.from).unwrap_or(i64::MIN);
+        let mut to = self.settled().max(least);
         let mut kept = None;
         // What `max_requests` has no room for is read without a forecast.
         while self.client.allowed() != Some(0) {
-            if window(to).is_empty() {
-                return Ok(None);
-            }
             let ask = Walk::new(window(to), direction, Position::default()).next();
             let ask = ask.ok_or_else(|| Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;

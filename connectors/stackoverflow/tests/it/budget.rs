@@ -1,11 +1,12 @@
 //! Requests are counted, pauses kept, and a run that can't be finished isn't begun.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_core::{ErrorKind, Span};
 use tidegate_stackoverflow::{OnQuota, StackOverflowConfig};
-use tidegate_testkit::servers::{Rules, StackExchange};
+use tidegate_testkit::servers::{Failure, Rules, StackExchange};
 
 use crate::pipeline::{Pipeline, config, no_violations};
 
@@ -52,32 +53,67 @@ async fn a_run_that_fits_a_whole_quota_but_not_what_is_left_is_not_begun() {
 
 #[tokio::test]
 async fn a_run_that_no_quota_has_room_for_goes_on_run_by_run() {
-    let day = Duration::from_secs(1);
-    let api = api(Rules::default().quota(5).day(day), 100);
+    let api = api(Rules::default().quota(5), 100);
     let mut pipeline = pipeline(&api);
-    let (mut stops, deadline) = (0, Instant::now() + Duration::from_secs(60));
+    let mut stops = 0;
     while let Err(error) = pipeline.run().await {
         assert_eq!(error.kind(), ErrorKind::Exhausted, "{error:?}");
         assert!(error.hint_text().is_some(), "{error:?}");
+        let asked = api.requests().len();
+        let again = pipeline.run().await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Exhausted, "{again:?}");
+        assert_eq!(
+            api.requests().len(),
+            asked,
+            "nothing is asked while it is spent"
+        );
         stops += 1;
-        assert!(Instant::now() < deadline, "it comes to no end");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(stops < 5, "every day comes further");
+        // A day later, with a clock that is a day behind: the ledger's own time doesn't pass.
+        api.advance(DAY);
+        pipeline.shared = Arc::default();
     }
-    assert!(stops > 0);
+    assert_eq!(stops, 2);
     assert_whole(&pipeline, 100);
     no_violations(&api);
 }
 
 #[tokio::test]
-async fn a_run_may_wait_for_more() {
-    let day = Duration::from_secs(1);
-    let api = api(Rules::default().quota(5).day(day), 100);
-    let mut pipeline = pipeline(&api);
-    pipeline.config.on_quota = OnQuota::Wait;
-    pipeline.run().await.unwrap();
-    assert_whole(&pipeline, 100);
-    assert!(pipeline.metrics.total_waited_ms() > 0);
-    no_violations(&api);
+async fn a_spent_quota_stops_the_run_or_is_waited_for() {
+    for on_quota in [OnQuota::Stop, OnQuota::Wait] {
+        let api = api(Rules::default(), 100);
+        let mut pages = 0;
+        api.fail_when(move |request| {
+            pages += usize::from(request.method == "/questions");
+            let spent = "too many requests from this IP, more requests available in 1 seconds";
+            (pages == 3).then(|| {
+                pages += 1;
+                Failure::Said(502, spent.to_owned())
+            })
+        });
+        let mut pipeline = pipeline(&api);
+        pipeline.config.on_quota = on_quota;
+        let begun = Instant::now();
+        if on_quota == OnQuota::Stop {
+            let error = pipeline.run().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Exhausted, "{error:?}");
+            assert!(
+                error.to_string().contains("502 throttle_violation"),
+                "{error:?}"
+            );
+            assert_eq!(pipeline.count("questions"), 19, "what was read is kept");
+            // It is remembered: nothing is asked before.
+            let asked = api.requests().len();
+            if pipeline.run().await.is_err() {
+                assert_eq!(api.requests().len(), asked);
+            }
+            pipeline.config.on_quota = OnQuota::Wait;
+        }
+        pipeline.run().await.unwrap();
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        assert_whole(&pipeline, 100);
+        no_violations(&api);
+    }
 }
 
 #[tokio::test]

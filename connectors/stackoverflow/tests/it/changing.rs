@@ -33,9 +33,9 @@ fn assert_none_twice(pipeline: &Pipeline, run: &str) {
     assert_eq!(rows, distinct, "{run}: no question comes twice in a run");
 }
 
-/// Changes rows before each page is made.
-fn change_between_pages(api: &StackExchange, site: &Site) {
-    let own = site.clone();
+/// Changes rows before each page is made, and lets some time go by.
+fn change_between_pages(api: &Arc<StackExchange>, site: &Site) {
+    let (own, clock) = (site.clone(), Arc::downgrade(api));
     let dice = Mutex::new(1_u64);
     api.on_request(move |request| {
         if request.method != "/questions" {
@@ -46,6 +46,9 @@ fn change_between_pages(api: &StackExchange, site: &Site) {
             *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             usize::try_from(*dice >> 33).unwrap() % n
         };
+        if let Some(api) = clock.upgrade() {
+            api.advance(Duration::from_secs(2));
+        }
         for _ in 0..3 {
             let ids = own.ids(Kind::Questions);
             own.edit(ids[roll(ids.len())]);
@@ -64,10 +67,10 @@ async fn nothing_is_lost_when_rows_change_between_any_two_pages() {
         (Order::Asc, Some(2)),
         (Order::Desc, Some(1)),
     ] {
-        let api = StackExchange::start(Rules::default());
+        let api = Arc::new(StackExchange::start(Rules::default()));
         let site = api.site("stackoverflow");
         site.questions(600, 3 * DAY, 11);
-        site.questions_at(api.now() - DAY, 70);
+        site.questions_at(api.now() - DAY, 25);
         change_between_pages(&api, &site);
         let mut pipeline = Pipeline::new(StackOverflowConfig {
             order,
@@ -123,7 +126,9 @@ async fn what_answers_show_late_is_left_for_a_run_that_sees_it() {
 #[tokio::test]
 async fn a_second_that_changes_while_its_pages_are_read_loses_nothing() {
     for order in [Order::Asc, Order::Desc] {
-        let api = StackExchange::start(Rules::default());
+        // Its first page is asked for again, and must not be the one that was kept.
+        let rules = Rules::default().repeat_window(Duration::ZERO);
+        let api = StackExchange::start(rules);
         let site = api.site("stackoverflow");
         site.questions_at(api.now() - DAY, 95);
         let own = site.clone();
