@@ -1,8 +1,10 @@
 //! What each request needs beyond what it asks.
 
+use std::time::Duration;
+
 use tidegate_api::{Access, Endpoint, Make};
 use tidegate_core::{Context, Result, async_trait};
-use tidegate_http::{Authorizer, Ledger, LedgerOptions, OnSpent, Response};
+use tidegate_http::{Authorizer, Ledger, LedgerOptions, OnSpent, Request, Response};
 
 use crate::config::RestConfig;
 use crate::dialect::RestDialect;
@@ -13,7 +15,8 @@ use crate::quota::OnQuota;
 pub(crate) struct RestAccess {
     authorizer: Authorizer,
     dialect: RestDialect,
-    /// Where something has to be kept between requests.
+    rate: Option<f64>,
+    /// Where a quota has to be kept between requests.
     ledger: Option<Ledger>,
     /// The name of the requests in the ledger.
     method: String,
@@ -26,10 +29,17 @@ impl RestAccess {
         authorizer: Authorizer,
         endpoint: &Endpoint,
     ) -> Self {
-        let host = endpoint.url.host_str().unwrap_or_default();
-        let ledger = (config.rate_limit.is_some() || config.quota.is_some()).then(|| {
-            let mut options = LedgerOptions::new(authorizer.account(host));
-            options.per_second = config.rate_limit;
+        let ledger = config.quota.is_some().then(|| {
+            let url = &endpoint.url;
+            let host = url.host_str().unwrap_or_default();
+            let host = match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            };
+            let mut options = LedgerOptions::new(authorizer.account(&host));
+            // What such an API has to say of pauses, it says by `Retry-After`, which holds for the
+            // request alone: an answer that nobody saw asked for none.
+            options.caution = Duration::ZERO;
             options.on_spent = match config.on_quota {
                 OnQuota::Stop => OnSpent::Stop,
                 OnQuota::Wait => OnSpent::Wait,
@@ -39,8 +49,21 @@ impl RestAccess {
         Self {
             dialect: RestDialect::new(config.quota.clone(), &authorizer),
             authorizer,
+            rate: config.rate_limit,
             ledger,
             method: endpoint.url.path().to_owned(),
+        }
+    }
+
+    fn prepare<'a>(&'a self, request: Request<'a>) -> Request<'a> {
+        let request = request.dialect(&self.dialect);
+        let request = match self.rate {
+            Some(rate) => request.paced("rest", rate),
+            None => request,
+        };
+        match &self.ledger {
+            Some(ledger) => request.through(ledger, &self.method),
+            None => request,
         }
     }
 }
@@ -48,14 +71,7 @@ impl RestAccess {
 #[async_trait]
 impl Access for RestAccess {
     async fn send(&self, _: &Endpoint, make: &Make<'_>) -> Result<Response> {
-        let prepared = || {
-            let request = make().dialect(&self.dialect);
-            match &self.ledger {
-                Some(ledger) => request.through(ledger, &self.method),
-                None => request,
-            }
-        };
-        self.authorizer.send(prepared).await
+        self.authorizer.send(|| self.prepare(make())).await
     }
 
     fn adds(&self, param: &str) -> bool {

@@ -183,3 +183,156 @@ fn paging_params(pagination: &Pagination) -> [Option<&str>; 2] {
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use serde_json::{Value, json};
+    use tidegate_core::{ErrorKind, SourceConfig};
+
+    use super::*;
+
+    fn config(keys: &Value) -> RestConfig {
+        let mut all = json!({ "url": "https://api.example.com/v1/items" });
+        for (key, value) in keys.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_and_the_key_is_named() {
+        let secret = json!({ "env": "S" });
+        let bearer = json!({ "type": "bearer", "token": secret });
+        let page = json!({ "type": "page", "size_param": "per_page", "size": 100 });
+        for (keys, key, words) in [
+            (
+                json!({ "url": "api.example.com" }),
+                "url",
+                "not the address",
+            ),
+            (json!({ "url": "ftp://h/" }), "url", "not the address"),
+            (json!({ "url": "https://me:pw@h/" }), "url", "auth = "),
+            (json!({ "headers": { "X Y": "1" } }), "headers", "`X Y`"),
+            (json!({ "headers": { "X": "a\nb" } }), "headers", "`X`"),
+            (
+                json!({ "headers": { "authorization": "Bearer abc" } }),
+                "headers",
+                "`auth`",
+            ),
+            (
+                json!({ "headers": { "X-A": "1", "x-a": "2" } }),
+                "headers",
+                "twice",
+            ),
+            (json!({ "body": { "q": 1 } }), "body", "POST"),
+            (json!({ "allow_http": true }), "allow_http", "no use"),
+            (
+                json!({ "auth": bearer, "url": "http://api.example.com/" }),
+                "auth",
+                "allow_http",
+            ),
+            (
+                json!({ "params": { "page": 1 }, "pagination": page }),
+                "params",
+                "`page`",
+            ),
+            (
+                json!({ "params": { "per_page": 1 }, "pagination": page }),
+                "params",
+                "`per_page`",
+            ),
+            (
+                json!({ "params": { "since": "x" },
+                    "incremental": { "param": "since", "field": "/at" } }),
+                "params",
+                "`start`",
+            ),
+            (
+                json!({ "params": { "k": "x" },
+                    "auth": { "type": "query", "name": "k", "value": secret } }),
+                "params",
+                "`auth`",
+            ),
+            (json!({ "stream": "rejected" }), "stream", "`rejected`"),
+            (json!({ "stream": " " }), "stream", "named"),
+            (json!({ "stream": "raw", "raw": true }), "stream", "`raw`"),
+            (
+                json!({ "raw": "only", "schema": [{ "name": "id", "type": "int64" }] }),
+                "schema",
+                "no use",
+            ),
+            (json!({ "raw": "only", "key": ["id"] }), "key", "no use"),
+            (json!({ "key": ["id", "id"] }), "key", "twice"),
+            (
+                json!({ "pagination": { "type": "page", "size_param": "n" } }),
+                "pagination",
+                "`size = 100`",
+            ),
+            (
+                json!({ "pagination": { "type": "cursor", "cursor": "/next", "param": "" } }),
+                "pagination",
+                "`pagination.param`",
+            ),
+            (
+                json!({ "incremental": { "param": "since", "field": "/at", "overlap": "1h" } }),
+                "incremental",
+                "`format",
+            ),
+            (
+                json!({ "pagination": { "type": "page", "in": "body" } }),
+                "body",
+                "POST",
+            ),
+            (json!({ "rate_limit": 0 }), "rate_limit", "out of bounds"),
+            (json!({ "rate_limit": -1.5 }), "rate_limit", "out of bounds"),
+            (json!({ "quota": { "left": "a b" } }), "quota", "`a b`"),
+            (
+                json!({ "schema": [{ "name": "a", "type": "date" }, { "name": "a", "type": "date" }] }),
+                "schema",
+                "twice",
+            ),
+        ] {
+            let error = config(&keys).validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{keys}");
+            let text = format!("{error:?}");
+            assert!(text.contains(words), "{keys}: {text}");
+            assert!(text.contains(&format!("key: {key}")), "{keys}: {text}");
+            assert!(!text.contains("pw@") && !text.contains("abc"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_made_of_columns() {
+        let schema = json!([{ "name": "id", "type": "int64" }, { "name": "at", "type": "date" }]);
+        let config = config(&json!({ "schema": schema, "key": ["ID"] }));
+        let error = config.check_key(&config.endpoint().unwrap()).unwrap_err();
+        let text = format!("{error:?}");
+        assert!(
+            text.contains("`ID`") && text.contains("`id`, `at`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_written_back() {
+        let config = config(&json!({
+            "params": { "labels": ["a", "b"], "n": 5 }, "raw": "only", "rate_limit": 5,
+            "auth": { "type": "basic", "user": "me", "password": { "env": "S" } },
+            "pagination": { "type": "cursor", "cursor": "/next", "param": "after" },
+        }));
+        config.check().unwrap();
+        assert_eq!(config.raw, Raw::Only);
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["raw"], json!("only"));
+        assert_eq!(
+            serde_json::from_value::<RestConfig>(written).unwrap(),
+            config
+        );
+        for (raw, means) in [(json!(true), Raw::Also), (json!(false), Raw::No)] {
+            assert_eq!(serde_json::from_value::<Raw>(raw).unwrap(), means);
+        }
+        assert!(serde_json::from_value::<Raw>(json!("yes")).is_err());
+    }
+}

@@ -83,6 +83,11 @@ pub struct RestConfig {
     pub pagination: Pagination,
 
     /// How a run reads only what is new. Default: every run reads everything.
+    ///
+    /// Where pages are counted, also behind `Link` headers and next URLs, ask for the newest records
+    /// first (`params = { sort = "updated", direction = "desc" }`). A record that changes while
+    /// pages are read then moves to the front, and the next run finds it. In the other order those
+    /// behind it move up, one of them to a page that was read already, and that one is missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incremental: Option<Incremental>,
 
@@ -111,14 +116,14 @@ pub struct RestConfig {
     #[serde(default)]
     pub raw: Raw,
 
-    /// How many requests are made a second at most: `5`, or `0.5` for one in two seconds. Pipelines
-    /// whose state is kept in one place share it if they ask the same host with the same
-    /// credentials. Default: any number.
+    /// How many requests are made a second at most: `5`, or `0.5` for one in two seconds. Sources of
+    /// one process that ask the same host count together. Default: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<f64>,
 
     /// Where answers tell how many requests are left: names of headers. Requests are then made one
-    /// after the other, and what is left is remembered between runs.
+    /// after the other, and what is left is remembered between runs and shared by all pipelines
+    /// whose state is kept in one place, if they ask the same host with the same credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
 
@@ -223,7 +228,8 @@ impl SourceConfig for RestConfig {
         Ok(Arc::new(source))
     }
 
+    /// With credentials, because a run that they were to blame for goes on with others.
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["rate_limit", "quota", "on_quota"]
+        &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }
 }

@@ -59,6 +59,13 @@ impl Dialect for RestDialect {
             let error = answer.error(kind, "no requests are left of the quota");
             return Err(Refusal::always(error));
         }
+        // GitHub again, for who asks too fast: what says how long to wait isn't about credentials.
+        if answer.status == StatusCode::FORBIDDEN && refusal.wait.is_some() {
+            let wait = refusal.wait;
+            let kind = ErrorKind::RateLimited { wait };
+            let error = answer.error(kind, "the server takes no more requests for now");
+            return Err(Refusal::always(error).after(wait));
+        }
         Err(match self.hint(answer.status) {
             Some(hint) => hinted(refusal, hint),
             None => refusal,

@@ -53,8 +53,8 @@ pub struct StackOverflowConfig {
     pub tagged: Vec<String>,
 
     /// What rows are sorted by, and so what a later run goes on with. By default `activity` for
-    /// questions and answers, which sees every edit; `creation` for users and comments, which sees
-    /// new ones; `name` for tags.
+    /// questions and answers, which sees every edit and answer, but not votes and views; `creation`
+    /// for users and comments, which sees new ones; `name` for tags.
     ///
     /// With the times (`activity`, `creation`, `modified`) a run goes on where the one before ended.
     /// With what goes up and down (`votes`, `reputation`, `popular`) or has no order in time

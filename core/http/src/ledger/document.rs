@@ -35,11 +35,18 @@ struct Spending {
     /// When `left` was learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     learnt: Option<Hold>,
+    /// When requests ended that were counted without an answer that tells: one that was asked
+    /// before may not know of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    untold: Vec<DateTime<Utc>>,
     /// How many requests were made since `window` began.
     used: u64,
     /// From the first request of this quota until it is whole again.
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<Hold>,
+    /// When the last window ended: what was asked before may tell of the quota before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewed: Option<Hold>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -128,7 +135,12 @@ impl Document {
             methods,
             asked,
         } = self;
-        let holds = [&mut quota.learnt, &mut quota.window, pace];
+        let holds = [
+            &mut quota.learnt,
+            &mut quota.window,
+            &mut quota.renewed,
+            pace,
+        ];
         let methods = methods.values_mut().flat_map(|method| {
             let note = method.under_way.as_mut().map(|note| &mut note.held);
             note.into_iter().chain(&mut method.backoff)
@@ -201,9 +213,6 @@ impl Document {
         self.pace = rate
             .and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok())
             .map(|space| Hold::new(now, space));
-        self.quota
-            .window
-            .get_or_insert(Hold::new(now, options.window));
         Turn::Go(note)
     }
 
@@ -263,7 +272,7 @@ impl Document {
         match ending {
             Ending::Unsent => {}
             Ending::Unanswered if !noted => {}
-            Ending::Unanswered => self.quota.count(),
+            Ending::Unanswered => self.quota.count(now),
             Ending::Answered(told) => self.quota.learn(told, noted, note.at(), options, now),
         }
         self.sweep(now);
@@ -289,24 +298,26 @@ impl Document {
     /// Takes out what is over.
     fn sweep(&mut self, now: DateTime<Utc>) {
         let over = |hold: &mut Hold| hold.is_over(now);
-        if self.quota.window.take_if(over).is_some() {
+        if let Some(window) = self.quota.window.take_if(over) {
             self.quota = Spending {
                 max: self.quota.max,
                 left: self.quota.max,
+                renewed: Some(Hold::new(window.until(), Duration::ZERO)),
                 ..Spending::default()
             };
         }
         for method in self.methods.values_mut() {
             method.backoff.take_if(over);
             // Nobody is going to settle it.
-            if method
-                .under_way
-                .take_if(|note| note.held.is_over(now))
-                .is_some()
-            {
-                self.quota.count();
+            let dead = method.under_way.take_if(|note| note.held.is_over(now));
+            if dead.is_some() {
+                self.quota.count(now);
             }
         }
+        let oldest = self.notes().map(Note::at).min();
+        self.quota
+            .untold
+            .retain(|ended| oldest.is_some_and(|oldest| *ended >= oldest));
         self.methods
             .retain(|_, method| *method != Method::default());
         self.asked.retain(|_, hold| !hold.is_over(now));
@@ -335,12 +346,21 @@ impl Document {
 }
 
 impl Spending {
-    /// Counts a request whose answer tells nothing.
-    fn count(&mut self) {
+    /// Counts a request that the server may have counted.
+    fn count(&mut self, now: DateTime<Utc>) {
         self.used += 1;
-        self.left = self.left.map(|left| left.saturating_sub(1));
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(1);
+            self.untold.push(now);
+        }
     }
 
+    /// Whether a request surely belongs to this quota, and not to the one before.
+    fn is_of_this(&self, asked: DateTime<Utc>) -> bool {
+        self.renewed.is_none_or(|renewed| asked >= renewed.from())
+    }
+
+    /// Takes what an answer tells. `noted`: it wasn't counted yet; `asked`: when it was noted.
     fn learn(
         &mut self,
         told: Told,
@@ -349,34 +369,49 @@ impl Spending {
         options: &LedgerOptions,
         now: DateTime<Utc>,
     ) {
+        // The server surely counted it, at some time before now: it won't renew the quota later than
+        // this.
+        let of_this = self.is_of_this(asked);
+        if of_this {
+            self.window.get_or_insert(Hold::new(now, options.window));
+        }
         self.max = told.quota_max.or(self.max);
-        match told.quota_left {
-            None if noted => self.count(),
-            None => {}
+        match told.quota_left.filter(|_| of_this) {
             Some(left) => {
                 self.used += u64::from(noted);
-                // Answers may overtake each other. One that tells of more than is known is the newer
-                // one only if it was asked for after that was known.
-                let newer = self.learnt.is_none_or(|learnt| asked > learnt.from());
-                let known = self.left.filter(|known| *known < left);
-                if known.is_none() || newer {
-                    self.left = Some(left);
-                    self.learnt = Some(Hold::new(now, Duration::ZERO));
-                }
-                // Many more: it was filled again before we thought.
-                let tenth = self.max.unwrap_or(left) / 10;
-                if newer && known.is_some_and(|known| left - known > tenth) {
-                    self.used = 1;
-                    self.window = Some(Hold::new(asked, options.window));
-                }
+                self.correct(left, asked, options, now);
             }
+            None if noted => self.count(now),
+            None => {}
         }
-        match told.resets_in {
-            Some(resets_in) => self.window = Some(Hold::new(now, resets_in)),
-            None => {
-                let estimate = Hold::new(asked, options.window);
-                self.window.get_or_insert(estimate);
-            }
+        if let Some(resets_in) = told.resets_in {
+            self.window = Some(Hold::new(now, resets_in));
+        }
+    }
+
+    /// Takes the server's word for how much is left. Answers may overtake each other.
+    fn correct(
+        &mut self,
+        told: u64,
+        asked: DateTime<Utc>,
+        options: &LedgerOptions,
+        now: DateTime<Utc>,
+    ) {
+        let unknown = self.untold.iter().filter(|ended| **ended >= asked).count();
+        let left = told.saturating_sub(u64::try_from(unknown).unwrap_or(u64::MAX));
+        let known = self.left.unwrap_or(left);
+        // One that tells of more than is known is newer only if it was asked for after that was
+        // known.
+        let newer = self.learnt.is_none_or(|learnt| asked > learnt.from());
+        if !newer && left > known {
+            return;
+        }
+        self.left = Some(left);
+        self.learnt = Some(Hold::new(now, Duration::ZERO));
+        // Many more: the quota was renewed before we thought.
+        if left.saturating_sub(known) > self.max.unwrap_or(left) / 10 {
+            self.used = 1;
+            self.window = Some(Hold::new(now, options.window));
         }
     }
 }

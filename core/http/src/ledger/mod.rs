@@ -3,6 +3,8 @@
 mod document;
 mod hold;
 mod options;
+#[cfg(test)]
+mod simulation;
 mod turn;
 mod words;
 
