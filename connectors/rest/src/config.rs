@@ -83,6 +83,11 @@ pub struct RestConfig {
     pub pagination: Pagination,
 
     /// How a run reads only what is new. Default: every run reads everything.
+    ///
+    /// Where pages are counted, also behind `Link` headers and next URLs, ask for the newest records
+    /// first (`params = { sort = "updated", direction = "desc" }`). A record that changes while
+    /// pages are read then moves to the front, and the next run finds it. In the other order those
+    /// behind it move up, one of them to a page that was read already, and that one is missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incremental: Option<Incremental>,
 
@@ -223,7 +228,8 @@ impl SourceConfig for RestConfig {
         Ok(Arc::new(source))
     }
 
+    /// With credentials, because a run that they were to blame for goes on with others.
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["rate_limit", "quota", "on_quota"]
+        &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }
 }

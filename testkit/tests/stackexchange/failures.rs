@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tidegate_testkit::servers::{Failure, Kind, Packing, Rules, StackExchange};
+use tidegate_testkit::servers::{
+    Broken, Failure, Fault, Faults, Kind, Packing, Proxy, Rules, StackExchange,
+};
 
 use crate::client::Client;
 
@@ -130,6 +132,19 @@ fn bodies_are_packed_though_nobody_asked_for_it() {
     let got = client.get(&page(1));
     assert!(!gzip(&got.bytes) && got.encoding.is_none());
     assert_eq!(got.items().len(), 5);
+}
+
+#[test]
+fn a_proxy_can_stand_before_it() {
+    let (api, client) = start(Rules::default());
+    let proxy = Proxy::before(&api.origin());
+    proxy.fail(Faults::some(1.0, 1).of(&[Fault::ResetAfter]));
+    let through = Client::at(&format!("{}/2.3", proxy.url()));
+    assert!(through.try_get(&page(1)).is_err());
+    // It was answered, as far as the server knows.
+    assert_eq!(api.requests().len(), 1);
+    client.get(&page(1));
+    assert_eq!(api.violations()[0].rule, Broken::Repeat);
 }
 
 #[test]

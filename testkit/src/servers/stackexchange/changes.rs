@@ -106,13 +106,11 @@ impl Site {
         let mut filter = Filter::everything();
         filter.drop_nested();
         let mut state = self.state();
-        let now = self.shared.now_by(&state).timestamp();
         let rows = state.rows(&self.name, &self.shared.rules).data.now();
         let view = View {
             site: &self.name,
             rows,
             filter: &filter,
-            now,
         };
         rows.all(kind).map(|row| view.row(row)).collect()
     }

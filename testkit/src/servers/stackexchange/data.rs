@@ -101,6 +101,8 @@ pub(super) enum Owner {
     User(Id),
     /// Somebody deleted before: a name is all that is left.
     Gone(String),
+    /// The field is absent.
+    Nobody,
 }
 
 #[derive(Debug)]

@@ -272,7 +272,7 @@ impl Change<'_> {
             question.active = question.active.max(edited);
             question.editor = match question.owner {
                 Owner::User(id) => Some(id),
-                Owner::Gone(_) => None,
+                Owner::Gone(_) | Owner::Nobody => None,
             };
         }
         if self.rows.maker.chance(30) {

@@ -215,7 +215,7 @@ impl Judge {
         let resets = *quota.resets.get_or_insert(case.at + day);
         // Rounded up, so that a client that waits so long isn't early.
         let left = (resets - case.at).num_milliseconds();
-        let seconds = left.max(0) / 1_000 + 1;
+        let seconds = (left.max(1) + 999) / 1_000;
         if std::mem::replace(&mut quota.told, true) {
             let what = "no request was left, and it had been said".to_owned();
             self.note(case, Broken::Quota, what);

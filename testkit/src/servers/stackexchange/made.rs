@@ -249,6 +249,9 @@ impl Maker {
     }
 
     pub(super) fn owner(&mut self, users: &[Id]) -> Owner {
+        if self.rarely(5) {
+            return Owner::Nobody;
+        }
         if self.chance(3) {
             return Owner::Gone(format!(
                 "user{}",

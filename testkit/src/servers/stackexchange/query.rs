@@ -241,12 +241,11 @@ impl Ask {
         Box::new(rows.skip(from))
     }
 
-    pub(super) fn page(&self, site: &str, tables: &Tables, filter: &Filter, now: Second) -> Page {
+    pub(super) fn page(&self, site: &str, tables: &Tables, filter: &Filter) -> Page {
         let view = View {
             site,
             rows: tables,
             filter,
-            now,
         };
         let size = usize::try_from(self.size).unwrap_or_default();
         let before = usize::try_from(self.number - 1).unwrap_or(usize::MAX);

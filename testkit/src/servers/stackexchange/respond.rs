@@ -8,7 +8,7 @@ use super::answer::{Answer, Problem, created_filter, errors, sites};
 use super::filter::Filter;
 use super::judge::{Account, Case, Undefined, Verdict};
 use super::query::{Ask, Method, Page, Parameters, are_ids, value};
-use super::server::{Shared, State};
+use super::server::{Shared, State, VERSION};
 use super::{Failure, Request, Seen};
 
 /// What is done to a connection.
@@ -31,11 +31,11 @@ impl Shared {
     /// Answers a request to a path with its query, and with the body of a form.
     pub(super) fn respond(&self, target: &str, form: &str) -> Reply {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = path.strip_prefix("/2.3").unwrap_or(path);
         let mut parameters = parse(query);
         parameters.extend(parse(form));
-        let path = decode(path).into_owned();
-        let method = Method::at(&path);
+        let path = decode(path);
+        let method = path.strip_prefix(VERSION).and_then(Method::at);
+        let path = path.strip_prefix(VERSION).unwrap_or(&path).to_owned();
         let name = method.as_ref().map_or_else(|| path.clone(), Method::name);
         let question = method
             .as_ref()
@@ -223,7 +223,7 @@ impl Shared {
             Problem::new(400, &format!("No site found for name `{site}`")).early()
         })?;
         let shown = rows.data.shown(turn.now);
-        Ok(ask.page(site, shown, filter, turn.now.timestamp()))
+        Ok(ask.page(site, shown, filter))
     }
 }
 

@@ -135,6 +135,9 @@ impl Rules {
     /// Within which time the same question may not be asked twice; the rows of the answer are
     /// kept for so long. Default 60 s (api.stackexchange.com/docs/throttle). Zero: nothing is
     /// kept, and everything may be asked at any time.
+    ///
+    /// An answer with rows counts even if it never arrived whole: the server can't know. One with
+    /// an error doesn't.
     #[must_use]
     pub fn repeat_window(mut self, time: Duration) -> Self {
         self.repeat_window = time;
