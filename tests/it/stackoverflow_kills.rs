@@ -66,7 +66,19 @@ fn die(site: &Site, api: &StackExchange, target: &Target, moment: Moment) -> boo
         }
         Moment::After(time) => std::thread::sleep(time),
     }
-    running.kill().is_some()
+    let k = running.kill();
+    println!(
+        "{:?} {moment:?} killed {} used {used} -> {} files {files} {}",
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis()
+            % 1000000,
+        k.is_some(),
+        api.quota_used(),
+        k.as_ref().map_or(String::new(), |k| k.stderr.clone())
+    );
+    k.is_some()
 }
 
 #[test]
