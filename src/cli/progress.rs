@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::args::{Global, LogFormat};
+use super::terminal;
 
 /// How often a terminal is redrawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -34,6 +35,7 @@ impl Progress {
                 let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
                 // Rows that a console sink shows scroll by above the display.
                 let display = board.clone();
+                terminal::draws(Some(board.clone()));
                 tidegate_sink_console::write_within(move |write| display.suspend(write));
                 tokio::spawn(draw(stats, board, ended))
             }
@@ -48,6 +50,7 @@ impl Progress {
         // The task ends by itself only when its receiver is gone.
         let _ = self.end.send(());
         let _ = self.task.await;
+        terminal::draws(None);
     }
 }
 

@@ -24,4 +24,7 @@ mod pinterest;
 mod query;
 mod quickstart;
 mod retail;
+mod stackoverflow;
+mod stackoverflow_example;
+mod stackoverflow_kills;
 mod support;

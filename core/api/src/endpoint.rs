@@ -56,6 +56,13 @@ impl Endpoint {
         }
     }
 
+    /// The same with its columns written as [`columns`](crate::columns) reads them, and its key.
+    ///
+    /// Errors: `Config` as there.
+    pub fn of(name: impl Into<StreamName>, url: Url, columns: &str, key: &[&str]) -> Result<Self> {
+        Ok(Self::new(name, url, crate::columns(columns, key)?).key(key))
+    }
+
     /// With this key.
     #[must_use]
     pub fn key(mut self, columns: &[&str]) -> Self {
@@ -109,6 +116,7 @@ impl Endpoint {
             return Err(Error::config(
                 "parameters stand in the body (`in = \"body\"`), but there is no JSON object",
             )
+            .with("key", "body")
             .hint("write `method = \"POST\"` and `body = { … }`, or leave `in` out"));
         }
         if self.body.is_some() && self.method == Method::GET {

@@ -15,6 +15,8 @@
 //! `tidegate-http` or to its connector, which hands it over as an [`Access`].
 
 mod access;
+mod columns;
+mod config;
 mod endpoint;
 mod events;
 mod fetch;
@@ -35,6 +37,8 @@ mod step;
 mod walk;
 
 pub use access::{Access, Make, Open};
+pub use columns::columns;
+pub use config::{base_url, distinct_streams, under};
 pub use endpoint::Endpoint;
 pub use events::{encoded, page_events};
 pub use incremental::{Incremental, MarkFormat};

@@ -118,12 +118,79 @@ pub enum Pagination {
 }
 
 impl Pagination {
+    /// Pages with numbers from 1 on, in the parameter `param`.
+    pub fn pages(param: impl Into<String>) -> Self {
+        Self::Page {
+            param: param.into(),
+            first: 1,
+            size_param: None,
+            size: None,
+            total: None,
+            has_more: None,
+            previous: None,
+            short_page_ends: false,
+            place: Place::Query,
+        }
+    }
+
+    /// Pages (or offsets) of so many records, asked for by the parameter `param`.
+    #[must_use]
+    pub fn sized(mut self, param: impl Into<String>, records: NonZeroU32) -> Self {
+        if let Self::Page {
+            size_param, size, ..
+        }
+        | Self::Offset {
+            size_param, size, ..
+        } = &mut self
+        {
+            *size_param = Some(param.into());
+            *size = Some(records);
+        }
+        self
+    }
+
+    /// Pages (or offsets) of which the server says how many there are.
+    #[must_use]
+    pub fn counted(mut self, by: Total) -> Self {
+        if let Self::Page { total, .. } | Self::Offset { total, .. } = &mut self {
+            *total = Some(by);
+        }
+        self
+    }
+
+    /// Pages that are known by the number of the page before, which stands at `pointer`.
+    #[must_use]
+    pub fn known_by_previous(mut self, pointer: Pointer) -> Self {
+        if let Self::Page { previous, .. } = &mut self {
+            *previous = Some(pointer);
+        }
+        self
+    }
+
+    /// How many records a page has, where that is said.
+    pub(crate) fn size(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Page { size, .. } | Self::Offset { size, .. } => *size,
+            _ => None,
+        }
+    }
+
+    /// The same with pages of another size.
+    pub(crate) fn with_size(mut self, records: Option<NonZeroU32>) -> Self {
+        if let Self::Page { size, .. } | Self::Offset { size, .. } = &mut self {
+            *size = records;
+        }
+        self
+    }
+
     /// Checks what contradicts itself.
     ///
     /// Errors: `Config`, naming the key.
     pub(crate) fn validate(&self) -> Result<()> {
         let refuse = |key: &str, why: &str, hint: &str| {
-            Err(Error::config(format!("`pagination.{key}` {why}")).hint(hint))
+            Err(Error::config(format!("`pagination.{key}` {why}"))
+                .with("key", "pagination")
+                .hint(hint))
         };
         match self {
             Self::Page {
@@ -204,6 +271,18 @@ pub enum Total {
     PagesHeader(String),
     /// Where the body holds the number of pages.
     PagesPointer(Pointer),
+}
+
+impl Total {
+    /// A header with the number of records.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::Header(name.into())
+    }
+
+    /// A member of the body with the number of records.
+    pub fn member(name: &str) -> Self {
+        Self::Pointer(Pointer::member(name))
+    }
 }
 
 /// Where a parameter stands.

@@ -18,6 +18,16 @@ pub struct RecordsAt {
     pub object: bool,
 }
 
+/// An array, nothing else.
+impl From<Pointer> for RecordsAt {
+    fn from(pointer: Pointer) -> Self {
+        Self {
+            pointer,
+            ..Self::default()
+        }
+    }
+}
+
 /// The records of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {

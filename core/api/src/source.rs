@@ -87,6 +87,7 @@ impl ApiSource {
         let piece = Piece {
             endpoint: endpoint.name.clone(),
             first: Step::first(&endpoint.pagination),
+            size: endpoint.pagination.size(),
             alone: false,
             since: from.mark,
             known: from.known,
@@ -250,8 +251,13 @@ impl Source for ApiSource {
             let fits = |kept: &mut (Piece, Fetched)| begins && kept.0 == piece;
             (Arc::clone(&run.pages), run.kept.take_if(fits))
         });
+        let mut endpoint = Arc::clone(endpoint);
+        if endpoint.pagination.size() != piece.size {
+            let of = Arc::make_mut(&mut endpoint);
+            of.pagination = std::mem::take(&mut of.pagination).with_size(piece.size);
+        }
         let api = Arc::clone(&self.api);
-        let mut walk = Walk::new(api, Arc::clone(endpoint), piece, position, outputs, pages);
+        let mut walk = Walk::new(api, endpoint, piece, position, outputs, pages);
         walk.kept = kept.map(|(_, fetched)| fetched);
         Ok(walk.events())
     }

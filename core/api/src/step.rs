@@ -100,11 +100,11 @@ impl Asked {
                 place,
                 ..
             } => {
-                if let (Some(param), Some(size)) = (size_param, size) {
-                    asked.set(*place, param, size.get().into())?;
-                }
                 if let Step::Page(number) | Step::Offset(number) = step {
                     asked.set(*place, param, (*number).into())?;
+                }
+                if let (Some(param), Some(size)) = (size_param, size) {
+                    asked.set(*place, param, size.get().into())?;
                 }
             }
             Pagination::Cursor { param, place, .. } => {
@@ -143,11 +143,12 @@ impl Asked {
         endpoint: &Endpoint,
     ) -> Request<'a> {
         let mut request = client.request(endpoint.method.clone(), self.url.clone());
-        for (name, value) in &endpoint.headers {
-            request = request.header(name, value);
-        }
         if let Some(body) = &self.body {
             request = request.json(body);
+        }
+        // After the body: one of them may say of what type it is.
+        for (name, value) in &endpoint.headers {
+            request = request.header(name, value);
         }
         // Whatever its method, it only reads.
         request.idempotent(true)

@@ -1,6 +1,7 @@
 //! Reading page after page.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -23,6 +24,9 @@ const MOST_EMPTY: u32 = 1_000;
 pub(crate) struct Piece {
     pub(crate) endpoint: StreamName,
     pub(crate) first: Step,
+    /// How many records a page had when this was planned: numbers mean something only with it.
+    #[serde(default)]
+    pub(crate) size: Option<NonZeroU32>,
     /// Whether this page is all.
     #[serde(default)]
     pub(crate) alone: bool,

@@ -190,6 +190,8 @@ fn wrong_parameters_are_told() {
         assert_eq!(got.status, 400, "{rest}");
         assert_eq!(got.error(), (id, message.to_owned()), "{rest}");
     }
+    let versionless = Client::at(&api.origin()).get("/questions?site=stackoverflow");
+    assert_eq!(versionless.error().0, 404);
     // Unknown parameters are ignored, and so is what is empty.
     let got = client.get("/questions?site=stackoverflow&mni=3&order=&tagged=");
     assert_eq!(got.items().len(), 10);

@@ -8,11 +8,12 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use futures::StreamExt;
 use serde_json::{Value, json};
-use tidegate_core::ErrorKind;
+use tidegate_core::{Ask, ErrorKind, Scan};
 use tidegate_http::Url;
 
-use crate::support::{Log, Pipeline, Seen, params, schema, serve, things};
+use crate::support::{Log, Pipeline, Seen, open, params, schema, serve, things};
 
 /// A server that answers so many requests, and then refuses by this status until it is refilled.
 #[derive(Clone)]
@@ -128,4 +129,54 @@ async fn requests_are_spaced() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn after_the_quota_the_next_run_goes_on_with_the_next_page() {
+    let strict = Strict::new(3, StatusCode::FORBIDDEN, "1");
+    let url = strict.serve().await;
+    let pipeline = Pipeline::new(config(&url, "stop"));
+    let source = pipeline.open().await.unwrap();
+    let scans = [Scan::all("records")];
+    let ask = Ask {
+        scans: &scans,
+        state: None,
+        finished: &[],
+        first: true,
+    };
+    let split = source.plan(&ask).await.unwrap().new.remove(0);
+    let mut pages = 0;
+    let mut last = None;
+    let mut events = source.read(&split, &scans, None).await.unwrap();
+    let error = loop {
+        match events.next().await.unwrap() {
+            Ok(event) => {
+                pages += 1;
+                last = event.position().cloned();
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(
+        (pages, error.kind()),
+        (3, ErrorKind::Exhausted),
+        "{error:?}"
+    );
+
+    strict.left.store(100, Ordering::SeqCst);
+    // The user has changed his mind, and waits for the second that is left.
+    let later = open(&config(&url, "wait"), &pipeline.cx.source())
+        .await
+        .unwrap();
+    let mut events = later.read(&split, &scans, last.as_ref()).await.unwrap();
+    while let Some(event) = events.next().await {
+        event.unwrap();
+    }
+    let asked: Vec<_> = strict
+        .log
+        .all()
+        .iter()
+        .filter_map(|seen| seen.param("page"))
+        .collect();
+    assert_eq!(asked, ["1", "2", "3", "4", "5", "6"]);
 }

@@ -131,6 +131,8 @@ pub(crate) struct Read {
     pub(crate) rows: BTreeMap<String, Vec<Value>>,
     pub(crate) rejected: Vec<RejectedRow>,
     pub(crate) splits: usize,
+    /// All positions, as they are stored.
+    pub(crate) positions: Vec<Offset>,
 }
 
 impl Read {
@@ -222,6 +224,7 @@ async fn drain(
     let mut events = source.read(split, scans, None).await?;
     while let Some(event) = events.next().await {
         let event = event?;
+        read.positions.extend(event.position().cloned());
         last = event.position().cloned().or(last);
         let Event::Rows {
             stream,

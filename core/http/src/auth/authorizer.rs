@@ -25,7 +25,7 @@ enum With {
     Nothing,
     Header(String, SecretValue),
     Query(String, SecretValue),
-    Token(TokenSource),
+    Token(Box<TokenSource>),
 }
 
 impl Authorizer {
@@ -70,7 +70,7 @@ impl Authorizer {
             Auth::Query { name, value } => With::Query(name.clone(), read(value)?),
             Auth::OAuth2ClientCredentials { client_secret, .. } => {
                 let secret = read(client_secret)?;
-                With::Token(TokenSource::new(auth, secret, client, &to_check)?)
+                With::Token(Box::new(TokenSource::new(auth, secret, client, &to_check)?))
             }
         };
         Ok(Self {

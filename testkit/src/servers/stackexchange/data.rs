@@ -101,6 +101,8 @@ pub(super) enum Owner {
     User(Id),
     /// Somebody deleted before: a name is all that is left.
     Gone(String),
+    /// The field is absent.
+    Nobody,
 }
 
 #[derive(Debug)]
@@ -203,8 +205,11 @@ pub(super) struct Data {
     now: Tables,
     /// Only of a server whose answers come late.
     shown: Option<Tables>,
-    late: VecDeque<(DateTime<Utc>, Kind, Id, Option<Arc<Row>>)>,
+    late: VecDeque<Late>,
 }
+
+/// A change that is seen from a time on: the row, or that it is gone.
+type Late = (DateTime<Utc>, Kind, Id, Option<Arc<Row>>);
 
 /// Rows with the same key come in an order that no field tells: nobody documents one.
 fn tie(id: Id) -> u64 {
@@ -302,7 +307,10 @@ impl Tables {
     /// All rows of a kind by id; tags by name.
     pub(super) fn all(&self, kind: Kind) -> Box<dyn Iterator<Item = &Arc<Row>> + '_> {
         match kind {
-            Kind::Tags => self.sorted(kind, 2, None, None, false),
+            Kind::Tags => {
+                let ids = self.sorted(kind, 2, None, None, false);
+                Box::new(ids.filter_map(move |id| self.get(kind, id)))
+            }
             _ => Box::new(self.table(kind).rows.values()),
         }
     }
@@ -323,7 +331,7 @@ impl Tables {
         Some((*rows.keys().next()?, *rows.keys().next_back()?))
     }
 
-    /// Rows by one of their sorts, within both bounds.
+    /// The ids of rows by one of their sorts, within both bounds.
     pub(super) fn sorted(
         &self,
         kind: Kind,
@@ -331,8 +339,7 @@ impl Tables {
         min: Option<Key>,
         max: Option<Key>,
         descending: bool,
-    ) -> Box<dyn Iterator<Item = &Arc<Row>> + '_> {
-        let table = self.table(kind);
+    ) -> Box<dyn Iterator<Item = Id> + '_> {
         if matches!((&min, &max), (Some(min), Some(max)) if min > max) {
             return Box::new(std::iter::empty());
         }
@@ -340,12 +347,11 @@ impl Tables {
         let to = max.map_or(Bound::Unbounded, |key| {
             Bound::Included((key, u64::MAX, Id::MAX))
         });
-        let entries = table.orders[sort].range((from, to));
-        let row = |(_, _, id): &Entry| table.rows.get(id);
+        let entries = self.table(kind).orders[sort].range((from, to));
         if descending {
-            Box::new(entries.rev().filter_map(row))
+            Box::new(entries.rev().map(|(_, _, id)| *id))
         } else {
-            Box::new(entries.filter_map(row))
+            Box::new(entries.map(|(_, _, id)| *id))
         }
     }
 }

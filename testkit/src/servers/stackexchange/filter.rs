@@ -238,6 +238,16 @@ const TYPES: &[(&str, &[&str], &[&str])] = &[
         &["collective", "creation_date"],
         &[],
     ),
+    (
+        "related_site",
+        &["api_site_parameter", "name", "relation", "site_url"],
+        &[],
+    ),
+    (
+        "styling",
+        &["link_color", "tag_background_color", "tag_foreground_color"],
+        &[],
+    ),
     ("error", &["description", "error_id", "error_name"], &[]),
     ("filter", &["filter", "filter_type", "included_fields"], &[]),
     (

@@ -1,6 +1,6 @@
 //! Rows made by chance: none is copied, and what is odd about the real ones is odd about these.
 
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -162,7 +162,7 @@ const PLACES: &[&str] = &[
 /// Chance with a seed, and the ids of rows to come.
 #[derive(Debug)]
 pub(super) struct Maker {
-    pub(super) random: StdRng,
+    pub(super) random: SmallRng,
     /// Of questions and answers, which share theirs.
     next_post: Id,
     next_comment: Id,
@@ -172,7 +172,7 @@ pub(super) struct Maker {
 impl Maker {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            random: StdRng::seed_from_u64(seed),
+            random: SmallRng::seed_from_u64(seed),
             next_post: 70_000_001,
             next_comment: 120_000_001,
             next_user: 1_001,
@@ -181,7 +181,7 @@ impl Maker {
 
     /// From now on chance goes by another seed; ids go on.
     pub(super) fn reseed(&mut self, seed: u64) {
-        self.random = StdRng::seed_from_u64(seed);
+        self.random = SmallRng::seed_from_u64(seed);
     }
 
     pub(super) fn chance(&mut self, percent: u32) -> bool {
@@ -249,6 +249,9 @@ impl Maker {
     }
 
     pub(super) fn owner(&mut self, users: &[Id]) -> Owner {
+        if self.rarely(5) {
+            return Owner::Nobody;
+        }
         if self.chance(3) {
             return Owner::Gone(format!(
                 "user{}",
@@ -309,6 +312,7 @@ impl Maker {
             .then(|| (self.time(asked, now), self.one(CLOSED)));
         // Closed questions come without a licence at times, as some of the real ones do.
         let licensed = closed.is_none() || self.chance(50);
+        let migrated = if closed.is_some() { 100 } else { 3 };
         Question {
             id,
             title: self.title(),
@@ -326,7 +330,7 @@ impl Maker {
             bounty: self
                 .rarely(8)
                 .then(|| (50 * self.random.random_range(1..=10), now + 400_000)),
-            migrated: self.rarely(3).then(|| (asked, id / 2)),
+            migrated: self.rarely(migrated).then_some((asked, id / 2)),
             score: self.score(),
             views: self.random.random_range(1..20_000),
             accepted: None,

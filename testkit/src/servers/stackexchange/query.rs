@@ -219,23 +219,37 @@ impl Ask {
         }
     }
 
-    /// The rows that match, in their order.
-    fn rows<'a>(&'a self, tables: &'a Tables) -> impl Iterator<Item = &'a Row> {
-        let (min, max) = (self.min.clone(), self.max.clone());
-        let rows = tables.sorted(self.kind, self.sort, min, max, self.descending);
-        rows.map(AsRef::as_ref).filter(|row| self.means(row))
+    /// Whether all rows within the bounds of the sort are meant.
+    fn means_all(&self) -> bool {
+        self.created == (None, None) && self.ids.is_none() && self.tagged.is_empty()
     }
 
-    pub(super) fn page(&self, site: &str, tables: &Tables, filter: &Filter, now: Second) -> Page {
+    /// The rows that are meant, in their order, from so many on.
+    fn rows<'a>(
+        &'a self,
+        tables: &'a Tables,
+        from: usize,
+    ) -> Box<dyn Iterator<Item = &'a Row> + 'a> {
+        let (min, max) = (self.min.clone(), self.max.clone());
+        let ids = tables.sorted(self.kind, self.sort, min, max, self.descending);
+        let row = |id| tables.get(self.kind, id).map(AsRef::as_ref);
+        if self.means_all() {
+            // Without a look at those before.
+            return Box::new(ids.skip(from).filter_map(row));
+        }
+        let rows = ids.filter_map(row).filter(|row| self.means(row));
+        Box::new(rows.skip(from))
+    }
+
+    pub(super) fn page(&self, site: &str, tables: &Tables, filter: &Filter) -> Page {
         let view = View {
             site,
             rows: tables,
             filter,
-            now,
         };
         let size = usize::try_from(self.size).unwrap_or_default();
         let before = usize::try_from(self.number - 1).unwrap_or(usize::MAX);
-        let mut rows = self.rows(tables).skip(before.saturating_mul(size));
+        let mut rows = self.rows(tables, before.saturating_mul(size));
         let mut items = String::from("[");
         let mut count = 0;
         if filter.has("", "items") {
@@ -252,8 +266,9 @@ impl Ask {
         }
         items.push(']');
         let has_more = rows.next().is_some();
-        drop(rows);
-        let total = filter.has("", "total").then(|| self.rows(tables).count());
+        let total = filter
+            .has("", "total")
+            .then(|| self.rows(tables, 0).count());
         Page {
             items: items.into(),
             count,

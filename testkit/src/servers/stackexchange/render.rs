@@ -14,7 +14,6 @@ pub(super) struct View<'a> {
     pub(super) site: &'a str,
     pub(super) rows: &'a Tables,
     pub(super) filter: &'a Filter,
-    pub(super) now: Second,
 }
 
 /// An object that takes only the fields that are sent.
@@ -83,7 +82,7 @@ impl View<'_> {
     fn question(&self, row: &Question) -> Value {
         let mut to = self.object("question");
         to.put("tags", || json!(row.tags));
-        to.put("owner", || self.owner(&row.owner));
+        self.owned(&mut to, "owner", &row.owner);
         to.put("is_answered", || {
             let mut answers = row.answers.iter().filter_map(|&id| self.rows.answer(id));
             row.accepted.is_some() || answers.any(|answer| answer.score > 0)
@@ -95,7 +94,7 @@ impl View<'_> {
         to.maybe("bounty_amount", row.bounty.map(|(amount, _)| amount));
         to.maybe("bounty_closes_date", row.bounty.map(|(_, closes)| closes));
         if row.bounty.is_some() {
-            to.put("bounty_user", || self.owner(&row.owner));
+            self.owned(&mut to, "bounty_user", &row.owner);
         }
         to.put("answer_count", || row.answers.len());
         to.maybe("community_owned_date", row.community);
@@ -130,7 +129,7 @@ impl View<'_> {
         to.put("delete_vote_count", || 0);
         to.put("reopen_vote_count", || 0);
         if let Some(editor) = row.editor {
-            to.put("last_editor", || self.owner(&Owner::User(editor)));
+            self.owned(&mut to, "last_editor", &Owner::User(editor));
         }
         if !row.answers.is_empty() {
             to.put("answers", || {
@@ -146,7 +145,7 @@ impl View<'_> {
         let question = self.rows.question(row.question);
         let accepted = question.is_some_and(|question| question.accepted == Some(row.id));
         let mut to = self.object("answer");
-        to.put("owner", || self.owner(&row.owner));
+        self.owned(&mut to, "owner", &row.owner);
         to.put("is_accepted", || accepted);
         to.maybe("community_owned_date", row.community);
         to.put("score", || row.score);
@@ -177,9 +176,9 @@ impl View<'_> {
 
     fn comment(&self, row: &Comment) -> Value {
         let mut to = self.object("comment");
-        to.put("owner", || self.owner(&row.owner));
+        self.owned(&mut to, "owner", &row.owner);
         if let Some(other) = &row.reply_to {
-            to.put("reply_to_user", || self.owner(other));
+            self.owned(&mut to, "reply_to_user", other);
         }
         to.put("edited", || row.edited);
         to.put("score", || row.score);
@@ -250,31 +249,37 @@ impl View<'_> {
 
     /// A `shallow_user`: of somebody deleted only the type and a name
     /// (api.stackexchange.com/docs/types/shallow-user).
-    fn owner(&self, owner: &Owner) -> Value {
-        let mut to = self.object("shallow_user");
-        let found = match owner {
-            Owner::User(id) => self.rows.user(*id).ok_or_else(|| format!("user{id}")),
-            Owner::Gone(name) => Err(name.clone()),
-        };
-        match found {
-            Ok(user) => {
-                to.put("account_id", || user.account);
-                to.put("reputation", || user.reputation);
-                to.put("user_id", || user.id);
-                to.put("user_type", || user.kind);
-                to.maybe("accept_rate", user.accept_rate);
-                to.put("profile_image", || image(user.id));
-                to.put("display_name", || self.text(&user.name));
-                to.put("link", || {
-                    self.url(&format!("users/{}/{}", user.id, slug(&user.name)))
-                });
-                to.put("badge_counts", || self.badges(user));
-            }
-            Err(name) => {
-                to.put("user_type", || "does_not_exist");
-                to.put("display_name", || self.text(&name));
-            }
+    fn owned(&self, to: &mut Object<'_>, field: &str, owner: &Owner) {
+        match owner {
+            Owner::Nobody => {}
+            Owner::Gone(name) => to.put(field, || self.gone(name)),
+            Owner::User(id) => to.put(field, || match self.rows.user(*id) {
+                Some(user) => self.shallow(user),
+                None => self.gone(&format!("user{id}")),
+            }),
         }
+    }
+
+    fn gone(&self, name: &str) -> Value {
+        let mut to = self.object("shallow_user");
+        to.put("user_type", || "does_not_exist");
+        to.put("display_name", || self.text(name));
+        to.done()
+    }
+
+    fn shallow(&self, user: &User) -> Value {
+        let mut to = self.object("shallow_user");
+        to.put("account_id", || user.account);
+        to.put("reputation", || user.reputation);
+        to.put("user_id", || user.id);
+        to.put("user_type", || user.kind);
+        to.maybe("accept_rate", user.accept_rate);
+        to.put("profile_image", || image(user.id));
+        to.put("display_name", || self.text(&user.name));
+        to.put("link", || {
+            self.url(&format!("users/{}/{}", user.id, slug(&user.name)))
+        });
+        to.put("badge_counts", || self.badges(user));
         to.done()
     }
 
@@ -319,7 +324,7 @@ impl View<'_> {
         site.put("api_site_parameter", || "superuser");
         site.put("site_url", || "https://superuser.com");
         let mut to = self.object("migration_info");
-        to.put("on_date", || at.min(self.now));
+        to.put("on_date", || at);
         to.put("other_site", || site.done());
         to.put("question_id", || question);
         to.done()

@@ -8,7 +8,7 @@ use super::answer::{Answer, Problem, created_filter, errors, sites};
 use super::filter::Filter;
 use super::judge::{Account, Case, Undefined, Verdict};
 use super::query::{Ask, Method, Page, Parameters, are_ids, value};
-use super::server::{Shared, State};
+use super::server::{Shared, State, VERSION};
 use super::{Failure, Request, Seen};
 
 /// What is done to a connection.
@@ -20,15 +20,22 @@ pub(super) enum Reply {
     Dropped,
 }
 
+/// A request whose turn it is.
+struct Turn<'a> {
+    case: Case<'a>,
+    account: Account,
+    now: DateTime<Utc>,
+}
+
 impl Shared {
     /// Answers a request to a path with its query, and with the body of a form.
     pub(super) fn respond(&self, target: &str, form: &str) -> Reply {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = path.strip_prefix("/2.3").unwrap_or(path);
         let mut parameters = parse(query);
         parameters.extend(parse(form));
-        let path = decode(path).into_owned();
-        let method = Method::at(&path);
+        let path = decode(path);
+        let method = path.strip_prefix(VERSION).and_then(Method::at);
+        let path = path.strip_prefix(VERSION).unwrap_or(&path).to_owned();
         let name = method.as_ref().map_or_else(|| path.clone(), Method::name);
         let question = method
             .as_ref()
@@ -77,13 +84,16 @@ impl Shared {
         };
         drop(state);
 
-        let failure = self.wished(&seen.request);
+        seen.failure = self.wished(&seen.request);
         self.linger();
         let mut state = self.lock();
-        let now = self.now_by(&state);
-        seen.failure.clone_from(&failure);
-        let reply = self.answer(&mut state, &case, &account, method, &mut seen, now, failure);
-        state.judge.leave(&case);
+        let turn = Turn {
+            case,
+            account,
+            now: self.now_by(&state),
+        };
+        let reply = self.answer(&mut state, &turn, method, &mut seen);
+        state.judge.leave(&turn.case);
         state.seen.push(seen);
         reply
     }
@@ -98,97 +108,93 @@ impl Shared {
         next.or_else(|| wishes.fails.as_mut().and_then(|fails| fails(request)))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "it is one step of one function")]
     fn answer(
         &self,
         state: &mut State,
-        case: &Case<'_>,
-        account: &Account,
+        turn: &Turn<'_>,
         method: Option<Method>,
         seen: &mut Seen,
-        now: DateTime<Utc>,
-        failure: Option<Failure>,
     ) -> Reply {
-        let packing = self.rules.packing;
-        let error = |state: &mut State, seen: &mut Seen, problem: &Problem| {
+        let Turn { case, account, now } = turn;
+        if let Some(reply) = self.failed(turn, seen) {
             state.judge.failed(case);
-            Reply::Answer(seen.refused(problem, self), now)
-        };
-        let mut cut = false;
-        let mut again = false;
-        match failure {
-            None => {}
-            Some(Failure::Error(id)) => return error(state, seen, &Problem::simulated(id)),
-            Some(Failure::Said(id, what)) => {
-                return error(state, seen, &Problem::new(id, &what));
-            }
-            Some(Failure::ErrorWith200(id)) => {
-                state.judge.failed(case);
-                seen.status = 200;
-                seen.error_id = Some(id);
-                let answer = Answer::error_with_200(&Problem::simulated(id), packing);
-                return Reply::Answer(answer, now);
-            }
-            Some(Failure::Html) => {
-                state.judge.failed(case);
-                seen.status = 503;
-                return Reply::Answer(Answer::html(), now);
-            }
-            Some(Failure::NotJson) => {
-                state.judge.failed(case);
-                seen.status = 200;
-                return Reply::Answer(Answer::not_json(packing), now);
-            }
-            Some(Failure::Dropped) => {
-                state.judge.failed(case);
-                return Reply::Dropped;
-            }
-            Some(Failure::Cut) => cut = true,
-            Some(Failure::Repeated) => again = true,
+            return reply;
         }
-        let parameters = seen.request.query.clone();
-        let filter = Filter::named(value(&parameters, "filter").unwrap_or("default"));
-        let Some(filter) = filter else {
-            return error(state, seen, &Problem::new(400, "Invalid filter specified"));
+        let found = self.page(state, turn, method, &seen.request.query);
+        let (mut page, filter) = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                state.judge.failed(case);
+                return Reply::Answer(seen.refused(&problem, self), *now);
+            }
         };
-        let found = match state.judge.kept(case, now) {
-            Some(page) => Ok(page),
-            None => self.find(state, case, method, &parameters, &filter, now),
-        };
-        let mut page = match found {
-            Ok(page) => page,
-            Err(problem) => return error(state, seen, &problem),
-        };
-        state.judge.keep(case, now, &page);
-        if again && let Some(last) = state.last.get(case.method) {
+        if seen.failure == Some(Failure::Repeated)
+            && let Some(last) = state.last.get(case.method)
+        {
             page = last.clone();
             page.has_more = true;
         }
         state.last.insert(case.method.to_owned(), page.clone());
-        let backoff = state.judge.backoff(case, now);
-        let quota = state.judge.left(account, now);
+        let backoff = state.judge.backoff(case, *now);
+        let quota = state.judge.left(account, *now);
         if filter.has("", "quota_remaining") {
-            state.judge.told(account, now);
+            state.judge.told(account, *now);
         }
         seen.status = 200;
         seen.items = page.count;
         seen.backoff = backoff;
-        let answer = Answer::page(&page, &filter, quota, backoff, packing);
-        if cut {
-            Reply::Cut(answer, now)
+        let answer = Answer::page(&page, &filter, quota, backoff, self.rules.packing);
+        if seen.failure == Some(Failure::Cut) {
+            Reply::Cut(answer, *now)
         } else {
-            Reply::Answer(answer, now)
+            Reply::Answer(answer, *now)
         }
+    }
+
+    /// The answer without rows that a test wants.
+    fn failed(&self, turn: &Turn<'_>, seen: &mut Seen) -> Option<Reply> {
+        let packing = self.rules.packing;
+        let answer = match seen.failure.clone()? {
+            Failure::Cut | Failure::Repeated => return None,
+            Failure::Dropped => return Some(Reply::Dropped),
+            Failure::Error(id) => seen.refused(&Problem::simulated(id), self),
+            Failure::Said(id, what) => seen.refused(&Problem::new(id, &what), self),
+            Failure::ErrorWith200(id) => {
+                seen.error_id = Some(id);
+                Answer::error_with_200(&Problem::simulated(id), packing)
+            }
+            Failure::Html => Answer::html(),
+            Failure::NotJson => Answer::not_json(packing),
+        };
+        seen.status = answer.status;
+        Some(Reply::Answer(answer, turn.now))
+    }
+
+    /// The rows that are asked for, or were a short while ago, and through which filter.
+    fn page(
+        &self,
+        state: &mut State,
+        turn: &Turn<'_>,
+        method: Option<Method>,
+        parameters: &Parameters,
+    ) -> Result<(Page, Filter), Problem> {
+        let filter = Filter::named(value(parameters, "filter").unwrap_or("default"))
+            .ok_or_else(|| Problem::new(400, "Invalid filter specified"))?;
+        let page = match state.judge.kept(&turn.case, turn.now) {
+            Some(page) => page,
+            None => self.find(state, turn, method, parameters, &filter)?,
+        };
+        state.judge.keep(&turn.case, turn.now, &page);
+        Ok((page, filter))
     }
 
     fn find(
         &self,
         state: &mut State,
-        case: &Case<'_>,
+        turn: &Turn<'_>,
         method: Option<Method>,
         parameters: &Parameters,
         filter: &Filter,
-        now: DateTime<Utc>,
     ) -> Result<Page, Problem> {
         let no_method = || Problem::new(404, "no method found with this name").early();
         let (kind, ids) = match method.ok_or_else(no_method)? {
@@ -206,13 +212,18 @@ impl Shared {
         }
         let site = value(parameters, "site")
             .ok_or_else(|| Problem::new(400, "site is required").early())?;
-        // A token alone doesn't get here.
-        let deepest = case.key.is_none().then_some(self.rules.anonymous_pages);
+        // A token comes with a key.
+        let deepest = turn
+            .case
+            .key
+            .is_none()
+            .then_some(self.rules.anonymous_pages);
         let ask = Ask::new(kind, ids.as_deref(), parameters, deepest)?;
         let rows = state.sites.get_mut(site).ok_or_else(|| {
             Problem::new(400, &format!("No site found for name `{site}`")).early()
         })?;
-        Ok(ask.page(site, rows.data.shown(now), filter, now.timestamp()))
+        let shown = rows.data.shown(turn.now);
+        Ok(ask.page(site, shown, filter))
     }
 }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rand::Rng as _;
 use socket2::SockRef;
 
-use super::changes::Rows;
+use super::happening::Rows;
 use super::judge::Judge;
 use super::query::Page;
 use super::respond::Reply;
@@ -18,7 +18,7 @@ use super::{Failure, Request, Rules, Seen, Site, Violation};
 use crate::servers::http::{Head, read_body};
 
 /// The version in paths.
-const VERSION: &str = "/2.3";
+pub(super) const VERSION: &str = "/2.3";
 
 /// A fake of api.stackexchange.com on a port of 127.0.0.1, in this process, until it is dropped.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     closed: bool,
     ahead: Duration,
+    /// When the clock was stopped.
+    stopped: Option<Instant>,
     clients: BTreeMap<u64, TcpStream>,
     next_client: u64,
     begun: usize,
@@ -52,9 +54,12 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Wishes {
     pub(super) next: VecDeque<Failure>,
-    pub(super) fails: Option<Box<dyn FnMut(&Request) -> Option<Failure> + Send>>,
-    pub(super) run: Option<Box<dyn FnMut(&Request) + Send>>,
+    pub(super) fails: Option<Fails>,
+    pub(super) run: Option<Run>,
 }
+
+type Fails = Box<dyn FnMut(&Request) -> Option<Failure> + Send>;
+type Run = Box<dyn FnMut(&Request) + Send>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +87,7 @@ impl StackExchange {
             state: Mutex::new(State {
                 closed: false,
                 ahead: Duration::ZERO,
+                stopped: None,
                 clients: BTreeMap::new(),
                 next_client: 0,
                 begun: 0,
@@ -114,7 +120,13 @@ impl StackExchange {
     /// Its base URL, with the version and without a slash at the end:
     /// `http://127.0.0.1:4711/2.3`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{VERSION}", self.port)
+        format!("{}{VERSION}", self.origin())
+    }
+
+    /// Its address without the version, for a [`Proxy`](crate::servers::Proxy) before it:
+    /// `http://127.0.0.1:4711`.
+    pub fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The site with this name, as the parameter `site` gives it. It is made, without rows, when
@@ -136,6 +148,11 @@ impl StackExchange {
     /// Moves the server's clock forward.
     pub fn advance(&self, by: Duration) {
         self.shared.lock().ahead += by;
+    }
+
+    /// Stops the server's clock: from now on it only goes as far as it is moved.
+    pub fn stop_clock(&self) {
+        self.shared.lock().stopped.get_or_insert_with(Instant::now);
     }
 
     /// The rules that were broken so far.
@@ -225,7 +242,11 @@ impl Shared {
 
     pub(super) fn now_by(&self, state: &State) -> DateTime<Utc> {
         let (at, since) = self.started;
-        at + since.elapsed() + state.ahead
+        let passed = match state.stopped {
+            Some(stopped) => stopped.saturating_duration_since(since),
+            None => since.elapsed(),
+        };
+        at + passed + state.ahead
     }
 
     /// Notes a client; `None` if the server is closed.
