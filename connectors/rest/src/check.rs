@@ -265,6 +265,26 @@ mod tests {
             ),
             (json!({ "raw": "only", "key": ["id"] }), "key", "no use"),
             (json!({ "key": ["id", "id"] }), "key", "twice"),
+            (
+                json!({ "pagination": { "type": "page", "size_param": "n" } }),
+                "pagination",
+                "`size = 100`",
+            ),
+            (
+                json!({ "pagination": { "type": "cursor", "cursor": "/next", "param": "" } }),
+                "pagination",
+                "`pagination.param`",
+            ),
+            (
+                json!({ "incremental": { "param": "since", "field": "/at", "overlap": "1h" } }),
+                "incremental",
+                "`format",
+            ),
+            (
+                json!({ "pagination": { "type": "page", "in": "body" } }),
+                "body",
+                "POST",
+            ),
             (json!({ "rate_limit": 0 }), "rate_limit", "out of bounds"),
             (json!({ "rate_limit": -1.5 }), "rate_limit", "out of bounds"),
             (json!({ "quota": { "left": "a b" } }), "quota", "`a b`"),

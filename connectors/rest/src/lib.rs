@@ -11,7 +11,7 @@
 //! [sources.issues]
 //! type = "rest"
 //! url = "https://api.github.com/repos/rust-lang/rust/issues"
-//! params = { state = "all", sort = "updated", direction = "asc", per_page = 100 }
+//! params = { state = "all", sort = "updated", direction = "desc", per_page = 100 }
 //! pagination = { type = "link" }
 //! incremental = { param = "since", field = "/updated_at" }
 //! key = ["id"]

@@ -40,6 +40,8 @@ pub(crate) struct Client {
     access_token: Option<SecretValue>,
     pages: Wanted,
     with_total: Recipe,
+    /// Whether texts come encoded for HTML.
+    encoded: bool,
     /// The ids of the filters, once they are known: for pages, and the same with `total`.
     filters: [OnceCell<String>; 2],
     shared: Arc<dyn KeyValue>,
@@ -120,6 +122,7 @@ impl Client {
             access_token,
             pages: config.filter.pages(streams),
             with_total: config.filter.with_total(streams),
+            encoded: !config.filter.is_unsafe(),
             filters: Default::default(),
             shared: Arc::clone(&cx.shared),
             metrics: Arc::clone(&cx.metrics),
@@ -168,7 +171,7 @@ impl Client {
             request = request.query("tagged", &self.tagged);
         }
         let answer = self.send(request, kind.name()).await?;
-        page(answer, kind, by)
+        page(answer, kind, by, self.encoded)
     }
 
     /// The id of the filter to send, which is made if nobody has made it.
@@ -306,7 +309,7 @@ fn wrapper(answer: &Response) -> Result<Wrapper<'_>> {
     })
 }
 
-fn page(answer: Response, kind: Kind, by: &SortBy) -> Result<Page> {
+fn page(answer: Response, kind: Kind, by: &SortBy, encoded: bool) -> Result<Page> {
     let Wrapper {
         items,
         has_more,
@@ -327,7 +330,7 @@ fn page(answer: Response, kind: Kind, by: &SortBy) -> Result<Page> {
     let items = items
         .iter()
         .map(|row| {
-            Item::of(kind, by, row.get()).map_err(|why| {
+            Item::of(kind, by, row.get(), encoded).map_err(|why| {
                 Error::data(why)
                     .with("url", answer.shown_url())
                     .hint("without it, what comes next can't be asked for; the filter must have it")

@@ -308,6 +308,13 @@ pub(crate) fn of(kind: Kind) -> &'static [Member] {
     }
 }
 
+/// Whether safe filters encode a field of a stream.
+pub(crate) fn is_prose(kind: Kind, field: &str) -> bool {
+    of(kind)
+        .iter()
+        .any(|(name, of)| *name == field && matches!(of, Prose))
+}
+
 /// The columns of a stream.
 pub(crate) fn schema(kind: Kind) -> SchemaRef {
     columns(

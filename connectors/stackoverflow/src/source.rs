@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use tidegate_api::raw;
 use tidegate_core::{
-    Ask, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext, Split,
-    SplitData, SplitId, Stream, async_trait,
+    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext,
+    Split, SplitData, SplitId, Stream, async_trait,
 };
 use tidegate_http::Quota;
 
@@ -15,10 +15,13 @@ use crate::budget::{Budget, Forecast, Left, requests_for};
 use crate::client::Client;
 use crate::config::StackOverflowConfig;
 use crate::decode::RowDecoder;
-use crate::plan::{Piece, Reading, State, shown};
+use crate::plan::{Piece, Reading, Start, State, shown};
 use crate::read::{Kept, Lane, Reader, position};
 use crate::streams::{Kind, SortBy};
 use crate::window::{Direction, Position, Walk, Window};
+
+/// By how many seconds our clock may be behind the API's before what is missed by it is asked for.
+const PATIENCE: i64 = 60;
 
 /// A site whose methods are streams, and whose windows of time are splits.
 #[derive(Debug)]
@@ -72,39 +75,44 @@ impl StackOverflowSource {
     /// Looks at the first page of a stream's next window.
     async fn probe(&self, kind: Kind, by: &SortBy, state: &State) -> Result<Option<Probed>> {
         let direction = Direction::from(self.config.order);
-        let lag = i64::try_from(self.config.lag.0.as_secs()).unwrap_or(i64::MAX);
         let reading = Reading::new(&self.config, by);
-        let (mut window, first) = match by.grows() {
-            false => (Window::All, true),
-            true => {
-                let since = self.config.since.map(|since| since.seconds(Utc::now()));
-                let start = state.start(kind, &reading, since);
-                let to = self.client.now().timestamp().saturating_sub(lag);
-                if start.from.is_some_and(|from| from > to) {
-                    return Ok(None);
-                }
-                let from = start.from;
-                (Window::Dates { from, to }, start.first)
-            }
+        let start = by.grows().then(|| {
+            let since = self.config.since.map(|since| since.seconds(Utc::now()));
+            state.start(kind, &reading, since)
+        });
+        let first = start.is_none_or(|start| start.first);
+        let window = |to| match start {
+            Some(Start { from, .. }) => Window::Dates { from, to },
+            None => Window::All,
         };
+        // Even if nothing is old enough by our clock: it may be wrong.
+        let least = start.and_then(|start| start.from).unwrap_or(i64::MIN);
+        let mut to = self.settled().max(least);
         let mut kept = None;
         // What `max_requests` has no room for is read without a forecast.
-        if self.client.allowed() != Some(0) {
-            let ask = Walk::new(window, direction, Position::default()).next();
-            let ask =
-                ask.ok_or_else(|| tidegate_core::Error::internal("a walk without a start"))?;
+        while self.client.allowed() != Some(0) {
+            let ask = Walk::new(window(to), direction, Position::default()).next();
+            let ask = ask.ok_or_else(|| Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;
-            if let Window::Dates { to, .. } = &mut window {
-                // By the API's clock, the end may be too young for the answer to have it all.
-                *to = (*to).min(self.client.now().timestamp().saturating_sub(lag));
-            }
             kept = Some(Kept { ask, page });
+            // Now we know what time it is there.
+            let settled = self.settled();
+            if start.is_none() || settled <= to.saturating_add(PATIENCE) {
+                // If our clock is ahead, the end is too young for the answer to have it all.
+                to = to.min(settled);
+                break;
+            }
+            tracing::warn!(
+                seconds = settled - to,
+                "this machine's clock is behind that of the API"
+            );
+            to = settled;
         }
-        let to = match window {
-            Window::Dates { from, to } if from.is_some_and(|from| from > to) => return Ok(None),
-            Window::Dates { to, .. } => Some(to),
-            Window::All => None,
-        };
+        let window = window(to);
+        if window.is_empty() {
+            return Ok(None);
+        }
+        let to = start.map(|_| to);
         let piece = Piece {
             kind,
             sort: by.sort,
@@ -122,6 +130,17 @@ impl StackOverflowSource {
         }))
     }
 
+    /// The last second of which the API shows everything by now. The present second isn't over, so
+    /// the lag is at least one.
+    fn settled(&self) -> i64 {
+        self.client.now().timestamp().saturating_sub(self.lag())
+    }
+
+    fn lag(&self) -> i64 {
+        let lag = self.config.lag.0.as_millis().div_ceil(1_000).max(1);
+        i64::try_from(lag).unwrap_or(i64::MAX)
+    }
+
     /// What was to be read, in a word for the memory of a refused run.
     fn what(&self, scans: &[Scan], state: &State) -> Result<String> {
         let readings: Vec<_> = self
@@ -129,9 +148,8 @@ impl StackOverflowSource {
             .map(|(kind, by)| (kind, Reading::new(&self.config, &by)))
             .collect();
         let since = self.config.since;
-        serde_json::to_string(&(readings, since, state)).map_err(|error| {
-            tidegate_core::Error::internal("a plan could not be written").because(error)
-        })
+        serde_json::to_string(&(readings, since, state))
+            .map_err(|error| Error::internal("a plan could not be written").because(error))
     }
 
     async fn plan_run(&self, ask: &Ask<'_>) -> Result<Plan> {
@@ -245,9 +263,9 @@ impl Source for StackOverflowSource {
     ) -> Result<EventStream> {
         let piece: Piece = split.data.decode()?;
         let kind = piece.kind;
-        let by = kind.sorted(Some(piece.sort)).ok_or_else(|| {
-            tidegate_core::Error::conflict("a stored split is sorted by what its stream hasn't")
-        })?;
+        let by = kind
+            .sorted(Some(piece.sort))
+            .ok_or_else(|| Error::conflict("a stored split is sorted by what its stream hasn't"))?;
         let mut lanes = Vec::new();
         for scan in scans {
             match scan.stream.as_str() {
@@ -259,7 +277,6 @@ impl Source for StackOverflowSource {
                 _ => {}
             }
         }
-        let lag = i64::try_from(self.config.lag.0.as_secs()).unwrap_or(i64::MAX);
         let kept = match resume {
             None => {
                 let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +290,7 @@ impl Source for StackOverflowSource {
             by,
             walk: Walk::new(piece.window, piece.direction, position(resume)?),
             settled: match piece.window {
-                Window::Dates { to, .. } => Some(to.saturating_add(lag)),
+                Window::Dates { to, .. } => Some(to.saturating_add(self.lag())),
                 Window::All => None,
             },
             lanes,

@@ -243,8 +243,9 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Finds both in a row. `Err` says what is wrong with it, in a sentence.
-    pub(crate) fn of(kind: Kind, by: &SortBy, row: &str) -> Result<Self, String> {
+    /// Finds both in a row. With `encoded`, texts come encoded for HTML, but are compared by the API
+    /// as they are. `Err` says what is wrong with the row, in a sentence.
+    pub(crate) fn of(kind: Kind, by: &SortBy, row: &str, encoded: bool) -> Result<Self, String> {
         let wanted = Wanted {
             id: kind.key(),
             at: by.field,
@@ -256,10 +257,16 @@ impl Item {
         let found = |value: Option<Value>, field: &str| {
             value.ok_or_else(|| format!("a row of `{kind}` has no `{field}`"))
         };
-        let (id, at) = (found(id, kind.key())?, found(at, by.field)?);
+        let (id, mut at) = (found(id, kind.key())?, found(at, by.field)?);
         if matches!(at, Value::Text(_)) != (by.values == Values::Text) {
             let field = by.field;
             return Err(format!("a row of `{kind}` has the `{field}` \"{at}\""));
+        }
+        if let Value::Text(text) = &mut at
+            && encoded
+            && fields::is_prose(kind, by.field)
+        {
+            *text = html_escape::decode_html_entities(text).into_owned();
         }
         Ok(Self { id, at })
     }
@@ -317,7 +324,7 @@ mod tests {
     use super::*;
 
     fn item(kind: Kind, sort: Option<Sort>, row: &str) -> Result<Item, String> {
-        Item::of(kind, &kind.sorted(sort).unwrap(), row)
+        Item::of(kind, &kind.sorted(sort).unwrap(), row, true)
     }
 
     #[test]
@@ -334,6 +341,15 @@ mod tests {
         let item = item(Kind::Tags, None, r#"{"count": 3, "name": "c++"}"#).unwrap();
         assert_eq!(item.id, Value::Text("c++".to_owned()));
         assert_eq!(item.at, item.id);
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are_and_not_as_they_are_sent() {
+        let row = r#"{"user_id": 1, "display_name": "nobody &amp;amp; co"}"#;
+        let by = Kind::Users.sorted(Some(Sort::Name)).unwrap();
+        let at = |encoded| Item::of(Kind::Users, &by, row, encoded).unwrap().at;
+        assert_eq!(at(true), Value::Text("nobody &amp; co".to_owned()));
+        assert_eq!(at(false), Value::Text("nobody &amp;amp; co".to_owned()));
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Endpoint {
             return Err(Error::config(
                 "parameters stand in the body (`in = \"body\"`), but there is no JSON object",
             )
+            .with("key", "body")
             .hint("write `method = \"POST\"` and `body = { … }`, or leave `in` out"));
         }
         if self.body.is_some() && self.method == Method::GET {

@@ -40,21 +40,25 @@ impl Incremental {
     /// Errors: `Config`, naming the key.
     pub(crate) fn validate(&self) -> Result<()> {
         if self.param.is_empty() {
-            return Err(Error::config("`incremental.param` is empty")
+            return Err(of_key("`incremental.param` is empty")
                 .hint("name the parameter that holds the bound, such as \"since\""));
         }
         if self.field == Pointer::root() {
-            return Err(Error::config("`incremental.field` is empty")
+            return Err(of_key("`incremental.field` is empty")
                 .hint("write where a record holds the value: \"/updated_at\""));
         }
         if self.overlap.is_some() && self.format == MarkFormat::AsIs {
             return Err(
-                Error::config("`incremental.overlap` needs to know that values are times")
+                of_key("`incremental.overlap` needs to know that values are times")
                     .hint("say how they are sent: `format = \"rfc3339\"`, for one"),
             );
         }
         Ok(())
     }
+}
+
+fn of_key(message: &str) -> Error {
+    Error::config(message).with("key", "incremental")
 }
 
 /// How values of the field that grows compare and are sent.

@@ -188,7 +188,9 @@ impl Pagination {
     /// Errors: `Config`, naming the key.
     pub(crate) fn validate(&self) -> Result<()> {
         let refuse = |key: &str, why: &str, hint: &str| {
-            Err(Error::config(format!("`pagination.{key}` {why}")).hint(hint))
+            Err(Error::config(format!("`pagination.{key}` {why}"))
+                .with("key", "pagination")
+                .hint(hint))
         };
         match self {
             Self::Page {

@@ -143,11 +143,12 @@ impl Asked {
         endpoint: &Endpoint,
     ) -> Request<'a> {
         let mut request = client.request(endpoint.method.clone(), self.url.clone());
-        for (name, value) in &endpoint.headers {
-            request = request.header(name, value);
-        }
         if let Some(body) = &self.body {
             request = request.json(body);
+        }
+        // After the body: one of them may say of what type it is.
+        for (name, value) in &endpoint.headers {
+            request = request.header(name, value);
         }
         // Whatever its method, it only reads.
         request.idempotent(true)

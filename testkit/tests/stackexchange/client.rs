@@ -1,6 +1,7 @@
 //! A client that does what it is told to, and thinks of nothing.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -53,23 +54,24 @@ impl Client {
             .unwrap()
     }
 
-    /// Asks for all of these at once.
-    pub(crate) fn at_once(&self, paths: &[&str]) -> Vec<Got> {
-        let sent = paths
-            .iter()
-            .map(|path| self.client.get(format!("{}{path}", self.url)));
-        let all = futures::future::join_all(sent.map(Got::of));
-        self.runtime
-            .block_on(all)
-            .into_iter()
-            .map(Result::unwrap)
-            .collect()
-    }
-
     /// The rows, of an answer that must have some.
     pub(crate) fn items(&self, path: &str) -> Vec<Value> {
         self.get(path).items()
     }
+}
+
+/// Sends a request and doesn't wait for its answer, after which the connection is not used again.
+pub(crate) fn send(api: &StackExchange, path: &str) -> TcpStream {
+    let origin = api.origin();
+    let host = origin.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(host).unwrap();
+    write!(
+        connection,
+        "GET /2.3{path} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    )
+    .unwrap();
+    connection.shutdown(Shutdown::Write).unwrap();
+    connection
 }
 
 impl Got {

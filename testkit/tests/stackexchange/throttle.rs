@@ -1,10 +1,12 @@
 //! Rate, repeats, backoff and quota.
 
+use std::io::Read as _;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tidegate_testkit::servers::{Broken, Rules, StackExchange};
+use tidegate_testkit::servers::{Broken, Failure, Rules, StackExchange};
 
-use crate::client::Client;
+use crate::client::{Client, send};
 
 fn start(rules: Rules) -> (StackExchange, Client) {
     let api = StackExchange::start(rules);
@@ -105,10 +107,22 @@ fn a_backoff_that_is_ignored_is_a_violation_of_its_method_alone() {
         (502, "Violation of backoff parameter".to_owned())
     );
     assert_eq!(broken(&api), [Broken::Backoff]);
-    api.advance(Duration::from_secs(10));
+    api.advance(Duration::from_secs(11));
     assert_eq!(client.get(&page(2)).status, 200);
     assert_eq!(broken(&api), [Broken::Backoff]);
     assert_eq!(api.requests()[0].backoff, Some(10));
+}
+
+#[test]
+fn a_client_that_waits_not_a_moment_longer_than_it_was_told_is_early() {
+    let (api, client) = start(Rules::default().backoff(1, 10..=10));
+    api.stop_clock();
+    assert_eq!(client.get(&page(1)).status, 200);
+    api.advance(Duration::from_secs(10));
+    assert_eq!(client.get(&page(2)).error().0, 502);
+    api.advance(Duration::from_millis(100));
+    assert_eq!(client.get(&page(3)).status, 200);
+    assert_eq!(broken(&api), [Broken::Backoff]);
 }
 
 #[test]
@@ -121,7 +135,7 @@ fn backoffs_come_by_chance_and_the_same_for_the_same_seed() {
         let (api, client) = start(rules);
         for number in 1..=25 {
             client.get(&page(number));
-            api.advance(Duration::from_secs(5));
+            api.advance(Duration::from_secs(6));
         }
         assert_eq!(broken(&api), []);
         let requests = api.requests();
@@ -139,12 +153,18 @@ fn backoffs_come_by_chance_and_the_same_for_the_same_seed() {
 
 #[test]
 fn two_requests_at_once_break_a_backoff_that_is_on_its_way() {
-    let latency = Duration::from_millis(300)..=Duration::from_millis(300);
-    let (api, client) = start(Rules::default().backoff(1, 1..=1).latency(latency));
-    client.at_once(&[&page(1), "/tags?site=stackoverflow"]);
+    let latency = Duration::from_millis(400)..=Duration::from_millis(400);
+    let (api, _client) = start(Rules::default().backoff(1, 1..=1).latency(latency));
+    let at_once = |paths: [&str; 2]| {
+        let sent = paths.map(|path| send(&api, path));
+        for mut connection in sent {
+            connection.read_to_end(&mut Vec::new()).unwrap();
+        }
+    };
+    at_once([&page(1), "/tags?site=stackoverflow"]);
     assert_eq!(broken(&api), []);
-    api.advance(Duration::from_secs(1));
-    client.at_once(&[&page(2), &page(3)]);
+    api.advance(Duration::from_secs(2));
+    at_once([&page(2), &page(3)]);
     assert_eq!(broken(&api), [Broken::Backoff]);
 }
 
@@ -152,31 +172,19 @@ fn two_requests_at_once_break_a_backoff_that_is_on_its_way() {
 fn a_request_counts_though_its_client_has_gone() {
     let latency = Duration::from_millis(50)..=Duration::from_millis(50);
     let (api, client) = start(Rules::default().backoff(1, 60..=60).latency(latency));
-    let url = format!("{}{}", api.url(), page(1));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let sent = reqwest::Client::new().get(url).send();
-        tokio::select! {
-            _ = sent => panic!("it wasn't that quick"),
-            () = until(|| api.quota_used() == 1) => {}
-        }
-    });
-    drop(runtime);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while api.requests().is_empty() {
-        assert!(Instant::now() < deadline, "it is never answered");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let connection = send(&api, &page(1));
+    until(|| api.quota_used() == 1);
+    drop(connection);
+    until(|| api.requests().len() == 1);
     assert_eq!(client.get(&page(2)).error().0, 502);
     assert_eq!(broken(&api), [Broken::Backoff]);
 }
 
-async fn until(mut reached: impl FnMut() -> bool) {
+fn until(mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !reached() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(Instant::now() < deadline, "it is never reached");
+        sleep(Duration::from_millis(1));
     }
 }
 
@@ -249,7 +257,7 @@ fn a_token_sent_over_http_is_dead() {
 #[test]
 fn errors_may_be_asked_for_again_at_once() {
     let (api, client) = start(Rules::default());
-    api.fail_next([tidegate_testkit::servers::Failure::Error(503)]);
+    api.fail_next([Failure::Error(503)]);
     assert_eq!(client.get(&page(1)).error().0, 503);
     assert_eq!(client.get(&page(1)).status, 200);
     assert_eq!(broken(&api), []);

@@ -95,13 +95,14 @@ fn github(seen: &Seen) -> Response {
     if !polite {
         return StatusCode::FORBIDDEN.into_response();
     }
-    if !(is("state", "all") && is("sort", "updated") && is("direction", "asc")) {
+    if !(is("state", "all") && is("sort", "updated") && is("direction", "desc")) {
         return StatusCode::UNPROCESSABLE_ENTITY.into_response();
     }
     let since = &params["since"];
     let size: usize = params["per_page"].parse().unwrap();
     let page: usize = params.get("page").map_or(1, |text| text.parse().unwrap());
     let all: Vec<_> = (1..=250)
+        .rev()
         .map(|number| issue(number, &format!("2026-02-{:02}T10:00:00Z", 1 + number / 10)))
         .filter(|issue| issue["updated_at"].as_str() >= Some(since))
         .collect();
@@ -119,7 +120,7 @@ fn github(seen: &Seen) -> Response {
         let host = seen.header("host").unwrap();
         let to = |page: usize| {
             format!(
-                "<http://{host}/repositories/1/issues?state=all&sort=updated&direction=asc\
+                "<http://{host}/repositories/1/issues?state=all&sort=updated&direction=desc\
                  &per_page={size}&since={}&page={page}>",
                 since.replace(':', "%3A")
             )
@@ -148,9 +149,9 @@ async fn issues_are_read_once_and_then_what_has_changed() {
         .iter()
         .filter_map(Value::as_i64)
         .collect();
-    assert_eq!(numbers, (1..=250).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=250).rev().collect::<Vec<_>>());
     assert_eq!(log.count(), 3);
-    let row = &read.of("records")[2];
+    let row = &read.of("records")[247];
     assert_eq!(row["user"], json!({ "login": "octocat", "id": 1 }));
     assert_eq!(row["labels"], json!([{ "name": "bug" }]));
     assert!(

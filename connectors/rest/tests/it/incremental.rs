@@ -1,5 +1,6 @@
 //! Runs that read what is new, from a server that changes.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::Request;
@@ -14,12 +15,13 @@ use crate::support::{Log, Pipeline, Seen, impatient, open, params, schema, serve
 
 const SIZE: usize = 4;
 
-/// Records in the order of `at`, those since `since` (included), in pages by the header `Link`; with
-/// an ETag.
+/// Records since `since` (included), the newest first, in pages by the header `Link`; with an ETag.
 #[derive(Clone, Default)]
 struct Shop {
     records: Arc<Mutex<Vec<Value>>>,
     log: Log,
+    /// Whether a record is changed after each answer: which one was last, and when.
+    busy: Arc<Mutex<Option<(i64, i64)>>>,
 }
 
 impl Shop {
@@ -46,7 +48,7 @@ impl Shop {
         let since = number("since").unwrap_or(i64::MIN);
         let from = usize::try_from(number("from").unwrap_or(0)).unwrap();
         let mut all = self.records.lock().unwrap().clone();
-        all.sort_by_key(|record| record["at"].as_i64());
+        all.sort_by_key(|record| Reverse(record["at"].as_i64()));
         let tag = format!("\"{:?}\"", all.iter().map(|r| r["at"].to_string()).max());
         all.retain(|record| record["at"].as_i64().is_none_or(|at| at >= since));
         if seen.header("if-none-match") == Some(tag.as_str()) {
@@ -59,6 +61,13 @@ impl Shop {
         if end < all.len() {
             let next = format!("</things?since={since}&from={end}>; rel=next");
             headers.insert(header::LINK, next.parse().unwrap());
+        }
+        let change = self.busy.lock().unwrap().as_mut().map(|(id, at)| {
+            (*id, *at) = (*id % 40 + 7, *at + 1);
+            (*id, *at)
+        });
+        if let Some((id, at)) = change {
+            self.put(id, at);
         }
         answer
     }
@@ -81,7 +90,11 @@ async fn each_run_reads_what_is_new_or_changed() {
     let url = shop.serve().await;
     let mut pipeline = Pipeline::new(config(&url));
     let read = pipeline.run().await.unwrap();
-    assert_eq!(read.ids(), (2..=10).collect::<Vec<_>>(), "from `start` on");
+    assert_eq!(
+        read.ids(),
+        (2..=10).rev().collect::<Vec<_>>(),
+        "from `start` on"
+    );
     assert_eq!(shop.log.all()[0].param("since").as_deref(), Some("1002"));
 
     let read = pipeline.run().await.unwrap();
@@ -92,7 +105,7 @@ async fn each_run_reads_what_is_new_or_changed() {
     let read = pipeline.run().await.unwrap();
     assert_eq!(
         read.ids(),
-        [11, 3],
+        [3, 11],
         "one of the last second too, and an edit"
     );
     let last = shop.log.all().pop().unwrap();
@@ -131,6 +144,32 @@ async fn a_series_of_runs_misses_no_change() {
     let mut expected = shop.records.lock().unwrap().clone();
     expected.retain(|record| record["at"].as_i64() >= Some(1_002));
     expected.sort_by_key(|record| record["id"].as_i64());
+    assert_eq!(merged.into_values().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn changes_while_pages_are_read_are_found_by_the_next_run() {
+    let shop = Shop::with(things(1..=40));
+    *shop.busy.lock().unwrap() = Some((0, 5_000));
+    let url = shop.serve().await;
+    let mut pipeline = Pipeline::new(config(&url));
+    let mut merged = std::collections::BTreeMap::<i64, Value>::new();
+    for run in 0..6 {
+        if run == 4 {
+            *shop.busy.lock().unwrap() = None;
+        }
+        for row in pipeline.run().await.unwrap().of("records") {
+            // A record that moved while it was read comes twice.
+            let kept = merged.entry(row["id"].as_i64().unwrap()).or_default();
+            if kept["at"].as_i64() <= row["at"].as_i64() {
+                *kept = row.clone();
+            }
+        }
+    }
+    let mut expected = shop.records.lock().unwrap().clone();
+    expected.retain(|record| record["at"].as_i64() >= Some(1_002));
+    expected.sort_by_key(|record| record["id"].as_i64());
+    assert!(expected.iter().any(|record| record["name"] == "changed"));
     assert_eq!(merged.into_values().collect::<Vec<_>>(), expected);
 }
 

@@ -20,6 +20,11 @@ fn server(questions: usize) -> (StackExchange, Site) {
     (api, site)
 }
 
+/// For many runs at once, each with a ledger of its own, as if they came from many addresses.
+fn patient() -> Rules {
+    Rules::default().quota(100_000).requests_per_second(100_000)
+}
+
 fn truth(site: &Site, kind: Kind) -> BTreeMap<String, Value> {
     let kind = match kind {
         Kind::Questions => servers::Kind::Questions,
@@ -220,6 +225,72 @@ async fn only_the_columns_that_somebody_needs_are_made() {
         let schema = batch.schema();
         let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
         assert_eq!(names, ["answer_id", "score"]);
+    }
+}
+
+#[tokio::test]
+async fn every_sort_of_every_stream_reads_all_in_both_directions() {
+    let api = StackExchange::start(patient());
+    let site = api.site("stackoverflow");
+    site.questions(60, DAY, 5);
+    let mut runs = Vec::new();
+    for kind in Kind::ALL {
+        let sorts: &[&str] = match kind {
+            Kind::Questions | Kind::Answers => &["activity", "creation", "votes"],
+            Kind::Users => &["creation", "modified", "reputation", "name"],
+            Kind::Tags => &["name", "popular", "activity"],
+            Kind::Comments => &["creation", "votes"],
+        };
+        for (sort, order) in sorts
+            .iter()
+            .flat_map(|sort| [(sort, "asc"), (sort, "desc")])
+        {
+            runs.push((kind, *sort, order));
+        }
+    }
+    let results = futures::future::join_all(runs.iter().map(async |(kind, sort, order)| {
+        let mut keys = json!({ "streams": [kind], "sort": sort, "order": order, "pagesize": 7 });
+        if *kind == Kind::Tags && *sort == "activity" {
+            keys["filter"] = json!({ "include": ["tag.last_activity_date"] });
+        }
+        read(&config(&api.url(), keys), &[kind.name()]).await
+    }))
+    .await;
+    for ((kind, sort, order), read) in runs.into_iter().zip(results) {
+        let rows = by_key(read.rows(kind.name()), kind.key());
+        let mut truth = truth(&site, kind);
+        if sort == "modified" {
+            truth.retain(|_, row| row.get("last_modified_date").is_some());
+        }
+        let ids: Vec<_> = rows.keys().collect();
+        assert_eq!(
+            ids,
+            truth.keys().collect::<Vec<_>>(),
+            "{kind} {sort} {order}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_that_come_encoded_are_asked_for_as_they_are() {
+    let api = StackExchange::start(patient());
+    let site = api.site("stackoverflow");
+    site.questions(400, DAY, 5);
+    let truth = truth(&site, Kind::Users);
+    let odd = |row: &Value| {
+        row["display_name"]
+            .as_str()
+            .is_some_and(|name| name.contains(['\'', '&', 'é']))
+    };
+    assert!(truth.values().filter(|row| odd(row)).count() > 1);
+    let runs = ["asc", "desc"].map(async |order| {
+        let keys = json!({ "streams": ["users"], "sort": "name", "order": order, "pagesize": 3 });
+        read(&config(&api.url(), keys), &["users"]).await
+    });
+    for read in futures::future::join_all(runs).await {
+        let rows = by_key(read.rows("users"), "user_id");
+        let ids: Vec<_> = rows.keys().collect();
+        assert_eq!(ids, truth.keys().collect::<Vec<_>>());
     }
 }
 

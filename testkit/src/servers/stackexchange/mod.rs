@@ -22,7 +22,9 @@
 //! - rows with the same value come in an order of which nothing can be told but that it stays;
 //! - names are ordered without regard to case;
 //! - parameters that nobody knows are ignored;
-//! - a request that is 20 ms too early isn't: clients round.
+//! - a backoff lasts a tenth of a second longer than was said, so that who waits exactly so long is
+//!   early;
+//! - a question asked again 20 ms too early isn't early: clients round.
 //!
 //! Rooms: `rules` what the server is like; `server` connections; `respond` from a request to its
 //! answer; `judge` rate, repeats, backoff and quota; `query` which rows a request means; `filter`
