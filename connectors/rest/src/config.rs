@@ -25,9 +25,10 @@ use crate::quota::{OnQuota, Quota};
 /// that doesn't fit the columns goes to `<id>.rejected` with the reason.
 ///
 /// The columns are those of `schema`. Without it, they are learnt from the first page with one
-/// request when the pipeline is first opened, and kept with the pipeline's state; `tidegate check`
-/// shows them. Fields that the first page doesn't have are then left out: give a `schema` where it
-/// matters. With `raw`, whole answers are there too, as they came.
+/// request when the pipeline is first run, and kept with the pipeline's state; `tidegate plan`
+/// shows them, and makes that request each time, as `tidegate check` does. Fields that the first
+/// page doesn't have are left out: give a `schema` where it matters. With `raw`, whole answers are
+/// there too, as they came.
 ///
 /// Requests are made again where that can help (lost connections, 429, 5xx), as the settings
 /// `[http]` say.

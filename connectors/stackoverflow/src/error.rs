@@ -73,7 +73,7 @@ impl Dialect for Judge {
                 .quota_remaining
                 .map(|left| u64::try_from(left).unwrap_or(0)),
             resets_in: None,
-            backoff: wrapper.backoff.map(Duration::from_secs),
+            backoff: wrapper.backoff.map(with_margin),
         };
         match throttled(&wrapper) {
             None => {}
@@ -93,6 +93,12 @@ impl Dialect for Judge {
         }
         told
     }
+}
+
+/// For how long a method is left alone that asked for so many seconds: one more, because the API
+/// was seen to refuse clients that had waited for exactly so long.
+fn with_margin(asked: u64) -> Duration {
+    Duration::from_secs(asked.saturating_add(1))
 }
 
 /// Why the API takes no requests: error 502.
