@@ -73,7 +73,7 @@ impl Dialect for Judge {
                 .quota_remaining
                 .map(|left| u64::try_from(left).unwrap_or(0)),
             resets_in: None,
-            backoff: wrapper.backoff.map(Duration::from_secs),
+            backoff: wrapper.backoff.map(with_margin),
         };
         match throttled(&wrapper) {
             None => {}
@@ -93,6 +93,12 @@ impl Dialect for Judge {
         }
         told
     }
+}
+
+/// For how long a method is left alone that asked for so many seconds: one more, because the API
+/// was seen to refuse clients that had waited for exactly so long.
+fn with_margin(asked: u64) -> Duration {
+    Duration::from_secs(asked.saturating_add(1))
 }
 
 /// Why the API takes no requests: error 502.
@@ -329,4 +335,43 @@ fn blamed(message: &str) -> Option<&'static str> {
     let lower = message.to_ascii_lowercase();
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.find_map(|word| KEYS.into_iter().find(|key| *key == word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle(message: &str) -> Option<Throttle> {
+        throttled(&Wrapper {
+            error_id: Some(502),
+            error_message: Some(message.to_owned()),
+            ..Wrapper::default()
+        })
+    }
+
+    #[test]
+    fn why_no_request_is_taken_is_read_from_the_message() {
+        let spent = "too many requests from this IP, more requests available in 38731 seconds";
+        let wait = Duration::from_secs(38_731);
+        assert_eq!(throttle(spent), Some(Throttle::Spent(wait)));
+        let backoff = "Violation of backoff parameter";
+        assert_eq!(throttle(backoff), Some(Throttle::Backoff));
+        assert_eq!(throttle("simulated"), Some(Throttle::Other));
+        assert_eq!(throttle("available in a while"), Some(Throttle::Other));
+        assert_eq!(throttled(&Wrapper::default()), None);
+    }
+
+    #[test]
+    fn a_message_may_name_the_key_to_blame() {
+        for (message, key) in [
+            ("No site found for name `stakoverflow`", Some("site")),
+            ("Invalid filter specified", Some("filter")),
+            ("`key` doesn't match a known application", Some("key")),
+            ("pagesize", Some("pagesize")),
+            ("ids", None),
+            ("a monkey", None),
+        ] {
+            assert_eq!(blamed(message), key, "{message}");
+        }
+    }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use reqwest::Method;
@@ -10,7 +11,7 @@ use crate::redirect;
 use crate::{HttpSettings, Request};
 
 /// Makes HTTP requests for one component. Clones share their connections and what they hide.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpClient {
     pub(crate) inner: reqwest::Client,
     pub(crate) settings: Arc<HttpSettings>,
@@ -66,5 +67,13 @@ impl HttpClient {
     /// Begins a request.
     pub fn request(&self, method: Method, url: Url) -> Request<'_> {
         Request::new(self, method, url)
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,16 @@
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{ByteSize, Error, Result, Span};
+use url::Url;
+
+use crate::redact;
 
 /// How HTTP requests are made: the table `[http]` of `tidegate.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// The longest time to wait for a connection.
@@ -91,6 +95,22 @@ impl HttpSettings {
     }
 }
 
+/// As it is written, without the proxy's password.
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_deref().map(|proxy| match Url::parse(proxy) {
+            Ok(url) if url.has_host() => redact(&url),
+            _ => "***".to_owned(),
+        });
+        let shown = Self {
+            proxy,
+            ..self.clone()
+        };
+        let shown = serde_json::to_value(shown).map_err(|_| fmt::Error)?;
+        write!(f, "HttpSettings {shown}")
+    }
+}
+
 /// Whether so many requests a second can be kept.
 pub(crate) fn is_rate(per_second: f64) -> bool {
     per_second.is_finite() && per_second >= 0.001
@@ -123,5 +143,25 @@ mod tests {
         let error = settings.client(Policy::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_not_shown() {
+        for (proxy, shown) in [
+            (
+                "http://me:hunter2@proxy.test:3128",
+                "http://***@proxy.test:3128/",
+            ),
+            ("me:hunter2@proxy.test", "***"),
+            ("hunter2", "***"),
+        ] {
+            let settings = HttpSettings {
+                proxy: Some(proxy.into()),
+                ..HttpSettings::default()
+            };
+            let text = format!("{settings:?}");
+            assert!(text.contains(&format!("\"proxy\":\"{shown}\"")), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 }

@@ -107,10 +107,22 @@ fn a_backoff_that_is_ignored_is_a_violation_of_its_method_alone() {
         (502, "Violation of backoff parameter".to_owned())
     );
     assert_eq!(broken(&api), [Broken::Backoff]);
-    api.advance(Duration::from_secs(10));
+    api.advance(Duration::from_secs(11));
     assert_eq!(client.get(&page(2)).status, 200);
     assert_eq!(broken(&api), [Broken::Backoff]);
     assert_eq!(api.requests()[0].backoff, Some(10));
+}
+
+#[test]
+fn a_client_that_waits_not_a_moment_longer_than_it_was_told_is_early() {
+    let (api, client) = start(Rules::default().backoff(1, 10..=10));
+    api.stop_clock();
+    assert_eq!(client.get(&page(1)).status, 200);
+    api.advance(Duration::from_secs(10));
+    assert_eq!(client.get(&page(2)).error().0, 502);
+    api.advance(Duration::from_millis(100));
+    assert_eq!(client.get(&page(3)).status, 200);
+    assert_eq!(broken(&api), [Broken::Backoff]);
 }
 
 #[test]
@@ -123,7 +135,7 @@ fn backoffs_come_by_chance_and_the_same_for_the_same_seed() {
         let (api, client) = start(rules);
         for number in 1..=25 {
             client.get(&page(number));
-            api.advance(Duration::from_secs(5));
+            api.advance(Duration::from_secs(6));
         }
         assert_eq!(broken(&api), []);
         let requests = api.requests();
@@ -151,7 +163,7 @@ fn two_requests_at_once_break_a_backoff_that_is_on_its_way() {
     };
     at_once([&page(1), "/tags?site=stackoverflow"]);
     assert_eq!(broken(&api), []);
-    api.advance(Duration::from_secs(1));
+    api.advance(Duration::from_secs(2));
     at_once([&page(2), &page(3)]);
     assert_eq!(broken(&api), [Broken::Backoff]);
 }

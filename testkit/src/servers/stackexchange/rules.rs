@@ -144,8 +144,10 @@ impl Rules {
         self
     }
 
-    /// By chance one in `every` answers of a method asks for a backoff of so many seconds. Default:
-    /// none ever (api.stackexchange.com/docs/throttle, `backoff`).
+    /// By chance one in `every` answers of a method asks for a backoff of so many seconds. It
+    /// lasts a tenth of a second longer: a client that waits not a moment longer than it was told
+    /// is early, as was seen with the real API. Default: none ever
+    /// (api.stackexchange.com/docs/throttle, `backoff`).
     #[must_use]
     pub fn backoff(mut self, every: u32, seconds: RangeInclusive<u32>) -> Self {
         self.backoff = Some((every, seconds));
