@@ -16,10 +16,10 @@ use crate::streams::{Kind, SortBy};
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum Filter {
-    /// `default`, `withbody`, or the id of a custom filter, which begins with `!`.
-    Named(String),
     /// What to change in a filter.
     Custom(CustomFilter),
+    /// `default`, `withbody`, or the id of a custom filter, which begins with `!`.
+    Named(String),
 }
 
 /// What to change in a filter.

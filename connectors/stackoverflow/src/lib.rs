@@ -27,7 +27,6 @@
 //!
 //! What isn't particular to this API (retries, the ledger, packed bodies) is in `tidegate-http`, and
 //! what all paged JSON APIs share is in `tidegate-api`.
-#![allow(dead_code)]
 
 mod budget;
 mod client;

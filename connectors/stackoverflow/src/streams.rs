@@ -158,11 +158,6 @@ impl Kind {
         }
     }
 
-    /// The stream of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
     /// The name of its type in filters: `question.title`.
     pub(crate) fn type_name(self) -> &'static str {
         match self {
@@ -391,15 +386,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_again() {
+    fn names_are_those_of_the_pipeline_file() {
         for kind in Kind::ALL {
-            assert_eq!(Kind::of(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             for by in kind.sorts() {
                 assert_eq!(serde_json::to_value(by.sort).unwrap(), by.sort.name());
             }
         }
-        assert_eq!(Kind::of("raw"), None);
     }
 
     #[test]

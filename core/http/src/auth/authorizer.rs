@@ -51,9 +51,7 @@ impl Authorizer {
             Auth::Basic { user, password } => {
                 let password = password.resolve(cx)?;
                 client.hide(password.expose());
-                let value = basic(user, &password);
-                client.hide(value.expose());
-                With::Header(authorization, value)
+                With::Header(authorization, basic(user, &password, client))
             }
             Auth::Header {
                 name,
@@ -158,10 +156,12 @@ impl Authorizer {
     }
 }
 
-/// The value of `Authorization` for a user and a password (RFC 7617).
-pub(super) fn basic(user: &str, password: &SecretValue) -> SecretValue {
-    let pair = format!("{user}:{}", password.expose());
-    SecretValue::from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+/// The value of `Authorization` for a user and a password (RFC 7617), which `client` hides from now
+/// on.
+pub(super) fn basic(user: &str, password: &SecretValue, client: &HttpClient) -> SecretValue {
+    let pair = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+    client.hide(&pair);
+    SecretValue::from(format!("Basic {pair}"))
 }
 
 impl fmt::Debug for Authorizer {

@@ -85,9 +85,8 @@ impl TokenSource {
             // Both are encoded before they are put together (RFC 6749, 2.3.1).
             AuthStyle::Basic => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                let value = basic(&encoded(client_id), &encoded(secret.expose()).into());
-                client.hide(value.expose());
-                Some(value)
+                let secret = encoded(secret.expose()).into();
+                Some(basic(&encoded(client_id), &secret, client))
             }
             AuthStyle::Body => {
                 form.append_pair("client_id", client_id);

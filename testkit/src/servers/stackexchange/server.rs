@@ -20,7 +20,33 @@ use crate::servers::http::{Head, read_body};
 /// The version in paths.
 pub(super) const VERSION: &str = "/2.3";
 
-/// A fake of api.stackexchange.com on a port of 127.0.0.1, in this process, until it is dropped.
+/// A fake of api.stackexchange.com on a port of 127.0.0.1, in this process, until it is dropped. It
+/// keeps to the documented rules, and notes whenever a client doesn't.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tidegate_testkit::servers::{Kind, Rules, StackExchange};
+///
+/// let api = StackExchange::start(Rules::default());
+/// let site = api.site("stackoverflow");
+/// site.questions(1_000, Duration::from_secs(86_400), 7);
+/// // … read `{api.url()}/questions?site=stackoverflow&sort=activity&order=asc` …
+/// site.edit(site.ids(Kind::Questions)[3]);
+/// assert_eq!(site.truth(Kind::Questions).len(), 1_000);
+/// assert_eq!(api.violations(), []);
+/// ```
+///
+/// The documentation leaves things open. Here
+/// - everything but what was throttled or dropped is counted, errors too;
+/// - who gets undefined answers for having been too fast breaks no other rule by asking again;
+/// - a request without quota is a violation only if the client was told before that none is left,
+///   by `quota_remaining` or by an error;
+/// - rows with the same value come in an order of which nothing can be told but that it stays;
+/// - names are ordered without regard to case;
+/// - parameters that nobody knows are ignored;
+/// - a backoff lasts a tenth of a second longer than was said, so that who waits exactly so long is
+///   early;
+/// - a question asked again 20 ms too early isn't early: clients round.
 #[derive(Debug)]
 pub struct StackExchange {
     port: u16,
