@@ -336,3 +336,42 @@ fn blamed(message: &str) -> Option<&'static str> {
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.find_map(|word| KEYS.into_iter().find(|key| *key == word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttle(message: &str) -> Option<Throttle> {
+        throttled(&Wrapper {
+            error_id: Some(502),
+            error_message: Some(message.to_owned()),
+            ..Wrapper::default()
+        })
+    }
+
+    #[test]
+    fn why_no_request_is_taken_is_read_from_the_message() {
+        let spent = "too many requests from this IP, more requests available in 38731 seconds";
+        let wait = Duration::from_secs(38_731);
+        assert_eq!(throttle(spent), Some(Throttle::Spent(wait)));
+        let backoff = "Violation of backoff parameter";
+        assert_eq!(throttle(backoff), Some(Throttle::Backoff));
+        assert_eq!(throttle("simulated"), Some(Throttle::Other));
+        assert_eq!(throttle("available in a while"), Some(Throttle::Other));
+        assert_eq!(throttled(&Wrapper::default()), None);
+    }
+
+    #[test]
+    fn a_message_may_name_the_key_to_blame() {
+        for (message, key) in [
+            ("No site found for name `stakoverflow`", Some("site")),
+            ("Invalid filter specified", Some("filter")),
+            ("`key` doesn't match a known application", Some("key")),
+            ("pagesize", Some("pagesize")),
+            ("ids", None),
+            ("a monkey", None),
+        ] {
+            assert_eq!(blamed(message), key, "{message}");
+        }
+    }
+}

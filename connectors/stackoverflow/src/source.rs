@@ -12,16 +12,13 @@ use tidegate_core::{
 use tidegate_http::Quota;
 
 use crate::budget::{Budget, Forecast, Left, requests_for};
-use crate::client::Client;
+use crate::client::{Client, Page};
 use crate::config::StackOverflowConfig;
 use crate::decode::RowDecoder;
 use crate::plan::{Piece, Reading, Start, State, shown};
 use crate::read::{Kept, Lane, Reader, position};
 use crate::streams::{Kind, SortBy};
 use crate::window::{Direction, Position, Walk, Window};
-
-/// By how many seconds our clock may be behind the API's before what is missed by it is asked for.
-const PATIENCE: i64 = 60;
 
 /// A site whose methods are streams, and whose windows of time are splits.
 #[derive(Debug)]
@@ -39,8 +36,7 @@ pub(crate) struct StackOverflowSource {
 /// What a stream's first page says of its window.
 struct Probed {
     split: Split,
-    /// The window's last second.
-    to: Option<i64>,
+    window: Window,
     kept: Option<Kept>,
     rows: Option<u64>,
 }
@@ -85,34 +81,21 @@ impl StackOverflowSource {
             Some(Start { from, .. }) => Window::Dates { from, to },
             None => Window::All,
         };
-        // Even if nothing is old enough by our clock: it may be wrong.
-        let least = start.and_then(|start| start.from).unwrap_or(i64::MIN);
-        let mut to = self.settled().max(least);
         let mut kept = None;
         // What `max_requests` has no room for is read without a forecast.
-        while self.client.allowed() != Some(0) {
-            let ask = Walk::new(window(to), direction, Position::default()).next();
+        if self.client.allowed() != Some(0) {
+            let ask = Walk::new(window(None), direction, Position::default()).next();
             let ask = ask.ok_or_else(|| Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;
             kept = Some(Kept { ask, page });
-            // Now we know what time it is there.
-            let settled = self.settled();
-            if start.is_none() || settled <= to.saturating_add(PATIENCE) {
-                // If our clock is ahead, the end is too young for the answer to have it all.
-                to = to.min(settled);
-                break;
-            }
-            tracing::warn!(
-                seconds = settled - to,
-                "this machine's clock is behind that of the API"
-            );
-            to = settled;
         }
-        let window = window(to);
+        // Fixed only now that the answer has told what time it is there: no request depends on our
+        // clock. What the page has of later rows is left out.
+        let to = self.settled();
+        let window = window(Some(to));
         if window.is_empty() {
             return Ok(None);
         }
-        let to = start.map(|_| to);
         let piece = Piece {
             kind,
             sort: by.sort,
@@ -124,7 +107,7 @@ impl StackOverflowSource {
         let split = Split::new(id, SplitData::encode(&piece)?).estimate(rows, None);
         Ok(Some(Probed {
             split,
-            to,
+            window,
             kept,
             rows,
         }))
@@ -167,7 +150,7 @@ impl StackOverflowSource {
                 continue;
             };
             let rows = probe.rows;
-            let upto = probe.to.map(shown);
+            let upto = probe.window.end().map(shown);
             tracing::debug!(stream = kind.name(), rows, upto, "planned");
             probed.push((kind, by, probe));
         }
@@ -190,12 +173,14 @@ impl StackOverflowSource {
         let mut new = Vec::new();
         let mut pages = HashMap::new();
         for (kind, by, probe) in probed {
-            if let Some(to) = probe.to {
+            if let Some(to) = probe.window.end() {
                 state.reach(kind, Reading::new(&self.config, &by), to);
             }
-            let page = probe.kept.as_ref().map(|kept| &kept.page);
-            // The whole window is on a page without rows.
-            if page.is_some_and(|page| page.items.is_empty() && !page.has_more) {
+            // The page has all of the window, and that is nothing.
+            let window = probe.window;
+            let nothing =
+                |page: &Page| !page.has_more && !page.items.iter().any(|item| window.has(&item.at));
+            if probe.kept.as_ref().is_some_and(|kept| nothing(&kept.page)) {
                 continue;
             }
             pages.extend(probe.kept.map(|kept| (probe.split.id.clone(), kept)));
@@ -290,7 +275,7 @@ impl Source for StackOverflowSource {
             by,
             walk: Walk::new(piece.window, piece.direction, position(resume)?),
             settled: match piece.window {
-                Window::Dates { to, .. } => Some(to.saturating_add(self.lag())),
+                Window::Dates { to, .. } => to.map(|to| to.saturating_add(self.lag())),
                 Window::All => None,
             },
             lanes,

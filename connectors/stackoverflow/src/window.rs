@@ -24,17 +24,33 @@ const ROUNDS: u32 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Window {
-    /// Those whose date lies in it, in seconds since 1970, both inclusive. They can only leave it:
-    /// what happens now has a later date.
-    Dates { from: Option<i64>, to: i64 },
+    /// Those whose date lies in it, in seconds since 1970, both inclusive; `to` is only open until
+    /// it is planned. They can only leave it: what happens now has a later date.
+    Dates { from: Option<i64>, to: Option<i64> },
     /// All of them. Their values may change while they are read.
     All,
 }
 
 impl Window {
+    /// Its last second.
+    pub(crate) fn end(&self) -> Option<i64> {
+        match self {
+            Self::Dates { to, .. } => *to,
+            Self::All => None,
+        }
+    }
+
+    /// Whether a value doesn't lie after it.
+    pub(crate) fn has(&self, value: &Value) -> bool {
+        match (self.end(), value) {
+            (Some(to), Value::Number(at)) => *at <= to,
+            _ => true,
+        }
+    }
+
     /// Whether it surely has no rows.
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Dates { from: Some(from), to } if from > to)
+        matches!(self, Self::Dates { from: Some(from), to: Some(to) } if from > to)
     }
 }
 
@@ -147,7 +163,7 @@ impl Walk {
             return None;
         }
         let (from, to) = match self.window {
-            Window::Dates { from, to } => (from.map(Value::Number), Some(Value::Number(to))),
+            Window::Dates { from, to } => (from.map(Value::Number), to.map(Value::Number)),
             Window::All => (None, None),
         };
         let at = at.clone();
@@ -177,7 +193,9 @@ impl Walk {
         }
         let taken = match (before.second, self.window) {
             (Some(second), _) => self.take_of_second(ask, second, answer),
-            (None, Window::Dates { to, .. }) => self.take_dates(ask, to, answer),
+            (None, Window::Dates { to, .. }) => {
+                self.take_dates(ask, to.unwrap_or(i64::MAX), answer)
+            }
             (None, Window::All) => self.take_any(answer),
         };
         let restarted = |now: &Option<Second>| {
@@ -332,7 +350,9 @@ impl Walk {
             Direction::Down => second.checked_sub(1),
         };
         let within = |next: &i64| match self.window {
-            Window::Dates { from, to } => *next <= to && from.is_none_or(|from| *next >= from),
+            Window::Dates { from, to } => {
+                to.is_none_or(|to| *next <= to) && from.is_none_or(|from| *next >= from)
+            }
             Window::All => true,
         };
         let next = next.filter(within);
@@ -493,7 +513,7 @@ mod tests {
     const TO: i64 = 1_000;
 
     fn dates(from: Option<i64>) -> Window {
-        Window::Dates { from, to: TO }
+        Window::Dates { from, to: Some(TO) }
     }
 
     /// Reads to the end. Each page is taken by a walk that goes on from a stored position, as a
@@ -598,7 +618,7 @@ mod tests {
             let mut api = api(&values, 100, direction);
             let window = Window::Dates {
                 from: None,
-                to: 50_000,
+                to: Some(50_000),
             };
             let (rows, requests) = read(&mut api, window, std::iter::empty()).unwrap();
             assert_eq!(rows.len(), values.len());

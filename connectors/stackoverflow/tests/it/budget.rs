@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tidegate_core::{ErrorKind, Span};
 use tidegate_stackoverflow::{OnQuota, StackOverflowConfig};
 use tidegate_testkit::servers::{Failure, Rules, StackExchange};
@@ -177,5 +178,48 @@ async fn the_same_is_not_asked_twice_within_the_time_it_is_cached() {
     pipeline.killed_after = None;
     pipeline.run().await.unwrap();
     assert_whole(&pipeline, 30);
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_while_it_asks_breaks_no_backoff() {
+    let latency = Duration::from_millis(20)..=Duration::from_millis(60);
+    let rules = Rules::default().latency(latency).backoff(2, 1..=1);
+    let api = api(rules.repeat_window(Duration::ZERO), 40);
+    let mut pipeline = pipeline(&api);
+    // Longer than any backoff that the dead process may not have heard of.
+    pipeline.config.caution = Span(Duration::from_millis(1_100));
+    // No request is under way for longer.
+    pipeline.http["request_timeout"] = "1s".into();
+    for millis in [5, 90, 150] {
+        let life = Duration::from_millis(millis);
+        let lived = tokio::time::timeout(life, pipeline.run()).await;
+        assert!(lived.is_err(), "it died");
+    }
+    pipeline.run_through().await;
+    assert_whole(&pipeline, 40);
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn pipelines_share_what_they_know_of_the_api() {
+    let rules = Rules::default().backoff(4, 1..=1).requests_per_second(26);
+    let api = api(rules, 100);
+    let mut pipelines: Vec<_> = (0..3).map(|_| pipeline(&api)).collect();
+    for (n, pagesize) in [20, 25, 30].into_iter().enumerate() {
+        pipelines[n].config.pagesize = pagesize;
+        pipelines[n].shared = pipelines[0].shared.clone();
+    }
+    // Whoever comes first makes the filter.
+    pipelines[2].run().await.unwrap();
+    pipelines[2].rows.clear();
+    pipelines[2].state = None;
+    pipelines[2].config.pagesize = 35;
+    for run in join_all(pipelines.iter_mut().map(Pipeline::run)).await {
+        run.unwrap();
+    }
+    for pipeline in &pipelines {
+        assert_whole(pipeline, 100);
+    }
     no_violations(&api);
 }

@@ -97,13 +97,14 @@ impl Pipeline {
             self.state = Some(plan.state);
             self.open = plan.new.into_iter().map(|split| (split, None)).collect();
         }
-        let open = std::mem::take(&mut self.open);
         let most = self.killed_after;
-        let reads = open
-            .into_iter()
-            .map(|(split, resume)| read(&source, &scans, split, resume, most));
+        let open = self.open.iter().cloned();
+        let reads = open.map(|(split, resume)| read(&source, &scans, split, resume, most));
+        let reads = join_all(reads).await;
+        // What was read is stored here. A run that is dropped before leaves everything as it was.
+        self.open.clear();
         let mut failed = None;
-        for read in join_all(reads).await {
+        for read in reads {
             for (stream, rows) in read.rows {
                 self.rows.entry(stream).or_default().extend(rows);
             }

@@ -8,7 +8,7 @@ use tidegate_stackoverflow::{Order, Sort, StackOverflowConfig};
 use tidegate_testkit::servers::{Kind, Packing, Rules, StackExchange};
 use tidegate_testkit::suites::{context, source_suite};
 
-use crate::pipeline::{Pipeline, config, no_violations, seconds};
+use crate::pipeline::{Pipeline, config, no_violations};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -82,32 +82,9 @@ async fn every_stream_arrives_whole_and_a_page_is_fetched_once() {
 }
 
 #[tokio::test]
-async fn fields_are_what_they_are_in_truth() {
-    let api = api(Rules::default(), 200);
-    let mut pipeline = Pipeline::new(config(&api));
-    pipeline.run().await.unwrap();
-    let rows = pipeline.merged("questions", "question_id");
-    let mut nameless = 0;
-    for truth in api.site("stackoverflow").truth(Kind::Questions) {
-        let row = &rows[&truth["question_id"].to_string()];
-        for field in ["title", "score", "tags", "is_answered", "closed_reason"] {
-            assert_eq!(row[field], truth[field], "{field}");
-        }
-        for field in ["creation_date", "last_activity_date"] {
-            assert_eq!(seconds(&row[field]), truth[field], "{field}");
-        }
-        let owner = &truth["owner"];
-        assert_eq!(row["owner"]["display_name"], owner["display_name"]);
-        assert_eq!(row["owner"]["user_id"], owner["user_id"]);
-        nameless += usize::from(owner["user_id"].is_null());
-    }
-    assert!(nameless > 0, "some owners are deleted");
-}
-
-#[tokio::test]
 async fn without_a_key_far_more_than_25_pages_are_read_with_the_fewest_requests() {
-    for order in [Order::Asc, Order::Desc] {
-        let api = api(Rules::default(), 10_000);
+    for (order, rows) in [(Order::Asc, 10_000), (Order::Desc, 3_000)] {
+        let api = api(Rules::default(), rows);
         let mut pipeline = Pipeline::new(StackOverflowConfig {
             order,
             ..config(&api)
@@ -119,10 +96,10 @@ async fn without_a_key_far_more_than_25_pages_are_read_with_the_fewest_requests(
         let pages = requests
             .iter()
             .filter(|seen| seen.request.method == "/questions");
-        let (pages, fewest) = (pages.count(), 100);
+        let (pages, fewest) = (pages.count(), rows / 100);
         assert!(
-            pages * 100 <= fewest * 102,
-            "{order:?}: {pages} of {fewest} requests"
+            pages <= fewest + fewest.div_ceil(50),
+            "{order:?}: {pages} requests, and {fewest} are the fewest"
         );
         assert!(
             requests.len() <= pages + 1,
@@ -246,19 +223,6 @@ async fn the_first_run_begins_at_since() {
 }
 
 #[tokio::test]
-async fn raw_alone_has_every_page() {
-    let api = api(Rules::default(), 250);
-    let mut pipeline = Pipeline::new(StackOverflowConfig {
-        raw: true,
-        ..config(&api)
-    });
-    pipeline.streams = vec!["raw"];
-    pipeline.run().await.unwrap();
-    assert_eq!(pipeline.count("questions"), 0);
-    assert_eq!(pipeline.count("raw"), 3);
-}
-
-#[tokio::test]
 async fn bodies_are_understood_however_they_are_packed() {
     for packing in [Packing::Gzip, Packing::GzipWithoutHeader, Packing::Plain] {
         let api = api(Rules::default().packing(packing), 150);
@@ -276,16 +240,11 @@ async fn it_keeps_the_contract() {
         .repeat_window(Duration::ZERO);
     let api = api(rules, 120);
     let config = StackOverflowConfig {
-        streams: kinds(),
         pagesize: 50,
         ..config(&api)
     };
     let cx = context();
     let shared = cx.source();
-    let config = StackOverflowConfig {
-        streams: vec![tidegate_stackoverflow::Kind::Questions],
-        ..config
-    };
     source_suite(move || {
         let (config, cx) = (config.clone(), shared.clone());
         async move { config.open(&cx).await }
