@@ -5,6 +5,7 @@ use tidegate_core::{Error, Result, StreamName};
 use tidegate_http::header::{HeaderName, HeaderValue};
 
 use crate::config::{Raw, RestConfig, Verb};
+use crate::quota::OnQuota;
 
 /// Headers that let us in, and so are secret.
 const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
@@ -39,8 +40,16 @@ impl RestConfig {
                 "it is requests a second, more than 0: `5`, or `0.5` for one in two seconds",
             ));
         }
-        if let Some(quota) = &self.quota {
-            quota.check()?;
+        match &self.quota {
+            Some(quota) => quota.check()?,
+            None if self.on_quota != OnQuota::Stop => {
+                return Err(
+                    of_key("on_quota", "`on_quota` has no use without `quota`").hint(
+                        "`quota` says in which headers answers tell how many requests are left",
+                    ),
+                );
+            }
+            None => {}
         }
         Ok(())
     }
@@ -288,6 +297,7 @@ mod tests {
             (json!({ "rate_limit": 0 }), "rate_limit", "out of bounds"),
             (json!({ "rate_limit": -1.5 }), "rate_limit", "out of bounds"),
             (json!({ "quota": { "left": "a b" } }), "quota", "`a b`"),
+            (json!({ "on_quota": "wait" }), "on_quota", "no use"),
             (
                 json!({ "schema": [{ "name": "a", "type": "date" }, { "name": "a", "type": "date" }] }),
                 "schema",

@@ -56,7 +56,9 @@ pub struct RestConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
 
-    /// How the API knows who is asking. Default: it isn't told.
+    /// How the API knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`. A
+    /// redirection to another host is then not followed, so that the credentials stay where they
+    /// belong. Default: the API isn't told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
@@ -79,11 +81,14 @@ pub struct RestConfig {
     #[serde(default)]
     pub records_object: bool,
 
-    /// How the API hands out its records page by page.
+    /// How the API hands out its records page by page:
+    /// `{ type = "page", size_param = "per_page", size = 100 }`, `{ type = "link" }`. Default: the
+    /// first answer holds everything.
     #[serde(default)]
     pub pagination: Pagination,
 
-    /// How a run reads only what is new. Default: every run reads everything.
+    /// How a run reads only what is new: `{ param = "since", field = "/updated_at" }`. Default: every
+    /// run reads everything.
     ///
     /// Where pages are counted, also behind `Link` headers and next URLs, ask for the newest records
     /// first (`params = { sort = "updated", direction = "desc" }`). A record that changes while

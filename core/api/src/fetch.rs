@@ -12,7 +12,7 @@ use crate::json::Document;
 use crate::mark::Mark;
 use crate::records::{find, parse};
 use crate::step::{Asked, Step};
-use crate::{Access, Endpoint, Pagination, Records};
+use crate::{Access, Endpoint, MarkFormat, Pagination, Records};
 
 /// What pages are fetched with.
 #[derive(Debug, Clone)]
@@ -156,6 +156,14 @@ pub(crate) fn bound(endpoint: &Endpoint, since: Option<&Mark>) -> Option<Value> 
     let incremental = endpoint.incremental.as_ref()?;
     match since {
         Some(mark) => Some(mark.bound(incremental)),
-        None => incremental.start.clone().map(Value::String),
+        None => {
+            let start = incremental.start.clone()?;
+            let is_number = matches!(
+                incremental.format,
+                MarkFormat::EpochSeconds | MarkFormat::EpochMillis
+            );
+            let number = start.parse::<i64>().ok().filter(|_| is_number);
+            Some(number.map_or_else(|| start.into(), Value::from))
+        }
     }
 }

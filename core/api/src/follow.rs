@@ -40,7 +40,7 @@ impl Page<'_> {
                 let more = match (has_more, self.pages()?) {
                     (_, Some(pages)) => number.saturating_sub(self.first()) + 1 < pages,
                     (Some(has_more), None) => self.told(has_more, "has_more")?,
-                    (None, None) => !empty && !(short && *short_page_ends),
+                    (None, None) => !(empty || (short && *short_page_ends)),
                 };
                 Ok(more.then(|| Step::Page(number.saturating_add(1))))
             }

@@ -8,8 +8,8 @@ use crate::{Place, Pointer};
 /// kept, and the next run sends it as `param`.
 ///
 /// A server that takes the bound as included gives the records of that last value again. Those that
-/// are the same, byte by byte, are left out; one that has changed since comes again, so merge by
-/// key. A run without records keeps the bound.
+/// are the same, byte by byte, are left out (unless more than 256 have it); one that has changed
+/// since comes again, so merge by key. A run without records keeps the bound.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Incremental {

@@ -15,7 +15,7 @@ use crate::records::not_json;
 use crate::{Incremental, MarkFormat, Records};
 
 /// So many records of the last value are known by heart; if there are more, all come again.
-const MOST_SEEN: usize = 1_000;
+const MOST_SEEN: usize = 256;
 
 /// A value of the field that grows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(join(mark(1, &[1]), mark(2, &[2])), mark(2, &[2]));
         assert_eq!(join(mark(2, &[2]), mark(1, &[1])), mark(2, &[2]));
         assert_eq!(join(mark(2, &[2]), mark(2, &[2, 3])), mark(2, &[2, 3]));
-        let many: Vec<_> = (0..1_001).collect();
+        let many: Vec<_> = (0..257).collect();
         let crowded = join(mark(2, &[]), mark(2, &many));
         assert!(crowded.crowded && crowded.seen.is_empty());
         assert!(join(crowded, mark(2, &[1])).seen.is_empty());

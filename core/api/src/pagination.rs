@@ -32,7 +32,7 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how much there is. Pages are then read side by side.
+        /// Where the server says how much there is, exactly. Pages are then read side by side.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
         /// Where the body says whether there is another page (true or false).
@@ -47,6 +47,9 @@ pub enum Pagination {
         /// it out where the server may give fewer than asked for. Default: false.
         #[serde(default)]
         short_page_ends: bool,
+        /// Whether the server answers 404 to who asks for a page after the last. Default: false.
+        #[serde(default)]
+        missing_page_ends: bool,
         /// Where the parameters stand: `query` (default) or `body`.
         #[serde(default, rename = "in")]
         place: Place,
@@ -129,6 +132,7 @@ impl Pagination {
             has_more: None,
             previous: None,
             short_page_ends: false,
+            missing_page_ends: false,
             place: Place::Query,
         }
     }

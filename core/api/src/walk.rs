@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_core::{ErrorKind, Event, EventStream, Offset, Result, Scan, StreamName};
+use tidegate_core::{Error, ErrorKind, Event, EventStream, Offset, Result, Scan, StreamName};
 use tidegate_formats::Decoder;
 
 use crate::fetch::{Api, Fetched, Known, bound};
 use crate::hash::hash;
 use crate::mark::{self, Mark};
 use crate::step::Step;
-use crate::{Endpoint, encoded, page_events, raw};
+use crate::{Endpoint, Pagination, encoded, page_events, raw};
 
 /// After so many pages without a record, in a row, there is no end to be hoped for.
 const MOST_EMPTY: u32 = 1_000;
@@ -107,7 +107,7 @@ impl Walk {
     pub(crate) fn events(self) -> EventStream {
         let pages = stream::try_unfold(self, |mut walk| async move {
             let events = walk.page().await?;
-            Ok::<_, tidegate_core::Error>(events.map(|events| (events, walk)))
+            Ok::<_, Error>(events.map(|events| (events, walk)))
         });
         pages
             .map_ok(|events| stream::iter(VecDeque::from(events).into_iter().map(Ok)))
@@ -126,15 +126,20 @@ impl Walk {
             Some(kept) => Some(kept),
             None => {
                 let known = self.piece.known.as_ref().filter(|_| first);
-                self.api
+                let fetched = self
+                    .api
                     .fetch(&self.endpoint, &step, since.as_ref(), known)
-                    .await?
+                    .await;
+                match fetched {
+                    Err(error) if self.is_end(first, &error) => return self.end(),
+                    fetched => fetched?,
+                }
             }
         };
         let Some(fetched) = fetched else {
             tracing::info!(stream = %self.endpoint.name, "nothing has changed since the last run");
             self.position.known = self.piece.known.clone();
-            return Ok(Some(vec![Event::Progress(Offset::encode(&self.position)?)]));
+            return self.end();
         };
         if first {
             self.position.known = fetched.known.clone();
@@ -159,11 +164,9 @@ impl Walk {
             .map_err(|error| error.with("stream", &self.endpoint.name))?;
         }
         self.position.next = next.filter(|_| !self.piece.alone);
-        let origin: Arc<str> = answer.shown_url().into();
         let rows = self.outputs.iter().map(|output| match output {
             Output::Typed(name, decoder) => {
-                let decoder = Decoder::clone(decoder);
-                let rows = encoded(records.json.clone(), decoder, Arc::clone(&origin));
+                let rows = encoded(&records, &answer, Decoder::clone(decoder));
                 Ok((name.clone(), rows))
             }
             Output::Raw(scan) => {
@@ -173,6 +176,23 @@ impl Walk {
         });
         let rows = rows.collect::<Result<_>>()?;
         Ok(Some(page_events(rows, Offset::encode(&self.position)?)))
+    }
+
+    /// Whether the server says by an error that the page before was the last.
+    fn is_end(&self, first: bool, error: &Error) -> bool {
+        let may = matches!(
+            self.endpoint.pagination,
+            Pagination::Page {
+                missing_page_ends: true,
+                ..
+            }
+        );
+        may && !first && error.kind() == ErrorKind::NotFound
+    }
+
+    /// No more pages.
+    fn end(&self) -> Result<Option<Vec<Event>>> {
+        Ok(Some(vec![Event::Progress(Offset::encode(&self.position)?)]))
     }
 
     /// A page that comes again leads to rows without end, or to the same rows over and over.
@@ -260,12 +280,7 @@ impl Walk {
         ))
     }
 
-    fn error(
-        &self,
-        fetched: &Fetched,
-        what: impl Into<String>,
-        hint: &str,
-    ) -> tidegate_core::Error {
+    fn error(&self, fetched: &Fetched, what: impl Into<String>, hint: &str) -> Error {
         let error = fetched.answer.error(ErrorKind::Data, what);
         error.with("stream", &self.endpoint.name).hint(hint)
     }

@@ -71,11 +71,12 @@ async fn an_endpoint_may_say_that_nothing_and_one_are_records_too() {
 
 #[tokio::test]
 async fn a_record_that_does_not_fit_is_rejected_with_its_page() {
-    let server = Server::new(|_: &Asked| r#"[{"id": 1}, {"id": "x"}, {"id": 3}]"#);
+    let body = "{\n\"items\": [{\"id\": 1},\n{\"id\": \"x\"}, {\"id\": 3}]}";
+    let server = Server::new(move |_: &Asked| body);
     let one = endpoint(
         server.at("/list?key=hunter2"),
         paged(json!({ "type": "none" })),
-        "",
+        "/items",
     );
     let source = source(one);
     let scans = crate::support::scans(&source);
@@ -96,6 +97,9 @@ async fn a_record_that_does_not_fit_is_rejected_with_its_page() {
         panic!("one row is rejected: {:?}", decoded.rejected);
     };
     assert_eq!(rejected.row, r#"{"id": "x"}"#);
+    assert_eq!(rejected.origin.line, Some(3));
+    let offset = usize::try_from(rejected.origin.offset.unwrap()).unwrap();
+    assert!(body[offset..].starts_with(&rejected.row));
     let file = rejected.origin.file.as_deref().unwrap();
     assert!(file.ends_with("/list?key=***"), "{file}");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tidegate_api::{ApiSource, Endpoint};
 use tidegate_core::{ErrorKind, Source};
@@ -234,4 +235,41 @@ async fn the_pages_of_several_endpoints_are_told_apart() {
     assert_eq!(read.rows["records"], read.rows["others"]);
     assert_eq!(read.rows["raw"].len(), 4);
     assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_page_is_read_with_the_size_it_was_planned_with() {
+    let server = pager(10, 100);
+    let sized = |size: u32| {
+        let pagination = json!({ "type": "page", "size_param": "size", "size": size, "total": { "header": "x-total-count" } });
+        source(endpoint(server.at("/page"), paged(pagination), ""))
+    };
+    let splits = run(&sized(3), None).await.unwrap().splits;
+    let read = crate::support::read(&sized(5), &splits[1], None)
+        .await
+        .unwrap();
+    let ids = read.rows["records"].iter().map(|row| row["id"].as_i64());
+    assert_eq!(ids.collect::<Vec<_>>(), [Some(4), Some(5), Some(6)]);
+}
+
+#[tokio::test]
+async fn a_page_that_is_missing_may_be_the_end() {
+    let server = Server::new(|asked: &crate::support::Asked| match asked.number("page") {
+        Some(1 | 2) => axum::Json(json!([{ "id": asked.number("page") }])).into_response(),
+        _ => axum::http::StatusCode::NOT_FOUND.into_response(),
+    });
+    let pagination = json!({ "type": "page", "missing_page_ends": true });
+    let read = run(
+        &source(endpoint(server.at("/"), paged(pagination), "")),
+        None,
+    )
+    .await;
+    assert_eq!(read.unwrap().ids(), [1, 2]);
+    let pagination = json!({ "type": "page", "first": 5, "missing_page_ends": true });
+    let read = run(
+        &source(endpoint(server.at("/"), paged(pagination), "")),
+        None,
+    )
+    .await;
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
 }
