@@ -73,27 +73,26 @@ impl Budget {
         quota: Option<&Quota>,
     ) -> Result<()> {
         let Forecast { needed, made } = forecast;
+        let about = About(needed);
         let Some(quota) = quota else {
-            tracing::info!("about {needed} requests needed");
+            tracing::info!("{about} needed");
             return Ok(());
         };
         let left = Left(quota);
         let more = needed.saturating_sub(made);
         if more <= quota.left {
-            tracing::info!("about {needed} requests needed, {left}");
+            tracing::info!("{about} needed, {left}");
             return Ok(());
         }
         let fits = quota.max.is_some_and(|max| needed <= max);
         match (self.on_quota, fits) {
             (OnQuota::Wait, _) => {
-                tracing::warn!(
-                    "about {needed} requests needed, {left}: the run will wait for more"
-                );
+                tracing::warn!("{about} needed, {left}: the run will wait for more");
                 Ok(())
             }
             (OnQuota::Stop, false) => {
                 tracing::warn!(
-                    "about {needed} requests needed, {left}: the run will stop when they are \
+                    "{about} needed, {left}: the run will stop when they are \
                      spent, and later runs go on"
                 );
                 Ok(())
@@ -123,7 +122,8 @@ impl Budget {
 
 fn not_enough(needed: u64, quota: &Quota) -> Error {
     let error = Error::exhausted(format!(
-        "the run is not begun: about {needed} requests needed, {}",
+        "the run is not begun: {} needed, {}",
+        About(needed),
         Left(quota)
     ));
     let when = quota
@@ -133,6 +133,18 @@ fn not_enough(needed: u64, quota: &Quota) -> Error {
         "run again {when}; or set max_requests to read a part now, on_quota = \"wait\" to wait, or \
          a `key` (free: https://stackapps.com/apps/oauth/register) for 10,000 requests a day"
     ))
+}
+
+/// `about 420 requests`
+pub(crate) struct About(pub(crate) u64);
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => write!(f, "1 request"),
+            many => write!(f, "about {many} requests"),
+        }
+    }
 }
 
 /// `280 of 300 left until 14:05 UTC`

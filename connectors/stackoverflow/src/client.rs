@@ -1,11 +1,14 @@
 //! What goes over the wire: pages and filters, each request through the ledger.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::{Either, select};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidegate_core::{
@@ -25,6 +28,9 @@ use crate::window::{Answer, PageAsk};
 /// How many requests a second are made at most. The API bears 30 of one address
 /// (<https://api.stackexchange.com/docs/throttle>), and doesn't say how it counts them.
 const PER_SECOND: f64 = 25.0;
+
+/// How often to look whether another pipeline has made a filter.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Speaks with the API.
 pub(crate) struct Client {
@@ -185,8 +191,11 @@ impl Client {
             if let Some(made) = recipe.recall(&*self.shared, &self.base).await? {
                 return Ok(made.filter);
             }
-            let made = self.make(recipe).await?;
-            recipe.remember(&made, &*self.shared, &self.base).await?;
+            // Asking for it waits if another pipeline is doing that, and then there it is.
+            let (make, others) = (pin!(self.make(recipe)), pin!(self.made_by_others(recipe)));
+            let made = match select(make, others).await {
+                Either::Left((made, _)) | Either::Right((made, _)) => made?,
+            };
             Ok::<_, Error>(made.filter)
         });
         made.await.map(String::as_str)
@@ -199,11 +208,23 @@ impl Client {
         }
         let answer = self.send(request, Recipe::METHOD).await?;
         let Wrapper { items, .. } = wrapper(&answer)?;
-        match items[..] {
-            [item] => recipe
-                .made(item.get())
-                .map_err(|error| error.with("url", answer.shown_url())),
-            _ => Err(answer.error(ErrorKind::Data, "the API made no filter")),
+        let [item] = items[..] else {
+            return Err(answer.error(ErrorKind::Data, "the API made no filter"));
+        };
+        let made = recipe
+            .made(item.get())
+            .map_err(|error| error.with("url", answer.shown_url()))?;
+        recipe.remember(&made, &*self.shared, &self.base).await?;
+        Ok(made)
+    }
+
+    /// Waits until another pipeline has made a filter.
+    async fn made_by_others(&self, recipe: &Recipe) -> Result<Made> {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if let Some(made) = recipe.recall(&*self.shared, &self.base).await? {
+                return Ok(made);
+            }
         }
     }
 

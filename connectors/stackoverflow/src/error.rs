@@ -310,7 +310,7 @@ impl Judge {
                     ),
                 ),
             },
-            500.. => again("the API failed", "run again later"),
+            501.. => again("the API failed", "run again later"),
             _ => never(
                 ErrorKind::Config,
                 "the API refuses the request",

@@ -1,6 +1,7 @@
 //! What is to be read in a run, and what is remembered of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,16 @@ impl Reading {
             tagged,
             filter: config.filter.identity(),
         }
+    }
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.site, self.sort)?;
+        if !self.tagged.is_empty() {
+            write!(f, ", tagged {}", self.tagged.join(" and "))?;
+        }
+        write!(f, ", filter {}", self.filter)
     }
 }
 
@@ -104,8 +115,8 @@ impl State {
             Some(reached) => {
                 tracing::warn!(
                     stream = kind.name(),
-                    before = ?reached.reading,
-                    now = ?reading,
+                    before = %reached.reading,
+                    now = %reading,
                     "what is read has changed, so the stream is read from its beginning"
                 );
                 anew
@@ -124,5 +135,71 @@ pub(crate) fn shown(second: i64) -> String {
     match DateTime::<Utc>::from_timestamp(second, 0) {
         Some(time) => time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         None => second.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(sort: Sort) -> Reading {
+        let config = StackOverflowConfig::default();
+        let by = Kind::Questions.sorted(Some(sort));
+        by.map_or_else(|| panic!("no {sort}"), |by| Reading::new(&config, &by))
+    }
+
+    #[test]
+    fn the_next_window_begins_right_after_the_last() {
+        let mut state = State::default();
+        let activity = reading(Sort::Activity);
+        let start = state.start(Kind::Questions, &activity, Some(5));
+        assert_eq!((start.from, start.first), (Some(5), true));
+
+        state.reach(Kind::Questions, activity.clone(), 100);
+        let start = state.start(Kind::Questions, &activity, Some(5));
+        assert_eq!((start.from, start.first), (Some(101), false));
+
+        let start = state.start(Kind::Questions, &reading(Sort::Creation), None);
+        assert_eq!((start.from, start.first), (None, true), "another reading");
+        let start = state.start(Kind::Answers, &activity, None);
+        assert_eq!((start.from, start.first), (None, true), "another stream");
+    }
+
+    #[test]
+    fn the_order_of_tags_makes_no_other_reading() {
+        let with = |tags: [&str; 2]| {
+            let config = StackOverflowConfig {
+                tagged: tags.map(str::to_owned).to_vec(),
+                ..StackOverflowConfig::default()
+            };
+            let by = Kind::Questions.sorted(None);
+            by.map(|by| Reading::new(&config, &by))
+        };
+        assert_eq!(with(["rust", "async"]), with(["async", "rust"]));
+    }
+
+    #[test]
+    fn a_split_is_named_by_where_it_begins() {
+        let piece = |window| Piece {
+            kind: Kind::Questions,
+            sort: Sort::Activity,
+            direction: Direction::Up,
+            window,
+        };
+        let dates = |from, to| piece(Window::Dates { from, to: Some(to) });
+        let so = "stackoverflow";
+        assert_eq!(
+            dates(Some(7), 10).id(so, false),
+            dates(Some(7), 11).id(so, false)
+        );
+        assert_ne!(
+            dates(Some(7), 10).id(so, false),
+            dates(Some(8), 10).id(so, false)
+        );
+        assert_eq!(dates(None, 10).id(so, true), dates(None, 11).id(so, true));
+        assert_ne!(
+            piece(Window::All).id(so, true),
+            dates(None, 11).id(so, true)
+        );
     }
 }

@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tidegate_api::{page_events, raw};
 use tidegate_core::{Error, Event, EventStream, Offset, Result, Rows, Scan, StreamName};
 
+use crate::budget::{About, requests_for};
 use crate::client::{Client, Page};
 use crate::decode::RowDecoder;
 use crate::streams::{Kind, SortBy};
@@ -89,12 +90,8 @@ impl Reader {
                 continue;
             }
             if let (Some(pagesize), Some(rows)) = (self.tell.take(), page.total) {
-                let needed = crate::budget::requests_for(rows, pagesize);
-                tracing::info!(
-                    stream = self.kind.name(),
-                    rows,
-                    "reading goes on: about {needed} requests needed"
-                );
+                let about = About(requests_for(rows, pagesize));
+                tracing::info!(stream = self.kind.name(), rows, "goes on: {about} needed");
             }
             return Ok(page);
         }

@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use tidegate_core::{ByteSize, Error, ErrorKind};
 use url::Url;
+use uuid::Uuid;
 
 use crate::dialect::{Again, Refusal};
 use crate::ledger::{Ask, Ending, digest};
@@ -33,6 +34,7 @@ impl Request<'_> {
             Some((ledger, method)) => {
                 let identity = self.identity();
                 let ask = Ask {
+                    id: Uuid::new_v4(),
                     method,
                     identity: &identity,
                     timeout: self.client.settings.request_timeout.0,

@@ -18,6 +18,7 @@ pub struct HttpSettings {
     /// The longest time that one attempt may take, from connecting to the last byte of the body.
     pub request_timeout: Span,
     /// How often a request is made before it counts as failed; 1 means that none is made again.
+    /// Only what may go away is tried again: lost connections, time-outs, 408, 429, 5xx.
     pub attempts: u32,
     /// The wait before the second attempt. It doubles with each further one, up to `max_backoff`;
     /// up to as much again is added at random, so that many clients don't return at once.
@@ -27,7 +28,7 @@ pub struct HttpSettings {
     /// The longest wait that is granted to a server that tells how long to wait (`Retry-After`).
     /// Asked for more, the request fails as rate limited.
     pub max_retry_after: Span,
-    /// The largest body that is accepted, after unpacking.
+    /// The largest body that is accepted, after unpacking. A whole body is held in memory.
     pub max_response: ByteSize,
     /// How many requests a second are made to one host at most, evenly spaced, by all components of
     /// this process. `0.5` is one every two seconds. Default: any number, but for what a connector knows
@@ -35,7 +36,11 @@ pub struct HttpSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.001))]
     pub rate_limit: Option<f64>,
-    /// The proxy for all requests. Default: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+    /// The address of the proxy for all requests, such as `"http://proxy.example.com:3128"`. With
+    /// it, every request goes through the proxy, also to this machine, whatever `NO_PROXY` says.
+    /// Default: what the variables `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` say of the kind of
+    /// address, but for the hosts in `NO_PROXY`. The address may hold a user and a password, which
+    /// are never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// What requests call themselves.

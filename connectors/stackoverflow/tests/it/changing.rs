@@ -111,8 +111,8 @@ async fn what_answers_show_late_is_left_for_a_run_that_sees_it() {
         ..config(&api)
     });
     let ids = site.ids(Kind::Questions);
-    for step in 0..5 {
-        site.edit(ids[step]);
+    for id in ids.iter().take(5) {
+        site.edit(*id);
         site.add_question();
         api.advance(Duration::from_secs(13));
         pipeline.run_through().await;

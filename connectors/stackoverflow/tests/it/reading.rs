@@ -238,9 +238,12 @@ async fn it_keeps_the_contract() {
         .requests_per_second(100_000)
         .quota(100_000)
         .repeat_window(Duration::ZERO);
-    let api = api(rules, 120);
+    let api = api(rules, 60);
+    // A second that fills pages is resumed within, too.
+    let site = api.site("stackoverflow");
+    site.questions_at(api.now() - DAY, 60);
     let config = StackOverflowConfig {
-        pagesize: 50,
+        pagesize: 25,
         ..config(&api)
     };
     let cx = context();

@@ -54,11 +54,15 @@ struct Spending {
 struct Method {
     #[serde(skip_serializing_if = "Option::is_none")]
     under_way: Option<Note>,
+    /// Whose turn comes then: a waiting request, for as long as it looks by. Without it, one who asks
+    /// on and on would always be faster than one who looks by now and then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Note>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backoff: Option<Hold>,
 }
 
-/// A request that is about to be made, or was made and not answered yet.
+/// A request that is about to be made, was made and not answered yet, or is the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Note {
     id: Uuid,
@@ -69,8 +73,10 @@ pub(crate) struct Note {
 /// A request that wants to be made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
+    /// What tells it from all other requests, also the same one made again.
+    pub(crate) id: Uuid,
     pub(crate) method: &'a str,
-    /// What tells it from other requests.
+    /// What tells it from requests that ask something else.
     pub(crate) identity: &'a str,
     /// The longest time that it may take.
     pub(crate) timeout: Duration,
@@ -81,8 +87,12 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Turn {
     /// Be made: it is noted.
     Go(Note),
-    /// Wait.
-    Wait { until: DateTime<Utc>, why: Why },
+    /// Wait. `noted`: that it is the next one is to be stored.
+    Wait {
+        until: DateTime<Utc>,
+        why: Why,
+        noted: bool,
+    },
     /// The quota is spent.
     Spent { until: DateTime<Utc> },
 }
@@ -92,6 +102,8 @@ pub(crate) enum Turn {
 pub(crate) enum Why {
     /// Another one by its method is under way, or was and its answer was never seen.
     UnderWay,
+    /// The same, and then it is this one's turn.
+    Next,
     /// The API asked to be left alone.
     Backoff,
     /// The same request was made a short while ago.
@@ -115,13 +127,52 @@ pub(crate) enum Ending {
     Answered(Told),
 }
 
-/// More requests than this are not remembered for not being repeated.
-const MOST_ASKED: usize = 10_000;
+/// How many requests are remembered that may not be repeated: more than 60 seconds of 30 each.
+const MOST_ASKED: usize = 4_000;
+
+/// How long one that waits is the next one, if it doesn't look by again.
+const NEXT: Duration = Duration::from_millis(1_500);
 
 impl Note {
+    /// Whether it is so old that the request must not be made by it any more: it could be over
+    /// only after the note is.
+    pub(crate) fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        let age = (now - self.at()).abs().to_std().unwrap_or_default();
+        age > self.held.length() / 20
+    }
+
+    fn is_half_over(&self, now: DateTime<Utc>) -> bool {
+        now - self.at() > self.held.until() - now
+    }
+
     /// When it was written.
     pub(crate) fn at(&self) -> DateTime<Utc> {
         self.held.from()
+    }
+}
+
+impl Method {
+    /// Whether a request has to wait for others by the method, and if it is the next one.
+    fn in_turn(&mut self, ask: Ask<'_>, now: DateTime<Utc>) -> Option<Turn> {
+        let others = |next: &Note| next.id != ask.id;
+        if let Some(next) = self.next.as_ref().filter(|next| others(next)) {
+            let last = self.under_way.as_ref().unwrap_or(next);
+            return Some(wait(last.held, Why::UnderWay));
+        }
+        let until = self.under_way.as_ref()?.held.until();
+        // Looked by long ago, or never.
+        let noted = self.next.as_ref().is_none_or(|next| next.is_half_over(now));
+        if noted {
+            self.next = Some(Note {
+                id: ask.id,
+                held: Hold::new(now, NEXT),
+            });
+        }
+        Some(Turn::Wait {
+            until,
+            why: Why::Next,
+            noted,
+        })
     }
 }
 
@@ -142,8 +193,9 @@ impl Document {
             pace,
         ];
         let methods = methods.values_mut().flat_map(|method| {
-            let note = method.under_way.as_mut().map(|note| &mut note.held);
-            note.into_iter().chain(&mut method.backoff)
+            let notes = method.under_way.iter_mut().chain(&mut method.next);
+            let notes = notes.map(|note| &mut note.held);
+            notes.chain(&mut method.backoff)
         });
         let mut mended = false;
         for hold in holds
@@ -165,12 +217,13 @@ impl Document {
         now: DateTime<Utc>,
     ) -> Turn {
         self.sweep(now);
-        let method = self.methods.get(ask.method);
-        if let Some(note) = method.and_then(|method| method.under_way.as_ref()) {
-            return wait(note.held, Why::UnderWay);
-        }
-        if let Some(backoff) = method.and_then(|method| method.backoff) {
-            return wait(backoff, Why::Backoff);
+        if let Some(method) = self.methods.get_mut(ask.method) {
+            if let Some(turn) = method.in_turn(ask, now) {
+                return turn;
+            }
+            if let Some(backoff) = method.backoff {
+                return wait(backoff, Why::Backoff);
+            }
         }
         if let Some(&asked) = self.asked.get(ask.identity) {
             return wait(asked, Why::Repeated);
@@ -187,6 +240,7 @@ impl Document {
                 return Turn::Wait {
                     until: ends.unwrap_or(now),
                     why: Why::Last,
+                    noted: false,
                 };
             }
             _ => {}
@@ -199,11 +253,12 @@ impl Document {
 
     fn begin(&mut self, ask: Ask<'_>, options: &LedgerOptions, now: DateTime<Utc>) -> Turn {
         let note = Note {
-            id: Uuid::new_v4(),
+            id: ask.id,
             held: held(ask, options, now),
         };
         let method = self.methods.entry(ask.method.to_owned()).or_default();
         method.under_way = Some(note.clone());
+        method.next.take_if(|next| next.id == ask.id);
         if let Some(again) = options.repeat_after {
             self.remember(ask.identity, Hold::new(now, with_margin(again)));
         }
@@ -246,6 +301,7 @@ impl Document {
         options: &LedgerOptions,
         now: DateTime<Utc>,
     ) {
+        self.sweep(now);
         let method = self.methods.entry(ask.method.to_owned()).or_default();
         // A note that was taken for a dead process's is gone, and counted.
         let noted = method
@@ -308,6 +364,7 @@ impl Document {
         }
         for method in self.methods.values_mut() {
             method.backoff.take_if(over);
+            method.next.take_if(|next| next.held.is_over(now));
             // Nobody is going to settle it.
             let dead = method.under_way.take_if(|note| note.held.is_over(now));
             if dead.is_some() {
@@ -424,5 +481,6 @@ fn wait(hold: Hold, why: Why) -> Turn {
     Turn::Wait {
         until: hold.until(),
         why,
+        noted: false,
     }
 }

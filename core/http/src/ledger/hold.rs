@@ -26,6 +26,10 @@ impl Hold {
         moment(self.1)
     }
 
+    pub(crate) fn length(self) -> Duration {
+        until(self.until(), self.from())
+    }
+
     /// Whether it is over.
     pub(crate) fn is_over(self, now: DateTime<Utc>) -> bool {
         now.timestamp_millis() >= self.1
@@ -56,7 +60,8 @@ fn moment(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// A little more than a span of time, for what happens between noting something and doing it.
+/// A tenth more than a span of time, but at most 5 seconds, for what happens between noting
+/// something and doing it.
 pub(crate) fn with_margin(span: Duration) -> Duration {
     span.saturating_add((span / 10).min(Duration::from_secs(5)))
 }

@@ -1,5 +1,7 @@
 //! What is known of an account with an API, shared by all runs and pipelines.
 
+#[cfg(test)]
+mod cases;
 mod document;
 mod hold;
 mod options;
@@ -38,6 +40,9 @@ pub use options::{LedgerOptions, OnSpent, Quota};
 /// The answers' [`Told`](crate::Told) says how much quota is left, which then counts; between
 /// answers, and where they say nothing, requests are counted here. Requests under way are taken off
 /// before they are sent, so that no process asks more than there is.
+///
+/// A request that is made again is a request, to the API and here: it waits for its turn like any
+/// other.
 ///
 /// Times are by this machine's clock. One that is set back makes no wait longer than it was.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::document::{Ask, Document, Ending, Note, Turn};
 use super::options::LedgerOptions;
@@ -108,6 +109,7 @@ impl Server {
 /// A request that some process wants to make.
 #[derive(Debug, Clone)]
 struct Wish {
+    id: Uuid,
     method: &'static str,
     identity: String,
 }
@@ -115,6 +117,7 @@ struct Wish {
 impl Wish {
     fn ask(&self) -> Ask<'_> {
         Ask {
+            id: self.id,
             method: self.method,
             identity: &self.identity,
             timeout: TIMEOUT,
@@ -178,7 +181,12 @@ impl World {
     fn wish(&mut self) -> Step {
         let method = METHODS[usize::try_from(self.chance.below(3)).unwrap()];
         let identity = format!("{method}/{}", self.chance.below(6));
-        Step::Look(Wish { method, identity })
+        let id = Uuid::from_u128(self.next.into());
+        Step::Look(Wish {
+            id,
+            method,
+            identity,
+        })
     }
 
     fn run(&mut self, processes: usize, requests: u64) {
@@ -211,9 +219,18 @@ impl World {
                 match document.turn(wish.ask(), &options(), now) {
                     Turn::Go(note) => {
                         let change = Step::Note(wish, document.into(), self.version, note);
-                        self.later(self.chance.0 as i64 & 7, change, true);
+                        let written = self.chance.below(8);
+                        self.later(written, change, true);
                     }
-                    Turn::Wait { until, .. } | Turn::Spent { until } => {
+                    Turn::Wait { until, noted, .. } => {
+                        if noted {
+                            self.document = document;
+                            self.version += 1;
+                        }
+                        let wait = (until - now).num_milliseconds().clamp(1, 500);
+                        self.later(wait, Step::Look(wish), true);
+                    }
+                    Turn::Spent { until } => {
                         let wait = (until - now).num_milliseconds().clamp(1, 500);
                         self.later(wait, Step::Look(wish), true);
                     }

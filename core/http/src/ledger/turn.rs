@@ -20,19 +20,18 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    /// Whether the note is so old that the request may not be made by it: the process stood still, or
-    /// something else held it back.
+    /// Whether the note is too old: the process stood still, or something else held the request
+    /// back. It is to be noted anew.
     pub(crate) fn is_stale(&self) -> bool {
-        let age = Utc::now() - self.note.at();
-        age.to_std().is_ok_and(|age| age > Duration::from_secs(1))
+        self.note.is_stale(Utc::now())
     }
 }
 
 impl Ledger {
     /// Waits until the request may be made, and notes it durably.
     ///
-    /// Cancellation: may be dropped at any time. A note that was written stands; after its time it counts as a
-    /// request whose answer was never seen.
+    /// Cancellation: may be dropped at any time. A note that was written stands; after its time it
+    /// counts as a request whose answer was never seen.
     ///
     /// Errors: `Exhausted` where the quota is spent and the user doesn't want to wait, and where
     /// the run is stopped while waiting; the store's.
@@ -42,12 +41,13 @@ impl Ledger {
             let turn = self
                 .change(|document, now| {
                     let turn = document.turn(ask, &self.options, now);
-                    (matches!(turn, Turn::Go(_)), turn)
+                    let stored = matches!(turn, Turn::Go(_) | Turn::Wait { noted: true, .. });
+                    (stored, turn)
                 })
                 .await?;
             let (then, why) = match turn {
                 Turn::Go(note) => return Ok(Ticket { ask, note }),
-                Turn::Wait { until, why } => (until, why),
+                Turn::Wait { until, why, .. } => (until, why),
                 Turn::Spent { until } if self.options.on_spent == OnSpent::Wait => {
                     (until, Why::Spent)
                 }
@@ -162,6 +162,8 @@ impl Ledger {
 struct Waiting {
     begun: Option<Instant>,
     polls: u32,
+    /// For what reason it was said in a low voice and aloud, last.
+    whispered: Option<Why>,
     said: Option<Why>,
 }
 
@@ -172,6 +174,7 @@ impl Waiting {
         const LONGEST: Duration = Duration::from_secs(30);
         let most = match why {
             // It ends when somebody's answer comes, mostly long before its time.
+            Why::Next => Duration::from_millis(20),
             Why::UnderWay | Why::Last => {
                 self.polls = (self.polls + 1).min(6);
                 Duration::from_millis(5 << self.polls)
@@ -182,25 +185,24 @@ impl Waiting {
         left.min(most).max(Duration::from_millis(1))
     }
 
-    /// Says once why it takes long.
+    /// Says once for each reason that it takes long, once it does.
     fn say(&mut self, ledger: &Ledger, ask: Ask<'_>, then: DateTime<Utc>, why: Why) {
         const LONG: Duration = Duration::from_secs(2);
         let now = Utc::now();
         let waited = self.begun.get_or_insert_with(Instant::now).elapsed();
-        let soon = matches!(why, Why::UnderWay | Why::Last) || until(then, now) < LONG;
-        if soon && waited < LONG {
-            tracing::trace!(method = ask.method, ?why, "a request waits for its turn");
-            return;
+        let others = matches!(why, Why::UnderWay | Why::Next | Why::Last);
+        if (others || until(then, now) < LONG) && waited < LONG {
+            if self.whispered.replace(why) != Some(why) {
+                tracing::debug!(method = ask.method, ?why, "a request waits a moment");
+            }
+        } else if self.said.replace(why) != Some(why) {
+            tracing::warn!(
+                api = ledger.host(),
+                method = ask.method,
+                until = words::moment(then, now),
+                "{}",
+                words::reason(why)
+            );
         }
-        if self.said.replace(why) == Some(why) {
-            return;
-        }
-        tracing::warn!(
-            api = ledger.host(),
-            method = ask.method,
-            until = words::moment(then, now),
-            "{}",
-            words::reason(why)
-        );
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn moment(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 pub(super) fn reason(why: Why) -> &'static str {
     match why {
-        Why::UnderWay => {
+        Why::UnderWay | Why::Next => {
             "a request waits for another one's answer, or for the time in which a run that was \
              killed may have been asked to back off"
         }

@@ -258,6 +258,38 @@ async fn a_request_that_takes_long_is_not_taken_for_dead() {
     judge.assert_content();
 }
 
+/// A pace of this process holds a request back for longer than its note stands.
+#[tokio::test]
+async fn a_request_that_was_held_back_after_it_was_noted_takes_its_turn_again() {
+    let (judge, url) = Judge::serve(1_000).await;
+    let store = Arc::new(MemoryKeyValue::default());
+    let options = LedgerOptions {
+        caution: Duration::from_millis(10),
+        ..options()
+    };
+    let timeout = Duration::from_millis(200);
+    let slow = Process::with(&store, options.clone(), timeout, Cancel::never());
+    let other = Process::with(&store, options, timeout, Cancel::never());
+    let ask = |path| {
+        let request = slow.client.get(url.join(path).unwrap()).dialect(&Api);
+        request
+            .paced("held back", 2.0)
+            .through(&slow.ledger, "m")
+            .send()
+    };
+    ask("m?page=0").await.unwrap();
+    tokio::select! {
+        answer = ask("m?page=1&takes=50") => drop(answer.unwrap()),
+        () = async {
+            for n in 0.. {
+                other.ask(&url, &format!("m?n={n}&takes=50")).await.unwrap();
+            }
+        } => {}
+    }
+    assert!(judge.asked() > 2, "the other one had its turns meanwhile");
+    judge.assert_content();
+}
+
 #[tokio::test]
 async fn the_same_request_is_not_made_again_at_once_whatever_its_order_and_its_key() {
     let (judge, url) = Judge::serve(100).await;
