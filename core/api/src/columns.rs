@@ -12,7 +12,7 @@ use tidegate_formats::TypeSpec;
 /// ```
 /// let schema = tidegate_api::columns("id:int64,tags:list<string>", &["id"])?;
 /// assert!(!schema.field(0).is_nullable() && schema.field(1).is_nullable());
-/// # tidegate_core::Result::Ok(())
+/// # Ok::<(), tidegate_core::Error>(())
 /// ```
 pub fn columns(text: &str, key: &[&str]) -> Result<SchemaRef> {
     let parsed = format!("struct<{text}>").parse::<TypeSpec>();

@@ -20,7 +20,7 @@ pub fn base_url(text: &str) -> Result<Url> {
 /// ```
 /// let base = tidegate_api::base_url("https://example.com/v1/?site=so")?;
 /// assert_eq!(tidegate_api::under(&base, "a b/c").as_str(), "https://example.com/v1/a%20b/c?site=so");
-/// # tidegate_core::Result::Ok(())
+/// # Ok::<(), tidegate_core::Error>(())
 /// ```
 pub fn under(base: &Url, path: &str) -> Url {
     let mut url = base.clone();

@@ -172,6 +172,9 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     fn at<'a>(document: &'a str, pointer: &str) -> Option<&'a str> {
@@ -206,6 +209,38 @@ mod tests {
             b"{} {}",
         ] {
             Document::parse(text).unwrap_err();
+        }
+    }
+    fn any_json() -> impl Strategy<Value = Value> {
+        let name = "[a-b~/\u{e9}\"0-1]{0,2}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            name.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_another_library_finds(
+            value in any_json(),
+            names in prop::collection::vec("[a-b~/\u{e9}\"0-1]{0,2}", 0..4),
+        ) {
+            let pointer: String = names
+                .iter()
+                .map(|name| Pointer::member(name).to_string())
+                .collect();
+            let text = value.to_string();
+            let found = at(&text, &pointer).map(|text| serde_json::from_str(text).unwrap());
+            prop_assert_eq!(found.as_ref(), value.pointer(&pointer));
         }
     }
 }

@@ -78,6 +78,8 @@ fn parameter(text: &str) -> (String, &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -110,5 +112,13 @@ mod tests {
         }
         let two = ["<a>; rel=prev", "<b>; rel=next"];
         assert_eq!(next(two.into_iter()).as_deref(), Some("b"));
+    }
+    proptest! {
+        #[test]
+        fn any_header_is_read_to_its_end(header in "[<>;,=\"\\\\ a-zA-Z\u{e9}]{0,40}") {
+            let _ = next([&header[..]].into_iter());
+            let links = format!("<x>; title=\"<y>, \\\"z\"; rel=prev, <a>; rel=next, {header}");
+            prop_assert_eq!(next([&links[..]].into_iter()), Some("a".to_owned()));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The stream of answers as they came.
+//! The stream of answers as they came: pages whole, also with the records that an incremental run
+//! leaves out of the endpoint's own stream because it had them before.
 
 use std::sync::{Arc, LazyLock};
 

@@ -14,7 +14,7 @@ use crate::fetch::{Api, Fetched, bound};
 use crate::plan::{Reached, State};
 use crate::step::{Step, plain};
 use crate::walk::{Output, Pages, Piece, Position, Walk};
-use crate::{Access, Endpoint, Open, Pagination, Total, raw};
+use crate::{Access, Endpoint, Incremental, Open, Pagination, Total, raw};
 
 /// More pages than anyone has: a total that can't be right.
 const MOST_PAGES: u64 = 1_000_000;
@@ -178,6 +178,20 @@ fn count(endpoint: &Endpoint, total: &Total, first: &Fetched) -> Result<u64> {
     Ok(pages)
 }
 
+/// How an endpoint is read, if not all of it in every run.
+fn note(endpoint: &Endpoint) -> Option<String> {
+    let name = &endpoint.name;
+    match &endpoint.incremental {
+        Some(Incremental { field, .. }) => Some(format!(
+            "reads what is new in `{name}` since the run before, by `{field}`"
+        )),
+        None if endpoint.conditional => Some(format!(
+            "reads `{name}` only if it has changed since the run before"
+        )),
+        None => None,
+    }
+}
+
 #[async_trait]
 impl Source for ApiSource {
     fn streams(&self) -> Vec<Stream> {
@@ -190,6 +204,11 @@ impl Source for ApiSource {
             })
         });
         typed.chain(self.raw.then(raw::stream)).collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let endpoints = self.endpoints.iter();
+        endpoints.filter_map(|endpoint| note(endpoint)).collect()
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {

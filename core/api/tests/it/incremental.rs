@@ -1,10 +1,12 @@
 //! Runs that read what is new.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate_api::{Endpoint, Incremental};
 use tidegate_core::{ErrorKind, PlanState};
@@ -258,5 +260,46 @@ async fn nothing_is_read_while_nothing_changes() {
             assert_eq!(server.asked().len(), requests, "run {at}");
             state = Some(this.state);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_series_of_runs_holds_every_last_edit_and_nothing_for_nothing(
+        steps in prop::collection::vec(prop::collection::vec((0_i64..8, 0_i64..2), 0..6), 1..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let records: Records = Arc::default();
+            let server = changing(&records);
+            let (mut clock, mut edit) = (0, 0);
+            let mut merged = BTreeMap::new();
+            let mut last: Option<Run> = None;
+            for edits in steps {
+                let mut changed = BTreeSet::new();
+                for (id, later) in edits {
+                    clock += later;
+                    edit += 1;
+                    changed.insert(id);
+                    let mut all = records.lock().unwrap();
+                    all.retain(|record| record["id"] != id);
+                    all.push(json!({ "id": id, "v": clock, "name": format!("edit {edit}") }));
+                }
+                let this = next(growing(&server, json!({})), last.as_ref()).await;
+                let ids = this.ids();
+                prop_assert_eq!(&ids.iter().copied().collect::<BTreeSet<_>>(), &changed);
+                prop_assert_eq!(ids.len(), changed.len());
+                for row in &this.rows.get("records").cloned().unwrap_or_default() {
+                    merged.insert(row["id"].as_i64(), row["name"].clone());
+                }
+                last = Some(this);
+            }
+            let all = records.lock().unwrap();
+            let expected = all.iter().map(|row| (row["id"].as_i64(), row["name"].clone()));
+            prop_assert_eq!(merged, expected.collect::<BTreeMap<_, _>>());
+            Ok(())
+        })?;
     }
 }
