@@ -15,7 +15,7 @@ const RAW: &str = "tidegate-stackoverflow-raw";
 const PROCESSED: &str = "tidegate-stackoverflow-processed";
 
 /// The times of the real API are too long for a test.
-const SOON: [&str; 2] = ["sources.api.lag=\"2s\"", "sources.api.repeat_after=\"1s\""];
+const SOON: [&str; 2] = ["sources.api.lag=2s", "sources.api.repeat_after=1s"];
 
 struct Hour {
     api: StackExchange,

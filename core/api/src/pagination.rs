@@ -271,13 +271,13 @@ impl Pagination {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Total {
     /// The name of a header with the number of records.
-    Header(String),
+    Header(#[schemars(description = "The name of a header with the number of records.")] String),
     /// Where the body holds the number of records.
-    Pointer(Pointer),
+    Pointer(#[schemars(description = "Where the body holds the number of records.")] Pointer),
     /// The name of a header with the number of pages.
-    PagesHeader(String),
+    PagesHeader(#[schemars(description = "The name of a header with the number of pages.")] String),
     /// Where the body holds the number of pages.
-    PagesPointer(Pointer),
+    PagesPointer(#[schemars(description = "Where the body holds the number of pages.")] Pointer),
 }
 
 impl Total {
