@@ -17,13 +17,13 @@ use tidegate_core::{
 use tidegate_http::{
     HttpClient, Ledger, LedgerOptions, OnSpent, Quota, Request, Response, Url, redact,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
 
 use crate::config::{OnQuota, StackOverflowConfig};
 use crate::error::Judge;
 use crate::filter::{Made, Recipe, Wanted};
 use crate::streams::{Item, Kind, SortBy};
-use crate::window::{Answer, PageAsk};
+use crate::walk::{Answer, PageAsk};
 
 /// How many requests a second are made at most. The API bears 30 of one address
 /// (<https://api.stackexchange.com/docs/throttle>), and doesn't say how it counts them.
@@ -31,6 +31,9 @@ const PER_SECOND: f64 = 25.0;
 
 /// How often to look whether another pipeline has made a filter.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long the end of a run waits for what was asked for before.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Speaks with the API.
 pub(crate) struct Client {
@@ -56,7 +59,11 @@ pub(crate) struct Client {
     begun: AtomicU64,
     /// By how many seconds the API's clock is ahead of ours.
     skew: AtomicI64,
+    turns: Arc<RwLock<()>>,
 }
+
+/// Held by who asks for a page, until what came of it is taken.
+pub(crate) type Turn = OwnedRwLockReadGuard<()>;
 
 /// A page of rows.
 #[derive(Debug)]
@@ -135,6 +142,7 @@ impl Client {
             max_requests: config.max_requests.map(u64::from),
             begun: AtomicU64::new(0),
             skew: AtomicI64::new(0),
+            turns: Arc::default(),
         })
     }
 
@@ -143,9 +151,16 @@ impl Client {
         self.ledger.quota().await
     }
 
-    /// Whether a key or token is sent.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.key.is_none()
+    /// Has to be held while a page is fetched and until what came of it is taken.
+    pub(crate) async fn turn(&self) -> Turn {
+        Arc::clone(&self.turns).read_owned().await
+    }
+
+    /// Waits until what others have asked for has come and is taken. Whoever ends the run because
+    /// there are no more requests must not take from others what was already paid for.
+    pub(crate) async fn others(&self) {
+        // In vain where nobody takes it; the run ends all the same.
+        let _ = tokio::time::timeout(PATIENCE, self.turns.write()).await;
     }
 
     /// Fetches a page. With `total`, the answer also says how many rows there are in all.

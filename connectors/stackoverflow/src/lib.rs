@@ -42,6 +42,7 @@ mod read;
 mod since;
 mod source;
 mod streams;
+mod walk;
 mod window;
 
 pub use config::{OnQuota, Order, StackOverflowConfig};

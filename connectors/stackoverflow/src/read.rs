@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tidegate_api::{page_events, raw};
-use tidegate_core::{Error, Event, EventStream, Offset, Result, Rows, Scan, StreamName};
+use tidegate_core::{Error, ErrorKind, Event, EventStream, Offset, Result, Rows, Scan, StreamName};
 
 use crate::budget::{About, requests_for};
-use crate::client::{Client, Page};
+use crate::client::{Client, Page, Turn};
 use crate::decode::RowDecoder;
 use crate::streams::{Kind, SortBy};
-use crate::window::{PageAsk, Walk};
+use crate::walk::{PageAsk, Walk};
 
 /// What comes of a page for one of its consumers.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Reader {
     pub(crate) settled: Option<i64>,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) kept: Option<Kept>,
+    /// Held until the events of the last page are taken.
+    pub(crate) turn: Option<Turn>,
     /// Whether how much there is to read has still to be told.
     pub(crate) tell: Option<u32>,
 }
@@ -57,15 +59,23 @@ impl Reader {
 
     /// The events of the next page; `None` at the end.
     async fn step(&mut self) -> Result<Option<Vec<Event>>> {
+        self.turn = None;
         let Some(ask) = self.walk.next() else {
             return Ok(None);
         };
+        self.turn = Some(self.client.turn().await);
         let (ask, page) = match self.kept.take() {
             Some(Kept { ask, page }) => (ask, page),
-            None => {
-                let page = self.fetch(&ask).await?;
-                (ask, page)
-            }
+            None => match self.fetch(&ask).await {
+                Ok(page) => (ask, page),
+                Err(error) => {
+                    self.turn = None;
+                    if error.kind() == ErrorKind::Exhausted {
+                        self.client.others().await;
+                    }
+                    return Err(error);
+                }
+            },
         };
         let new = self.walk.take(&ask, page.as_answer()).map_err(|error| {
             error
@@ -134,9 +144,4 @@ fn array(rows: &[Bytes], which: &[usize]) -> Bytes {
     }
     array.put_u8(b']');
     array.freeze()
-}
-
-/// A position that was stored, or the beginning.
-pub(crate) fn position(resume: Option<&Offset>) -> Result<crate::window::Position, Error> {
-    resume.map_or_else(|| Ok(Default::default()), Offset::decode)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tidegate_api::raw;
 use tidegate_core::{
     Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext,
@@ -16,9 +16,10 @@ use crate::client::{Client, Page};
 use crate::config::StackOverflowConfig;
 use crate::decode::RowDecoder;
 use crate::plan::{Piece, Reading, Start, State, shown};
-use crate::read::{Kept, Lane, Reader, position};
+use crate::read::{Kept, Lane, Reader};
 use crate::streams::{Kind, SortBy};
-use crate::window::{Direction, Position, Walk, Window};
+use crate::walk::{Position, Walk};
+use crate::window::{Direction, Window};
 
 /// A site whose methods are streams, and whose windows of time are splits.
 #[derive(Debug)]
@@ -81,17 +82,21 @@ impl StackOverflowSource {
             Some(Start { from, .. }) => Window::Dates { from, to },
             None => Window::All,
         };
+        let mut to = self.settled(self.client.now());
         let mut kept = None;
         // What `max_requests` has no room for is read without a forecast.
         if self.client.allowed() != Some(0) {
             let ask = Walk::new(window(None), direction, Position::default()).next();
             let ask = ask.ok_or_else(|| Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;
+            // The end is fixed by the time that the answer tells, not by our clock. What the page
+            // has of later rows is left out.
+            to = page
+                .answer
+                .server_time()
+                .map_or(to, |time| self.settled(time));
             kept = Some(Kept { ask, page });
         }
-        // Fixed only now that the answer has told what time it is there: no request depends on our
-        // clock. What the page has of later rows is left out.
-        let to = self.settled();
         let window = window(Some(to));
         if window.is_empty() {
             return Ok(None);
@@ -113,10 +118,10 @@ impl StackOverflowSource {
         }))
     }
 
-    /// The last second of which the API shows everything by now. The present second isn't over, so
-    /// the lag is at least one.
-    fn settled(&self) -> i64 {
-        self.client.now().timestamp().saturating_sub(self.lag())
+    /// The last second of which an answer given at a time has everything. The present second isn't
+    /// over, so the lag is at least one.
+    fn settled(&self, time: DateTime<Utc>) -> i64 {
+        time.timestamp().saturating_sub(self.lag())
     }
 
     fn lag(&self) -> i64 {
@@ -209,10 +214,13 @@ impl Source for StackOverflowSource {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = vec![match self.client.is_anonymous() {
-            true => "reads without a key: 300 requests a day for this address".to_owned(),
-            false => "reads with a key: 10,000 requests a day".to_owned(),
-        }];
+        let config = &self.config;
+        let access = match (&config.access_token, &config.key) {
+            (Some(_), _) => "reads with an access token: 10,000 requests a day for its user",
+            (None, Some(_)) => "reads with a key: 10,000 requests a day",
+            (None, None) => "reads without a key: 300 requests a day for this address",
+        };
+        let mut notes = vec![access.to_owned()];
         if let Some(quota) = &self.quota {
             notes.push(format!("has {} requests", Left(quota)));
         }
@@ -262,6 +270,7 @@ impl Source for StackOverflowSource {
                 _ => {}
             }
         }
+        let position = resume.map_or_else(|| Ok(Position::default()), Offset::decode)?;
         let kept = match resume {
             None => {
                 let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,12 +282,13 @@ impl Source for StackOverflowSource {
             client: Arc::clone(&self.client),
             kind,
             by,
-            walk: Walk::new(piece.window, piece.direction, position(resume)?),
+            walk: Walk::new(piece.window, piece.direction, position),
             settled: match piece.window {
                 Window::Dates { to, .. } => to.map(|to| to.saturating_add(self.lag())),
                 Window::All => None,
             },
             lanes,
+            turn: None,
             tell: kept.is_none().then_some(self.config.pagesize),
             kept,
         };

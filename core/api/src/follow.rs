@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_http::{Response, Url, header};
+use tidegate_http::{Response, Url, header, redact};
 
 use crate::json::Document;
 use crate::step::{Step, stored};
@@ -220,14 +220,14 @@ impl Page<'_> {
         if !matches!(url.scheme(), "http" | "https") || plainer {
             return Err(self
                 .error("the next page's URL is not as safe as this one's")
-                .with("next", stored(url, self.access))
+                .with("next", self.show(url))
                 .hint("the server leads from https to http: tell its operator, or use the http address as `url`"));
         }
         if !same(&url, ours) && !allowed.iter().any(named) {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(self
                 .error("the next page is on another host")
-                .with("next", stored(url, self.access))
+                .with("next", self.show(url))
                 .hint(format!(
                     "what lets us in would be sent there: if that is right, add `{host}` to \
                      `pagination.allow_hosts`"
@@ -259,6 +259,12 @@ impl Page<'_> {
             .hint(format!("check `{key}`"))
             .because(error)
         })
+    }
+
+    /// A URL as it may be shown.
+    fn show(&self, url: Url) -> String {
+        let stored = stored(url, self.access);
+        Url::parse(&stored).map_or_else(|_| "***".to_owned(), |url| redact(&url))
     }
 
     fn error(&self, message: impl Into<String>) -> Error {

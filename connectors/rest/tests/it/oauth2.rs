@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tidegate_core::ErrorKind;
 use tidegate_http::Url;
 
-use crate::support::{Log, Seen, ask, authorized, impatient, serve};
+use crate::support::{Log, Pipeline, Seen, ask, authorized, impatient, schema, serve, things};
 
 /// A token endpoint at `/token` and what it protects at `/api`.
 #[derive(Clone, Default)]
@@ -24,6 +24,8 @@ struct Login {
     good: Arc<Mutex<BTreeSet<String>>>,
     /// What the endpoint adds to its answer.
     more: Arc<Mutex<Value>>,
+    /// Whether a token is good for three requests only, without saying so.
+    short_lived: bool,
 }
 
 impl Login {
@@ -74,15 +76,22 @@ impl Login {
         Json(answer).into_response()
     }
 
+    /// A page of two things, of ten in all.
     async fn api(&self, request: Request) -> Response {
         let seen = Seen::of(request).await;
+        let page: i64 = seen.param("page").map_or(1, |page| page.parse().unwrap());
         let token = seen
             .header("authorization")
             .and_then(|v| v.strip_prefix("Bearer "));
         let good = token.is_some_and(|token| self.good.lock().unwrap().contains(token));
         self.asked.add(seen);
         match good {
-            true => Json(json!([])).into_response(),
+            true => {
+                if self.asked.count().is_multiple_of(3) && self.short_lived {
+                    self.revoke();
+                }
+                Json(json!(things(2 * page - 1..=(2 * page).min(10)))).into_response()
+            }
             false => {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
                 (StatusCode::UNAUTHORIZED, challenge).into_response()
@@ -168,6 +177,20 @@ async fn a_token_is_used_until_it_expires() {
         }
         assert_eq!(login.tokens.count(), fetched);
     }
+}
+
+#[tokio::test]
+async fn tokens_that_end_in_the_middle_of_a_run_lose_no_page() {
+    let login = Login {
+        short_lived: true,
+        ..Login::default()
+    };
+    let url = login.serve().await;
+    let config = json!({ "url": url.join("api").unwrap(), "schema": schema(),
+        "auth": auth(&url, &json!({})), "pagination": { "type": "page" } });
+    let read = Pipeline::with_secrets(config, SECRET).run().await.unwrap();
+    assert_eq!(read.ids(), (1..=10).collect::<Vec<_>>());
+    assert!(login.tokens.count() > 1);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidegate_core::ErrorKind;
 use tidegate_http::Url;
 
-use crate::support::{Log, Seen, ask, impatient, open_to_all, serve};
+use crate::support::{Log, Pipeline, Seen, ask, impatient, open_to_all, schema, serve};
 
 fn kinds() -> [Value; 4] {
     let secret = json!({ "file": "secret" });
@@ -61,6 +61,27 @@ async fn credentials_stay_with_the_host() {
         // What stands in a URL is not carried on: the new URL is the server's.
         assert_eq!(has, !by_query, "{auth}");
         assert_eq!(seen.header("referer"), None);
+    }
+}
+
+#[tokio::test]
+async fn the_source_keeps_them_there_too_and_follows_if_there_are_none() {
+    for auth in kinds() {
+        let elsewhere = Log::default();
+        let other = serve(open_to_all(&elsewhere)).await;
+        let url = redirecting(&other, &Log::default()).await;
+        let open = json!({ "url": url, "schema": schema() });
+        let mut closed = open.clone();
+        closed["auth"] = auth.clone();
+        let secret = &[("secret", "swordfish")];
+        let error = Pipeline::with_secrets(closed, secret)
+            .run()
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("redirects"), "{error:?}");
+        assert_eq!(elsewhere.count(), 0, "{auth}");
+        Pipeline::new(open).run().await.unwrap();
+        assert_eq!(elsewhere.count(), 1);
     }
 }
 

@@ -139,12 +139,12 @@ async fn a_run_makes_no_more_requests_than_it_may() {
 }
 
 #[tokio::test]
-async fn many_streams_come_further_with_few_requests_a_run() {
+async fn many_streams_come_further_with_one_request_a_run() {
     let api = api(Rules::default(), 60);
     let mut pipeline = pipeline(&api);
     pipeline.config.streams = tidegate_stackoverflow::Kind::ALL.to_vec();
     pipeline.config.pagesize = 100;
-    pipeline.config.max_requests = NonZeroU64::new(3);
+    pipeline.config.max_requests = NonZeroU64::new(1);
     let mut runs = 0;
     while pipeline.run().await.is_err() {
         runs += 1;

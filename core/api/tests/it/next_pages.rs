@@ -171,6 +171,7 @@ async fn a_next_page_elsewhere_is_not_asked_for_unless_it_is_allowed() {
         error.hint_text().unwrap().contains("allow_hosts"),
         "{error:?}"
     );
+    assert!(error.to_string().contains("/?token=***"), "{error:?}");
     assert!(other.asked().is_empty());
 
     let host = other.url.trim_start_matches("http://");

@@ -324,3 +324,12 @@ fn values(rows: Rows) -> Result<Vec<Value>> {
     }
     Ok(values)
 }
+
+/// The ids of the rows of an event.
+pub(crate) fn ids(event: Event) -> Vec<i64> {
+    let Event::Rows { rows, .. } = event else {
+        return Vec::new();
+    };
+    let rows = values(rows).unwrap().into_iter();
+    rows.map(|row| row["id"].as_i64().unwrap()).collect()
+}
