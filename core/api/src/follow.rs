@@ -83,11 +83,23 @@ impl Page<'_> {
                 _,
             ) => self.cursor(records, cursor, *from, has_more.as_ref()),
             (Pagination::Link { allow_hosts }, _) => {
-                let links = self.answer.headers.get_all(header::LINK);
-                let target = link::next(links.iter().filter_map(|value| value.to_str().ok()));
+                let links = self.answer.headers.get_all(header::LINK).into_iter();
+                let links = links.map(|value| String::from_utf8_lossy(value.as_bytes()));
+                // It isn't quoted: URLs in it may echo what lets us in.
+                let target = link::next(links).map_err(|_| {
+                    self.error("the header `Link` can't be understood")
+                        .hint("it is to read `<https://…>; rel=\"next\"` (RFC 8288)")
+                })?;
+                if target.is_none() && *self.step == Step::First && !empty {
+                    tracing::info!(
+                        stream = %self.endpoint.name,
+                        "the first page has no header `Link` with a next one: it is all there is"
+                    );
+                }
                 target.map(|to| self.url(&to, allow_hosts)).transpose()
             }
             (Pagination::NextUrl { next, allow_hosts }, _) => {
+                self.notice_missing(records, next, "pagination.next");
                 let target: Option<String> = self.read(next, "pagination.next")?;
                 let target = target.filter(|target| !target.is_empty());
                 target.map(|to| self.url(&to, allow_hosts)).transpose()
@@ -170,7 +182,10 @@ impl Page<'_> {
             return Ok(None);
         }
         let cursor = match from {
-            CursorFrom::Body => self.read::<Value>(pointer, "pagination.cursor")?,
+            CursorFrom::Body => {
+                self.notice_missing(records, pointer, "pagination.cursor");
+                self.read::<Value>(pointer, "pagination.cursor")?
+            }
             CursorFrom::LastRecord => self.in_last(records, pointer)?,
         };
         let cursor = cursor.filter(|cursor| *cursor != Value::String(String::new()));
@@ -186,6 +201,18 @@ impl Page<'_> {
                 ))
                 .hint("check `pagination.cursor`, the JSON pointer of the cursor")),
             None => Ok(None),
+        }
+    }
+
+    /// Many servers leave out on the last page what leads to the next. On the first page it may as
+    /// well be a name that is misspelt.
+    fn notice_missing(&self, records: &Records, pointer: &Pointer, key: &str) {
+        if *self.step == Step::First && records.count > 0 && self.body.find(pointer).is_none() {
+            tracing::warn!(
+                stream = %self.endpoint.name,
+                "the first page has nothing at `{pointer}`, so it is taken for the last: if there \
+                 are more, check `{key}`"
+            );
         }
     }
 
