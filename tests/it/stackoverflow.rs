@@ -180,7 +180,6 @@ fn rows_and_requests(report: &Value) -> (u64, u64) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are asked for")]
 fn a_series_of_runs_over_changing_questions_takes_two_per_cent_more_requests_than_the_fewest() {
     let api = StackExchange::start(rules());
     let site = api.site("stackoverflow");
