@@ -1,12 +1,13 @@
 //! What comes after a page.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Result};
 use tidegate_http::{Response, Url, header, redact};
 
 use crate::json::Document;
-use crate::step::{Step, stored};
+use crate::step::{Step, plain, stored};
 use crate::{Access, CursorFrom, Endpoint, Pagination, Pointer, Records, Total, json, link};
 
 /// A page and the question that it answers.
@@ -119,7 +120,8 @@ impl Page<'_> {
             return Ok(false);
         };
         let before = (*number > self.first()).then(|| number - 1);
-        Ok(self.read::<u64>(pointer, "pagination.previous")? != before)
+        let told: Option<Number> = self.read(pointer, "pagination.previous")?;
+        Ok(told.map(|told| told.0) != before)
     }
 
     /// How many pages there are, where the server says so.
@@ -156,7 +158,8 @@ impl Page<'_> {
                 })
             }
             Total::Pointer(pointer) | Total::PagesPointer(pointer) => {
-                self.must_read(pointer, "pagination.total")
+                let told: Number = self.must_read(pointer, "pagination.total")?;
+                Ok(told.0)
             }
         }
     }
@@ -296,5 +299,18 @@ impl Page<'_> {
 
     fn error(&self, message: impl Into<String>) -> Error {
         self.answer.error(ErrorKind::Data, message)
+    }
+}
+
+/// A whole number, which some servers write as a text.
+struct Number(u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let value = Value::deserialize(deserializer)?;
+        let text = plain(&value);
+        let number = text.parse().map(Self);
+        number.map_err(|_| D::Error::custom(format!("{value} is not a whole number")))
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn page(records: &[Value], size: usize, asked: &Asked) -> Response {
         }
         "/offset" => {
             let offset = asked.number("offset").unwrap_or(0);
-            let body = json!({ "total": records.len(), "items": from(offset) });
+            let body = json!({ "total": records.len().to_string(), "items": from(offset) });
             axum::Json(body).into_response()
         }
         "/cursor" => {
