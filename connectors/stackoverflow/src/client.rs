@@ -180,7 +180,7 @@ impl Client {
             .query("site", &self.site)
             .query("sort", by.sort)
             .query("order", self.order)
-            .query("pagesize", self.pagesize)
+            .query("pagesize", if ask.count { 1 } else { self.pagesize })
             .query("page", ask.page)
             .query("filter", filter);
         for (name, value) in [("min", &ask.min), ("max", &ask.max)] {
