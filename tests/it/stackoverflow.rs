@@ -356,6 +356,34 @@ fn a_run_waits_for_the_quota_where_it_is_told_to() {
 }
 
 #[test]
+fn a_run_that_waits_for_the_quota_can_be_stopped() {
+    let api = StackExchange::start(rules());
+    api.site("stackoverflow")
+        .questions(1_000, Duration::from_secs(86_400), 8);
+    settle(&api);
+    let pipeline = pipeline(&api, "on_quota = \"wait\"");
+    let mut count = 0;
+    api.fail_when(move |request| {
+        count += i32::from(request.method == "/questions");
+        (count == 6).then(|| spent(4_000))
+    });
+    let running = pipeline.start(&["--report", "report.json"]);
+    until("rows, and the quota's end", || {
+        let rows = !visible_files(&pipeline.path("out")).is_empty();
+        let asked = api.requests();
+        let spent = asked.iter().any(|seen| seen.error_id == Some(502));
+        (rows && spent).then_some(())
+    });
+    running.signal("INT");
+    let ended = running.wait().expect_code(4);
+    ended.expect_said(&["stopping after a last commit", "the next run goes on"]);
+    let report: Value = serde_json::from_str(&pipeline.read("report.json")).expect("JSON");
+    assert_eq!(report["status"], "stopped");
+    assert_eq!(merged(&pipeline, "questions").len() % 99, 1, "whole pages");
+    assert_no_violation(&api);
+}
+
+#[test]
 fn pipelines_that_share_a_state_share_quota_and_pauses() {
     let api = StackExchange::start(rules().backoff(15, 1..=1));
     api.site("stackoverflow")
