@@ -18,6 +18,9 @@ pub(crate) fn print(global: &Global, report: &Report) {
     }
     // Nobody asked for this end, so it is told as an error is.
     if let Some(why) = &report.exhausted {
+        if !global.quiet && global.log_format == LogFormat::Text {
+            let _ = writeln!(std::io::stderr().lock());
+        }
         errors::print_exhausted(global, why, advice(report, why).as_deref());
     }
 }
@@ -147,6 +150,10 @@ fn sentence(report: &Report) -> String {
     };
     let (what, next) = match report.status {
         Status::Completed => ("done in", ""),
+        Status::Stopped if rows == 0 => (
+            "stopped after",
+            "\nnothing was read; the next run begins where this one did",
+        ),
         Status::Stopped => (
             "stopped after",
             "\nwhat was read is committed; the next run goes on from there",

@@ -23,6 +23,7 @@ mod mysql_sink;
 mod pinterest;
 mod query;
 mod quickstart;
+mod rest;
 mod retail;
 mod stackoverflow;
 mod stackoverflow_example;

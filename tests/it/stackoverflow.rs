@@ -180,7 +180,6 @@ fn rows_and_requests(report: &Value) -> (u64, u64) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are asked for")]
 fn a_series_of_runs_over_changing_questions_takes_two_per_cent_more_requests_than_the_fewest() {
     let api = StackExchange::start(rules());
     let site = api.site("stackoverflow");
@@ -353,6 +352,34 @@ fn a_run_waits_for_the_quota_where_it_is_told_to() {
         .expect("a time");
     assert!(waited > 2.0, "it waited for {waited} s");
     assert_whole(&pipeline, "questions", &api);
+    assert_no_violation(&api);
+}
+
+#[test]
+fn a_run_that_waits_for_the_quota_can_be_stopped() {
+    let api = StackExchange::start(rules());
+    api.site("stackoverflow")
+        .questions(1_000, Duration::from_secs(86_400), 8);
+    settle(&api);
+    let pipeline = pipeline(&api, "on_quota = \"wait\"");
+    let mut count = 0;
+    api.fail_when(move |request| {
+        count += i32::from(request.method == "/questions");
+        (count == 6).then(|| spent(4_000))
+    });
+    let running = pipeline.start(&["--report", "report.json"]);
+    until("rows, and the quota's end", || {
+        let rows = !visible_files(&pipeline.path("out")).is_empty();
+        let asked = api.requests();
+        let spent = asked.iter().any(|seen| seen.error_id == Some(502));
+        (rows && spent).then_some(())
+    });
+    running.signal("INT");
+    let ended = running.wait().expect_code(4);
+    ended.expect_said(&["stopping after a last commit", "the next run goes on"]);
+    let report: Value = serde_json::from_str(&pipeline.read("report.json")).expect("JSON");
+    assert_eq!(report["status"], "stopped");
+    assert_eq!(merged(&pipeline, "questions").len() % 99, 1, "whole pages");
     assert_no_violation(&api);
 }
 

@@ -70,7 +70,6 @@ fn die(site: &Site, api: &StackExchange, target: &Target, moment: Moment) -> boo
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the number of kills is asked for")]
 fn questions_that_change_meanwhile_survive_any_kill() {
     let latency = Duration::from_millis(2)..=Duration::from_millis(20);
     let api = StackExchange::start(rules().backoff(100, 1..=1).latency(latency));

@@ -22,8 +22,8 @@ pub(crate) struct StackOverflow {
     /// Another query than the example's
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
-    /// How many questions the fake has
-    #[arg(long, value_name = "N", default_value = "5000")]
+    /// How many questions of the last 30 days the fake has
+    #[arg(long, value_name = "N", default_value = "30000")]
     questions: u32,
 }
 

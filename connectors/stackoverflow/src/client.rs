@@ -221,7 +221,8 @@ impl Client {
         for (name, value) in recipe.query() {
             request = request.query(name, value);
         }
-        let answer = self.send(request, Recipe::METHOD).await?;
+        let answer = self.send(request, Recipe::METHOD).await;
+        let answer = answer.map_err(|error| recipe.blamed(error))?;
         let Wrapper { items, .. } = wrapper(&answer)?;
         let [item] = items[..] else {
             return Err(answer.error(ErrorKind::Data, "the API made no filter"));

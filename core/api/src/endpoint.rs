@@ -1,12 +1,14 @@
+use std::fmt;
+
 use arrow_schema::SchemaRef;
 use serde_json::Value;
 use tidegate_core::{Error, Result, StreamName};
-use tidegate_http::{Method, Url};
+use tidegate_http::{Method, Url, redact};
 
 use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
 
 /// One list of records that an API has: what to ask, how it is paged, and what comes of it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoint {
     /// The name of its stream.
     pub name: StreamName,
@@ -124,5 +126,26 @@ impl Endpoint {
                 .hint("write `method = \"POST\"`, or use `params`"));
         }
         Ok(())
+    }
+}
+
+/// Without what may be secret: values of headers and parameters, the body, what the URL holds.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |pairs: &[(String, String)]| {
+            let names = pairs.iter().map(|(name, _)| name.clone());
+            names.collect::<Vec<_>>()
+        };
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("method", &self.method)
+            .field("url", &redact(&self.url))
+            .field("headers", &names(&self.headers))
+            .field("params", &names(&self.params))
+            .field("records", &self.records)
+            .field("pagination", &self.pagination)
+            .field("incremental", &self.incremental)
+            .field("conditional", &self.conditional)
+            .finish_non_exhaustive()
     }
 }

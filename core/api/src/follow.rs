@@ -1,12 +1,13 @@
 //! What comes after a page.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_http::{Response, Url, header};
+use tidegate_http::{Response, Url, header, redact};
 
 use crate::json::Document;
-use crate::step::{Step, stored};
+use crate::step::{Step, plain, stored};
 use crate::{Access, CursorFrom, Endpoint, Pagination, Pointer, Records, Total, json, link};
 
 /// A page and the question that it answers.
@@ -83,11 +84,23 @@ impl Page<'_> {
                 _,
             ) => self.cursor(records, cursor, *from, has_more.as_ref()),
             (Pagination::Link { allow_hosts }, _) => {
-                let links = self.answer.headers.get_all(header::LINK);
-                let target = link::next(links.iter().filter_map(|value| value.to_str().ok()));
+                let links = self.answer.headers.get_all(header::LINK).into_iter();
+                let links = links.map(|value| String::from_utf8_lossy(value.as_bytes()));
+                // It isn't quoted: URLs in it may echo what lets us in.
+                let target = link::next(links).map_err(|_| {
+                    self.error("the header `Link` can't be understood")
+                        .hint("it is to read `<https://…>; rel=\"next\"` (RFC 8288)")
+                })?;
+                if target.is_none() && *self.step == Step::First && !empty {
+                    tracing::info!(
+                        stream = %self.endpoint.name,
+                        "the first page has no header `Link` with a next one: it is all there is"
+                    );
+                }
                 target.map(|to| self.url(&to, allow_hosts)).transpose()
             }
             (Pagination::NextUrl { next, allow_hosts }, _) => {
+                self.notice_missing(records, next, "pagination.next");
                 let target: Option<String> = self.read(next, "pagination.next")?;
                 let target = target.filter(|target| !target.is_empty());
                 target.map(|to| self.url(&to, allow_hosts)).transpose()
@@ -107,7 +120,8 @@ impl Page<'_> {
             return Ok(false);
         };
         let before = (*number > self.first()).then(|| number - 1);
-        Ok(self.read::<u64>(pointer, "pagination.previous")? != before)
+        let told: Option<Number> = self.read(pointer, "pagination.previous")?;
+        Ok(told.map(|told| told.0) != before)
     }
 
     /// How many pages there are, where the server says so.
@@ -144,7 +158,8 @@ impl Page<'_> {
                 })
             }
             Total::Pointer(pointer) | Total::PagesPointer(pointer) => {
-                self.must_read(pointer, "pagination.total")
+                let told: Number = self.must_read(pointer, "pagination.total")?;
+                Ok(told.0)
             }
         }
     }
@@ -170,7 +185,10 @@ impl Page<'_> {
             return Ok(None);
         }
         let cursor = match from {
-            CursorFrom::Body => self.read::<Value>(pointer, "pagination.cursor")?,
+            CursorFrom::Body => {
+                self.notice_missing(records, pointer, "pagination.cursor");
+                self.read::<Value>(pointer, "pagination.cursor")?
+            }
             CursorFrom::LastRecord => self.in_last(records, pointer)?,
         };
         let cursor = cursor.filter(|cursor| *cursor != Value::String(String::new()));
@@ -186,6 +204,18 @@ impl Page<'_> {
                 ))
                 .hint("check `pagination.cursor`, the JSON pointer of the cursor")),
             None => Ok(None),
+        }
+    }
+
+    /// Many servers leave out on the last page what leads to the next. On the first page it may as
+    /// well be a name that is misspelt.
+    fn notice_missing(&self, records: &Records, pointer: &Pointer, key: &str) {
+        if *self.step == Step::First && records.count > 0 && self.body.find(pointer).is_none() {
+            tracing::warn!(
+                stream = %self.endpoint.name,
+                "the first page has nothing at `{pointer}`, so it is taken for the last: if there \
+                 are more, check `{key}`"
+            );
         }
     }
 
@@ -220,14 +250,14 @@ impl Page<'_> {
         if !matches!(url.scheme(), "http" | "https") || plainer {
             return Err(self
                 .error("the next page's URL is not as safe as this one's")
-                .with("next", stored(url, self.access))
+                .with("next", self.show(url))
                 .hint("the server leads from https to http: tell its operator, or use the http address as `url`"));
         }
         if !same(&url, ours) && !allowed.iter().any(named) {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(self
                 .error("the next page is on another host")
-                .with("next", stored(url, self.access))
+                .with("next", self.show(url))
                 .hint(format!(
                     "what lets us in would be sent there: if that is right, add `{host}` to \
                      `pagination.allow_hosts`"
@@ -261,7 +291,26 @@ impl Page<'_> {
         })
     }
 
+    /// A URL as it may be shown.
+    fn show(&self, url: Url) -> String {
+        let stored = stored(url, self.access);
+        Url::parse(&stored).map_or_else(|_| "***".to_owned(), |url| redact(&url))
+    }
+
     fn error(&self, message: impl Into<String>) -> Error {
         self.answer.error(ErrorKind::Data, message)
+    }
+}
+
+/// A whole number, which some servers write as a text.
+struct Number(u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let value = Value::deserialize(deserializer)?;
+        let text = plain(&value);
+        let number = text.parse().map(Self);
+        number.map_err(|_| D::Error::custom(format!("{value} is not a whole number")))
     }
 }

@@ -10,6 +10,9 @@ use crate::{Place, Pointer};
 /// A server that takes the bound as included gives the records of that last value again. Those that
 /// are the same, byte by byte, are left out (unless more than 256 have it); one that has changed
 /// since comes again, so merge by key. A run without records keeps the bound.
+///
+/// Where the server leaves the bound itself out (`updated_after`), a record that gets the same value
+/// a moment later would be missed: give an `overlap` of as long as such a value lasts (`"1s"`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Incremental {

@@ -11,6 +11,9 @@ use crate::Pointer;
 /// Pages that are counted (`page`, `offset`) shift when records are added or removed while they are
 /// read: a record may then come twice, or not at all. Sort by something that doesn't change where
 /// the server can (`params = { sort = "id" }`), or page by cursor.
+///
+/// A page with the same records as another, or a next page that was read before, is an error: the
+/// server would be read without end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pagination {

@@ -48,7 +48,7 @@ impl Step {
 }
 
 /// What is asked for a page.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) url: Url,
     body: Option<Value>,

@@ -87,7 +87,7 @@ impl Login {
         self.asked.add(seen);
         match good {
             true => {
-                if self.asked.count() % 3 == 0 && self.short_lived {
+                if self.asked.count().is_multiple_of(3) && self.short_lived {
                     self.revoke();
                 }
                 Json(json!(things(2 * page - 1..=(2 * page).min(10)))).into_response()

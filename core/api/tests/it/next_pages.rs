@@ -158,6 +158,19 @@ async fn a_server_that_says_there_is_more_must_say_where() {
 }
 
 #[tokio::test]
+async fn a_link_that_can_not_be_understood_is_not_the_end() {
+    let server = Server::new(|_: &Asked| {
+        (
+            AppendHeaders([("link", "/?page=2; rel=next")]),
+            Json(json!([{ "id": 1 }])),
+        )
+    });
+    let error = refused(&server, "/", "", json!({ "type": "link" })).await;
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.message().contains("`Link`"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_next_page_elsewhere_is_not_asked_for_unless_it_is_allowed() {
     let other = stubborn(json!({ "items": [{ "id": 2 }] }));
     let elsewhere = format!("{}/?token=hunter2", other.url);
@@ -171,6 +184,7 @@ async fn a_next_page_elsewhere_is_not_asked_for_unless_it_is_allowed() {
         error.hint_text().unwrap().contains("allow_hosts"),
         "{error:?}"
     );
+    assert!(error.to_string().contains("/?token=***"), "{error:?}");
     assert!(other.asked().is_empty());
 
     let host = other.url.trim_start_matches("http://");

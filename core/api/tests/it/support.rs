@@ -125,7 +125,7 @@ pub(crate) fn page(records: &[Value], size: usize, asked: &Asked) -> Response {
         }
         "/offset" => {
             let offset = asked.number("offset").unwrap_or(0);
-            let body = json!({ "total": records.len(), "items": from(offset) });
+            let body = json!({ "total": records.len().to_string(), "items": from(offset) });
             axum::Json(body).into_response()
         }
         "/cursor" => {
@@ -323,4 +323,13 @@ fn values(rows: Rows) -> Result<Vec<Value>> {
         }
     }
     Ok(values)
+}
+
+/// The ids of the rows of an event.
+pub(crate) fn ids(event: Event) -> Vec<i64> {
+    let Event::Rows { rows, .. } = event else {
+        return Vec::new();
+    };
+    let rows = values(rows).unwrap().into_iter();
+    rows.map(|row| row["id"].as_i64().unwrap()).collect()
 }

@@ -250,6 +250,23 @@ fn the_servers_word_for_the_quota_counts_but_not_if_it_is_older() {
 }
 
 #[test]
+fn an_answer_does_not_know_of_a_request_that_was_lost_meanwhile() {
+    let mut case = Case::default();
+    case.told("questions", "1", left(3));
+    let (lost, told) = (case.go("questions", "2"), case.go("answers", "2a"));
+    case.now = 2;
+    case.end(&lost, "questions", "2", Ending::Unanswered);
+    assert_eq!(case.quota().unwrap().0, 1);
+    // The server counted this one first.
+    case.end(&told, "answers", "2a", Ending::Answered(left(2)));
+    assert_eq!(case.quota().unwrap().0, 1);
+    case.stored();
+    // The next one does.
+    case.told("answers", "3a", left(0));
+    assert_eq!(case.quota().unwrap().0, 0);
+}
+
+#[test]
 fn a_spent_quota_holds_until_it_is_renewed() {
     let mut case = Case::default();
     case.told("questions", "1", left(1));

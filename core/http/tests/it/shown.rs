@@ -2,13 +2,15 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::any;
-use tidegate_core::Context;
-use tidegate_http::{Ledger, LedgerOptions};
+use tidegate_core::{Cancel, Context};
+use tidegate_http::{Dialect, Ledger, LedgerOptions, Response, Told};
 use tidegate_testkit::suites::{MemoryKeyValue, context};
+use tracing::subscriber::DefaultGuard;
 
 use crate::servers::{client, serve, settings};
 
@@ -28,6 +30,18 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// Everything that this thread logs until the guard is dropped.
+    fn begin() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -67,14 +81,7 @@ async fn a_hidden_text_shows_nowhere_however_it_is_written() {
         };
         (status, said.join(" "))
     };
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::begin();
 
     let mut url = serve(Router::new().fallback(any(echo))).await;
     url.path_segments_mut().unwrap().push(SECRET);
@@ -126,4 +133,62 @@ async fn the_cause_of_a_wrong_shape_does_not_quote_a_hidden_text() {
     let error = answer.json::<u32>().unwrap_err();
     assert_hidden(&format!("{error:?}"));
     assert!(format!("{error:?}").contains("invalid type"), "{error:?}");
+}
+
+/// An API that asks for an hour's break.
+#[derive(Debug)]
+struct Tired;
+
+impl Dialect for Tired {
+    fn told(&self, _: &Response) -> Told {
+        Told {
+            backoff: Some(Duration::from_secs(3_600)),
+            ..Told::default()
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_wait_is_said_once_with_its_end_and_its_reason() {
+    let url = serve(Router::new().fallback(any(|| async {}))).await;
+    let (canceller, cancel) = Cancel::new();
+    let cx = Context {
+        cancel,
+        ..context().common()
+    };
+    let ledger = Ledger::new(&cx, LedgerOptions::new("api.test/anonymous"));
+    let (client, _) = client(settings());
+    let ask = || {
+        client
+            .get(url.clone())
+            .dialect(&Tired)
+            .through(&ledger, "m")
+    };
+    ask().send().await.unwrap();
+
+    let (log, _guard) = Log::begin();
+    let stop = async {
+        let said = async {
+            while !log.text().contains("WARN") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), said)
+            .await
+            .unwrap();
+        drop(canceller);
+    };
+    let (answer, ()) = tokio::join!(ask().send(), stop);
+    answer.unwrap_err();
+    let log = log.text();
+    let said: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(said.len(), 1, "{log}");
+    for part in [
+        "asked for a break",
+        "api=\"api.test\"",
+        "method=\"m\"",
+        " UTC\"",
+    ] {
+        assert!(said[0].contains(part), "{part}: {log}");
+    }
 }
