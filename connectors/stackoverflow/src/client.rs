@@ -180,7 +180,7 @@ impl Client {
             .query("site", &self.site)
             .query("sort", by.sort)
             .query("order", self.order)
-            .query("pagesize", self.pagesize)
+            .query("pagesize", if ask.count { 1 } else { self.pagesize })
             .query("page", ask.page)
             .query("filter", filter);
         for (name, value) in [("min", &ask.min), ("max", &ask.max)] {
@@ -221,7 +221,8 @@ impl Client {
         for (name, value) in recipe.query() {
             request = request.query(name, value);
         }
-        let answer = self.send(request, Recipe::METHOD).await?;
+        let answer = self.send(request, Recipe::METHOD).await;
+        let answer = answer.map_err(|error| recipe.blamed(error))?;
         let Wrapper { items, .. } = wrapper(&answer)?;
         let [item] = items[..] else {
             return Err(answer.error(ErrorKind::Data, "the API made no filter"));

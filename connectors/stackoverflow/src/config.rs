@@ -23,9 +23,10 @@ use crate::streams::{Kind, Sort, SortBy};
 /// numbers, so that rows which change, come and go meanwhile hide no others, and there is no limit
 /// of 25 pages, with or without a `key`. The upper bound is fixed when a run begins.
 ///
-/// A row that changes comes again in a later run, never twice in the same. The last one by
-/// `last_activity_date` of each key (`question_id`, `answer_id`, `user_id`, `comment_id`, the
-/// `name` of a tag) is how the row is now. What was deleted is not told by the API.
+/// A row that changes comes again in a later run, never twice in the same. Of each key
+/// (`question_id`, `answer_id`, `user_id`, `comment_id`, the `name` of a tag) the one that came last
+/// is how the row is now; of questions and answers that is the one with the greatest
+/// `last_activity_date`. What was deleted is not told by the API.
 ///
 /// The API allows 300 requests a day for each IP address, and 10,000 with a `key`: up to 100 rows
 /// each. How many are left is remembered, and shared by all pipelines of one state place; a run

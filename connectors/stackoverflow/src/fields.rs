@@ -32,7 +32,11 @@ const USER: Type = Object(&SHALLOW_USER);
 const USERS: Type = List(&USER);
 const COLLECTIVES: Type = List(&Object(&COLLECTIVE));
 const COMMENTS: Type = List(&Object(&COMMENT));
-const BADGES: Type = Object(&[("gold", Int), ("silver", Int), ("bronze", Int)]);
+const RECOMMENDATIONS: Type = List(&Object(&RECOMMENDATION));
+const BADGES: Type = Object(&BADGE_COUNT);
+
+/// `badge_count`
+const BADGE_COUNT: [Member; 3] = [("gold", Int), ("silver", Int), ("bronze", Int)];
 
 /// `shallow_user`. Only `user_type` is sure to be there: a deleted user has no id.
 const SHALLOW_USER: [Member; 9] = [
@@ -54,11 +58,14 @@ const COLLECTIVE: [Member; 6] = [
     ("description", Prose),
     ("link", Text),
     ("tags", TEXTS),
-    (
-        "external_links",
-        List(&Object(&[("type", Text), ("link", Text)])),
-    ),
+    ("external_links", List(&Object(&EXTERNAL_LINK))),
 ];
+
+/// `collective_external_link`
+const EXTERNAL_LINK: [Member; 2] = [("type", Text), ("link", Text)];
+
+/// `collective_membership`
+const MEMBERSHIP: [Member; 2] = [("collective", Object(&COLLECTIVE)), ("role", Text)];
 
 /// `closed_details`
 const CLOSED_DETAILS: [Member; 5] = [
@@ -66,15 +73,15 @@ const CLOSED_DETAILS: [Member; 5] = [
     ("description", Text),
     ("on_hold", Bool),
     ("by_users", USERS),
-    (
-        "original_questions",
-        List(&Object(&[
-            ("question_id", Int),
-            ("title", Prose),
-            ("answer_count", Int),
-            ("accepted_answer_id", Int),
-        ])),
-    ),
+    ("original_questions", List(&Object(&ORIGINAL_QUESTION))),
+];
+
+/// `original_question`
+const ORIGINAL_QUESTION: [Member; 4] = [
+    ("question_id", Int),
+    ("title", Prose),
+    ("answer_count", Int),
+    ("accepted_answer_id", Int),
 ];
 
 /// `notice`
@@ -109,23 +116,23 @@ const SITE: [Member; 18] = [
     ("icon_url", Text),
     ("favicon_url", Text),
     ("high_resolution_icon_url", Text),
-    (
-        "styling",
-        Object(&[
-            ("link_color", Text),
-            ("tag_foreground_color", Text),
-            ("tag_background_color", Text),
-        ]),
-    ),
-    (
-        "related_sites",
-        List(&Object(&[
-            ("api_site_parameter", Text),
-            ("name", Prose),
-            ("relation", Text),
-            ("site_url", Text),
-        ])),
-    ),
+    ("styling", Object(&STYLING)),
+    ("related_sites", List(&Object(&RELATED_SITE))),
+];
+
+/// `styling`
+const STYLING: [Member; 3] = [
+    ("link_color", Text),
+    ("tag_foreground_color", Text),
+    ("tag_background_color", Text),
+];
+
+/// `related_site`
+const RELATED_SITE: [Member; 4] = [
+    ("api_site_parameter", Text),
+    ("name", Prose),
+    ("relation", Text),
+    ("site_url", Text),
 ];
 
 /// `question`
@@ -184,10 +191,7 @@ const QUESTION: [Member; 51] = [
 ];
 
 /// `collective_recommendation`
-const RECOMMENDATIONS: Type = List(&Object(&[
-    ("collective", Object(&COLLECTIVE)),
-    ("creation_date", Time),
-]));
+const RECOMMENDATION: [Member; 2] = [("collective", Object(&COLLECTIVE)), ("creation_date", Time)];
 
 /// `answer`
 const ANSWER: [Member; 34] = [
@@ -282,13 +286,7 @@ const FULL_USER: [Member; 29] = [
     ("website_url", Text),
     ("link", Text),
     ("profile_image", Text),
-    (
-        "collectives",
-        List(&Object(&[
-            ("collective", Object(&COLLECTIVE)),
-            ("role", Text),
-        ])),
-    ),
+    ("collectives", List(&Object(&MEMBERSHIP))),
     ("about_me", Text),
     ("question_count", Int),
     ("answer_count", Int),
@@ -306,6 +304,34 @@ pub(crate) fn of(kind: Kind) -> &'static [Member] {
         Kind::Tags => &TAG,
         Kind::Comments => &COMMENT,
     }
+}
+
+/// The types by their names in filters: `question.title`.
+const TYPES: [(&str, &[Member]); 18] = [
+    ("answer", &ANSWER),
+    ("badge_count", &BADGE_COUNT),
+    ("closed_details", &CLOSED_DETAILS),
+    ("collective", &COLLECTIVE),
+    ("collective_external_link", &EXTERNAL_LINK),
+    ("collective_membership", &MEMBERSHIP),
+    ("collective_recommendation", &RECOMMENDATION),
+    ("comment", &COMMENT),
+    ("migration_info", &MIGRATION),
+    ("notice", &NOTICE),
+    ("original_question", &ORIGINAL_QUESTION),
+    ("question", &QUESTION),
+    ("related_site", &RELATED_SITE),
+    ("shallow_user", &SHALLOW_USER),
+    ("site", &SITE),
+    ("styling", &STYLING),
+    ("tag", &TAG),
+    ("user", &FULL_USER),
+];
+
+/// Every documented field of rows, as filters name it.
+pub(crate) fn documented() -> impl Iterator<Item = String> {
+    let types = TYPES.iter();
+    types.flat_map(|(of, members)| members.iter().map(move |(name, _)| format!("{of}.{name}")))
 }
 
 /// Whether safe filters encode a field of a stream.

@@ -5,10 +5,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, KeyValue, Result};
+use tidegate_core::{Error, ErrorKind, KeyValue, Result};
 use tidegate_http::Url;
 
 use crate::config::of_key;
+use crate::fields;
 use crate::streams::{Kind, SortBy};
 
 /// Which fields are sent.
@@ -258,14 +259,39 @@ impl Recipe {
         })
     }
 
-    /// An error about this filter, which names the fields that the user asked for.
+    /// An error about this filter.
     fn refused(&self, message: &str) -> Error {
-        of_key("filter", message)
-            .with("asked for", self.identity())
-            .hint(
-                "the names are those of https://api.stackexchange.com/docs, such as \
-                 `question.body_markdown`; a filter's id must be copied whole, with its `!`",
-            )
+        let error = Error::config(message).with("asked for", self.identity());
+        self.blamed(error)
+    }
+
+    /// An error of the API about this filter, with what may be wrong with it.
+    pub(crate) fn blamed(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Config {
+            return error;
+        }
+        let mut fields = self.include.iter().chain(&self.exclude);
+        let strange = fields.find(|field| {
+            let of_rows = !field.starts_with('.');
+            of_rows && fields::documented().all(|known| known != **field)
+        });
+        let hint = match strange {
+            Some(field) => match nearest(field) {
+                Some(near) => format!("`{field}` is not documented: did you mean `{near}`?"),
+                None => format!(
+                    "`{field}` is not documented: see https://api.stackexchange.com/docs for the \
+                     types and their fields"
+                ),
+            },
+            None => "a filter's id must be copied whole, with its `!`".to_owned(),
+        };
+        let named = error.context().iter().any(|(name, _)| *name == "key");
+        let error = if named {
+            error
+        } else {
+            error.with("key", "filter")
+        };
+        error.hint(hint)
     }
 
     /// What was made of it before, if it was.
@@ -318,6 +344,13 @@ fn needed(streams: &[(Kind, SortBy)]) -> Vec<String> {
     });
     let wrapper = WRAPPER.iter().map(ToString::to_string);
     wrapper.chain(fields).collect()
+}
+
+/// The documented field whose name is nearest, if one is near.
+fn nearest(field: &str) -> Option<String> {
+    let distance = |known: &String| strsim::damerau_levenshtein(known, field);
+    let near = fields::documented().min_by_key(distance)?;
+    (distance(&near) <= 3).then_some(near)
 }
 
 fn no_filter(name: &str, key: &str) -> Error {

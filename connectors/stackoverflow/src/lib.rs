@@ -20,8 +20,8 @@
 //! Rows are read by key and never by page number, so what changes while it is read hides nothing,
 //! and the API's limit of 25 pages is never reached. [`config`](StackOverflowConfig) is what the
 //! user writes; `streams` is what the API has and how it sorts; `fields` the documented fields, and
-//! `filter` which of them are sent. `window` is the walk, pure and without I/O; `plan` and `read`
-//! make splits and events of it; `client` is what goes over the wire, `error` what the API means by
+//! `filter` which of them are sent. `window` is what a split stands for, and `walk` how it is read,
+//! pure and without I/O; `plan` and `read` make splits and events of it; `client` is what goes over the wire, `error` what the API means by
 //! its answers, `budget` what a run will cost. `decode` makes Arrow of rows: `convert` their times,
 //! `entities` their texts.
 //!

@@ -86,7 +86,8 @@ impl StackOverflowSource {
         let mut kept = None;
         // What `max_requests` has no room for is read without a forecast.
         if self.client.allowed() != Some(0) {
-            let ask = Walk::new(window(None), direction, Position::default()).next();
+            let pagesize = self.config.pagesize;
+            let ask = Walk::new(window(None), direction, pagesize, Position::default()).next();
             let ask = ask.ok_or_else(|| Error::internal("a walk without a start"))?;
             let page = self.client.page(kind, by, &ask, true).await?;
             // The end is fixed by the time that the answer tells, not by our clock. What the page
@@ -282,7 +283,12 @@ impl Source for StackOverflowSource {
             client: Arc::clone(&self.client),
             kind,
             by,
-            walk: Walk::new(piece.window, piece.direction, position),
+            walk: Walk::new(
+                piece.window,
+                piece.direction,
+                self.config.pagesize,
+                position,
+            ),
             settled: match piece.window {
                 Window::Dates { to, .. } => to.map(|to| to.saturating_add(self.lag())),
                 Window::All => None,

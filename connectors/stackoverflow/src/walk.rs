@@ -8,7 +8,8 @@
 //! Every request is the first page of what lies after the last value seen, so rows that were
 //! edited or deleted meanwhile don't shift the rest: none is lost, and the page limit of anonymous
 //! access is never met. The rows of the last value come again and are dropped by their ids.
-//! Only where one value fills a whole page, its pages are counted.
+//! Only where one value fills a whole page, its pages are counted: those of a second from the last
+//! to the first, so that rows which leave it move others only to where is still to be read.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ use crate::window::{Direction, Window};
 #[cfg(test)]
 mod tests;
 
-/// How often the rows of one second are read again because they changed meanwhile.
+/// How often the rows of one second are counted again because there are more by now.
 const ROUNDS: u32 = 5;
 
 /// How far a walk has come.
@@ -33,6 +34,9 @@ pub(crate) struct Position {
     at: Option<Value>,
     /// The page of what is read on from, from 1.
     page: u64,
+    /// How many rows pages had where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
     /// The ids among what comes next that were given already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<Value>,
@@ -44,14 +48,14 @@ pub(crate) struct Position {
     done: bool,
 }
 
-/// The rows of one second, which fill more than a page.
+/// The rows of one second, which fill more than a page. How many there are is asked first, and then
+/// the pages are read from the last to the first: rows can only leave the second, and then those
+/// after them move up, towards what is still to be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Second {
-    /// How many there were when the first of its pages was read; `None` before.
+    /// How many there were when that was asked; `None` before.
     total: Option<u64>,
-    /// How many of them came, since its first page.
-    got: u64,
-    /// How often they were read from the first page on.
+    /// How often it was asked because there are more by now.
     round: u32,
 }
 
@@ -63,6 +67,8 @@ pub(crate) struct PageAsk {
     pub(crate) page: u64,
     /// Whether the answer must say how many rows there are.
     pub(crate) total: bool,
+    /// Whether nothing else is wanted of it.
+    pub(crate) count: bool,
 }
 
 /// What an answer says, as far as the walk goes by it.
@@ -78,6 +84,7 @@ impl Default for Position {
         Self {
             at: None,
             page: 1,
+            size: None,
             seen: Vec::new(),
             second: None,
             done: false,
@@ -90,6 +97,8 @@ impl Default for Position {
 pub(crate) struct Walk {
     window: Window,
     direction: Direction,
+    /// How many rows a page has.
+    size: u32,
     position: Position,
     /// What was asked: asking it once more would go on for ever.
     asked: HashSet<PageAsk>,
@@ -98,10 +107,22 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(window: Window, direction: Direction, position: Position) -> Self {
+    pub(crate) fn new(
+        window: Window,
+        direction: Direction,
+        size: u32,
+        mut position: Position,
+    ) -> Self {
+        // Pages of another size have other rows, so they are counted anew.
+        if position.size.is_some_and(|before| before != size) {
+            position.page = 1;
+            position.size = None;
+            position.second = position.second.map(|_| Second::default());
+        }
         Self {
             window,
             direction,
+            size,
             position,
             asked: HashSet::new(),
             last: Vec::new(),
@@ -139,15 +160,15 @@ impl Walk {
             max,
             page: *page,
             total: second.is_some(),
+            count: second.is_some_and(|second| second.total.is_none()),
         })
     }
 
     /// Takes the answer to what [`Walk::next`] asked for, moves on, and gives the places of the
     /// items that are new.
     ///
-    /// Errors: `Data` where the API broke its word (rows it wasn't asked for, out of order, a page
-    /// that brings nothing and says that there is more), `Transient` where one second's rows don't
-    /// stop changing.
+    /// Errors: `Data` where the API broke its word (rows it wasn't asked for or out of order),
+    /// `Transient` where the same page comes again, or one without rows says that there is more.
     pub(crate) fn take(&mut self, ask: &PageAsk, answer: Answer<'_>) -> Result<Vec<usize>, Error> {
         let before = self.position.clone();
         if self.is_repeated(answer) {
@@ -175,6 +196,8 @@ impl Walk {
                 }
             }
         }
+        let counted = self.position.page > 1 || self.position.second.is_some();
+        self.position.size = counted.then_some(self.size);
         self.last = answer.items.iter().map(|item| item.id.clone()).collect();
         taken
     }
@@ -217,10 +240,10 @@ impl Walk {
         }
         self.position = Position {
             at: Some(last.at.clone()),
-            page: 1,
             seen,
             second: (alone && answer.has_more).then(Second::default),
             done: !answer.has_more,
+            ..Position::default()
         };
         Ok(new)
     }
@@ -261,46 +284,51 @@ impl Walk {
         among.iter().copied().filter(new).collect()
     }
 
-    /// A page of one second. Rows can only leave it, and then those after them move up: unless
-    /// there are as many as at its first page, one may have slipped through, and it is read again.
+    /// A page of one second.
     fn take_of_second(
         &mut self,
         ask: &PageAsk,
-        mut second: Second,
+        second: Second,
         answer: Answer<'_>,
     ) -> Result<Vec<usize>, Error> {
         let Some(Value::Number(at)) = self.position.at else {
             return Err(Error::internal("a second is read that has no date"));
         };
-        let within = self.within(ask, at, answer.items)?;
-        let new = self.unseen(&within, answer.items);
         let total = answer.total.ok_or_else(|| {
             Error::data("the API was asked how many rows there are, and didn't say")
         })?;
+        let Some(before) = second.total else {
+            self.position.page = total.div_ceil(u64::from(self.size)).max(1);
+            self.position.second = Some(Second {
+                total: Some(total),
+                ..second
+            });
+            return Ok(Vec::new());
+        };
+        let within = self.within(ask, at, answer.items)?;
+        let new = self.unseen(&within, answer.items);
         let ids = within.iter().map(|i| answer.items[*i].id.clone());
         self.position.seen.extend(ids);
         self.position.seen.sort_unstable();
         self.position.seen.dedup();
-        second.got += u64::try_from(within.len()).unwrap_or(u64::MAX);
-        let same = second.total.is_none_or(|before| before == total);
-        second.total = Some(total);
-        if same && answer.has_more && second.got < total {
-            self.position.page += 1;
-            self.position.second = Some(second);
-        } else if same && second.got == total {
-            self.leave(at);
-        } else if second.round == ROUNDS {
-            return Err(Error::transient(
-                "the rows of one second change faster than they can be read",
-            )
-            .with("second", at)
-            .hint("run again later: it goes on where it stopped"));
-        } else {
+        // A row came back, and may have moved another to where was read already.
+        if total > before {
+            if second.round == ROUNDS {
+                return Err(Error::transient(
+                    "the rows of one second become more and more while they are read",
+                )
+                .with("second", at)
+                .hint("run again later: it goes on where it stopped"));
+            }
             self.position.page = 1;
             self.position.second = Some(Second {
+                total: None,
                 round: second.round + 1,
-                ..Second::default()
             });
+        } else if self.position.page > 1 {
+            self.position.page -= 1;
+        } else {
+            self.leave(at);
         }
         Ok(new)
     }

@@ -165,6 +165,24 @@ fn what_the_api_answers_is_understood() {
     assert_eq!(recipe.made("{}").unwrap_err().kind(), ErrorKind::Data);
 }
 
+#[test]
+fn a_field_that_is_written_wrong_is_found() {
+    let hint = |field: &str| {
+        let wanted = filter(json!({ "include": [field] }));
+        let recipe = recipe(wanted.pages(&questions()));
+        let error = recipe.blamed(Error::config("the API can't take it"));
+        assert!(error.to_string().contains("key: filter"), "{error}");
+        error.hint_text().unwrap().to_owned()
+    };
+    assert!(hint("question.titel").contains("did you mean `question.title`?"));
+    assert!(hint("shallow_user.badge_count").contains("`shallow_user.badge_counts`"));
+    assert!(hint("question.shoe_size").contains("`question.shoe_size` is not documented: see"));
+    assert!(hint("question.body").contains("id must be copied whole"));
+    let passing = Error::transient("later");
+    let recipe = Filter::default().with_total(&questions());
+    assert_eq!(recipe.blamed(passing).hint_text(), None);
+}
+
 #[derive(Debug, Default)]
 struct Memory(Mutex<BTreeMap<String, Value>>);
 

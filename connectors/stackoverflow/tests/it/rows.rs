@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_core::Scan;
+use tidegate_core::{ErrorKind, Scan};
 use tidegate_stackoverflow::Kind;
 use tidegate_testkit::servers::{self, Rules, Site, StackExchange};
 use tidegate_testkit::suites::context;
@@ -147,6 +147,25 @@ async fn a_filter_from_nothing_sends_what_was_asked_for_and_reading_needs() {
         assert_eq!(fields, ["last_activity_date", "question_id", "title"]);
     }
     assert_eq!(api.violations(), []);
+}
+
+#[tokio::test]
+async fn a_filter_that_the_api_refuses_is_explained() {
+    let (api, _) = server(1);
+    for (filter, hint) in [
+        (
+            json!({ "include": ["question.titel"] }),
+            "did you mean `question.title`?",
+        ),
+        (json!("!nosuchfilter"), "copied whole"),
+    ] {
+        let config = config(&api.url(), json!({ "filter": filter }));
+        let scans = [Scan::all("questions")];
+        let error = read_scans(&context(), &config, &scans).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("key: filter"), "{error}");
+        assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+    }
 }
 
 #[tokio::test]
