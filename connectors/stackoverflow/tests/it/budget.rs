@@ -238,7 +238,7 @@ async fn what_is_known_of_the_quota_is_told_without_a_request() {
     pipeline.run().await.unwrap();
     let asked = api.requests().len();
     let notes = pipeline.source().await.unwrap().notes();
-    let left = format!("has requests: {} of 300 left until ", 300 - asked);
+    let left = format!("knows of the quota: {} of 300 left until ", 300 - asked);
     assert!(notes[1].starts_with(&left), "{notes:?}");
     assert_eq!(api.requests().len(), asked);
 }
