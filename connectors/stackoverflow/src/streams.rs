@@ -32,7 +32,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
-    /// The time of the last activity: posted, edited, answered, commented on. Of a tag: of its last
+    /// The time of the last activity: posted, edited, answered; no comment. Of a tag: of its last
     /// question.
     Activity,
     /// The time of creation.
