@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tidegate_testkit::servers::{Failure, Kind, Rules, StackExchange};
+use tidegate_testkit::servers::{Failure, Kind, Packing, Rules, StackExchange};
 
 use super::support::{Site, batches_in, until, visible_files};
 
@@ -418,34 +418,98 @@ fn pipelines_that_share_a_state_share_quota_and_pauses() {
     );
 }
 
+/// The errors that asking again doesn't help, with the exit code.
+const REFUSALS: [(i64, &str, i32); 8] = [
+    (400, "bad_parameter", 2),
+    (401, "access_token_required", 1),
+    (402, "invalid_access_token", 1),
+    (403, "access_denied", 1),
+    (404, "no_method", 2),
+    (405, "key_required", 1),
+    (406, "access_token_compromised", 1),
+    (407, "write_failed", 1),
+];
+
 #[test]
 fn what_the_api_refuses_is_told_with_its_number_and_what_to_do() {
     let api = StackExchange::start(rules());
     api.site("stackoverflow")
         .questions(10, Duration::from_secs(86_400), 7);
-    settle(&api);
-    let said = |keys: &str, code: i32, texts: &[&str]| {
-        let ended = pipeline(&api, keys).run(&[]).expect_code(code);
-        ended.expect_said(texts);
-    };
-    said("site = \"stackoverflo\"", 2, &["stackoverflo", "hint:"]);
-    for (id, name) in [(401, "access_token_required"), (405, "key_required")] {
-        api.fail_next([Failure::Error(id)]);
-        said("", 1, &[&id.to_string(), name, "hint:"]);
+    for (id, name, code) in REFUSALS {
+        for failure in [Failure::Error(id), Failure::ErrorWith200(id)] {
+            api.fail_next([failure]);
+            let ended = pipeline(&api, "").run(&[]).expect_code(code);
+            ended.expect_said(&["error:", &id.to_string(), name, "hint:"]);
+        }
     }
+    let ended = pipeline(&api, "site = \"stackoverflo\"").run(&[]);
+    ended.expect_code(2).expect_said(&["stackoverflo", "hint:"]);
+
     let pipeline = pipeline(&api, WITH_KEY);
     pipeline.write("key", "no-key-of-theirs");
-    let ended = pipeline.run(&[]);
+    let ended = pipeline.run(&["-vv"]);
     assert_ne!(ended.status.code(), Some(0));
+    assert!(!ended.stderr.contains("no-key"), "{}", ended.stderr);
     ended.expect_said(&["key", "hint:"]);
-    let all = format!("{}{}", ended_texts(&pipeline), "");
-    assert!(!all.contains("no-key-of-theirs"), "{all}");
 }
 
-/// What a run says with everything shown.
-fn ended_texts(site: &Site) -> String {
-    let ended = site.run(&["-vv"]);
-    format!("{}{}", ended.stdout, ended.stderr)
+#[test]
+fn what_passes_is_lived_through() {
+    let busy = "Violation of backoff parameter".to_owned();
+    for failure in [
+        Failure::Error(409),
+        Failure::Error(500),
+        Failure::Error(503),
+        Failure::Said(502, busy),
+        Failure::Html,
+        Failure::NotJson,
+        Failure::Cut,
+        Failure::Dropped,
+    ] {
+        let api = StackExchange::start(rules());
+        api.site("stackoverflow")
+            .questions(450, Duration::from_secs(86_400), 7);
+        settle(&api);
+        let mut count = 0;
+        let fails = failure.clone();
+        api.fail_when(move |request| {
+            count += i32::from(request.method == "/questions");
+            (count == 3).then(|| fails.clone())
+        });
+        let (ended, report) = pipeline(&api, "").run_with_report(&[]);
+        ended.expect_done();
+        assert_eq!(report["components"][0]["rows_out"], 450, "{failure:?}");
+        assert_no_violation(&api);
+    }
+}
+
+#[test]
+fn a_page_that_repeats_ends_the_run_and_never_goes_round() {
+    let api = StackExchange::start(rules());
+    api.site("stackoverflow")
+        .questions(450, Duration::from_secs(86_400), 7);
+    settle(&api);
+    let mut count = 0;
+    api.fail_when(move |request| {
+        count += i32::from(request.method == "/questions");
+        (count >= 3).then_some(Failure::Repeated)
+    });
+    let ended = pipeline(&api, "").run(&[]).expect_code(1);
+    ended.expect_said(&["error:", "/questions", "hint:"]);
+    assert!(api.requests().len() < 20);
+}
+
+#[test]
+fn answers_are_unpacked_however_they_are_packed() {
+    for packing in [Packing::Gzip, Packing::GzipWithoutHeader, Packing::Plain] {
+        let api = StackExchange::start(rules().packing(packing));
+        api.site("stackoverflow")
+            .questions(150, Duration::from_secs(86_400), 7);
+        settle(&api);
+        let pipeline = pipeline(&api, "");
+        pipeline.run(&[]).expect_done();
+        assert_whole(&pipeline, "questions", &api);
+    }
 }
 
 #[test]
