@@ -33,8 +33,10 @@ use tidegate_glue as _;
 use tidegate_jsonplaceholder as _;
 use tidegate_local_catalog as _;
 use tidegate_mysql as _;
+use tidegate_rest as _;
 use tidegate_sink_console as _;
 use tidegate_sink_parquet as _;
+use tidegate_stackoverflow as _;
 use tidegate_transform_json as _;
 use tidegate_transform_sql as _;
 

@@ -3,10 +3,11 @@
 use std::error::Error as _;
 use std::io::Write;
 
-use owo_colors::OwoColorize;
+use owo_colors::{OwoColorize, Style};
 use serde_json::{Map, Value, json};
 use tidegate::Error;
 use tidegate::config::{Diagnostic, Diagnostics, Document};
+use tidegate::runtime::Exhausted;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
@@ -86,37 +87,75 @@ fn place_of(error: &Error) -> Option<&str> {
 
 /// An error as text.
 fn render(error: &Error, color: bool) -> String {
-    let paint = |text: &str, style: owo_colors::Style| {
+    let label = ("error:", Style::new().red().bold());
+    let context = error
+        .context()
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()));
+    let context: Vec<_> = context.collect();
+    let causes = causes(error);
+    render_parts(
+        label,
+        error.message(),
+        &context,
+        &causes,
+        error.hint_text(),
+        color,
+    )
+}
+
+fn render_parts(
+    (label, style): (&str, Style),
+    message: &str,
+    context: &[(&str, &str)],
+    causes: &[String],
+    hint: Option<&str>,
+    color: bool,
+) -> String {
+    let paint = |text: &str, style: Style| {
         if color {
             text.style(style).to_string()
         } else {
             text.to_owned()
         }
     };
-    let label = owo_colors::Style::new().red().bold();
-    let strong = owo_colors::Style::new().bold();
-    let hint = owo_colors::Style::new().cyan().bold();
-    let mut text = format!(
-        "{} {}\n",
-        paint("error:", label),
-        paint(error.message(), strong)
-    );
-    let width = error
-        .context()
-        .iter()
-        .map(|(key, _)| key.len())
-        .max()
-        .unwrap_or(0);
-    for (key, value) in error.context() {
+    let strong = Style::new().bold();
+    let mut text = format!("{} {}\n", paint(label, style), paint(message, strong));
+    let width = context.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    for (key, value) in context {
         text.push_str(&format!("  {key:>width$}: {value}\n"));
     }
-    for cause in causes(error) {
+    for cause in causes {
         text.push_str(&format!("  caused by: {cause}\n"));
     }
-    if let Some(advice) = error.hint_text() {
-        text.push_str(&format!("{} {advice}\n", paint("hint:", hint)));
+    if let Some(advice) = hint {
+        let label = paint("hint:", Style::new().cyan().bold());
+        text.push_str(&format!("{label} {advice}\n"));
     }
     text
+}
+
+/// Prints why a run stopped without being asked to, as errors are printed.
+pub(crate) fn print_exhausted(global: &Global, why: &Exhausted, hint: Option<&str>) {
+    if global.log_format == LogFormat::Json {
+        let context = &why.context;
+        return log(
+            "WARN",
+            &why.message,
+            json!({ "kind": "exhausted", "context": context, "hint": hint }),
+        );
+    }
+    let context = why.context.iter();
+    let context = context.map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()));
+    let text = render_parts(
+        ("stopped:", Style::new().yellow().bold()),
+        &why.message,
+        &context.collect::<Vec<_>>(),
+        &[],
+        hint,
+        global.color_stderr(),
+    );
+    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
 }
 
 /// What caused an error, outermost first. Libraries repeat a cause in the text of what it caused:

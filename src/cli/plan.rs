@@ -138,7 +138,8 @@ fn output_text(text: &mut String, output: &OutputDescription) {
             "  (not read)"
         };
         let name = &column.name;
-        let _ = writeln!(text, "    {name:width$}  {}{null}{skipped}", column.r#type);
+        let r#type = shortened(&column.r#type);
+        let _ = writeln!(text, "    {name:width$}  {type}{null}{skipped}");
     }
     if let Some(pushed) = &output.pushed_down {
         if pushed.predicates > 0 {
@@ -152,6 +153,15 @@ fn output_text(text: &mut String, output: &OutputDescription) {
         if let Some(limit) = pushed.limit {
             let _ = writeln!(text, "    pushed down: limit {limit}");
         }
+    }
+}
+
+/// A type as it fits on a line: those of nested documents are long.
+fn shortened(r#type: &str) -> String {
+    const MOST: usize = 100;
+    match r#type.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &r#type[..end]),
+        None => r#type.to_owned(),
     }
 }
 

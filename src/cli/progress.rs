@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::args::{Global, LogFormat};
+use super::terminal;
 
 /// How often a terminal is redrawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -34,6 +35,7 @@ impl Progress {
                 let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
                 // Rows that a console sink shows scroll by above the display.
                 let display = board.clone();
+                terminal::draws(Some(board.clone()));
                 tidegate_sink_console::write_within(move |write| display.suspend(write));
                 tokio::spawn(draw(stats, board, ended))
             }
@@ -48,6 +50,7 @@ impl Progress {
         // The task ends by itself only when its receiver is gone.
         let _ = self.end.send(());
         let _ = self.task.await;
+        terminal::draws(None);
     }
 }
 
@@ -131,6 +134,14 @@ fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
             (rows(component) * 100 / expected).min(100)
         ));
     }
+    let requests = component.metrics.total_requests();
+    if requests > 0 {
+        text.push_str(&format!("  {} requests", grouped(requests)));
+    }
+    let waited = component.metrics.total_waited_ms() / 1000;
+    if waited > 0 {
+        text.push_str(&format!("  held back {waited} s"));
+    }
     if component.rejected() > 0 {
         text.push_str(&format!("  {} rejected", grouped(component.rejected())));
     }
@@ -179,6 +190,7 @@ fn log_line(stats: &RunStats) {
             rows_out = component.rows_out(),
             rejected = component.rejected(),
             bytes = component.metrics.total_bytes(),
+            requests = component.metrics.total_requests(),
             epochs = stats.epochs(),
             elapsed_s = stats.elapsed().as_secs_f64(),
             "progress"

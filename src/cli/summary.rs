@@ -4,7 +4,7 @@ use std::io::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
 use tidegate::core::{ByteSize, Kind};
-use tidegate::runtime::ComponentReport;
+use tidegate::runtime::{ComponentReport, Exhausted};
 use tidegate::{Report, Status};
 
 use super::args::{Global, LogFormat};
@@ -13,9 +13,19 @@ use super::progress::{compact, grouped};
 
 /// Prints the end of a run to stderr: what the run was asked for may be on stdout.
 pub(crate) fn print(global: &Global, report: &Report) {
-    if global.quiet {
-        return;
+    if !global.quiet {
+        print_what_was_done(global, report);
     }
+    // Nobody asked for this end, so it is told as an error is.
+    if let Some(why) = &report.exhausted {
+        if !global.quiet && global.log_format == LogFormat::Text {
+            let _ = writeln!(std::io::stderr().lock());
+        }
+        errors::print_exhausted(global, why, advice(report, why).as_deref());
+    }
+}
+
+fn print_what_was_done(global: &Global, report: &Report) {
     if global.log_format == LogFormat::Json {
         let report = serde_json::to_value(report).unwrap_or_default();
         return errors::log("INFO", "run ended", serde_json::json!({ "report": report }));
@@ -30,11 +40,18 @@ pub(crate) fn print(global: &Global, report: &Report) {
     if let Some(text) = bound(report) {
         let _ = writeln!(err, "{text}");
     }
-    if let Some(why) = &report.exhausted {
-        let _ = writeln!(err, "{}", why.message);
-        if let Some(hint) = &why.hint {
-            let _ = writeln!(err, "hint: {hint}");
-        }
+}
+
+/// What to do about an upstream that gives no more.
+fn advice(report: &Report, why: &Exhausted) -> Option<String> {
+    // Else every run would spend the quota and lose what it got for it.
+    const WHOLE: &str = "a transform of this pipeline needs all rows of a run at once, so nothing \
+                         of it could be kept: write the rows to a sink first, and let a second \
+                         pipeline read them from there";
+    match (report.status, &why.hint) {
+        (Status::Abandoned, Some(hint)) => Some(format!("{hint}; {WHOLE}")),
+        (Status::Abandoned, None) => Some(WHOLE.to_owned()),
+        (_, hint) => hint.clone(),
     }
 }
 
@@ -78,6 +95,11 @@ fn table(report: &Report, color: bool) -> Table {
     }
     if shows(|c| c.retries) {
         columns.push(("retries", |c| some(c.retries, grouped(c.retries))));
+    }
+    if report.components.iter().any(|c| c.waited_s >= 0.1) {
+        columns.push(("held back", |c| {
+            some(u64::from(c.waited_s >= 0.1), format!("{:.1}s", c.waited_s))
+        }));
     }
     columns.push(("busy", |c| format!("{:.1}s", c.busy_s)));
     let mut header = vec![heading(""), heading("")];
@@ -128,6 +150,10 @@ fn sentence(report: &Report) -> String {
     };
     let (what, next) = match report.status {
         Status::Completed => ("done in", ""),
+        Status::Stopped if rows == 0 => (
+            "stopped after",
+            "\nnothing was read; the next run begins where this one did",
+        ),
         Status::Stopped => (
             "stopped after",
             "\nwhat was read is committed; the next run goes on from there",

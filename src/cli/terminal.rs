@@ -1,7 +1,9 @@
 //! Where output goes, in what colour, and the log.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::{PoisonError, RwLock};
 
+use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Color, Global, LogFormat};
@@ -40,14 +42,15 @@ pub(crate) fn start_logging(global: &Global) {
         }
         // Where the AWS SDK looks in vain (no instance to ask) is no warning: it looks elsewhere, and
         // an error says what is missing in the end.
-        (false, 0) => "warn,aws_config=error",
+        // How many requests a run needs of a day's is for everyone.
+        (false, 0) => "warn,tidegate_stackoverflow=info,aws_config=error",
         (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| AboveTheBoard);
     match global.log_format {
         LogFormat::Text => log
             .with_target(false)
@@ -59,5 +62,30 @@ pub(crate) fn start_logging(global: &Global) {
             .flatten_event(true)
             .with_current_span(false)
             .init(),
+    }
+}
+
+/// What is drawn while a run goes on.
+static BOARD: RwLock<Option<MultiProgress>> = RwLock::new(None);
+
+/// Lines of the log appear above this from now on, as long as it is drawn.
+pub(crate) fn draws(board: Option<MultiProgress>) {
+    *BOARD.write().unwrap_or_else(PoisonError::into_inner) = board;
+}
+
+/// stderr, without a line of the log being drawn over.
+struct AboveTheBoard;
+
+impl io::Write for AboveTheBoard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write(bytes);
+        match &*BOARD.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(board) => board.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }

@@ -3,11 +3,13 @@
 //! ```sh
 //! cargo run -p tidegate-testkit --example serve -- seaweedfs moto --bucket lake --put lake=raw
 //! cargo run -p tidegate-testkit --example serve -- mariadb --sql shop.sql
+//! cargo run -p tidegate-testkit --example serve -- stackexchange --questions 2000 --changes 5
 //! ```
 //!
 //! As soon as they answer it prints one line, a JSON object: the environment with which the AWS
-//! SDKs, the AWS command line and `tidegate` reach them, and `MYSQL_URL`, without a database. It ends, and they with it, when its standard
-//! input does (Ctrl-D) or on Ctrl-C.
+//! SDKs, the AWS command line and `tidegate` reach them, `MYSQL_URL`, without a database, and
+//! `STACKEXCHANGE_URL`. It ends, and they with it, when its standard input does (Ctrl-D) or on
+//! Ctrl-C.
 
 #![allow(
     clippy::print_stdout,
@@ -19,14 +21,24 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 use std::{env, fs, io};
 
-use tidegate_testkit::servers::{AwsServer, MariaDb, mariadb, ministack, moto, seaweedfs};
+use tidegate_testkit::servers::{
+    AwsServer, MariaDb, Rules, StackExchange, mariadb, ministack, moto, seaweedfs,
+};
 
 const USAGE: &str =
     "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=FOLDER]…
              [mariadb] [--sql FILE]…
-  The first of AWS's servers is S3, the last one everything else.";
+             [stackexchange] [--questions NUMBER] [--changes PER_SECOND]
+  The first of AWS's servers is S3, the last one everything else.
+  stackexchange is a fake of the Stack Exchange API with the site `stackoverflow`: 1000 questions
+  of the last 30 days unless told otherwise, which don't change. It knows the key `a-key`.";
+
+/// Over which time the questions of the fake Stack Exchange were asked.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 fn main() -> ExitCode {
     match run(env::args().skip(1).collect()) {
@@ -44,6 +56,9 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     let mut puts = Vec::new();
     let mut database = None;
     let mut scripts = Vec::new();
+    let mut api = None;
+    let mut questions = 1_000;
+    let mut per_second = 0;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -55,6 +70,9 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             "moto" => servers.push(moto()),
             "ministack" => servers.push(ministack()),
             "mariadb" => database = Some(mariadb()),
+            "stackexchange" => api = Some(StackExchange::start(Rules::default())),
+            "--questions" => questions = number(&value()?)?,
+            "--changes" => per_second = number(&value()?)?,
             "--sql" => scripts.push(PathBuf::from(value()?)),
             "--bucket" => buckets.push(value()?),
             "--put" => {
@@ -67,7 +85,7 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             other => return Err(format!("`{other}` is not known")),
         }
     }
-    if servers.is_empty() && database.is_none() {
+    if servers.is_empty() && database.is_none() && api.is_none() {
         return Err("name a server".to_owned());
     }
     let mut environment = BTreeMap::new();
@@ -87,12 +105,22 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
         }
         environment.insert("MYSQL_URL", database.url(""));
     }
+    let mut changes = None;
+    if let Some(api) = &api {
+        let site = api.site("stackoverflow");
+        site.questions(questions, MONTH, 1);
+        changes = (per_second > 0).then(|| site.changes_in_background(per_second, 1));
+        environment.insert("STACKEXCHANGE_URL", api.url());
+    }
     let line = serde_json::to_string(&environment).map_err(|error| error.to_string())?;
     println!("{line}");
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .map(drop)
-        .map_err(|error| error.to_string())
+    let ended = io::stdin().read_to_end(&mut Vec::new());
+    drop(changes);
+    ended.map(drop).map_err(|error| error.to_string())
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 /// Runs a file of SQL.

@@ -18,6 +18,8 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "generate",
             "jsonplaceholder",
             "mysql",
+            "rest",
+            "stackoverflow",
             "table",
         ],
     ),
@@ -110,6 +112,8 @@ fn may_need(folder: &str, other: &str) -> bool {
         // Storage stands on AWS, SQL on both and on what is common to catalogs.
         ("core", "core/storage") => ["core/contract", "core/aws"].contains(&other),
         ("core", "core/sql") => ["core/contract", "core/storage", "core/catalog"].contains(&other),
+        // What APIs have in common is requests and rows.
+        ("core", "core/api") => ["core/contract", "core/formats", "core/http"].contains(&other),
         ("core", _) => other == "core/contract",
         ("connectors" | "sinks" | "transforms", _) => {
             // The runtime and the pipeline file are none of a component's business.

@@ -1,12 +1,13 @@
 //! `cargo xtask …`: what a developer of Tidegate and CI run.
 //!
 //! ```text
-//! cargo xtask setup    installs what tests need, into one folder outside the clone
-//! cargo xtask test     setup, then formatting, lints, all tests, documentation
-//! cargo xtask docs     writes docs/reference from what the program says of itself
-//! cargo xtask bench    measures, beside others that do the same
-//! cargo xtask lake     runs examples/lake against servers on this machine
-//! cargo xtask retail   runs examples/retail the same way
+//! cargo xtask setup          installs what tests need, into one folder outside the clone
+//! cargo xtask test           setup, then formatting, lints, all tests, documentation
+//! cargo xtask docs           writes docs/reference from what the program says of itself
+//! cargo xtask bench          measures, beside others that do the same
+//! cargo xtask lake           runs examples/lake against servers on this machine
+//! cargo xtask retail         runs examples/retail the same way
+//! cargo xtask stackoverflow  runs examples/stackoverflow the same way
 //! ```
 //!
 //! Each command is a module with a struct of arguments that has `run`.
@@ -25,6 +26,7 @@ mod process;
 mod retail;
 mod serve;
 mod setup;
+mod stackoverflow;
 mod test;
 
 #[path = "../../testkit/src/servers/place.rs"]
@@ -43,6 +45,8 @@ enum Command {
     Lake(lake::Lake),
     Retail(retail::Retail),
     Setup(setup::Setup),
+    #[command(name = "stackoverflow")]
+    StackOverflow(stackoverflow::StackOverflow),
     Test(test::Test),
 }
 
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Lake(lake) => lake.run(),
         Command::Retail(retail) => retail.run(),
         Command::Setup(setup) => setup.run(),
+        Command::StackOverflow(example) => example.run(),
         Command::Test(test) => test.run(),
     };
     match done {

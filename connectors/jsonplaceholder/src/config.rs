@@ -3,12 +3,11 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, Result, Source, SourceConfig, SourceContext, async_trait, typetag};
-use tidegate_http::{HttpClient, Url};
-
-use crate::client::Client;
-use crate::resource::Resource;
-use crate::source::JsonPlaceholderSource;
+use tidegate_api::{
+    ApiSource, Endpoint, Pagination, Pointer, Total, base_url, distinct_streams, records, under,
+};
+use tidegate_core::{Result, Source, SourceConfig, SourceContext, async_trait, typetag};
+use tidegate_http::HttpClient;
 
 /// Reads JSONPlaceholder, or any json-server with the same resources.
 ///
@@ -40,13 +39,21 @@ impl Default for JsonPlaceholderConfig {
 }
 
 impl JsonPlaceholderConfig {
-    fn url(&self) -> Result<Url> {
-        let url = Url::parse(&self.base_url).ok();
-        url.filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| {
-                Error::config("`base_url` is not the address of a server")
-                    .hint("write it as \"https://jsonplaceholder.typicode.com\"")
-            })
+    /// What the server has of a resource. json-server 0.x gives bare arrays, and their length in a
+    /// header; 1.x an object around them, and its last page to who asks for one after it.
+    fn endpoint(&self, resource: Resource, wrapped: bool) -> Result<Endpoint> {
+        let (name, columns) = resource.describe();
+        let url = under(&base_url(&self.base_url)?, name);
+        let endpoint = Endpoint::of(name, url, &format!("id:int64,{columns}"), &["id"])?;
+        let pages = Pagination::pages("_page");
+        if !wrapped {
+            let pages = pages.sized("_limit", self.page_size);
+            return Ok(endpoint.pagination(pages.counted(Total::header("X-Total-Count"))));
+        }
+        let pages = pages.sized("_per_page", self.page_size);
+        let pages = pages.counted(Total::member("items"));
+        let pages = pages.known_by_previous(Pointer::member("prev"));
+        Ok(endpoint.records(Pointer::member("data")).pagination(pages))
     }
 }
 
@@ -54,28 +61,25 @@ impl JsonPlaceholderConfig {
 #[typetag::serde(name = "jsonplaceholder")]
 impl SourceConfig for JsonPlaceholderConfig {
     fn validate(&self) -> Result<()> {
-        self.url()?;
-        if self.streams.is_empty() {
-            return Err(
-                Error::config("`streams` is empty").hint("leave the key out to read all streams")
-            );
-        }
-        for (i, stream) in self.streams.iter().enumerate() {
-            if self.streams[..i].contains(stream) {
-                let name = stream.name();
-                return Err(Error::config(format!("`streams` names `{name}` twice")));
-            }
-        }
-        Ok(())
+        base_url(&self.base_url)?;
+        distinct_streams(self.streams.iter().map(|stream| stream.name()))
     }
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
-        let client = Client::new(HttpClient::new(cx)?, self.url()?);
-        if let Some(first) = self.streams.first() {
-            // Is the server there, and one that we understand?
-            client.probe(*first).await?;
+        let client = HttpClient::new(cx)?;
+        // Is the server there, and one that we understand? 0.x ignores `_per_page`.
+        let name = self.streams.first().map_or("", |first| first.name());
+        let probe = client.get(under(&base_url(&self.base_url)?, name));
+        let answer = probe.query("_page", 1).query("_per_page", 1).send().await?;
+        let wrapped = answer.header("x-total-count").is_none();
+        if wrapped {
+            records(&answer, &Pointer::member("data").into()).map_err(|error| {
+                error.hint("`base_url` must be the address of a json-server, 0.x or 1.x")
+            })?;
         }
-        Ok(Arc::new(JsonPlaceholderSource::new(client, self)))
+        let endpoints = self.streams.iter().map(|one| self.endpoint(*one, wrapped));
+        let endpoints = endpoints.collect::<Result<_>>()?;
+        Ok(Arc::new(ApiSource::new(client, endpoints).raw(self.raw)))
     }
 
     /// Splits carry the size they were planned with.
@@ -83,3 +87,46 @@ impl SourceConfig for JsonPlaceholderConfig {
         &["page_size"]
     }
 }
+
+/// What the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Resource {
+    Users,
+    Posts,
+    Comments,
+    Albums,
+    Photos,
+    Todos,
+}
+use Resource::{Albums, Comments, Photos, Posts, Todos, Users};
+
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Users, Posts, Comments, Albums, Photos, Todos];
+
+    /// Its name: of the stream, and in the URL.
+    pub fn name(self) -> &'static str {
+        self.describe().0
+    }
+
+    /// Its name, and its columns but `id`, named as the server names them.
+    fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Users => ("users", USER),
+            Posts => ("posts", "userId:int64,title:string,body:string"),
+            Comments => ("comments", COMMENT),
+            Albums => ("albums", "userId:int64,title:string"),
+            Photos => ("photos", PHOTO),
+            Todos => ("todos", "userId:int64,title:string,completed:bool"),
+        }
+    }
+}
+
+const COMMENT: &str = "postId:int64,name:string,email:string,body:string";
+const PHOTO: &str = "albumId:int64,title:string,url:string,thumbnailUrl:string";
+/// Latitude and longitude are texts there.
+const USER: &str = "name:string,username:string,email:string,address:struct<street:string,\
+    suite:string,city:string,zipcode:string,geo:struct<lat:string,lng:string>>,\
+    phone:string,website:string,company:struct<name:string,catchPhrase:string,bs:string>";

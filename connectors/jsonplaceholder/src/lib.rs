@@ -1,11 +1,5 @@
 //! The source `jsonplaceholder`: JSONPlaceholder, or any json-server with the same resources.
 //!
-//! ```text
-//! plan: probe each resource ─> its paging and its length ─> one split a page
-//! read: fetch the page once ─┬─> typed rows of its stream
-//!                            └─> its bytes, in the stream `raw`
-//! ```
-//!
 //! ```toml
 //! [sources.people]
 //! type = "jsonplaceholder"
@@ -13,16 +7,11 @@
 //! raw = true
 //! ```
 //!
-//! It is the model for a connector to an API: [`config`](JsonPlaceholderConfig) is what the user
-//! writes, `resource` what there is, `client` what goes over the wire, `source` how that becomes
-//! splits and rows.
+//! It is the model for a connector to an API: what the user writes, and which endpoints that
+//! makes. How pages become splits and rows is `tidegate-api`'s.
 
-mod client;
 mod config;
-mod resource;
-mod source;
 
-pub use config::JsonPlaceholderConfig;
-pub use resource::Resource;
+pub use config::{JsonPlaceholderConfig, Resource};
 
 tidegate_core::register_source!("jsonplaceholder", JsonPlaceholderConfig);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
@@ -13,7 +14,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_json::LineDelimitedWriter;
 use arrow_select::concat::concat_batches;
 use axum::Router;
-use axum::response::IntoResponse;
+use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::any;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -182,7 +183,7 @@ async fn a_page_that_is_gone_by_now_has_no_rows() {
         let scans = [Scan::all("users")];
         let mut split = plan(&*source, &scans).await.unwrap().remove(0);
         let mut data: Value = split.data.decode().unwrap();
-        data["number"] = json!(9);
+        data["first"] = json!({ "page": 9 });
         split.data = SplitData::encode(&data).unwrap();
         let rows = read(&*source, &split, &scans).await.unwrap();
         assert!(rows["users"].iter().all(|batch| batch.num_rows() == 0));
@@ -285,24 +286,36 @@ async fn a_server_that_is_not_the_one_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_page_of_another_shape_is_an_error_that_shows_it() {
-    for (paging, body) in [
-        ("bare", "{}"),
-        ("bare", "[1,"),
-        ("wrapped", "[]"),
-        ("wrapped", r#"{"prev":null,"items":1,"data":{}}"#),
+    for (wrapped, body) in [
+        (false, "{}"),
+        (false, "[1,"),
+        (true, "[]"),
+        (true, r#"{"prev":null,"items":1,"data":{}}"#),
     ] {
-        // Counts as one of the 0.x to begin with.
-        let good = broken(([("x-total-count", "1")], body)).await;
-        let source = open(&config(&good, &[Resource::Users], 100)).await.unwrap();
-        let scans = [Scan::all("users")];
-        let mut split = plan(&*source, &scans).await.unwrap().remove(0);
-        let mut data: Value = split.data.decode().unwrap();
-        data["paging"] = json!(paging);
-        split.data = SplitData::encode(&data).unwrap();
-        let error = read(&*source, &split, &scans).await.unwrap_err();
+        // Counts as one of its generation to begin with.
+        let url = turning(wrapped, body).await;
+        let source = open(&config(&url, &[Resource::Users], 100)).await.unwrap();
+        let error = plan(&*source, &[Scan::all("users")]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.to_string().contains(body), "{error}");
     }
+}
+
+/// A server that gives one good answer, of the generation asked for, and then another.
+async fn turning(wrapped: bool, then: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answer = move || {
+        let good = if wrapped { r#"{"data": []}"# } else { "[]" };
+        let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let body = if first { good } else { then };
+        let count = (!wrapped).then_some([("x-total-count", "1")]);
+        std::future::ready((count.map(AppendHeaders), body).into_response())
+    };
+    let router = Router::new().fallback(any(answer));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tidegate_http::Url;
 
 use crate::filter::Filter;
 use crate::since::Since;
+use crate::source::StackOverflowSource;
 use crate::streams::{Kind, Sort, SortBy};
 
 /// Reads Stack Overflow, or any other site of the Stack Exchange network, by its API 2.3.
@@ -22,9 +23,10 @@ use crate::streams::{Kind, Sort, SortBy};
 /// numbers, so that rows which change, come and go meanwhile hide no others, and there is no limit
 /// of 25 pages, with or without a `key`. The upper bound is fixed when a run begins.
 ///
-/// A row that changes comes again in a later run, never twice in the same. The last one by
-/// `last_activity_date` of each key (`question_id`, `answer_id`, `user_id`, `comment_id`, the
-/// `name` of a tag) is how the row is now. What was deleted is not told by the API.
+/// A row that changes comes again in a later run, never twice in the same. Of each key
+/// (`question_id`, `answer_id`, `user_id`, `comment_id`, the `name` of a tag) the one that came last
+/// is how the row is now; of questions and answers that is the one with the greatest
+/// `last_activity_date`. What was deleted is not told by the API.
 ///
 /// The API allows 300 requests a day for each IP address, and 10,000 with a `key`: up to 100 rows
 /// each. How many are left is remembered, and shared by all pipelines of one state place; a run
@@ -52,8 +54,8 @@ pub struct StackOverflowConfig {
     pub tagged: Vec<String>,
 
     /// What rows are sorted by, and so what a later run goes on with. By default `activity` for
-    /// questions and answers, which sees every edit; `creation` for users and comments, which sees
-    /// new ones; `name` for tags.
+    /// questions and answers, which sees every edit and answer, but not votes and views; `creation`
+    /// for users and comments, which sees new ones; `name` for tags.
     ///
     /// With the times (`activity`, `creation`, `modified`) a run goes on where the one before ended.
     /// With what goes up and down (`votes`, `reputation`, `popular`) or has no order in time
@@ -118,6 +120,11 @@ pub struct StackOverflowConfig {
     /// How long to leave a method (`/questions`) alone if the program was killed while it waited for
     /// an answer of it: the answer may have asked for a pause, and nobody heard it.
     pub caution: Span,
+
+    /// How soon the same request may be made again: when a killed run is taken up, say. The API
+    /// calls it abuse to ask the same more than once a minute. Shorten it only for a server of your
+    /// own.
+    pub repeat_after: Span,
 }
 
 /// The direction of reading.
@@ -173,6 +180,7 @@ impl Default for StackOverflowConfig {
             max_requests: None,
             on_quota: OnQuota::Stop,
             caution: Span(Duration::from_secs(60)),
+            repeat_after: Span(Duration::from_secs(60)),
         }
     }
 }
@@ -205,6 +213,20 @@ impl StackOverflowConfig {
                 "`{kind}` has: {sorts}; use two sources for streams that share no sort"
             ))
         })
+    }
+
+    /// The streams and what each is sorted by.
+    pub(crate) fn sorts(&self) -> Result<Vec<(Kind, SortBy)>> {
+        let streams = self.streams.iter();
+        streams
+            .map(|kind| Ok((*kind, self.sort_of(*kind)?)))
+            .collect()
+    }
+
+    /// Whether texts are to be decoded.
+    pub(crate) fn entities(&self) -> bool {
+        self.decode_entities
+            .unwrap_or_else(|| !self.filter.is_unsafe())
     }
 
     fn check_streams(&self) -> Result<()> {
@@ -257,6 +279,16 @@ impl StackOverflowConfig {
         Ok(())
     }
 
+    fn check_filter(&self) -> Result<()> {
+        self.filter.validate(&self.sorts()?)?;
+        if self.filter.is_unsafe() && self.decode_entities == Some(true) {
+            let message = "the texts of an unsafe filter are plain already";
+            return Err(of_key("decode_entities", message)
+                .hint("leave it out: who wrote of `&lt;` would be misread"));
+        }
+        Ok(())
+    }
+
     fn check_access(&self) -> Result<()> {
         if self.access_token.is_none() {
             return Ok(());
@@ -299,7 +331,7 @@ impl SourceConfig for StackOverflowConfig {
         self.check_streams()?;
         self.check_tags()?;
         self.check_access()?;
-        self.filter.validate()?;
+        self.check_filter()?;
         if !(1..=PAGESIZE).contains(&self.pagesize) {
             return Err(of_key("pagesize", "`pagesize` is out of bounds").hint("from 1 to 100"));
         }
@@ -307,13 +339,19 @@ impl SourceConfig for StackOverflowConfig {
     }
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
-        let _ = cx;
-        unimplemented!("the source comes with the next landings")
+        Ok(Arc::new(StackOverflowSource::open(self, cx).await?))
     }
 
     /// Splits carry the size of their pages.
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["pagesize", "max_requests", "on_quota", "caution", "key"]
+        &[
+            "pagesize",
+            "max_requests",
+            "on_quota",
+            "caution",
+            "repeat_after",
+            "key",
+        ]
     }
 }
 
@@ -321,3 +359,6 @@ impl SourceConfig for StackOverflowConfig {
 pub(crate) fn of_key(key: &'static str, message: impl Into<String>) -> Error {
     Error::config(message).with("key", key)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
-    /// The time of the last activity: posted, edited, answered, commented on. Of a tag: of its last
+    /// The time of the last activity: posted, edited, answered; no comment. Of a tag: of its last
     /// question.
     Activity,
     /// The time of creation.
@@ -158,11 +158,6 @@ impl Kind {
         }
     }
 
-    /// The stream of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
     /// The name of its type in filters: `question.title`.
     pub(crate) fn type_name(self) -> &'static str {
         match self {
@@ -243,8 +238,9 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Finds both in a row. `Err` says what is wrong with it, in a sentence.
-    pub(crate) fn of(kind: Kind, by: &SortBy, row: &str) -> Result<Self, String> {
+    /// Finds both in a row. With `encoded`, texts come encoded for HTML, but are compared by the API
+    /// as they are. `Err` says what is wrong with the row, in a sentence.
+    pub(crate) fn of(kind: Kind, by: &SortBy, row: &str, encoded: bool) -> Result<Self, String> {
         let wanted = Wanted {
             id: kind.key(),
             at: by.field,
@@ -256,10 +252,18 @@ impl Item {
         let found = |value: Option<Value>, field: &str| {
             value.ok_or_else(|| format!("a row of `{kind}` has no `{field}`"))
         };
-        Ok(Self {
-            id: found(id, kind.key())?,
-            at: found(at, by.field)?,
-        })
+        let (id, mut at) = (found(id, kind.key())?, found(at, by.field)?);
+        if matches!(at, Value::Text(_)) != (by.values == Values::Text) {
+            let field = by.field;
+            return Err(format!("a row of `{kind}` has the `{field}` \"{at}\""));
+        }
+        if let Value::Text(text) = &mut at
+            && encoded
+            && fields::is_prose(kind, by.field)
+        {
+            *text = html_escape::decode_html_entities(text).into_owned();
+        }
+        Ok(Self { id, at })
     }
 }
 
@@ -305,5 +309,97 @@ impl<'de> Visitor<'de> for Wanted {
             }
         }
         Ok((id, at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    fn item(kind: Kind, sort: Option<Sort>, row: &str) -> Result<Item, String> {
+        Item::of(kind, &kind.sorted(sort).unwrap(), row, true)
+    }
+
+    #[test]
+    fn an_item_is_found_among_other_fields() {
+        let row = r#"{"owner": {"question_id": 4, "last_activity_date": 1}, "title": "\u00e9",
+            "question\u005fid": 7, "last_activity_date": 1700000000, "score": null}"#;
+        let item = item(Kind::Questions, None, row).unwrap();
+        assert_eq!(item.id, Value::Number(7));
+        assert_eq!(item.at, Value::Number(1_700_000_000));
+    }
+
+    #[test]
+    fn one_field_can_be_both() {
+        let item = item(Kind::Tags, None, r#"{"count": 3, "name": "c++"}"#).unwrap();
+        assert_eq!(item.id, Value::Text("c++".to_owned()));
+        assert_eq!(item.at, item.id);
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are_and_not_as_they_are_sent() {
+        let row = r#"{"user_id": 1, "display_name": "nobody &amp;amp; co"}"#;
+        let by = Kind::Users.sorted(Some(Sort::Name)).unwrap();
+        let at = |encoded| Item::of(Kind::Users, &by, row, encoded).unwrap().at;
+        assert_eq!(at(true), Value::Text("nobody &amp; co".to_owned()));
+        assert_eq!(at(false), Value::Text("nobody &amp;amp; co".to_owned()));
+    }
+
+    #[test]
+    fn what_lacks_its_key_or_its_place_is_named() {
+        for (row, words) in [
+            (r#"{"question_id": 7}"#, "no `last_activity_date`"),
+            (
+                r#"{"question_id": 7, "last_activity_date": null}"#,
+                "no `last_activity_date`",
+            ),
+            (r#"{"last_activity_date": 7}"#, "no `question_id`"),
+            (
+                r#"{"question_id": 7, "last_activity_date": "today"}"#,
+                "`last_activity_date` \"today\"",
+            ),
+            (
+                r#"{"question_id": [], "last_activity_date": 7}"#,
+                "can't be read",
+            ),
+            ("7", "an object"),
+        ] {
+            let error = item(Kind::Questions, None, row).unwrap_err();
+            assert!(
+                error.contains(words) && error.contains("`questions`"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_is_sorted_by_what_loses_no_rows() {
+        let sorted = |kind: Kind| kind.sorted(None).unwrap().field;
+        assert_eq!(sorted(Kind::Questions), "last_activity_date");
+        assert_eq!(sorted(Kind::Answers), "last_activity_date");
+        assert_eq!(sorted(Kind::Users), "creation_date");
+        assert_eq!(sorted(Kind::Comments), "creation_date");
+        assert_eq!(sorted(Kind::Tags), "name");
+        assert_eq!(Kind::Comments.sorted(Some(Sort::Activity)), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_pipeline_file() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            for by in kind.sorts() {
+                assert_eq!(serde_json::to_value(by.sort).unwrap(), by.sort.name());
+            }
+        }
+    }
+
+    #[test]
+    fn values_keep_their_type_in_the_state() {
+        for value in [Value::Number(-5), Value::Text("5".to_owned())] {
+            let stored = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), value);
+        }
     }
 }

@@ -1,12 +1,14 @@
+use std::fmt;
+
 use arrow_schema::SchemaRef;
 use serde_json::Value;
-use tidegate_core::{Result, StreamName};
-use tidegate_http::{Method, Url};
+use tidegate_core::{Error, Result, StreamName};
+use tidegate_http::{Method, Url, redact};
 
-use crate::{Incremental, Pagination, Pointer, RecordsAt};
+use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
 
 /// One list of records that an API has: what to ask, how it is paged, and what comes of it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoint {
     /// The name of its stream.
     pub name: StreamName,
@@ -56,6 +58,13 @@ impl Endpoint {
         }
     }
 
+    /// The same with its columns written as [`columns`](crate::columns) reads them, and its key.
+    ///
+    /// Errors: `Config` as there.
+    pub fn of(name: impl Into<StreamName>, url: Url, columns: &str, key: &[&str]) -> Result<Self> {
+        Ok(Self::new(name, url, crate::columns(columns, key)?).key(key))
+    }
+
     /// With this key.
     #[must_use]
     pub fn key(mut self, columns: &[&str]) -> Self {
@@ -81,6 +90,62 @@ impl Endpoint {
     ///
     /// Errors: `Config`, naming the key of a pipeline file that is wrong (`pagination.size`, …).
     pub fn validate(&self) -> Result<()> {
-        unimplemented!()
+        if !matches!(self.url.scheme(), "http" | "https") {
+            return Err(Error::config("`url` is not the address of a server")
+                .hint("it begins with https:// or http://"));
+        }
+        if let Some(schema) = &self.schema {
+            for column in &self.key {
+                if schema.index_of(column).is_err() {
+                    return Err(Error::config(format!(
+                        "`key` names `{column}`, which is no column"
+                    ))
+                    .hint("write the names of columns of `schema`"));
+                }
+            }
+        }
+        self.pagination.validate()?;
+        if let Some(incremental) = &self.incremental {
+            incremental.validate()?;
+        }
+        let in_body = self.pagination.place() == Place::Body
+            || self
+                .incremental
+                .as_ref()
+                .is_some_and(|of| of.place == Place::Body);
+        let object = self.body.as_ref().is_none_or(Value::is_object);
+        if in_body && (self.method == Method::GET || !object) {
+            return Err(Error::config(
+                "parameters stand in the body (`in = \"body\"`), but there is no JSON object",
+            )
+            .with("key", "body")
+            .hint("write `method = \"POST\"` and `body = { … }`, or leave `in` out"));
+        }
+        if self.body.is_some() && self.method == Method::GET {
+            return Err(Error::config("a GET has no `body`")
+                .hint("write `method = \"POST\"`, or use `params`"));
+        }
+        Ok(())
+    }
+}
+
+/// Without what may be secret: values of headers and parameters, the body, what the URL holds.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |pairs: &[(String, String)]| {
+            let names = pairs.iter().map(|(name, _)| name.clone());
+            names.collect::<Vec<_>>()
+        };
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("method", &self.method)
+            .field("url", &redact(&self.url))
+            .field("headers", &names(&self.headers))
+            .field("params", &names(&self.params))
+            .field("records", &self.records)
+            .field("pagination", &self.pagination)
+            .field("incremental", &self.incremental)
+            .field("conditional", &self.conditional)
+            .finish_non_exhaustive()
     }
 }

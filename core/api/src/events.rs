@@ -3,6 +3,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_core::{Decode, Decoded, Event, Offset, Result, Rows, StreamName};
 use tidegate_formats::Decoder;
+use tidegate_http::Response;
+
+use crate::Records;
 
 /// A page's events: its rows for each stream that is read, in this order, and `end`, the position
 /// after the page, on the last of them. A page that no stream wants anything of only moves the
@@ -21,28 +24,51 @@ pub fn page_events(rows: Vec<(StreamName, Rows)>, end: Offset) -> Vec<Event> {
     .collect()
 }
 
-/// A page's records, a JSON array, which a worker decodes. A record that doesn't fit is rejected
-/// with its text, the reason, and `origin` (the URL without secrets) as its file.
-pub fn encoded(records: Bytes, decoder: Decoder, origin: impl Into<Arc<str>>) -> Rows {
-    Rows::Encoded(Box::new(Records {
-        json: records,
+/// A page's records, which a worker decodes. A record that doesn't fit is rejected with its text,
+/// the reason, the answer's URL (without secrets) as its file, and its place in the answer's body.
+pub fn encoded(records: &Records, answer: &Response, decoder: Decoder) -> Rows {
+    Rows::Encoded(Box::new(Page {
+        records: records.json.clone(),
+        body: answer.body.clone(),
         decoder,
-        origin: origin.into(),
+        origin: answer.shown_url().into(),
     }))
 }
 
-struct Records {
-    json: Bytes,
+struct Page {
+    records: Bytes,
+    body: Bytes,
     decoder: Decoder,
     origin: Arc<str>,
 }
 
-impl Decode for Records {
+impl Page {
+    /// Where in the body the records begin; `None` if they were put together anew.
+    fn start(&self) -> Option<usize> {
+        let start = self.records.as_ptr().addr();
+        let start = start.checked_sub(self.body.as_ptr().addr())?;
+        (start + self.records.len() <= self.body.len()).then_some(start)
+    }
+}
+
+impl Decode for Page {
     fn size(&self) -> usize {
-        self.json.len()
+        self.body.len()
     }
 
     fn decode(self: Box<Self>) -> Result<Decoded> {
-        self.decoder.decode_all(self.json, &self.origin)
+        let start = self.start();
+        let mut decoded = self.decoder.decode_all(self.records, &self.origin)?;
+        if decoded.rejected.is_empty() {
+            return Ok(decoded);
+        }
+        let before = start.map(|start| &self.body[..start]);
+        let lines = before.map(|before| before.iter().filter(|byte| **byte == b'\n').count());
+        let add = |to: Option<u64>, more: Option<usize>| to?.checked_add(more?.try_into().ok()?);
+        for row in &mut decoded.rejected.rows {
+            row.origin.offset = add(row.origin.offset, start);
+            row.origin.line = add(row.origin.line, lines);
+        }
+        Ok(decoded)
     }
 }

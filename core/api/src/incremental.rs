@@ -1,6 +1,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::Span;
+use tidegate_core::{Error, Result, Span};
 
 use crate::{Place, Pointer};
 
@@ -8,8 +8,11 @@ use crate::{Place, Pointer};
 /// kept, and the next run sends it as `param`.
 ///
 /// A server that takes the bound as included gives the records of that last value again. Those that
-/// are the same, byte by byte, are left out; one that has changed since comes again, so merge by
-/// key. A run without records keeps the bound.
+/// are the same, byte by byte, are left out (unless more than 256 have it); one that has changed
+/// since comes again, so merge by key. A run without records keeps the bound.
+///
+/// Where the server leaves the bound itself out (`updated_after`), a record that gets the same value
+/// a moment later would be missed: give an `overlap` of as long as such a value lasts (`"1s"`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Incremental {
@@ -32,6 +35,33 @@ pub struct Incremental {
     /// Where the parameter stands: `query` (default) or `body`.
     #[serde(default, rename = "in")]
     pub place: Place,
+}
+
+impl Incremental {
+    /// Checks what contradicts itself.
+    ///
+    /// Errors: `Config`, naming the key.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.param.is_empty() {
+            return Err(of_key("`incremental.param` is empty")
+                .hint("name the parameter that holds the bound, such as \"since\""));
+        }
+        if self.field == Pointer::root() {
+            return Err(of_key("`incremental.field` is empty")
+                .hint("write where a record holds the value: \"/updated_at\""));
+        }
+        if self.overlap.is_some() && self.format == MarkFormat::AsIs {
+            return Err(
+                of_key("`incremental.overlap` needs to know that values are times")
+                    .hint("say how they are sent: `format = \"rfc3339\"`, for one"),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn of_key(message: &str) -> Error {
+    Error::config(message).with("key", "incremental")
 }
 
 /// How values of the field that grows compare and are sent.

@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_core::{Error, Result};
 
 use crate::Pointer;
 
@@ -10,6 +11,9 @@ use crate::Pointer;
 /// Pages that are counted (`page`, `offset`) shift when records are added or removed while they are
 /// read: a record may then come twice, or not at all. Sort by something that doesn't change where
 /// the server can (`params = { sort = "id" }`), or page by cursor.
+///
+/// A page with the same records as another, or a next page that was read before, is an error: the
+/// server would be read without end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pagination {
@@ -31,7 +35,7 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how much there is. Pages are then read side by side.
+        /// Where the server says how much there is, exactly. Pages are then read side by side.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
         /// Where the body says whether there is another page (true or false).
@@ -46,6 +50,9 @@ pub enum Pagination {
         /// it out where the server may give fewer than asked for. Default: false.
         #[serde(default)]
         short_page_ends: bool,
+        /// Whether the server answers 404 to who asks for a page after the last. Default: false.
+        #[serde(default)]
+        missing_page_ends: bool,
         /// Where the parameters stand: `query` (default) or `body`.
         #[serde(default, rename = "in")]
         place: Place,
@@ -116,18 +123,173 @@ pub enum Pagination {
     },
 }
 
+impl Pagination {
+    /// Pages with numbers from 1 on, in the parameter `param`.
+    pub fn pages(param: impl Into<String>) -> Self {
+        Self::Page {
+            param: param.into(),
+            first: 1,
+            size_param: None,
+            size: None,
+            total: None,
+            has_more: None,
+            previous: None,
+            short_page_ends: false,
+            missing_page_ends: false,
+            place: Place::Query,
+        }
+    }
+
+    /// Pages (or offsets) of so many records, asked for by the parameter `param`.
+    #[must_use]
+    pub fn sized(mut self, param: impl Into<String>, records: NonZeroU32) -> Self {
+        if let Self::Page {
+            size_param, size, ..
+        }
+        | Self::Offset {
+            size_param, size, ..
+        } = &mut self
+        {
+            *size_param = Some(param.into());
+            *size = Some(records);
+        }
+        self
+    }
+
+    /// Pages (or offsets) of which the server says how many there are.
+    #[must_use]
+    pub fn counted(mut self, by: Total) -> Self {
+        if let Self::Page { total, .. } | Self::Offset { total, .. } = &mut self {
+            *total = Some(by);
+        }
+        self
+    }
+
+    /// Pages that are known by the number of the page before, which stands at `pointer`.
+    #[must_use]
+    pub fn known_by_previous(mut self, pointer: Pointer) -> Self {
+        if let Self::Page { previous, .. } = &mut self {
+            *previous = Some(pointer);
+        }
+        self
+    }
+
+    /// How many records a page has, where that is said.
+    pub(crate) fn size(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Page { size, .. } | Self::Offset { size, .. } => *size,
+            _ => None,
+        }
+    }
+
+    /// The same with pages of another size.
+    pub(crate) fn with_size(mut self, records: Option<NonZeroU32>) -> Self {
+        if let Self::Page { size, .. } | Self::Offset { size, .. } = &mut self {
+            *size = records;
+        }
+        self
+    }
+
+    /// Checks what contradicts itself.
+    ///
+    /// Errors: `Config`, naming the key.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let refuse = |key: &str, why: &str, hint: &str| {
+            Err(Error::config(format!("`pagination.{key}` {why}"))
+                .with("key", "pagination")
+                .hint(hint))
+        };
+        match self {
+            Self::Page {
+                param,
+                size_param,
+                size,
+                total,
+                has_more,
+                short_page_ends,
+                ..
+            }
+            | Self::Offset {
+                param,
+                size_param,
+                size,
+                total,
+                has_more,
+                short_page_ends,
+                ..
+            } => {
+                if param.is_empty() {
+                    return refuse("param", "is empty", "name the parameter, such as \"page\"");
+                }
+                if size_param.is_some() && size.is_none() {
+                    let hint = "say how many records a page is to have: `size = 100`";
+                    return refuse("size_param", "is there without `size`", hint);
+                }
+                if *short_page_ends && size.is_none() {
+                    let hint = "say how many records a page has: `size = 100`";
+                    return refuse("short_page_ends", "is there without `size`", hint);
+                }
+                if total.is_some() && has_more.is_some() {
+                    let hint = "leave one of them out";
+                    return refuse("has_more", "and `total` both tell the end", hint);
+                }
+                let by_page = matches!(self, Self::Page { .. });
+                match total {
+                    Some(Total::Header(_) | Total::Pointer(_)) if by_page && size.is_none() => {
+                        let hint = "pages can only be counted if their size is known: `size = 100`";
+                        refuse("total", "is there without `size`", hint)
+                    }
+                    Some(Total::PagesHeader(_) | Total::PagesPointer(_)) if !by_page => {
+                        let hint = "with `offset`, `header` or `pointer` say where the number of records is told";
+                        refuse("total", "counts pages", hint)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Cursor { param, .. } if param.is_empty() => refuse(
+                "param",
+                "is empty",
+                "name the parameter that sends the cursor back",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where its parameters stand.
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Page { place, .. } | Self::Offset { place, .. } | Self::Cursor { place, .. } => {
+                *place
+            }
+            Self::None | Self::Link { .. } | Self::NextUrl { .. } => Place::Query,
+        }
+    }
+}
+
 /// Where a server says how much there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Total {
     /// The name of a header with the number of records.
-    Header(String),
+    Header(#[schemars(description = "The name of a header with the number of records.")] String),
     /// Where the body holds the number of records.
-    Pointer(Pointer),
+    Pointer(#[schemars(description = "Where the body holds the number of records.")] Pointer),
     /// The name of a header with the number of pages.
-    PagesHeader(String),
+    PagesHeader(#[schemars(description = "The name of a header with the number of pages.")] String),
     /// Where the body holds the number of pages.
-    PagesPointer(Pointer),
+    PagesPointer(#[schemars(description = "Where the body holds the number of pages.")] Pointer),
+}
+
+impl Total {
+    /// A header with the number of records.
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::Header(name.into())
+    }
+
+    /// A member of the body with the number of records.
+    pub fn member(name: &str) -> Self {
+        Self::Pointer(Pointer::member(name))
+    }
 }
 
 /// Where a parameter stands.

@@ -17,6 +17,11 @@ impl Pointer {
         Self::default()
     }
 
+    /// The member `name` of the document.
+    pub fn member(name: &str) -> Self {
+        Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -91,6 +96,7 @@ mod tests {
         let pointer: Pointer = "/a~1b/m~0n//0".parse().unwrap();
         assert_eq!(pointer.names().collect::<Vec<_>>(), ["a/b", "m~n", "", "0"]);
         assert_eq!(Pointer::root().names().count(), 0);
+        assert_eq!(Pointer::member("a/b~").as_str(), "/a~1b~0");
         for (text, reason) in [("items", "\"/items\""), ("/a~b", "`~0`"), ("/a~", "`~0`")] {
             let error = text.parse::<Pointer>().unwrap_err();
             assert!(error.contains(reason), "{error}");

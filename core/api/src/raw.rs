@@ -1,10 +1,11 @@
-//! The stream of answers as they came.
+//! The stream of answers as they came: pages whole, also with the records that an incremental run
+//! leaves out of the endpoint's own stream because it had them before.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidegate_core::{Result, Rows, Scan, Stream};
+use tidegate_core::{Error, Result, Rows, Scan, Stream};
 use tidegate_http::Response;
 
 /// The stream's name.
@@ -40,7 +41,15 @@ pub fn stream() -> Stream {
 
 /// The row of an answer that is a page of `stream`: the columns that the `raw` stream's scan asks
 /// for.
+///
+/// Errors: `Data` where the body is larger than a value can be (2 GiB).
 pub fn row(scan: &Scan, stream: &str, answer: &Response) -> Result<Rows> {
+    if i32::try_from(answer.body.len()).is_err() {
+        let message = "the server's answer is too large to be one value of `raw`";
+        return Err(Error::data(message)
+            .with("url", answer.shown_url())
+            .hint("ask for smaller pages"));
+    }
     let time = TimestampMicrosecondArray::from(vec![answer.fetched_at.timestamp_micros()]);
     let row = RecordBatch::try_new(
         schema(),

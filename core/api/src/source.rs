@@ -1,69 +1,292 @@
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_schema::SchemaRef;
+use futures::future::try_join_all;
 use tidegate_core::{
-    Ask, Context, EventStream, Offset, Plan, Result, Scan, Source, Split, Stream, async_trait,
+    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, Split, SplitData,
+    Stream, async_trait,
 };
+use tidegate_formats::{CsvOptions, Decoder, Format};
 use tidegate_http::HttpClient;
 
-use crate::{Access, Endpoint};
+use crate::fetch::{Api, Fetched, bound};
+use crate::plan::{Reached, State};
+use crate::step::{Step, plain};
+use crate::walk::{Output, Pages, Piece, Position, Walk};
+use crate::{Access, Endpoint, Incremental, Open, Pagination, Total, raw};
+
+/// More pages than anyone has: a total that can't be right.
+const MOST_PAGES: u64 = 1_000_000;
 
 /// An API whose endpoints are streams.
-#[derive(Debug)]
-pub struct ApiSource {}
+///
+/// Each run reads all of them, or what is new where they are incremental or conditional. Where a
+/// server says how many pages there are, they are counted when the run begins, and read side by
+/// side; records that are added later are the next run's. Elsewhere pages are read one after the
+/// other.
+pub struct ApiSource {
+    api: Arc<Api>,
+    endpoints: Vec<Arc<Endpoint>>,
+    raw: bool,
+    /// By endpoint: the first page, fetched to count the pages, and the pages read since then.
+    run: Mutex<HashMap<String, Run>>,
+}
+
+#[derive(Default)]
+struct Run {
+    kept: Option<(Piece, Fetched)>,
+    pages: Arc<Pages>,
+}
 
 impl ApiSource {
-    /// A source of these endpoints. Each run reads all of them, or what is new where they are
-    /// incremental.
+    /// A source of these endpoints, which [`Endpoint::validate`] has found good, of an API that lets
+    /// everyone in.
     pub fn new(client: HttpClient, endpoints: Vec<Endpoint>) -> Self {
-        let _ = (client, endpoints);
-        unimplemented!()
+        Self {
+            api: Arc::new(Api {
+                client,
+                access: Arc::new(Open),
+            }),
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
+            raw: false,
+            run: Mutex::default(),
+        }
     }
 
-    /// With what each request needs.
+    /// With another way to send requests.
     #[must_use]
-    pub fn access(self, access: Arc<dyn Access>) -> Self {
-        let _ = access;
-        unimplemented!()
+    pub fn access(mut self, access: Arc<dyn Access>) -> Self {
+        self.api = Arc::new(Api {
+            client: self.api.client.clone(),
+            access,
+        });
+        self
     }
 
     /// With the stream `raw`, a row for each page of each endpoint, or without (default).
     #[must_use]
-    pub fn raw(self, raw: bool) -> Self {
-        let _ = raw;
-        unimplemented!()
+    pub fn raw(mut self, raw: bool) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// What is kept of the present run for an endpoint.
+    fn run<T>(&self, endpoint: &Endpoint, use_it: impl FnOnce(&mut Run) -> T) -> T {
+        let mut runs = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        use_it(runs.entry(endpoint.name.to_string()).or_default())
+    }
+
+    /// The splits of an endpoint.
+    async fn splits(&self, endpoint: &Endpoint, from: Reached) -> Result<Vec<Split>> {
+        let since = bound(endpoint, from.mark.as_ref());
+        let mut id = endpoint.name.to_string();
+        if let Some(since) = &since {
+            id = format!("{id}:since={}", plain(since));
+        }
+        let piece = Piece {
+            endpoint: endpoint.name.clone(),
+            first: Step::first(&endpoint.pagination),
+            size: endpoint.pagination.size(),
+            alone: false,
+            since: from.mark,
+            known: from.known,
+        };
+        self.run(endpoint, |run| *run = Run::default());
+        let Pagination::Page {
+            first,
+            size,
+            total: Some(total),
+            ..
+        } = &endpoint.pagination
+        else {
+            return Ok(vec![Split::new(id, SplitData::encode(&piece)?)]);
+        };
+        let known = piece.known.as_ref();
+        let fetched = self
+            .api
+            .fetch(endpoint, &piece.first, since.as_ref(), known)
+            .await?;
+        let Some(fetched) = fetched else {
+            return Ok(Vec::new());
+        };
+        let pages = count(endpoint, total, &fetched)?;
+        let size = size.map(|size| u64::from(size.get()));
+        let told = fetched.total;
+        let piece = Piece {
+            alone: true,
+            ..piece
+        };
+        let split = |at: u64| {
+            let number = first.saturating_add(at);
+            let mut id = format!("{id}:page={number}");
+            if let Some(size) = size {
+                id = format!("{id},size={size}");
+            }
+            let piece = Piece {
+                first: Step::Page(number),
+                known: piece.known.clone().filter(|_| at == 0),
+                ..piece.clone()
+            };
+            let rows = match total {
+                Total::Header(_) | Total::Pointer(_) => size
+                    .zip(told)
+                    .map(|(size, told)| size.min(told - at * size)),
+                Total::PagesHeader(_) | Total::PagesPointer(_) => None,
+            };
+            Ok(Split::new(id, SplitData::encode(&piece)?).estimate(rows, None))
+        };
+        let splits = (0..pages).map(split).collect::<Result<Vec<_>>>()?;
+        self.run(endpoint, |run| run.kept = Some((piece, fetched)));
+        Ok(splits)
     }
 }
 
-/// Learns an endpoint's schema from its first `pages` pages (which are asked for as a first run
-/// would), and keeps it in the component's store: opened again, for a resumed run or the next one,
-/// the same endpoint has the same columns, whatever records come first by then. Another URL,
-/// parameters, body or place of the records is another endpoint, and is learnt anew; so is one
-/// whose pipeline's state is gone.
+/// How many pages there are.
 ///
-/// Errors: `Schema` where the pages hold no record.
-pub async fn learn(
-    cx: &Context,
-    client: &HttpClient,
-    access: &dyn Access,
-    endpoint: &Endpoint,
-    pages: usize,
-) -> Result<SchemaRef> {
-    let _ = (cx, client, access, endpoint, pages);
-    unimplemented!()
+/// Errors: `Config` where pages don't have the size that was asked for, so that there are others
+/// than were counted.
+fn count(endpoint: &Endpoint, total: &Total, first: &Fetched) -> Result<u64> {
+    let Pagination::Page { size, .. } = &endpoint.pagination else {
+        return Err(Error::internal("pages without numbers were counted"));
+    };
+    let pages = first.pages.unwrap_or(1);
+    let error = |message| {
+        Error::config(message)
+            .with("url", first.answer.shown_url())
+            .with("stream", &endpoint.name)
+    };
+    if pages > MOST_PAGES {
+        return Err(
+            error(format!("the server says that there are {pages} pages"))
+                .hint("check `pagination.total`, or leave it out to read page after page"),
+        );
+    }
+    let of_records = matches!(total, Total::Header(_) | Total::Pointer(_));
+    if let (true, Some(size), Some(told)) = (of_records, size, first.total) {
+        let expected = told.min(size.get().into());
+        let given = first.records.count;
+        if given != expected {
+            let message =
+                format!("the first page has {given} records, though {expected} were asked for");
+            return Err(error(message).hint(format!(
+                "check `pagination.size_param`; if the server gives no more than {given} records \
+                 a page, make that the page's size"
+            )));
+        }
+    }
+    Ok(pages)
+}
+
+/// How an endpoint is read, if not all of it in every run.
+fn note(endpoint: &Endpoint) -> Option<String> {
+    let name = &endpoint.name;
+    match &endpoint.incremental {
+        Some(Incremental { field, .. }) => Some(format!(
+            "reads what is new in `{name}` since the run before, by `{field}`"
+        )),
+        None if endpoint.conditional => Some(format!(
+            "reads `{name}` only if it has changed since the run before"
+        )),
+        None => None,
+    }
 }
 
 #[async_trait]
 impl Source for ApiSource {
     fn streams(&self) -> Vec<Stream> {
-        unimplemented!()
+        let typed = self.endpoints.iter().filter_map(|endpoint| {
+            Some(Stream {
+                name: endpoint.name.clone(),
+                schema: endpoint.schema.clone()?,
+                key: endpoint.key.clone(),
+                bounded: true,
+            })
+        });
+        typed.chain(self.raw.then(raw::stream)).collect()
     }
 
-    async fn plan(&self, _: &Ask<'_>) -> Result<Plan> {
-        unimplemented!()
+    fn notes(&self) -> Vec<String> {
+        let endpoints = self.endpoints.iter();
+        endpoints.filter_map(|endpoint| note(endpoint)).collect()
     }
 
-    async fn read(&self, _: &Split, _: &[Scan], _: Option<&Offset>) -> Result<EventStream> {
-        unimplemented!()
+    async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
+        let state = ask.state.map(PlanState::decode::<Option<State>>);
+        let mut state = state.transpose()?.flatten().unwrap_or_default();
+        state.finish(ask.finished)?;
+        let mut new = Vec::new();
+        if ask.first {
+            let wanted = |name: &str| ask.scans.iter().any(|scan| scan.stream.as_str() == name);
+            let mut questions = Vec::new();
+            for endpoint in &self.endpoints {
+                if wanted(endpoint.name.as_str()) || (self.raw && wanted(raw::NAME)) {
+                    let from = state.begin(endpoint)?;
+                    questions.push(self.splits(endpoint, from));
+                }
+            }
+            new = try_join_all(questions).await?.concat();
+            state.open = new.len().try_into().unwrap_or(u64::MAX);
+        }
+        let next = match state.open {
+            0 => Next::Complete,
+            _ if state.endpoints.is_empty() => Next::Complete,
+            _ => Next::WhenFinished,
+        };
+        Ok(Plan {
+            new,
+            state: PlanState::encode(&state)?,
+            next,
+        })
+    }
+
+    async fn read(
+        &self,
+        split: &Split,
+        scans: &[Scan],
+        resume: Option<&Offset>,
+    ) -> Result<EventStream> {
+        let piece: Piece = split.data.decode()?;
+        let mut endpoints = self.endpoints.iter();
+        let endpoint = endpoints
+            .find(|endpoint| endpoint.name == piece.endpoint)
+            .ok_or_else(|| {
+                Error::conflict(format!("there is no stream `{}` any more", piece.endpoint))
+                    .hint("finish the run with the configuration it was begun with, or start over with --restart")
+            })?;
+        let mut outputs = Vec::new();
+        for scan in scans {
+            if self.raw && scan.stream.as_str() == raw::NAME {
+                outputs.push(Output::Raw(scan.clone()));
+            } else if let (true, Some(schema)) = (scan.stream == endpoint.name, &endpoint.schema) {
+                let csv = CsvOptions::default();
+                let decoder = Decoder::new(Format::Json, &csv, schema.clone(), scan)?;
+                outputs.push(Output::Typed(scan.stream.clone(), Box::new(decoder)));
+            }
+        }
+        let position: Option<Position> = resume.map(Offset::decode).transpose()?;
+        let begins = position.is_none();
+        let (pages, kept) = self.run(endpoint, |run| {
+            let fits = |kept: &mut (Piece, Fetched)| begins && kept.0 == piece;
+            (Arc::clone(&run.pages), run.kept.take_if(fits))
+        });
+        let mut endpoint = Arc::clone(endpoint);
+        if endpoint.pagination.size() != piece.size {
+            let of = Arc::make_mut(&mut endpoint);
+            of.pagination = std::mem::take(&mut of.pagination).with_size(piece.size);
+        }
+        let api = Arc::clone(&self.api);
+        let mut walk = Walk::new(api, endpoint, piece, position, outputs, pages);
+        walk.kept = kept.map(|(_, fetched)| fetched);
+        Ok(walk.events())
+    }
+}
+
+impl fmt::Debug for ApiSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiSource")
+            .field("endpoints", &self.endpoints)
+            .field("raw", &self.raw)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
@@ -6,11 +6,14 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use tidegate_core::{ByteSize, Error, ErrorKind};
 use url::Url;
+use uuid::Uuid;
 
 use crate::dialect::{Again, Refusal};
-use crate::redact::Hidden;
+use crate::ledger::{Ask, Ending, digest};
+use crate::redact::{Hidden, is_secret};
+use crate::request::millis;
 use crate::unpack::{Coding, Fault};
-use crate::{Request, Response};
+use crate::{Ledger, Request, Response, limiter};
 
 /// Why there is no whole answer.
 #[derive(Debug)]
@@ -21,13 +24,84 @@ pub(crate) struct Lost {
 }
 
 impl Request<'_> {
-    /// Makes the request once.
+    /// Makes the request once, when it may be made.
     pub(crate) async fn attempt(&self) -> Result<Response, Refusal> {
-        let answer = self.exchange().await.map_err(|lost| lost.refusal)?;
+        let answer = match self.ledger {
+            None => {
+                self.keep_pace().await;
+                self.exchange().await
+            }
+            Some((ledger, method)) => {
+                let identity = self.identity();
+                let ask = Ask {
+                    id: Uuid::new_v4(),
+                    method,
+                    identity: &identity,
+                    timeout: self.client.settings.request_timeout.0,
+                };
+                self.by_turn(ledger, ask).await?
+            }
+        };
+        let answer = answer.map_err(|lost| lost.refusal)?;
         if self.conditional && answer.status == StatusCode::NOT_MODIFIED {
             return Ok(answer);
         }
         self.dialect.judge(&answer).map(|()| answer)
+    }
+
+    async fn by_turn(
+        &self,
+        ledger: &Ledger,
+        ask: Ask<'_>,
+    ) -> Result<Result<Response, Lost>, Refusal> {
+        let mut ticket = ledger.begin(ask).await.map_err(Refusal::never)?;
+        self.keep_pace().await;
+        while ticket.is_stale() {
+            if !ledger.renew(&mut ticket).await.map_err(Refusal::never)? {
+                ticket = ledger.begin(ask).await.map_err(Refusal::never)?;
+            }
+        }
+        let answer = self.exchange().await;
+        let ending = match &answer {
+            Ok(answer) => Ending::Answered(self.dialect.told(answer)),
+            Err(lost) if lost.unsent => Ending::Unsent,
+            Err(_) => Ending::Unanswered,
+        };
+        ledger.end(ticket, ending).await.map_err(Refusal::never)?;
+        Ok(answer)
+    }
+
+    /// Waits until the rates of this process allow the request.
+    async fn keep_pace(&self) {
+        let host = host(&self.url);
+        let all = self.client.settings.rate_limit.map(|rate| ("", rate));
+        let now = Instant::now();
+        let booked = all
+            .iter()
+            .chain(&self.paces)
+            .map(|&(name, rate)| limiter::book(&host, name, rate, now))
+            .max();
+        let wait = booked.map_or(Duration::ZERO, |booked| booked - now);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+            self.client.metrics.waited_ms(millis(wait));
+        }
+    }
+
+    /// What tells the request from others, whoever makes it: method, place, parameters in any order,
+    /// body; without secrets.
+    fn identity(&self) -> String {
+        let hidden = &self.client.hidden;
+        let mut query: Vec<_> = self
+            .url
+            .query_pairs()
+            .filter(|(name, value)| !is_secret(name) && !hidden.is(value))
+            .collect();
+        query.sort_unstable();
+        let place = [self.method.as_str(), &host(&self.url), self.url.path()];
+        let pairs = query.iter().flat_map(|(name, value)| [name, value]);
+        let texts = place.into_iter().chain(pairs.map(|text| &**text));
+        digest(texts.map(str::as_bytes).chain([&*self.body]))
     }
 
     /// Sends it and takes the whole answer, whatever it means.
@@ -131,6 +205,13 @@ impl Request<'_> {
             unsent: false,
         }
     }
+}
+
+/// The host and its port.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{host}:{port}")
 }
 
 /// Unpacks a body, a large one on a thread where it keeps nobody waiting.

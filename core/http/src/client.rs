@@ -1,14 +1,17 @@
+use std::fmt;
 use std::sync::Arc;
 
 use reqwest::Method;
+use reqwest::redirect::Policy;
 use tidegate_core::{Context, Metrics, Result};
 use url::Url;
 
 use crate::redact::Hidden;
+use crate::redirect;
 use crate::{HttpSettings, Request};
 
 /// Makes HTTP requests for one component. Clones share their connections and what they hide.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpClient {
     pub(crate) inner: reqwest::Client,
     pub(crate) settings: Arc<HttpSettings>,
@@ -29,7 +32,7 @@ impl HttpClient {
     /// Errors: `Config` where the settings can't be used.
     pub fn with_settings(settings: HttpSettings, metrics: Arc<Metrics>) -> Result<Self> {
         Ok(Self {
-            inner: settings.client()?,
+            inner: settings.client(Policy::default())?,
             settings: Arc::new(settings),
             metrics,
             hidden: Hidden::default(),
@@ -45,6 +48,17 @@ impl HttpClient {
         self.hidden.add(secret);
     }
 
+    /// The same client, but it follows no redirection to another host: for requests that carry
+    /// credentials, which the library would take along in headers it doesn't know and in bodies.
+    ///
+    /// Errors: `Config` where the settings can't be used.
+    pub fn confined(&self) -> Result<Self> {
+        Ok(Self {
+            inner: self.settings.client(redirect::confined())?,
+            ..self.clone()
+        })
+    }
+
     /// Begins a GET.
     pub fn get(&self, url: Url) -> Request<'_> {
         self.request(Method::GET, url)
@@ -53,5 +67,13 @@ impl HttpClient {
     /// Begins a request.
     pub fn request(&self, method: Method, url: Url) -> Request<'_> {
         Request::new(self, method, url)
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

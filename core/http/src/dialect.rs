@@ -126,11 +126,15 @@ pub struct Told {
 ///
 /// 2xx is good. 401, 403, 407 are `Auth`; 404, 410 `NotFound`; 409, 412 `Conflict`; 429
 /// `RateLimited`; 413 `Data`; other 4xx `Config`; 501, 505 `Unsupported`; other 5xx and 408
-/// `Transient`; anything else `Data`. 408, 429 and 5xx are tried again, after what `Retry-After` says.
+/// `Transient`; a redirection that isn't followed `Config`; anything else `Data`. 408, 429 and 5xx are
+/// tried again, after what `Retry-After` says.
 pub fn by_status(answer: &Response) -> Result<(), Refusal> {
     let status = answer.status;
     if status.is_success() {
         return Ok(());
+    }
+    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+        return Err(Refusal::never(redirected(answer)));
     }
     let wait = retry_after(&answer.headers, Utc::now());
     let (kind, again, message) = match status {
@@ -193,4 +197,16 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         again,
         wait,
     })
+}
+
+/// A redirection that wasn't followed, because it leads to another host or nowhere.
+fn redirected(answer: &Response) -> Error {
+    let error = answer.error(ErrorKind::Config, "the server redirects to another address");
+    let to = answer.header("location").map(|to| answer.url.join(to));
+    match to {
+        Some(Ok(to)) => error
+            .with("location", answer.hidden.url(&to))
+            .hint("if that server is to have the credentials, write its address instead"),
+        _ => error.hint("it doesn't say where to: check the address"),
+    }
 }

@@ -1,14 +1,27 @@
 //! The HTTP client that API connectors share.
 //!
 //! ```text
-//! HttpClient::get(url) ── Request ── send ──> attempt ──> Response (whole body in memory)
-//!                                      ^         │
-//!                                      └─ wait ──┘  lost connections, time-outs, 408, 429, 5xx
+//! HttpClient::get(url) ── Request ── send ─┐
+//!                                          │   ┌── again, after a while ──────────────┐
+//!                                          v   v                                      │
+//!  Ledger: its turn?   (all runs and pipelines: one at a time, backoffs, quota)       │
+//!  pace: its time?     (all of this process: per host, per name)                      │
+//!  ── server ──>  unpack, by magic bytes, up to the limit                             │
+//!  Ledger: what was told                                                              │
+//!  Dialect: good? ── no: Refusal ── lost connections, time-outs, 408, 429, 5xx, … ────┘
+//!       │
+//!       └─> Response (whole body in memory) ── 304 to a conditional request, too
 //! ```
 //!
 //! A request is made again where that can help and can't harm, an answer is never larger than the
 //! limit, and every error says which URL (without its secrets), which status and how the body
 //! begins. The user tunes it in the table `[http]` of `tidegate.toml`: [`HttpSettings`].
+//!
+//! - What an API means by its answers, a [`Dialect`] says; without one, their status does.
+//! - What it allows whom and when, a [`Ledger`] keeps between requests, runs and pipelines.
+//! - Who is asking, an [`Authorizer`] says to the server, and to nobody else.
+//! - What has not changed needn't be sent again: [`Request::conditional`].
+//! - What must not be shown is told to [`HttpClient::hide`] before the first request.
 //!
 //! ```no_run
 //! # async fn example(cx: &tidegate_core::Context) -> tidegate_core::Result<()> {
@@ -23,14 +36,17 @@
 //! ```
 //!
 //! What belongs here is what every HTTP API needs. What one API means by its answers (paging,
-//! quotas, error bodies) belongs to its connector.
+//! quotas, error bodies) belongs to its connector; what many JSON APIs have in common beyond HTTP
+//! (pages, records, windows) to `tidegate-api`.
 
 mod attempt;
 mod auth;
 mod client;
 mod dialect;
 mod ledger;
+mod limiter;
 mod redact;
+mod redirect;
 mod request;
 mod response;
 mod retry_after;

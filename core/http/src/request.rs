@@ -13,6 +13,7 @@ use tidegate_core::{Error, Result};
 use url::Url;
 
 use crate::dialect::{Again, Dialect, Plain};
+use crate::settings::is_rate;
 use crate::{HttpClient, Ledger, Response, Validators};
 
 /// A request that is being put together; [`Request::send`] makes it.
@@ -133,7 +134,13 @@ impl<'a> Request<'a> {
     /// Makes every attempt so that there are no more than `per_second` of this name to this host,
     /// evenly spaced, counting all clients of this process.
     pub fn paced(mut self, name: &'a str, per_second: f64) -> Self {
-        self.paces.push((name, per_second));
+        if is_rate(per_second) {
+            self.paces.push((name, per_second));
+        } else {
+            let error = Error::config(format!("{per_second} is not a rate of requests"))
+                .hint("it is the number of requests a second, such as 5 or 0.5");
+            self.refused.get_or_insert(error);
+        }
         self
     }
 
@@ -187,6 +194,9 @@ impl<'a> Request<'a> {
             .adjust(|failure, wait| patience(failure.wait, wait, longest))
             .notify(|failure, wait| {
                 self.client.metrics.retries(1);
+                if failure.wait.is_some() {
+                    self.client.metrics.waited_ms(millis(wait));
+                }
                 tracing::warn!(error = %failure.error, ?wait, "a request is made again");
             })
             .await
@@ -207,6 +217,11 @@ fn patience(
         Some(asked) => backoff.map(|backoff| backoff.max(asked)),
         None => backoff,
     }
+}
+
+/// Whole milliseconds, as they are counted.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Request<'_> {

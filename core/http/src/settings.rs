@@ -1,11 +1,16 @@
+use std::fmt;
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{ByteSize, Error, Result, Span};
+use url::Url;
+
+use crate::redact;
 
 /// How HTTP requests are made: the table `[http]` of `tidegate.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     /// The longest time to wait for a connection.
@@ -13,6 +18,7 @@ pub struct HttpSettings {
     /// The longest time that one attempt may take, from connecting to the last byte of the body.
     pub request_timeout: Span,
     /// How often a request is made before it counts as failed; 1 means that none is made again.
+    /// Only what may go away is tried again: lost connections, time-outs, 408, 429, 5xx.
     pub attempts: u32,
     /// The wait before the second attempt. It doubles with each further one, up to `max_backoff`;
     /// up to as much again is added at random, so that many clients don't return at once.
@@ -22,9 +28,19 @@ pub struct HttpSettings {
     /// The longest wait that is granted to a server that tells how long to wait (`Retry-After`).
     /// Asked for more, the request fails as rate limited.
     pub max_retry_after: Span,
-    /// The largest body that is accepted, after unpacking.
+    /// The largest body that is accepted, after unpacking. A whole body is held in memory.
     pub max_response: ByteSize,
-    /// The proxy for all requests. Default: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.
+    /// How many requests a second are made to one host at most, evenly spaced, by all components of
+    /// this process. `0.5` is one every two seconds. Default: any number, but for what a connector knows
+    /// of its API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.001))]
+    pub rate_limit: Option<f64>,
+    /// The address of the proxy for all requests, such as `"http://proxy.example.com:3128"`. With
+    /// it, every request goes through the proxy, also to this machine, whatever `NO_PROXY` says.
+    /// Default: what the variables `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` say of the kind of
+    /// address, but for the hosts in `NO_PROXY`. The address may hold a user and a password, which
+    /// are never shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// What requests call themselves.
@@ -43,6 +59,7 @@ impl Default for HttpSettings {
             max_backoff: Span(Duration::from_secs(30)),
             max_retry_after: Span(Duration::from_secs(60)),
             max_response: ByteSize(64 << 20),
+            rate_limit: None,
             proxy: None,
             user_agent: concat!("tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -53,8 +70,17 @@ impl HttpSettings {
     /// A client as these settings ask for.
     ///
     /// Errors: `Config` naming the setting that can't be used.
-    pub(crate) fn client(&self) -> Result<reqwest::Client> {
+    pub(crate) fn client(&self, redirects: Policy) -> Result<reqwest::Client> {
+        if self.rate_limit.is_some_and(|rate| !is_rate(rate)) {
+            return Err(
+                Error::config("the setting `rate_limit` of `[http]` is not a rate")
+                    .hint("it is the number of requests a second, such as 5 or 0.5"),
+            );
+        }
         let mut builder = reqwest::Client::builder()
+            .redirect(redirects)
+            // It would tell one server the parameters that another was asked with.
+            .referer(false)
             .connect_timeout(self.connect_timeout.0)
             .timeout(self.request_timeout.0)
             .user_agent(&self.user_agent);
@@ -72,6 +98,27 @@ impl HttpSettings {
                 .because(error)
         })
     }
+}
+
+/// As it is written, without the proxy's password.
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_deref().map(|proxy| match Url::parse(proxy) {
+            Ok(url) if url.has_host() => redact(&url),
+            _ => "***".to_owned(),
+        });
+        let shown = Self {
+            proxy,
+            ..self.clone()
+        };
+        let shown = serde_json::to_value(shown).map_err(|_| fmt::Error)?;
+        write!(f, "HttpSettings {shown}")
+    }
+}
+
+/// Whether so many requests a second can be kept.
+pub(crate) fn is_rate(per_second: f64) -> bool {
+    per_second.is_finite() && per_second >= 0.001
 }
 
 #[cfg(test)]
@@ -98,8 +145,28 @@ mod tests {
             proxy: Some("http://me:hunter2@:bad port".into()),
             ..HttpSettings::default()
         };
-        let error = settings.client().unwrap_err();
+        let error = settings.client(Policy::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+
+    #[test]
+    fn the_password_of_a_proxy_is_not_shown() {
+        for (proxy, shown) in [
+            (
+                "http://me:hunter2@proxy.test:3128",
+                "http://***@proxy.test:3128/",
+            ),
+            ("me:hunter2@proxy.test", "***"),
+            ("hunter2", "***"),
+        ] {
+            let settings = HttpSettings {
+                proxy: Some(proxy.into()),
+                ..HttpSettings::default()
+            };
+            let text = format!("{settings:?}");
+            assert!(text.contains(&format!("\"proxy\":\"{shown}\"")), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 }

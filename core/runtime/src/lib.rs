@@ -25,7 +25,7 @@ pub use describe::{
     PushedDown, SplitDescription,
 };
 pub use graph::Graph;
-pub use report::{ComponentReport, Report, Status};
+pub use report::{ComponentReport, Exhausted, Report, Status};
 pub use retry::{Action, action};
 pub use run::{Pipeline, Resume, RunOptions};
 pub use settings::RuntimeSettings;

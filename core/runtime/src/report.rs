@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tidegate_core::{ComponentId, Error, Kind, RunId};
 
 use crate::stats::{Given, RunStats};
@@ -56,10 +57,25 @@ pub struct Report {
 /// Why a run stopped without being asked to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exhausted {
-    /// What happened, with where.
+    /// What happened.
     pub message: String,
+    /// Where, and what is known of it, by name.
+    pub context: Map<String, Value>,
     /// What to do.
     pub hint: Option<String>,
+}
+
+impl Exhausted {
+    fn of(error: &Error) -> Self {
+        let context = error.context().iter();
+        Self {
+            message: error.message().to_owned(),
+            context: context
+                .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
+                .collect(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
 }
 
 /// What is known of a run while it goes on.
@@ -144,10 +160,7 @@ impl Report {
             epochs: stats.epochs(),
             restarts: stats.restarts(),
             resumed: told.resumed,
-            exhausted: told.exhausted.map(|error| Exhausted {
-                message: error.to_string(),
-                hint: error.hint_text().map(str::to_owned),
-            }),
+            exhausted: told.exhausted.as_ref().map(Exhausted::of),
             components,
             bound_by: bound.as_ref().map(|(id, _)| id.to_string()),
             bound_percent: bound.map(|(_, percent)| percent),

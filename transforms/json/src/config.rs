@@ -173,6 +173,7 @@ mod tests {
                 memory: 1 << 20,
                 scratch: base.into(),
                 store: Arc::new(NoStore),
+                shared: Arc::new(NoStore),
                 cancel: tidegate_core::Cancel::never(),
                 metrics: Arc::default(),
                 settings: Arc::default(),

@@ -53,6 +53,7 @@ pub(crate) fn context(base: &Path) -> Context {
         memory: 64 << 20,
         scratch: base.into(),
         store: Arc::new(NoStore),
+        shared: Arc::new(NoStore),
         cancel: Cancel::never(),
         metrics: Arc::new(Metrics::default()),
         settings: Arc::default(),

@@ -148,7 +148,8 @@ impl<'a> Shape<'a> {
     /// The key that a variant of an externally tagged enum is told by: `{ env = "…" }`.
     pub(crate) fn variant(self) -> Option<&'a str> {
         match self.keys().as_slice() {
-            [key] if self.requires(key) => Some(key),
+            // A tag alone is that of a variant without keys of its own.
+            [key] if self.requires(key) && self.tag().is_none() => Some(key),
             _ => None,
         }
     }
@@ -331,5 +332,25 @@ pub(crate) fn tighten(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(tighten),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_with_nothing_but_its_tag_is_told_by_that() {
+        let schema = json!({ "type": "object", "required": ["type"],
+            "properties": { "type": { "type": "string", "const": "none" } } });
+        assert_eq!(Shape::new(&schema).tag(), Some(("type", "none")));
+        assert_eq!(
+            Shape::new(&schema).variant(),
+            None,
+            "or `type` would mean it"
+        );
+        let schema = json!({ "type": "object", "required": ["env"],
+            "properties": { "env": { "type": "string" } } });
+        assert_eq!(Shape::new(&schema).variant(), Some("env"));
     }
 }

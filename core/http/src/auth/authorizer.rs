@@ -1,15 +1,16 @@
 use std::fmt;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
-use tidegate_core::{Context, Error, ErrorKind, Result, SecretValue};
+use tidegate_core::{Context, Error, ErrorKind, Result, Secret, SecretValue};
 
-use super::Hide;
 use super::config::Auth;
 use super::oauth2::TokenSource;
 use super::wire::{may_carry, one_line};
-use crate::{HttpClient, Request, Response};
+use crate::{HttpClient, Ledger, Request, Response};
 
 /// Puts credentials on requests. Its secrets are hidden in whatever its client logs and reports.
 pub struct Authorizer {
@@ -24,20 +25,21 @@ enum With {
     Nothing,
     Header(String, SecretValue),
     Query(String, SecretValue),
-    Token(TokenSource),
+    Token(Box<TokenSource>),
 }
 
 impl Authorizer {
     /// Reads the secrets, and has `client` hide them from now on. A token is only fetched with the
     /// first request.
     ///
-    /// `allow_http` lets credentials go over plain http to another machine.
+    /// `allow_http` lets credentials go over plain http to another machine. Make the requests with a
+    /// client that is [`HttpClient::confined`], so that no redirection takes them elsewhere.
     ///
     /// Errors: `Config` as [`Auth::validate`]; `Auth` where a secret can't be read or can't be sent.
     pub fn new(auth: &Auth, allow_http: bool, cx: &Context, client: &HttpClient) -> Result<Self> {
         auth.validate(allow_http)?;
         let to_check = auth.to_check();
-        let read = |secret: &tidegate_core::Secret| {
+        let read = |secret: &Secret| {
             let value = one_line(secret.resolve(cx)?, &to_check)?;
             client.hide(value.expose());
             Ok::<_, Error>(value)
@@ -49,9 +51,7 @@ impl Authorizer {
             Auth::Basic { user, password } => {
                 let password = password.resolve(cx)?;
                 client.hide(password.expose());
-                let value = basic(user, &password);
-                client.hide(value.expose());
-                With::Header(authorization, value)
+                With::Header(authorization, basic(user, &password, client))
             }
             Auth::Header {
                 name,
@@ -68,7 +68,7 @@ impl Authorizer {
             Auth::Query { name, value } => With::Query(name.clone(), read(value)?),
             Auth::OAuth2ClientCredentials { client_secret, .. } => {
                 let secret = read(client_secret)?;
-                With::Token(TokenSource::new(auth, secret, client.clone(), &to_check)?)
+                With::Token(Box::new(TokenSource::new(auth, secret, client, &to_check)?))
             }
         };
         Ok(Self {
@@ -92,62 +92,76 @@ impl Authorizer {
         matches!(self.with, With::Nothing)
     }
 
-    /// Sends the request that `make` makes, with the credentials. A fetched token that the server
-    /// no longer takes is fetched again, once, and the request made again.
+    /// Sends the request that `make` makes, with the credentials. Where they are a token that has to
+    /// be fetched, it may be fetched now. One that the server no longer takes is fetched again, once,
+    /// and the request made anew.
     ///
-    /// Errors: as [`Request::send`], those of the kind `Auth` with a hint that names the key to
-    /// check; `Config` where the credentials may not go to this address; what the token endpoint
-    /// says.
+    /// Errors: `Config` where the credentials may not go to this address; what the token endpoint
+    /// says; those of [`Request::send`].
     pub async fn send<'a>(&self, make: impl Fn() -> Request<'a>) -> Result<Response> {
-        let (request, token) = self.authorize(make()).await?;
-        let answer = request.send().await;
-        let answer = match (&answer, &self.with, token) {
-            (Err(error), With::Token(tokens), Some(token)) if error.kind() == ErrorKind::Auth => {
+        let request = self.authorize(make()).await?;
+        let then = Instant::now();
+        match (request.send().await, &self.with) {
+            (Err(error), With::Token(tokens)) if error.kind() == ErrorKind::Auth => {
                 tracing::debug!(%error, "another token is fetched");
-                tokens.forget(token).await;
-                self.authorize(make()).await?.0.send().await
+                tokens.forget(then).await;
+                self.authorize(make()).await?.send().await
             }
-            _ => answer,
-        };
-        answer.map_err(|error| self.explain(error))
+            (answer, _) => answer,
+        }
     }
 
-    /// The request with the credentials, and which token they are.
-    async fn authorize<'a>(&self, request: Request<'a>) -> Result<(Request<'a>, Option<u64>)> {
+    async fn authorize<'a>(&self, request: Request<'a>) -> Result<Request<'a>> {
+        if self.is_nobody() {
+            return Ok(request);
+        }
         may_carry(request.url(), self.allow_http)?;
         Ok(match &self.with {
-            With::Nothing => (request, None),
-            With::Header(name, value) => (request.header(name, value.expose()), None),
-            With::Query(name, value) => (request.query(name, value.expose()), None),
+            With::Nothing => request,
+            With::Header(name, value) => request.header(name, value.expose()),
+            With::Query(name, value) => request.query(name, value.expose()),
             With::Token(tokens) => {
-                let token = tokens.token().await?;
-                let value = format!("Bearer {}", token.value.expose());
-                let request = request.header(AUTHORIZATION.as_str(), &value);
-                (request, Some(token.number))
+                let value = format!("Bearer {}", tokens.token().await?.expose());
+                request.header(AUTHORIZATION.as_str(), &value)
             }
         })
     }
 
-    fn explain(&self, error: Error) -> Error {
-        if error.kind() != ErrorKind::Auth || error.hint_text().is_some() {
-            return error;
+    /// The name under which a [`Ledger`] keeps the quota of these credentials with a host.
+    pub fn account(&self, host: &str) -> String {
+        match &self.with {
+            With::Nothing => Ledger::account_of(host, &[]),
+            With::Header(_, value) | With::Query(_, value) => {
+                Ledger::account_of(host, &[value.expose()])
+            }
+            With::Token(tokens) => Ledger::account_of(host, &[tokens.client_id()]),
         }
+    }
+
+    /// Whether the credentials are a parameter of this name in the URL's query.
+    pub fn adds(&self, param: &str) -> bool {
+        matches!(&self.with, With::Query(name, _) if name == param)
+    }
+
+    /// What the user should do when the server doesn't know who is asking (401), or doesn't allow
+    /// what is asked (403).
+    pub fn hint(&self, status: StatusCode) -> String {
         if self.is_nobody() {
-            return error.hint("the API wants to know who is asking: see `auth`");
+            return "the API may want to know who is asking: see `auth`".to_owned();
         }
-        let forbidden = error.context().contains(&("status", "403".to_owned()));
-        let hint = match forbidden {
-            true => format!("check {}, and what it is allowed to read", self.to_check),
-            false => format!("check {}: it may be wrong, or expired", self.to_check),
-        };
-        error.hint(hint)
+        match status {
+            StatusCode::FORBIDDEN => format!("check {}, and what it may read", self.to_check),
+            _ => format!("check {}: it may be wrong or expired", self.to_check),
+        }
     }
 }
 
-/// The value of `Authorization` for a user and a password (RFC 7617).
-pub(super) fn basic(user: &str, password: &SecretValue) -> SecretValue {
-    let pair = format!("{user}:{}", password.expose());
-    SecretValue::from(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+/// The value of `Authorization` for a user and a password (RFC 7617), which `client` hides from now
+/// on.
+pub(super) fn basic(user: &str, password: &SecretValue, client: &HttpClient) -> SecretValue {
+    let pair = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
+    client.hide(&pair);
+    SecretValue::from(format!("Basic {pair}"))
 }
 
 impl fmt::Debug for Authorizer {

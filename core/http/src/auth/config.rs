@@ -2,6 +2,7 @@ use reqwest::header::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result, Secret};
+use url::Url;
 
 use super::wire;
 
@@ -127,6 +128,22 @@ impl Auth {
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Refuses an address to which the credentials may not go: plain http to another machine,
+    /// unless `allow_http`.
+    ///
+    /// Errors: `Config`, about the key `auth`.
+    pub fn may_go_to(&self, url: &Url, allow_http: bool) -> Result<()> {
+        wire::may_carry(url, allow_http)
+    }
+
+    /// The parameter of the URL's query that they are, if they are one.
+    pub fn query_param(&self) -> Option<&str> {
+        match self {
+            Self::Query { name, .. } => Some(name),
+            _ => None,
         }
     }
 

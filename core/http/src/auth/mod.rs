@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Auth (pipeline file) ── Authorizer::new ──> Authorizer ── send ──> Request with credentials
-//!                                                 │  ^
-//!                           token endpoint <── oauth2 └─ 401: another token, once
+//!                                                │  ^
+//!                          token endpoint <── oauth2 └── 401: another token, once
 //! ```
 //!
 //! Secrets are read from where the pipeline file says, never written to logs, errors and state, and
@@ -16,8 +16,3 @@ mod wire;
 
 pub use authorizer::Authorizer;
 pub use config::{Auth, AuthStyle};
-
-trait Hide {
-    fn hide(&self, _: &str) {}
-}
-impl Hide for crate::HttpClient {}

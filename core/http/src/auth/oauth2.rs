@@ -8,7 +8,6 @@ use tokio::sync::Mutex;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::Hide;
 use super::authorizer::basic;
 use super::config::{Auth, AuthStyle};
 use super::wire::{address, one_line};
@@ -24,24 +23,17 @@ pub(super) struct TokenSource {
     url: Url,
     authorization: Option<SecretValue>,
     form: SecretValue,
+    client_id: String,
     to_check: String,
     /// Held while a token is fetched, so that those who wait for it find it here.
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    token: Option<Token>,
-    /// How many were fetched.
-    count: u64,
+    kept: Mutex<Option<Token>>,
 }
 
 /// A token that was fetched.
-#[derive(Clone)]
-pub(super) struct Token {
-    /// Tells it from those before.
-    pub(super) number: u64,
-    pub(super) value: SecretValue,
+struct Token {
+    value: SecretValue,
+    /// When it had arrived.
+    since: Instant,
     /// When to use it no more; `None` if nobody said.
     until: Option<Instant>,
 }
@@ -67,7 +59,7 @@ impl TokenSource {
     pub(super) fn new(
         auth: &Auth,
         secret: SecretValue,
-        client: HttpClient,
+        client: &HttpClient,
         to_check: &str,
     ) -> Result<Self> {
         let Auth::OAuth2ClientCredentials {
@@ -93,9 +85,8 @@ impl TokenSource {
             // Both are encoded before they are put together (RFC 6749, 2.3.1).
             AuthStyle::Basic => {
                 let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                let value = basic(&encoded(client_id), &encoded(secret.expose()).into());
-                client.hide(value.expose());
-                Some(value)
+                let secret = encoded(secret.expose()).into();
+                Some(basic(&encoded(client_id), &secret, client))
             }
             AuthStyle::Body => {
                 form.append_pair("client_id", client_id);
@@ -104,10 +95,11 @@ impl TokenSource {
             }
         };
         Ok(Self {
-            client,
+            client: client.confined()?,
             url: address("token_url", token_url)?,
             authorization,
             form: form.finish().into(),
+            client_id: client_id.clone(),
             to_check: to_check.to_owned(),
             kept: Mutex::default(),
         })
@@ -115,27 +107,27 @@ impl TokenSource {
 
     /// The token to use now: the one that is kept, or another. Asked by many at once, it fetches
     /// one.
-    pub(super) async fn token(&self) -> Result<Token> {
+    pub(super) async fn token(&self) -> Result<SecretValue> {
         let mut kept = self.kept.lock().await;
-        if let Some(token) = &kept.token
-            && token.until.is_none_or(|until| Instant::now() < until)
-        {
-            return Ok(token.clone());
-        }
-        let number = kept.count + 1;
-        let token = self.fetch(number).await?;
-        kept.count = number;
-        kept.token = Some(token.clone());
-        Ok(token)
+        let good = kept.take_if(|token| token.until.is_none_or(|until| Instant::now() < until));
+        let token = match good {
+            Some(token) => token,
+            None => self.fetch().await?,
+        };
+        Ok(kept.insert(token).value.clone())
     }
 
-    /// Uses a token no more, unless it was replaced meanwhile.
-    pub(super) async fn forget(&self, number: u64) {
-        let mut kept = self.kept.lock().await;
-        kept.token.take_if(|token| token.number == number);
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
     }
 
-    async fn fetch(&self, number: u64) -> Result<Token> {
+    /// Uses the token that was there at `then` no more. One that has replaced it meanwhile stays.
+    pub(super) async fn forget(&self, then: Instant) {
+        let mut kept = self.kept.lock().await;
+        kept.take_if(|token| token.since <= then);
+    }
+
+    async fn fetch(&self) -> Result<Token> {
         let mut request = self
             .client
             .request(crate::Method::POST, self.url.clone())
@@ -172,8 +164,8 @@ impl TokenSource {
         let lasts = expires_in.and_then(|told| told.duration());
         tracing::debug!(url = %redact(&self.url), ?lasts, "a token was fetched");
         Ok(Token {
-            number,
             value,
+            since: Instant::now(),
             until: lasts.and_then(|lasts| asked.checked_add(usable(lasts))),
         })
     }

@@ -52,7 +52,7 @@ pub(super) fn fits(text: &str) -> bool {
 pub(super) fn one_line(secret: SecretValue, to_check: &str) -> Result<SecretValue> {
     let wrong = match secret.expose() {
         "" => "a secret is empty",
-        text if !fits(text) => "a secret can't be sent: it is not one line of visible ASCII",
+        text if !fits(text) => "a secret can't be sent: it is not one line of text",
         _ => return Ok(secret),
     };
     Err(tidegate_core::Error::auth(wrong).hint(format!("check {to_check}")))

@@ -21,11 +21,11 @@ use tidegate_core::{
 
 use crate::world::{strikes, with_place};
 
-fn schema() -> SchemaRef {
+pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
 }
 
-fn batch(numbers: Vec<i64>) -> RecordBatch {
+pub fn batch(numbers: Vec<i64>) -> RecordBatch {
     RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(numbers))]).unwrap()
 }
 

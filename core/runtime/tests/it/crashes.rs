@@ -11,7 +11,7 @@ use tidegate_runtime::{Resume, Status};
 use crate::world::{World, arm};
 
 /// Lets runs die after a random time until one comes to its end.
-async fn crash_until_done(world: &World, seed: u64) -> u32 {
+pub async fn crash_until_done(world: &World, seed: u64) -> u32 {
     let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
     for crashes in 0..200 {
         let (_stop, options) = world.run_options();

@@ -14,6 +14,7 @@
 mod components;
 mod crashes;
 mod heads;
+mod rationed;
 mod runs;
 mod state;
 mod world;

@@ -57,7 +57,7 @@ pub fn strikes(fault: &str) -> bool {
 /// A pipeline under test, with a state folder and a destination of its own.
 pub struct World {
     pub name: String,
-    pub folder: tempfile::TempDir,
+    pub folder: Arc<tempfile::TempDir>,
     pub components: Vec<ComponentSpec>,
     pub options: PipelineOptions,
     pub settings: Value,
@@ -74,7 +74,7 @@ impl World {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
             components: Vec::new(),
             options: PipelineOptions::default(),
             settings: json!({"workers": 3, "attempts": 4}),

@@ -65,6 +65,7 @@ impl Bench {
             memory: 64 << 20,
             scratch: dir.path().into(),
             store: Arc::new(NoStore),
+            shared: Arc::new(NoStore),
             cancel: Cancel::never(),
             metrics: Arc::new(Metrics::default()),
             settings: Arc::default(),

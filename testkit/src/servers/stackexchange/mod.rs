@@ -1,24 +1,22 @@
 //! A fake of the Stack Exchange API 2.3 that keeps to the documented rules, and punishes what the
 //! real one punishes.
 //!
-//! ```no_run
-//! use std::time::Duration;
-//! use tidegate_testkit::servers::{Kind, Rules, StackExchange};
-//!
-//! let api = StackExchange::start(Rules::default());
-//! let site = api.site("stackoverflow");
-//! site.questions(1_000, Duration::from_secs(86_400), 7);
-//! // … read `{api.url()}/questions?site=stackoverflow&sort=activity&order=asc` …
-//! site.edit(site.ids(Kind::Questions)[3]);
-//! assert_eq!(site.truth(Kind::Questions).len(), 1_000);
-//! assert_eq!(api.violations(), []);
-//! ```
-//!
-//! Rooms: `rules` what the server is like; `server` connections; `judge` quota, backoff and rate;
-//! `query` which rows a request means; `answer` how they are put; `filter` which fields are sent;
-//! `data` the rows and their orders; `made` where they come from; `changes` what happens to them.
+//! Rooms: `rules` what the server is like; `server` connections; `respond` from a request to its
+//! answer; `judge` rate, repeats, backoff and quota; `query` which rows a request means; `filter`
+//! which fields are sent; `render` rows as JSON; `answer` the wrapper, errors and bytes; `data` the
+//! rows and their orders; `made` where they come from; `happening` and `changes` what becomes of
+//! them.
 
+mod answer;
 mod changes;
+mod data;
+mod filter;
+mod happening;
+mod judge;
+mod made;
+mod query;
+mod render;
+mod respond;
 mod rules;
 mod seen;
 mod server;

@@ -135,14 +135,19 @@ impl Rules {
     /// Within which time the same question may not be asked twice; the rows of the answer are
     /// kept for so long. Default 60 s (api.stackexchange.com/docs/throttle). Zero: nothing is
     /// kept, and everything may be asked at any time.
+    ///
+    /// An answer with rows counts even if it never arrived whole: the server can't know. One with
+    /// an error doesn't.
     #[must_use]
     pub fn repeat_window(mut self, time: Duration) -> Self {
         self.repeat_window = time;
         self
     }
 
-    /// By chance one in `every` answers of a method asks for a backoff of so many seconds. Default:
-    /// none ever (api.stackexchange.com/docs/throttle, `backoff`).
+    /// By chance one in `every` answers of a method asks for a backoff of so many seconds. It
+    /// lasts a tenth of a second longer: a client that waits not a moment longer than it was told
+    /// is early, as was seen with the real API. Default: none ever
+    /// (api.stackexchange.com/docs/throttle, `backoff`).
     #[must_use]
     pub fn backoff(mut self, every: u32, seconds: RangeInclusive<u32>) -> Self {
         self.backoff = Some((every, seconds));

@@ -214,7 +214,7 @@ pub(super) async fn cancellation_leaks_nothing(suite: &SourceSuite) -> Outcome {
         let (mut source, walk) = suite.planned().await?;
         let scans = everything(source.as_ref());
         let before = lingering.count()?;
-        let mut drops = 0;
+        let mut drops: usize = 0;
         for split in walk.splits.iter().take(4) {
             let events = match split.replay {
                 // Reading it again and again costs its whole each time.
@@ -246,7 +246,7 @@ pub(super) async fn cancellation_leaks_nothing(suite: &SourceSuite) -> Outcome {
             }
         }
         // A pool may keep a connection or a thread for what comes next, but not one for each.
-        let most = before + drops / 2;
+        let most = before + drops.div_ceil(2);
         let left = lingering.settle(most).await?;
         ensure!(
             left <= most,

@@ -102,6 +102,7 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
             memory: 256 << 20,
             scratch: scratch.into(),
             store: Arc::new(NoStore),
+            shared: Arc::new(NoStore),
             cancel: Cancel::never(),
             metrics: Arc::default(),
             settings: Arc::default(),

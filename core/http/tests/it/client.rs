@@ -1,8 +1,5 @@
 //! The client against real servers on this machine.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,53 +9,13 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Redirect};
-use axum::routing::{any, get};
-use flate2::{Compression, write::GzEncoder};
-use tidegate_core::{ByteSize, Error, ErrorKind, Metrics, Span};
-use tidegate_http::{HttpClient, HttpSettings, Method, Url};
+use axum::response::{IntoResponse as _, Redirect};
+use axum::routing::get;
+use tidegate_core::{ByteSize, Error, ErrorKind, Span};
+use tidegate_http::{Dialect, HttpSettings, Method, Refusal, Response, Url, Validators, by_status};
 use tokio::net::TcpListener;
 
-/// Serves `router` until the test ends.
-async fn serve(router: Router) -> Url {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router).into_future());
-    Url::parse(&url).unwrap()
-}
-
-/// Serves `answer(n)` to the n-th request (from 0), and counts them.
-async fn serve_each<A, R>(answer: A) -> (Url, Arc<AtomicU64>)
-where
-    A: Fn(u64) -> R + Clone + Send + Sync + 'static,
-    R: IntoResponse + 'static,
-{
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    let handler = move || {
-        let response = answer(counted.fetch_add(1, Ordering::SeqCst)).into_response();
-        async { response }
-    };
-    (serve(Router::new().fallback(any(handler))).await, count)
-}
-
-fn settings() -> HttpSettings {
-    HttpSettings {
-        attempts: 3,
-        backoff: Span(Duration::from_millis(1)),
-        ..HttpSettings::default()
-    }
-}
-
-fn client(settings: HttpSettings) -> (HttpClient, Arc<Metrics>) {
-    let metrics = Arc::new(Metrics::default());
-    let client = HttpClient::with_settings(settings, Arc::clone(&metrics)).unwrap();
-    (client, metrics)
-}
-
-async fn refused(client: &HttpClient, url: Url) -> Error {
-    client.get(url).send().await.unwrap_err()
-}
+use crate::servers::{client, gzipped, refused, serve, serve_each, settings};
 
 #[tokio::test]
 async fn a_server_that_failed_is_asked_again() {
@@ -73,6 +30,7 @@ async fn a_server_that_failed_is_asked_again() {
     assert_eq!(answer.url, url);
     assert_eq!(requests.load(Ordering::SeqCst), 3);
     assert_eq!(metrics.total_retries(), 2);
+    assert_eq!(metrics.total_requests(), 3);
 }
 
 #[tokio::test]
@@ -121,8 +79,10 @@ async fn the_wait_that_a_server_asks_for_is_kept() {
     })
     .await;
     let begun = Instant::now();
-    client(settings()).0.get(url).send().await.unwrap();
+    let (client, metrics) = client(settings());
+    client.get(url).send().await.unwrap();
     assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(metrics.total_waited_ms() >= 1_000);
 }
 
 #[tokio::test]
@@ -201,15 +161,6 @@ async fn a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not() {
     assert_eq!(metrics.total_retries(), 0);
     let answer = client.get(url.join("fits").unwrap()).send().await.unwrap();
     assert_eq!(answer.body.len(), 1_000);
-}
-
-fn gzipped(bytes: &[u8]) -> impl IntoResponse + use<> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(bytes).unwrap();
-    (
-        [(header::CONTENT_ENCODING, "gzip")],
-        packed.finish().unwrap(),
-    )
 }
 
 #[tokio::test]
@@ -359,14 +310,170 @@ async fn a_body_that_is_not_the_json_asked_for_is_an_error_with_its_beginning() 
 }
 
 #[tokio::test]
-async fn a_proxy_gets_the_requests() {
+async fn a_proxy_gets_all_requests() {
     let (proxy, requests) = serve_each(|_| "by proxy").await;
     let (client, _) = client(HttpSettings {
         proxy: Some(proxy.to_string()),
         ..settings()
     });
-    let url = Url::parse("http://tidegate.invalid/").unwrap();
-    let answer = client.get(url).send().await.unwrap();
-    assert_eq!(answer.body, "by proxy");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    for server in ["http://tidegate.invalid/", "http://127.0.0.1:1/"] {
+        let url = Url::parse(server).unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.body, "by proxy");
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_setting_keeps_all_requests_to_a_host_apart() {
+    let (url, _) = serve_each(|_| "").await;
+    let settings = HttpSettings {
+        rate_limit: Some(20.0),
+        ..settings()
+    };
+    let ((one, metrics), (other, _)) = (client(settings.clone()), client(settings));
+    let begun = Instant::now();
+    let requests = (0..6).map(|n| if n % 2 == 0 { &one } else { &other });
+    let answers = requests.map(|client| client.get(url.clone()).send());
+    futures::future::try_join_all(answers).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(250));
+    assert!(metrics.total_waited_ms() > 0);
+}
+
+#[tokio::test]
+async fn a_pace_holds_for_its_name() {
+    let (url, _) = serve_each(|_| "").await;
+    let (client, metrics) = client(settings());
+    let begun = Instant::now();
+    for name in ["slow", "other", "slow"] {
+        let request = client.get(url.clone()).paced(name, 5.0);
+        request.send().await.unwrap();
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert!(
+        metrics.total_waited_ms() <= 200,
+        "the other one had no wait"
+    );
+    let error = client.get(url).paced("none", 0.0).send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn a_rate_that_is_none_is_refused() {
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let settings = HttpSettings {
+            rate_limit: Some(rate),
+            ..settings()
+        };
+        let error = tidegate_http::HttpClient::with_settings(settings, Arc::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("rate_limit"), "{error}");
+    }
+}
+
+/// Answers with 304 to whoever has the version.
+async fn serve_version() -> Url {
+    let handler = |headers: HeaderMap| async move {
+        let known = |name, value: &str| headers.get(name).is_some_and(|sent| sent == value);
+        let version = [
+            (header::ETAG, "W/\"7\""),
+            (header::LAST_MODIFIED, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (header::DATE, "Sun, 06 Nov 1994 09:00:00 GMT"),
+        ];
+        if known(header::IF_NONE_MATCH, "W/\"7\"")
+            && known(header::IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT")
+        {
+            (StatusCode::NOT_MODIFIED, version, "").into_response()
+        } else {
+            (StatusCode::OK, version, "[1]").into_response()
+        }
+    };
+    serve(Router::new().route("/", get(handler))).await
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_changed_is_not_sent_again() {
+    let url = serve_version().await;
+    let (client, _) = client(settings());
+    let first = client.get(url.clone()).send().await.unwrap();
+    assert!(!first.not_modified());
+    let time = first.server_time().unwrap();
+    assert_eq!(time.to_rfc3339(), "1994-11-06T09:00:00+00:00");
+    let known = first.validators().unwrap();
+    // As they are kept between runs.
+    let known: Validators = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
+    let again = client.get(url.clone()).conditional(&known).send();
+    let again = again.await.unwrap();
+    assert!(again.not_modified());
+    assert!(again.body.is_empty());
+    assert_eq!(again.validators(), Some(known));
+
+    let old = Validators {
+        etag: Some("\"6\"".into()),
+        last_modified: None,
+    };
+    let answer = client.get(url).conditional(&old).send().await.unwrap();
+    assert!(!answer.not_modified());
+    assert_eq!(answer.body, "[1]");
+}
+
+#[tokio::test]
+async fn not_modified_without_a_condition_is_not_expected() {
+    let (url, _) = serve_each(|_| StatusCode::NOT_MODIFIED).await;
+    let (client, _) = client(settings());
+    let nothing = Validators {
+        etag: None,
+        last_modified: None,
+    };
+    let request = client.get(url).conditional(&nothing);
+    assert_eq!(request.send().await.unwrap_err().kind(), ErrorKind::Data);
+}
+
+/// An API that answers 400 to everything and tells by its body what it means.
+#[derive(Debug)]
+struct Contrary;
+
+impl Dialect for Contrary {
+    fn judge(&self, answer: &Response) -> Result<(), Refusal> {
+        match &*answer.body {
+            b"good" => Ok(()),
+            b"later" => {
+                Err(Refusal::always(Error::transient("later"))
+                    .after(Some(Duration::from_millis(1))))
+            }
+            b"perhaps" => Err(Refusal::idempotent(Error::transient("perhaps"))),
+            b"spent" => Err(Refusal::never(Error::exhausted("spent"))),
+            _ => by_status(answer),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dialect_says_what_an_answer_means() {
+    for (bodies, method, expected) in [
+        (&["good"][..], Method::GET, Ok(1)),
+        (&["later", "later", "good"], Method::GET, Ok(3)),
+        (&["later", "later", "good"], Method::POST, Ok(3)),
+        (&["perhaps", "good"], Method::GET, Ok(2)),
+        (
+            &["perhaps", "good"],
+            Method::POST,
+            Err(ErrorKind::Transient),
+        ),
+        (&["spent", "good"], Method::GET, Err(ErrorKind::Exhausted)),
+        (&["else", "good"], Method::GET, Err(ErrorKind::Config)),
+    ] {
+        let (url, requests) = serve_each(move |n| {
+            let n = usize::try_from(n).unwrap();
+            (StatusCode::BAD_REQUEST, bodies[n])
+        })
+        .await;
+        let (client, _) = client(settings());
+        let request = client.request(method, url).dialect(&Contrary);
+        let got = request
+            .send()
+            .await
+            .map(|_| requests.load(Ordering::SeqCst));
+        assert_eq!(got.map_err(|error| error.kind()), expected, "{bodies:?}");
+    }
 }

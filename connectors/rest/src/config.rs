@@ -1,0 +1,241 @@
+//! The source as it stands in a pipeline file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidegate_api::{ApiSource, Incremental, Pagination, Pointer, learn};
+use tidegate_core::{Result, Source, SourceConfig, SourceContext, async_trait, typetag};
+use tidegate_formats::SchemaSpec;
+use tidegate_http::{Auth, Authorizer, HttpClient};
+
+use crate::access::RestAccess;
+use crate::params::Param;
+use crate::quota::{OnQuota, Quota};
+
+/// Reads any API that answers with JSON over HTTP.
+///
+/// It asks one address, page by page, and each record of an answer becomes a row of the stream
+/// `records`; another name is given by `stream`. For several addresses, write several sources.
+///
+/// A run that is interrupted goes on with the page where it was. By default every run reads
+/// everything; with `incremental`, it reads what is new or changed since the run before. A record
+/// that doesn't fit the columns goes to `<id>.rejected` with the reason.
+///
+/// The columns are those of `schema`. Without it, they are learnt from the first page with one
+/// request when the pipeline is first run, and kept with the pipeline's state; `tidegate plan`
+/// shows them, and makes that request each time, as `tidegate check` does. Fields that the first
+/// page doesn't have are left out: give a `schema` where it matters. With `raw`, whole answers are
+/// there too, as they came.
+///
+/// Requests are made again where that can help (lost connections, 429, 5xx), as the settings
+/// `[http]` say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestConfig {
+    /// The address: `"https://api.github.com/repos/rust-lang/rust/issues"`.
+    pub url: String,
+
+    /// How it is asked.
+    #[serde(default)]
+    pub method: Verb,
+
+    /// Headers of every request: `{ X-Api-Version = "2" }`. `Accept: application/json` is sent
+    /// unless another `Accept` stands here. Secrets don't belong here: see `auth`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+
+    /// Parameters of every request, in the URL's query: `{ state = "all", per_page = 100 }`. A list
+    /// sends the parameter several times. Secrets don't belong here: see `auth`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
+
+    /// The body of every request, sent as JSON; with `method = "POST"` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+
+    /// How the API knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`. A
+    /// redirection to another host is then not followed, so that the credentials stay where they
+    /// belong. Default: the API isn't told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+
+    /// Whether the credentials of `auth` may go over plain http to another machine, where others can
+    /// read them.
+    #[serde(default)]
+    pub allow_http: bool,
+
+    /// Where an answer holds its records, as a JSON pointer: `"/data/items"`. Default: the answer
+    /// is the list of records.
+    #[serde(default)]
+    pub records: Pointer,
+
+    /// Whether an answer that has nothing at `records`, or null, has no records. Default: it is an
+    /// error, because a misspelt `records` must not look like an empty list.
+    #[serde(default)]
+    pub records_optional: bool,
+
+    /// Whether an object at `records` is one record. Default: it is an error.
+    #[serde(default)]
+    pub records_object: bool,
+
+    /// How the API hands out its records page by page:
+    /// `{ type = "page", size_param = "per_page", size = 100 }`, `{ type = "link" }`. Default: the
+    /// first answer holds everything.
+    #[serde(default)]
+    pub pagination: Pagination,
+
+    /// How a run reads only what is new: `{ param = "since", field = "/updated_at" }`. Default: every
+    /// run reads everything.
+    ///
+    /// Where pages are counted, also behind `Link` headers and next URLs, ask for the newest records
+    /// first (`params = { sort = "updated", direction = "desc" }`). A record that changes while
+    /// pages are read then moves to the front, and the next run finds it. In the other order those
+    /// behind it move up, one of them to a page that was read already, and that one is missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incremental: Option<Incremental>,
+
+    /// Whether a run first asks if anything has changed since the run before (`ETag`,
+    /// `Last-Modified`), and reads nothing if not. Only right where the first page changes whenever
+    /// any record does.
+    #[serde(default)]
+    pub conditional: bool,
+
+    /// The columns. Default: learnt from the first page.
+    #[serde(default, skip_serializing_if = "SchemaSpec::is_empty")]
+    pub schema: SchemaSpec,
+
+    /// The columns that tell records apart: `["id"]`. Sinks that merge go by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+
+    /// The name of the stream of records.
+    #[serde(default = "records")]
+    pub stream: String,
+
+    /// Whether there is also a stream `raw`, with a row for each page: `stream`, `url` (without
+    /// secrets), `status`, `fetched_at` (UTC) and `body`, the bytes as the server sent them. A page
+    /// is fetched once for both streams. `"only"`: there is no other stream, and no columns have to
+    /// be known.
+    #[serde(default)]
+    pub raw: Raw,
+
+    /// How many requests are made a second at most: `5`, or `0.5` for one in two seconds. Sources of
+    /// one process that ask the same host count together. Default: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<f64>,
+
+    /// Where answers tell how many requests are left: names of headers. Requests are then made one
+    /// after the other, and what is left is remembered between runs and shared by all pipelines
+    /// whose state is kept in one place, if they ask the same host with the same credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+
+    /// What is done when no requests are left.
+    #[serde(default)]
+    pub on_quota: OnQuota,
+}
+
+/// How an API is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verb {
+    /// With all parameters in the URL.
+    #[default]
+    #[serde(rename = "GET")]
+    Get,
+    /// With a body.
+    #[serde(rename = "POST")]
+    Post,
+}
+
+/// Whether there is a stream `raw`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "RawKey", into = "RawKey")]
+#[schemars(with = "RawKey", inline)]
+pub enum Raw {
+    /// No.
+    #[default]
+    No,
+    /// Yes.
+    Also,
+    /// Yes, and no other.
+    Only,
+}
+
+/// As it is written: `false`, `true` or `"only"`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum RawKey {
+    Whether(bool),
+    Only(OnlyKey),
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum OnlyKey {
+    Only,
+}
+
+impl From<RawKey> for Raw {
+    fn from(key: RawKey) -> Self {
+        match key {
+            RawKey::Whether(false) => Self::No,
+            RawKey::Whether(true) => Self::Also,
+            RawKey::Only(OnlyKey::Only) => Self::Only,
+        }
+    }
+}
+
+impl From<Raw> for RawKey {
+    fn from(raw: Raw) -> Self {
+        match raw {
+            Raw::No => Self::Whether(false),
+            Raw::Also => Self::Whether(true),
+            Raw::Only => Self::Only(OnlyKey::Only),
+        }
+    }
+}
+
+fn records() -> String {
+    "records".to_owned()
+}
+
+#[async_trait]
+#[typetag::serde(name = "rest")]
+impl SourceConfig for RestConfig {
+    fn validate(&self) -> Result<()> {
+        self.check()?;
+        self.endpoint()?.validate()
+    }
+
+    async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
+        let client = HttpClient::new(cx)?;
+        let (client, authorizer) = match &self.auth {
+            None => (client, Authorizer::nobody()),
+            Some(auth) => {
+                let authorizer = Authorizer::new(auth, self.allow_http, cx, &client)?;
+                (client.confined()?, authorizer)
+            }
+        };
+        let mut endpoint = self.endpoint()?;
+        let access = Arc::new(RestAccess::new(self, cx, authorizer, &endpoint));
+        if endpoint.schema.is_none() && self.raw != Raw::Only {
+            let schema = learn(cx, &client, access.as_ref(), &endpoint, 1).await?;
+            endpoint.schema = Some(schema);
+        }
+        self.check_key(&endpoint)?;
+        let source = ApiSource::new(client, vec![endpoint])
+            .access(access)
+            .raw(self.raw != Raw::No);
+        Ok(Arc::new(source))
+    }
+
+    /// With credentials, because a run that they were to blame for goes on with others.
+    fn tuning_keys(&self) -> &'static [&'static str] {
+        &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
+    }
+}

@@ -1,0 +1,75 @@
+//! What the engine is told of the API.
+
+use tidegate_api::{Endpoint, RecordsAt};
+use tidegate_core::Result;
+use tidegate_http::{Method, Url};
+
+use crate::check::of_key;
+use crate::config::{RestConfig, Verb};
+
+impl RestConfig {
+    /// The address. Errors: `Config`.
+    pub(crate) fn address(&self) -> Result<Url> {
+        let url = Url::parse(&self.url).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok_or_else(|| {
+            // It isn't quoted: it may hold a password.
+            of_key("url", "`url` is not the address of an API")
+                .hint("write it as \"https://api.example.com/v1/items\"")
+        })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(of_key("url", "`url` holds a user or a password").hint(
+                "write `auth = { type = \"basic\", user = \"…\", password = { env = \"…\" } }`",
+            ));
+        }
+        Ok(url)
+    }
+
+    /// The list of records; without columns where they aren't given.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        let schema = match self.schema.is_empty() {
+            true => None,
+            false => Some(
+                self.schema
+                    .to_arrow()
+                    .map_err(|error| error.with("key", "schema"))?,
+            ),
+        };
+        let accept = ("Accept".to_owned(), "application/json".to_owned());
+        let own = self.headers.keys();
+        let accept = match own
+            .into_iter()
+            .any(|name| name.eq_ignore_ascii_case("accept"))
+        {
+            true => None,
+            false => Some(accept),
+        };
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
+        let params = self.params.iter().flat_map(|(name, param)| {
+            let texts = param.texts().into_iter();
+            texts.map(move |text| (name.clone(), text))
+        });
+        Ok(Endpoint {
+            name: self.stream.as_str().into(),
+            schema,
+            key: self.key.clone(),
+            method: match self.method {
+                Verb::Get => Method::GET,
+                Verb::Post => Method::POST,
+            },
+            url: self.address()?,
+            headers: accept.into_iter().chain(headers).collect(),
+            params: params.collect(),
+            body: self.body.clone(),
+            records: RecordsAt {
+                pointer: self.records.clone(),
+                optional: self.records_optional,
+                object: self.records_object,
+            },
+            pagination: self.pagination.clone(),
+            incremental: self.incremental.clone(),
+            conditional: self.conditional,
+        })
+    }
+}

@@ -1,0 +1,100 @@
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidegate_core::{Context, Error, Result};
+use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter};
+use tidegate_http::HttpClient;
+
+use crate::fetch::{Via, bound};
+use crate::hash::hash;
+use crate::step::Step;
+use crate::{Access, Endpoint};
+
+/// What is kept of a schema that was learnt.
+#[derive(Debug, Serialize, Deserialize)]
+struct Learnt {
+    /// A hash of what was asked.
+    question: u64,
+    schema: SchemaSpec,
+}
+
+/// Learns an endpoint's schema from its first `pages` pages (which are asked for as a first run
+/// would), and keeps it in the component's store: opened again, for a resumed run or the next one,
+/// the same endpoint has the same columns, whatever records come first by then. Another URL,
+/// parameters, body, place of the records or number of `pages` is another question, and is learnt
+/// anew; so is one whose pipeline's state is gone. Where nothing is kept (`tidegate check`), it is
+/// learnt each time.
+///
+/// Errors: `Schema` where the pages hold no record; those of fetching a page.
+pub async fn learn(
+    cx: &Context,
+    client: &HttpClient,
+    access: &dyn Access,
+    endpoint: &Endpoint,
+    pages: usize,
+) -> Result<SchemaRef> {
+    let key = format!("schema:{}", endpoint.name);
+    let question = json!([
+        endpoint.method.as_str(),
+        endpoint.url.as_str(),
+        endpoint.params,
+        endpoint.body,
+        endpoint.records.pointer,
+        pages,
+    ]);
+    let question = hash(question.to_string().as_bytes());
+    let mut stored = cx.store.get(&key).await?;
+    if let Some(schema) = stored.as_ref().and_then(|value| same(value, question)) {
+        return schema.to_arrow();
+    }
+    let api = Via { client, access };
+    let schema = SchemaSpec::from_arrow(&*from_pages(api, endpoint, pages).await?);
+    let learnt = Learnt { question, schema };
+    let value = serde_json::to_value(&learnt)
+        .map_err(|error| Error::internal("a schema can't be stored").because(error))?;
+    while !cx
+        .store
+        .compare_and_set(&key, stored.as_ref(), &value)
+        .await?
+    {
+        // Another process was faster: what it has learnt holds for both.
+        stored = cx.store.get(&key).await?;
+        if let Some(schema) = stored.as_ref().and_then(|value| same(value, question)) {
+            return schema.to_arrow();
+        }
+    }
+    learnt.schema.to_arrow()
+}
+
+/// What was learnt before, if it was of the same question.
+fn same(stored: &Value, question: u64) -> Option<SchemaSpec> {
+    let learnt = Learnt::deserialize(stored).ok()?;
+    (learnt.question == question).then_some(learnt.schema)
+}
+
+async fn from_pages(api: Via<'_>, endpoint: &Endpoint, pages: usize) -> Result<SchemaRef> {
+    let csv = CsvOptions::default();
+    let mut inference = Inference::new(Format::Json, &csv)?;
+    let mut step = Some(Step::first(&endpoint.pagination));
+    let since = bound(endpoint, None);
+    for _ in 0..pages {
+        let Some(this) = step.take() else { break };
+        let Some(fetched) = api.fetch(endpoint, &this, since.as_ref(), None).await? else {
+            break;
+        };
+        let mut splitter = Splitter::new(Format::Json, &csv, Position::start())?;
+        splitter.push(fetched.records.json);
+        splitter.finish();
+        while let Some(chunk) = splitter.next()? {
+            inference.push(&chunk)?;
+        }
+        step = fetched.next;
+    }
+    if inference.rows() == 0 {
+        return Err(Error::schema("there is no record to learn a schema from")
+            .with("stream", &endpoint.name)
+            .with("url", tidegate_http::redact(&endpoint.url))
+            .hint("give a `schema`, or check that `records` leads to the records"));
+    }
+    inference.finish()
+}

@@ -1,0 +1,144 @@
+//! Schemas that are learnt, and endpoints that contradict themselves.
+
+use axum::Json;
+use serde_json::{Value, json};
+use tidegate_api::{Endpoint, Open, learn};
+use tidegate_core::ErrorKind;
+use tidegate_formats::SchemaSpec;
+use tidegate_http::{HttpClient, Method};
+
+use crate::support::{Asked, Server, endpoint, impatient, paged, pager};
+
+/// A schema as a user would write it.
+fn written(schema: &arrow_schema::Schema) -> String {
+    let fields = SchemaSpec::from_arrow(schema).0.into_iter();
+    let fields = fields.map(|field| format!("{}:{}", field.name, field.type_));
+    fields.collect::<Vec<_>>().join(",")
+}
+
+#[tokio::test]
+async fn a_schema_is_learnt_from_pages_once_and_stays() {
+    let server = Server::new(|asked: &Asked| {
+        let mut items = vec![json!({ "id": 1, "geo": { "lat": 1.5 } })];
+        if asked.number("page") == Some(2) {
+            items = vec![json!({ "id": 2, "late": "x", "geo": { "lng": 2 }, "tags": ["a"] })];
+        }
+        Json(items)
+    });
+    let cx = impatient();
+    let cx = cx.source();
+    let client = HttpClient::new(&cx).unwrap();
+    let one = endpoint(server.at("/"), paged(json!({ "type": "page" })), "");
+    let schema = learn(&cx, &client, &Open, &one, 1).await.unwrap();
+    assert_eq!(written(&schema), "id:int64,geo:struct<lat:float64>");
+    assert_eq!(server.asked().len(), 1);
+    // Opened again, it asks for nothing.
+    assert_eq!(learn(&cx, &client, &Open, &one, 1).await.unwrap(), schema);
+    assert!(server.asked().is_empty());
+    // More pages are another question.
+    let schema = learn(&cx, &client, &Open, &one, 2).await.unwrap();
+    assert_eq!(
+        written(&schema),
+        "id:int64,late:string,geo:struct<lng:int64,lat:float64>,tags:list<string>"
+    );
+    assert_eq!(learn(&cx, &client, &Open, &one, 2).await.unwrap(), schema);
+}
+
+#[tokio::test]
+async fn nothing_is_learnt_from_nothing() {
+    let server = pager(0, 3);
+    let cx = impatient();
+    let cx = cx.source();
+    let client = HttpClient::new(&cx).unwrap();
+    let one = endpoint(server.at("/page"), paged(json!({ "type": "page" })), "");
+    let error = learn(&cx, &client, &Open, &one, 3).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    assert!(error.hint_text().unwrap().contains("`schema`"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_contradicts_itself_is_refused() {
+    let server = pager(0, 1);
+    let good = || endpoint(server.at("/"), paged(json!({ "type": "none" })), "");
+    let with = |config: Value| good().pagination(paged(config));
+    let grows = |config: Value| Endpoint {
+        incremental: Some(serde_json::from_value(config).unwrap()),
+        ..good()
+    };
+    let total = json!({ "header": "x" });
+    for (about, bad) in [
+        (
+            "pagination.size_param",
+            with(json!({ "type": "page", "size_param": "n" })),
+        ),
+        (
+            "pagination.total",
+            with(json!({ "type": "page", "total": total })),
+        ),
+        (
+            "pagination.short_page_ends",
+            with(json!({ "type": "offset", "short_page_ends": true })),
+        ),
+        (
+            "pagination.has_more",
+            with(json!({ "type": "offset", "total": total, "has_more": "/x" })),
+        ),
+        (
+            "pagination.total",
+            with(json!({ "type": "offset", "total": { "pages_header": "x" } })),
+        ),
+        (
+            "pagination.param",
+            with(json!({ "type": "page", "param": "" })),
+        ),
+        (
+            "pagination.param",
+            with(json!({ "type": "cursor", "cursor": "/c", "param": "" })),
+        ),
+        ("in the body", with(json!({ "type": "page", "in": "body" }))),
+        (
+            "incremental.field",
+            grows(json!({ "param": "since", "field": "" })),
+        ),
+        (
+            "incremental.param",
+            grows(json!({ "param": "", "field": "/v" })),
+        ),
+        (
+            "incremental.overlap",
+            grows(json!({ "param": "s", "field": "/v", "overlap": "1h" })),
+        ),
+        (
+            "in the body",
+            grows(json!({ "param": "s", "field": "/v", "in": "body" })),
+        ),
+        (
+            "`body`",
+            Endpoint {
+                body: Some(json!({})),
+                ..good()
+            },
+        ),
+        ("`key`", good().key(&["ID"])),
+        (
+            "in the body",
+            Endpoint {
+                method: Method::POST,
+                body: Some(json!([])),
+                ..with(json!({ "type": "page", "in": "body" }))
+            },
+        ),
+    ] {
+        let error = bad.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains(about), "{about}: {error:?}");
+        assert!(error.hint_text().is_some(), "{error:?}");
+    }
+    for unknown in [
+        json!({ "type": "page", "prm": "x" }),
+        json!({ "type": "pages" }),
+        json!({ "type": "next_url", "next": "next" }),
+    ] {
+        serde_json::from_value::<tidegate_api::Pagination>(unknown).unwrap_err();
+    }
+}
