@@ -99,7 +99,10 @@ impl Reader {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            if let (Some(pagesize), Some(rows)) = (self.tell.take(), page.total) {
+            // Within a second, it is how many rows that has.
+            if let (false, Some(rows)) = (ask.total, page.total)
+                && let Some(pagesize) = self.tell.take()
+            {
                 let about = About(requests_for(rows, pagesize));
                 tracing::info!(stream = self.kind.name(), rows, "goes on: {about} needed");
             }

@@ -223,7 +223,7 @@ impl Source for StackOverflowSource {
         };
         let mut notes = vec![access.to_owned()];
         if let Some(quota) = &self.quota {
-            notes.push(format!("has {} requests", Left(quota)));
+            notes.push(format!("knows of the quota: {}", Left(quota)));
         }
         notes.extend(self.streams.iter().map(|(kind, by)| match by.grows() {
             true => format!(

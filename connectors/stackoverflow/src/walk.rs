@@ -203,8 +203,8 @@ impl Walk {
     }
 
     /// Whether it is the page before once more. Only the first page of a second may be: it is what
-    /// showed that the second fills a page. Of other walks no more is known than that a page which
-    /// isn't the first must bring something.
+    /// showed that the second fills a page. (Where values change, the same page may come by right;
+    /// there, one that brings nothing ends the walk.)
     fn is_repeated(&self, answer: Answer<'_>) -> bool {
         let first_of_second = self.position.second.is_some() && self.position.page == 1;
         let ids = answer.items.iter().map(|item| &item.id);

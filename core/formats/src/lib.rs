@@ -42,7 +42,7 @@ mod split;
 pub use compression::{Compression, Compressor, Decompressor};
 pub use csv_options::CsvOptions;
 pub use decode::{Decoder, EncodedChunk, JsonRows, json_elements, raw_schema};
-pub use encode::{Encoder, row_to_json};
+pub use encode::{Encoder, decimal_text, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
 pub use spec::{FieldSpec, SchemaSpec, TypeSpec, json_field};

@@ -63,29 +63,6 @@ pub(super) fn fits_fraction(micros: i64, fraction: u8) -> bool {
     micros.unsigned_abs().is_multiple_of(step(fraction))
 }
 
-/// Digits with a point before the last `scale` of them, or zeros behind them if `scale` is less
-/// than 0: a decimal's text.
-pub(super) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
-    let (sign, digits) = match digits.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", digits),
-    };
-    out.extend_from_slice(sign.as_bytes());
-    let places = usize::from(scale.unsigned_abs());
-    if scale <= 0 {
-        out.extend_from_slice(digits.as_bytes());
-        if digits != "0" {
-            out.resize(out.len() + places, b'0');
-        }
-        return;
-    }
-    let (whole, rest) = digits.split_at(digits.len().saturating_sub(places));
-    out.extend_from_slice(if whole.is_empty() { "0" } else { whole }.as_bytes());
-    out.push(b'.');
-    out.resize(out.len() + (places - rest.len()), b'0');
-    out.extend_from_slice(rest.as_bytes());
-}
-
 /// Whether a decimal of these digits fits DECIMAL(precision, places) without rounding, and if not,
 /// why.
 pub(super) fn decimal_fits(
@@ -177,22 +154,6 @@ mod tests {
         assert_eq!(span(3_020_399_999_999).unwrap(), "838:59:59.999999");
         assert_eq!(span(3_020_400_000_000), None);
         assert_eq!(span(i64::MIN), None);
-    }
-
-    #[test]
-    fn decimals_have_their_point_where_it_belongs() {
-        let of = |digits: &str, scale| {
-            written(|out| {
-                decimal(digits, scale, out);
-                Some(())
-            })
-            .unwrap()
-        };
-        assert_eq!(of("12345", 2), "123.45");
-        assert_eq!(of("-5", 3), "-0.005");
-        assert_eq!(of("0", 2), "0.00");
-        assert_eq!(of("7", -2), "700");
-        assert_eq!(of("123", 3), "0.123");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use arrow_schema::TimeUnit;
+use tidegate_formats::decimal_text;
 
 use super::target::{Kind, Slot, members};
 use super::text as form;
@@ -99,13 +100,13 @@ pub(super) fn decimal(
     } = slot.kind
     {
         form::decimal_fits(digits, scale, precision, places)?;
-        form::decimal(digits, scale, out);
+        decimal_text(digits, scale, out);
         return Ok(());
     }
     // Whole numbers may go into integers.
     form::decimal_fits(digits, scale, 38, 0).map_err(|_| "is no whole number".to_owned())?;
     let mut text = Vec::new();
-    form::decimal(digits, scale, &mut text);
+    decimal_text(digits, scale, &mut text);
     let text = String::from_utf8_lossy(&text);
     let whole = text.split_once('.').map_or(&*text, |(whole, _)| whole);
     let value = whole.parse::<i128>().map_err(|_| OUT_OF_RANGE.to_owned())?;

@@ -220,3 +220,25 @@ async fn pipelines_share_what_they_know_of_the_api() {
     }
     no_violations(&api);
 }
+
+#[tokio::test]
+async fn what_is_known_of_the_quota_is_told_without_a_request() {
+    let api = api(Rules::default(), 10);
+    let mut pipeline = pipeline(&api);
+    let notes = pipeline.source().await.unwrap().notes();
+    assert_eq!(
+        notes,
+        [
+            "reads without a key: 300 requests a day for this address",
+            "reads `questions` by `activity`, on from where the last run ended"
+        ]
+    );
+    assert_eq!(api.requests(), []);
+
+    pipeline.run().await.unwrap();
+    let asked = api.requests().len();
+    let notes = pipeline.source().await.unwrap().notes();
+    let left = format!("knows of the quota: {} of 300 left until ", 300 - asked);
+    assert!(notes[1].starts_with(&left), "{notes:?}");
+    assert_eq!(api.requests().len(), asked);
+}

@@ -152,3 +152,41 @@ async fn a_second_that_changes_while_its_pages_are_read_loses_nothing() {
         no_violations(&api);
     }
 }
+
+#[tokio::test]
+async fn several_streams_are_read_side_by_side_while_they_change() {
+    let api = StackExchange::start(Rules::default().backoff(9, 1..=1));
+    let site = api.site("stackoverflow");
+    site.questions(900, 3 * DAY, 19);
+    let mut pipeline = Pipeline::new(StackOverflowConfig {
+        streams: vec![
+            tidegate_stackoverflow::Kind::Questions,
+            tidegate_stackoverflow::Kind::Answers,
+            tidegate_stackoverflow::Kind::Comments,
+        ],
+        pagesize: 100,
+        ..config(&api)
+    });
+    let changes = site.changes_in_background(100, 23);
+    for _ in 0..3 {
+        pipeline.run_through().await;
+    }
+    changes.stop();
+    api.advance(Duration::from_secs(120));
+    pipeline.run_through().await;
+    assert_last_edits(&pipeline, &site);
+    for (kind, time) in [
+        (Kind::Answers, "last_activity_date"),
+        (Kind::Comments, "creation_date"),
+    ] {
+        let rows = pipeline.merged(kind.method(), kind.key());
+        for truth in site.truth(kind) {
+            let id = truth[kind.key()].to_string();
+            let row = rows
+                .get(&id)
+                .unwrap_or_else(|| panic!("{kind:?} {id} is lost"));
+            assert_eq!(seconds(&row[time]), truth[time], "{kind:?} {id}");
+        }
+    }
+    no_violations(&api);
+}

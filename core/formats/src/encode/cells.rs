@@ -305,7 +305,7 @@ impl<'a> Cells<'a> {
                 }
             }
             Values::Decimal128(array, scale) => {
-                text::decimal(itoa::Buffer::new().format(array.value(row)), *scale, out);
+                text::decimal_text(itoa::Buffer::new().format(array.value(row)), *scale, out);
             }
             Values::Decimal256(array, scale) => text::decimal256(array.value(row), *scale, out),
             Values::Date(array) => text::date(array.value(row).into(), out),

@@ -8,3 +8,4 @@ mod raw;
 mod text;
 
 pub use encoder::{Encoder, row_to_json};
+pub use text::decimal_text;

@@ -8,8 +8,9 @@ use crate::decode::time::per_second;
 
 const DAY: i64 = 86_400;
 
-/// An unscaled decimal's digits, with the point where the scale puts it.
-pub(crate) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
+/// Appends an unscaled decimal's digits with the point where the scale puts it, or with zeros behind
+/// them where the scale is less than 0: `decimal_text("-5", 3, …)` appends `-0.005`.
+pub fn decimal_text(digits: &str, scale: i8, out: &mut Vec<u8>) {
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", digits),
@@ -36,7 +37,7 @@ pub(crate) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {
-    decimal(&value.to_string(), scale, out);
+    decimal_text(&value.to_string(), scale, out);
 }
 
 /// `YYYY-MM-DD`.
@@ -100,4 +101,23 @@ fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
     let digits = buffer.format(value);
     out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
     out.extend_from_slice(digits.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_have_their_point_where_it_belongs() {
+        let of = |digits: &str, scale| {
+            let mut text = Vec::new();
+            decimal_text(digits, scale, &mut text);
+            String::from_utf8(text).unwrap()
+        };
+        assert_eq!(of("12345", 2), "123.45");
+        assert_eq!(of("-5", 3), "-0.005");
+        assert_eq!(of("0", 2), "0.00");
+        assert_eq!(of("7", -2), "700");
+        assert_eq!(of("123", 3), "0.123");
+    }
 }

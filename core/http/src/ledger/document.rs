@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::hold::{Hold, with_margin};
 use super::options::{LedgerOptions, Quota};
+use super::spending::Spending;
 use crate::dialect::Told;
 
 /// What is stored of an account. All decisions are made here, without clock and store, so that
@@ -23,30 +24,6 @@ pub(crate) struct Document {
     /// Requests that may not be made again yet, by their identity.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     asked: BTreeMap<String, Hold>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-struct Spending {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left: Option<u64>,
-    /// When `left` was learnt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    learnt: Option<Hold>,
-    /// When requests ended that were counted without an answer that tells: one that was asked
-    /// before may not know of them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    untold: Vec<DateTime<Utc>>,
-    /// How many requests were made since `window` began.
-    used: u64,
-    /// From the first request of this quota until it is whole again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window: Option<Hold>,
-    /// When the last window ended: what was asked before may tell of the quota before this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    renewed: Option<Hold>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -186,21 +163,15 @@ impl Document {
             methods,
             asked,
         } = self;
-        let holds = [
-            &mut quota.learnt,
-            &mut quota.window,
-            &mut quota.renewed,
-            pace,
-        ];
         let methods = methods.values_mut().flat_map(|method| {
             let notes = method.under_way.iter_mut().chain(&mut method.next);
             let notes = notes.map(|note| &mut note.held);
             notes.chain(&mut method.backoff)
         });
         let mut mended = false;
-        for hold in holds
-            .into_iter()
-            .flatten()
+        for hold in quota
+            .holds()
+            .chain(pace)
             .chain(methods)
             .chain(asked.values_mut())
         {
@@ -354,14 +325,7 @@ impl Document {
     /// Takes out what is over.
     fn sweep(&mut self, now: DateTime<Utc>) {
         let over = |hold: &mut Hold| hold.is_over(now);
-        if let Some(window) = self.quota.window.take_if(over) {
-            self.quota = Spending {
-                max: self.quota.max,
-                left: self.quota.max,
-                renewed: Some(Hold::new(window.until(), Duration::ZERO)),
-                ..Spending::default()
-            };
-        }
+        self.quota.renew(now);
         for method in self.methods.values_mut() {
             method.backoff.take_if(over);
             method.next.take_if(|next| next.held.is_over(now));
@@ -372,9 +336,7 @@ impl Document {
             }
         }
         let oldest = self.notes().map(Note::at).min();
-        self.quota
-            .untold
-            .retain(|ended| oldest.is_some_and(|oldest| *ended >= oldest));
+        self.quota.forget(oldest);
         self.methods
             .retain(|_, method| *method != Method::default());
         self.asked.retain(|_, hold| !hold.is_over(now));
@@ -399,77 +361,6 @@ impl Document {
 
     fn under_way(&self) -> u64 {
         u64::try_from(self.notes().count()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Spending {
-    /// Counts a request that the server may have counted.
-    fn count(&mut self, now: DateTime<Utc>) {
-        self.used += 1;
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(1);
-            self.untold.push(now);
-        }
-    }
-
-    /// Whether a request surely belongs to this quota, and not to the one before.
-    fn is_of_this(&self, asked: DateTime<Utc>) -> bool {
-        self.renewed.is_none_or(|renewed| asked >= renewed.from())
-    }
-
-    /// Takes what an answer tells. `noted`: it wasn't counted yet; `asked`: when it was noted.
-    fn learn(
-        &mut self,
-        told: Told,
-        noted: bool,
-        asked: DateTime<Utc>,
-        options: &LedgerOptions,
-        now: DateTime<Utc>,
-    ) {
-        // The server surely counted it, at some time before now: it won't renew the quota later than
-        // this.
-        let of_this = self.is_of_this(asked);
-        if of_this {
-            self.window.get_or_insert(Hold::new(now, options.window));
-        }
-        self.max = told.quota_max.or(self.max);
-        match told.quota_left.filter(|_| of_this) {
-            Some(left) => {
-                self.used += u64::from(noted);
-                self.correct(left, asked, options, now);
-            }
-            None if noted => self.count(now),
-            None => {}
-        }
-        if let Some(resets_in) = told.resets_in {
-            self.window = Some(Hold::new(now, resets_in));
-        }
-    }
-
-    /// Takes the server's word for how much is left. Answers may overtake each other.
-    fn correct(
-        &mut self,
-        told: u64,
-        asked: DateTime<Utc>,
-        options: &LedgerOptions,
-        now: DateTime<Utc>,
-    ) {
-        let unknown = self.untold.iter().filter(|ended| **ended >= asked).count();
-        let left = told.saturating_sub(u64::try_from(unknown).unwrap_or(u64::MAX));
-        let known = self.left.unwrap_or(left);
-        // One that tells of more than is known is newer only if it was asked for after that was
-        // known.
-        let newer = self.learnt.is_none_or(|learnt| asked > learnt.from());
-        if !newer && left > known {
-            return;
-        }
-        self.left = Some(left);
-        self.learnt = Some(Hold::new(now, Duration::ZERO));
-        // Many more: the quota was renewed before we thought.
-        if left.saturating_sub(known) > self.max.unwrap_or(left) / 10 {
-            self.used = 1;
-            self.window = Some(Hold::new(now, options.window));
-        }
     }
 }
 

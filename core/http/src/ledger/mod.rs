@@ -7,6 +7,7 @@ mod hold;
 mod options;
 #[cfg(test)]
 mod simulation;
+mod spending;
 mod turn;
 mod words;
 

@@ -8,8 +8,9 @@ pub struct LedgerOptions {
     /// Whose quota it is: [`Ledger::account_of`](crate::Ledger::account_of). Never a key itself:
     /// it is stored.
     pub account: String,
-    /// How many requests a second are made at most, evenly spaced, over all methods. Default: any
-    /// number.
+    /// How many requests a second are made at most, evenly spaced, over all methods of the account.
+    /// Default: any number. Where an API counts all accounts of an address together,
+    /// `[http] rate_limit` keeps those of one process.
     pub per_second: Option<f64>,
     /// How soon the same request may be made again. Default: at once.
     pub repeat_after: Option<Duration>,

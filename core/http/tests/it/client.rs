@@ -310,16 +310,18 @@ async fn a_body_that_is_not_the_json_asked_for_is_an_error_with_its_beginning() 
 }
 
 #[tokio::test]
-async fn a_proxy_gets_the_requests() {
+async fn a_proxy_gets_all_requests() {
     let (proxy, requests) = serve_each(|_| "by proxy").await;
     let (client, _) = client(HttpSettings {
         proxy: Some(proxy.to_string()),
         ..settings()
     });
-    let url = Url::parse("http://tidegate.invalid/").unwrap();
-    let answer = client.get(url).send().await.unwrap();
-    assert_eq!(answer.body, "by proxy");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    for server in ["http://tidegate.invalid/", "http://127.0.0.1:1/"] {
+        let url = Url::parse(server).unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.body, "by proxy");
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

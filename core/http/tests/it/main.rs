@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod client;
+mod judge;
 mod ledger;
 mod servers;
 mod shown;

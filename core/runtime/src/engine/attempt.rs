@@ -243,7 +243,12 @@ impl Attempt {
             let (node, source_of) = (source.node, Arc::clone(&source.source));
             let (scans, state) = (Arc::clone(&source.scans), source.plan.clone());
             let id = self.shared.id(node).clone();
-            let plan = retry::passing(self.shared.around.runtime.attempts, id.as_str(), || {
+            // A first ask that fails leaves nothing to lose: the attempt is retried, not both.
+            let tries = match first {
+                true => 0,
+                false => self.shared.around.runtime.attempts,
+            };
+            let plan = retry::passing(tries, id.as_str(), || {
                 let ask = Ask {
                     scans: &scans,
                     state: state.as_ref(),
