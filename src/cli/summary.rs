@@ -48,10 +48,11 @@ fn advice(report: &Report, why: &Exhausted) -> Option<String> {
     const WHOLE: &str = "a transform of this pipeline needs all rows of a run at once, so nothing \
                          of it could be kept: write the rows to a sink first, and let a second \
                          pipeline read them from there";
-    match (report.status, &why.hint) {
-        (Status::Abandoned, Some(hint)) => Some(format!("{hint}; {WHOLE}")),
-        (Status::Abandoned, None) => Some(WHOLE.to_owned()),
-        (_, hint) => hint.clone(),
+    let lost = report.status == Status::Abandoned && report.epochs == 0;
+    match (lost, &why.hint) {
+        (true, Some(hint)) => Some(format!("{hint}; {WHOLE}")),
+        (true, None) => Some(WHOLE.to_owned()),
+        (false, hint) => hint.clone(),
     }
 }
 
@@ -157,6 +158,10 @@ fn sentence(report: &Report) -> String {
         Status::Stopped => (
             "stopped after",
             "\nwhat was read is committed; the next run goes on from there",
+        ),
+        Status::Abandoned if report.epochs > 0 => (
+            "stopped after",
+            "\nwhat came after the last checkpoint isn't committed; the next run goes on from there",
         ),
         Status::Abandoned => (
             "stopped after",

@@ -252,6 +252,36 @@ fn a_run_of_few_requests_goes_on_in_the_next_ones() {
 }
 
 #[test]
+fn a_run_that_can_only_be_kept_whole_says_how_to_keep_what_it_reads() {
+    let api = StackExchange::start(rules());
+    api.site("stackoverflow")
+        .questions(1_000, Duration::from_secs(86_400), 9);
+    settle(&api);
+    let pipeline = pipeline(&api, "max_requests = 5");
+    let counted = pipeline.read("pipeline.toml")
+        + r#"
+        [transforms.count]
+        type = "sql"
+        inputs = ["api.questions"]
+        query = "SELECT count(*) AS n FROM api.questions"
+
+        [sinks.counts]
+        type = "parquet"
+        inputs = ["count"]
+        url = "out/counts"
+        "#;
+    pipeline.write("pipeline.toml", counted);
+    let (ended, report) = pipeline.run_with_report(&[]);
+    ended.expect_code(4).expect_said(&[
+        "nothing of this run was committed",
+        "stopped:",
+        "write the rows to a sink first",
+    ]);
+    assert_eq!(report["status"], "abandoned");
+    assert!(visible_files(&pipeline.path("out")).is_empty());
+}
+
+#[test]
 fn a_run_that_needs_more_than_is_left_of_the_quota_is_not_begun() {
     let api = StackExchange::start(rules());
     let site = api.site("stackoverflow");

@@ -162,7 +162,13 @@ impl Attempt {
             Err(error) => Err(self.shared.error().unwrap_or(error)),
         };
         self.end().await;
-        result
+        match result {
+            Err(error) if error.kind() == ErrorKind::Exhausted => Ok(Outcome::Stopped {
+                committed: false,
+                exhausted: Some(error),
+            }),
+            result => result,
+        }
     }
 
     async fn coordinate(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Outcome> {

@@ -211,6 +211,25 @@ impl Queue {
         self.put(Some(split), split.number, Kind::End, 0).await
     }
 
+    /// Waits until all of a split's events are handed out. Says whether it stands at a position then.
+    pub(crate) async fn handed_out(&self, split: SplitKey) -> Result<bool, Closed> {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.mode == Mode::Closed {
+                    return Err(Closed);
+                }
+                if !state.items.iter().any(|item| item.split == Some(split)) {
+                    return Ok(!state.is_in_the_middle(split));
+                }
+            }
+            room.await;
+        }
+    }
+
     /// Puts a stage's output on the queue. `partition` stays in order where order matters.
     pub(crate) async fn push_stage(
         &self,

@@ -29,9 +29,16 @@ pub(crate) fn start(
             Ok(last) => shared.tell(Signal::Read(key, last)),
             Err(error) => {
                 let error = error.with("component", shared.id(key.source));
-                match error.kind() {
-                    ErrorKind::Exhausted => shared.tell(Signal::Exhausted(error)),
-                    _ => shared.fail(error.with("split", &split.id)),
+                if error.kind() != ErrorKind::Exhausted {
+                    return shared.fail(error.with("split", &split.id));
+                }
+                // What was read was paid for, so it isn't left on the queue.
+                match shared.queue.handed_out(key).await {
+                    Ok(true) => shared.tell(Signal::Exhausted(error)),
+                    // No cut can be made: what came since the last one is the next run's again.
+                    Ok(false) => shared.fail(error),
+                    // The attempt has ended by something else.
+                    Err(_) => {}
                 }
             }
         }

@@ -31,6 +31,13 @@ pub struct RationedConfig {
     pub asks_in: Place,
     #[serde(default)]
     pub pause_ms: u64,
+    /// Every k-th answer has a position.
+    #[serde(default = "one")]
+    pub resume_every: i64,
+}
+
+fn one() -> i64 {
+    1
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -170,7 +177,9 @@ impl Source for Rationed {
                     stream: "all".into(),
                     rows: Rows::Batch(batch((at..end).collect())),
                     rejected: None,
-                    resume: Some(Offset::encode(&end)?),
+                    resume: (end / STEP % source.config.resume_every == 0)
+                        .then(|| Offset::encode(&end))
+                        .transpose()?,
                 };
                 Ok(Some((event, end)))
             }
@@ -270,6 +279,35 @@ async fn a_source_that_gets_no_more_while_reading_stops_the_run_and_loses_nothin
         assert!(world.place("out").rows() == all(100));
         world.complete().await;
         assert!(world.place("out").rows() == all(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_that_was_paid_for_is_committed() {
+    for mut world in each_state("paid", 100_000, 400) {
+        for quota in [400, 800] {
+            set(&mut world, 1, "quota", json!(quota));
+            let (report, result) = world.run().await;
+            result.unwrap();
+            assert_eq!(report.status, Status::Stopped);
+            assert!(world.place("out").rows() == all(quota * STEP), "{quota}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_gets_no_more_between_two_positions_loses_what_came_after_the_first() {
+    for mut world in each_state("spent_between", 100, 3) {
+        set(&mut world, 1, "resume_every", json!(4));
+        let (report, result) = world.run().await;
+        result.unwrap();
+        assert_eq!(report.status, Status::Abandoned);
+        assert!(report.exhausted.is_some());
+        assert!(world.place("out").visible.is_empty());
+        assert!(world.place("out").staged.is_empty());
+        set(&mut world, 1, "quota", json!(1000));
+        world.complete().await;
+        assert!(world.place("out").rows() == all(100));
     }
 }
 
