@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tidegate_api::{Access, Endpoint, Make};
 use tidegate_core::{Context, Result, async_trait};
-use tidegate_http::{Authorizer, Ledger, LedgerOptions, OnSpent, Request, Response};
+use tidegate_http::{Authorizer, Ledger, LedgerOptions, Request, Response};
 
 use crate::config::RestConfig;
 use crate::dialect::RestDialect;
-use crate::quota::OnQuota;
 
 /// Credentials, the pace, the quota, and the meaning of answers.
 #[derive(Debug)]
@@ -40,10 +39,7 @@ impl RestAccess {
             // What such an API has to say of pauses, it says by `Retry-After`, which holds for the
             // request alone: an answer that nobody saw asked for none.
             options.caution = Duration::ZERO;
-            options.on_spent = match config.on_quota {
-                OnQuota::Stop => OnSpent::Stop,
-                OnQuota::Wait => OnSpent::Wait,
-            };
+            options.on_quota = config.on_quota;
             Ledger::new(cx, options)
         });
         Self {

@@ -2,10 +2,10 @@
 
 use tidegate_api::{Endpoint, Pagination, Place, raw};
 use tidegate_core::{Error, Result, StreamName};
+use tidegate_http::OnQuota;
 use tidegate_http::header::{HeaderName, HeaderValue};
 
 use crate::config::{Raw, RestConfig, Verb};
-use crate::quota::OnQuota;
 
 /// Headers that let us in, and so are secret.
 const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];

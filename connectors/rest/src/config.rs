@@ -9,11 +9,11 @@ use serde_json::Value;
 use tidegate_api::{ApiSource, Incremental, Pagination, Pointer, learn};
 use tidegate_core::{Result, Source, SourceConfig, SourceContext, async_trait, typetag};
 use tidegate_formats::SchemaSpec;
-use tidegate_http::{Auth, Authorizer, HttpClient};
+use tidegate_http::{Auth, Authorizer, HttpClient, OnQuota};
 
 use crate::access::RestAccess;
 use crate::params::Param;
-use crate::quota::{OnQuota, Quota};
+use crate::quota::Quota;
 
 /// Reads any API that answers with JSON over HTTP.
 ///

@@ -31,6 +31,6 @@ mod quota;
 
 pub use config::{Raw, RestConfig, Verb};
 pub use params::{One, Param};
-pub use quota::{OnQuota, Quota};
+pub use quota::Quota;
 
 tidegate_core::register_source!("rest", RestConfig);

@@ -27,17 +27,6 @@ pub struct Quota {
     pub resets: Option<String>,
 }
 
-/// What is done when no requests are left.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnQuota {
-    /// The run stops. What was read is kept, and the next run goes on after it.
-    #[default]
-    Stop,
-    /// The run waits until there are requests again.
-    Wait,
-}
-
 impl Quota {
     pub(crate) fn check(&self) -> Result<()> {
         for name in self.headers() {

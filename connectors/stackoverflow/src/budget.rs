@@ -6,9 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Context, Error, KeyValue, Result};
-use tidegate_http::Quota;
-
-use crate::config::OnQuota;
+use tidegate_http::{OnQuota, Quota};
 
 /// Compares what a run needs with what is left.
 pub(crate) struct Budget {

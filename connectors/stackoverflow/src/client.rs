@@ -14,12 +14,10 @@ use serde_json::value::RawValue;
 use tidegate_core::{
     Context, Error, ErrorKind, KeyValue, Metrics, Result, SecretValue, SourceContext,
 };
-use tidegate_http::{
-    HttpClient, Ledger, LedgerOptions, OnSpent, Quota, Request, Response, Url, redact,
-};
+use tidegate_http::{HttpClient, Ledger, LedgerOptions, Quota, Request, Response, Url, redact};
 use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
 
-use crate::config::{OnQuota, StackOverflowConfig};
+use crate::config::StackOverflowConfig;
 use crate::error::Judge;
 use crate::filter::{Made, Recipe, Wanted};
 use crate::streams::{Item, Kind, SortBy};
@@ -331,10 +329,7 @@ fn ledger(
     options.per_second = Some(PER_SECOND);
     options.repeat_after = Some(config.repeat_after.0);
     options.caution = config.caution.0;
-    options.on_spent = match config.on_quota {
-        OnQuota::Stop => OnSpent::Stop,
-        OnQuota::Wait => OnSpent::Wait,
-    };
+    options.on_quota = config.on_quota;
     Ledger::new(cx, options)
 }
 

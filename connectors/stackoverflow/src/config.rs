@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Error, Result, Secret, Source, SourceConfig, SourceContext, Span, async_trait, typetag,
 };
-use tidegate_http::Url;
+use tidegate_http::{OnQuota, Url};
 
 use crate::filter::Filter;
 use crate::since::Since;
@@ -114,7 +114,8 @@ pub struct StackOverflowConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<NonZeroU64>,
 
-    /// What to do when the day's requests are spent.
+    /// What to do when the day's requests are spent. With `"stop"`, a run that needs more requests
+    /// than are left now, but no more than a day has, isn't begun.
     pub on_quota: OnQuota,
 
     /// How long to leave a method (`/questions`) alone if the program was killed while it waited for
@@ -146,18 +147,6 @@ impl Order {
             Self::Desc => "desc",
         }
     }
-}
-
-/// What to do when the day's requests are spent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnQuota {
-    /// The run ends with exit code 4; what was read is kept, and the next run goes on. A run that
-    /// needs more requests than are left now, but no more than a day has, isn't begun.
-    #[default]
-    Stop,
-    /// The run waits until there are new ones.
-    Wait,
 }
 
 impl Default for StackOverflowConfig {

@@ -10,9 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::error::Category;
 use tidegate_core::{Error, ErrorKind, SecretValue};
-use tidegate_http::{Dialect, Refusal, Response, Told, by_status};
-
-use crate::config::OnQuota;
+use tidegate_http::{Dialect, OnQuota, Refusal, Response, Told, by_status};
 
 /// The fields around the rows: <https://api.stackexchange.com/docs/wrapper>.
 #[derive(Debug, Default, Deserialize)]

@@ -45,7 +45,7 @@ mod streams;
 mod walk;
 mod window;
 
-pub use config::{OnQuota, Order, StackOverflowConfig};
+pub use config::{Order, StackOverflowConfig};
 pub use filter::{CustomFilter, Filter};
 pub use since::Since;
 pub use streams::{Kind, Sort};

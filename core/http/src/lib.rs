@@ -57,7 +57,7 @@ mod validators;
 pub use auth::{Auth, AuthStyle, Authorizer};
 pub use client::HttpClient;
 pub use dialect::{Again, Dialect, Refusal, Told, by_status};
-pub use ledger::{Ledger, LedgerOptions, OnSpent, Quota};
+pub use ledger::{Ledger, LedgerOptions, OnQuota, Quota};
 pub use redact::redact;
 pub use request::Request;
 pub use reqwest::header;

@@ -9,6 +9,7 @@
 //! ```
 
 mod aws;
+mod door;
 mod faults;
 mod http;
 mod jsonplaceholder;

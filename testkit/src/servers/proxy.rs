@@ -14,13 +14,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufReader, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::door::Door;
 use super::faults::{Fault, Faults, Reply, Request};
 use super::http::{Head, Length, copy_body, read_body};
 
@@ -28,7 +28,7 @@ use super::http::{Head, Length, copy_body, read_body};
 /// `Host` too, so that signatures hold. It ends when dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    door: Door,
     shared: Arc<Shared>,
 }
 
@@ -58,7 +58,6 @@ struct Shared {
 struct State {
     closed: bool,
     next: u64,
-    clients: BTreeMap<u64, TcpStream>,
     faults: Option<Faults>,
     replies: Option<Replies>,
     holds: BTreeMap<u64, Held>,
@@ -106,33 +105,19 @@ impl Proxy {
     }
 
     fn start(upstream: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             upstream,
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let own = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let Some(id) = own.enter(client.as_ref().ok()) else {
-                    return;
-                };
-                let shared = own.clone();
-                thread::spawn(move || {
-                    // A connection that breaks is what clients of this proxy are made to bear.
-                    let _ = client.and_then(|client| shared.serve(client));
-                    shared.lock().clients.remove(&id);
-                });
-            }
-        });
-        Ok(Self { port, shared })
+        let own = Arc::clone(&shared);
+        let door = Door::open(move |client| own.serve(client))?;
+        Ok(Self { door, shared })
     }
 
     /// Its address, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.door.url()
     }
 
     /// From now on requests go wrong like this, instead of how they did before.
@@ -180,17 +165,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let clients = {
-            let mut state = self.shared.lock();
-            state.closed = true;
-            std::mem::take(&mut state.clients)
-        };
+        // Those that are held or late wake up; the door ends their connections.
+        self.shared.lock().closed = true;
         self.shared.changed.notify_all();
-        for client in clients.into_values() {
-            let _ = client.shutdown(Shutdown::Both);
-        }
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
@@ -238,19 +215,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A test that panics in one of its predicates has failed anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a client; `None` if the proxy is closed.
-    fn enter(&self, client: Option<&TcpStream>) -> Option<u64> {
-        let mut state = self.lock();
-        if state.closed {
-            return None;
-        }
-        let id = state.number();
-        if let Some(client) = client.and_then(|client| client.try_clone().ok()) {
-            state.clients.insert(id, client);
-        }
-        Some(id)
     }
 
     /// Serves one connection until its client closes it, or a fault does.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tidegate_core::{ErrorKind, Span};
-use tidegate_stackoverflow::{OnQuota, StackOverflowConfig};
+use tidegate_http::OnQuota;
+use tidegate_stackoverflow::StackOverflowConfig;
 use tidegate_testkit::servers::{Failure, Rules, StackExchange};
 
 use crate::pipeline::{Pipeline, config, no_violations};

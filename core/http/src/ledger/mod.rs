@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tidegate_core::{Cancel, Context, KeyValue, Metrics, Result};
 
 pub(crate) use document::{Ask, Ending};
-pub use options::{LedgerOptions, OnSpent, Quota};
+pub use options::{LedgerOptions, OnQuota, Quota};
 
 /// Keeps an API's rules for one account, over all requests that go through it
 /// ([`Request::through`](crate::Request::through)): those of other components, pipelines, processes

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How a [`Ledger`](crate::Ledger) keeps an API's rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +22,9 @@ pub struct LedgerOptions {
     /// How long a quota lasts from its first request, where no answer says when it resets.
     /// Default: 24 hours.
     pub window: Duration,
-    /// What is done when the quota is spent. Default: stop.
-    pub on_spent: OnSpent,
+    /// What is done when the quota is spent. Default: stop. Where it stops, requests fail as
+    /// `Exhausted`.
+    pub on_quota: OnQuota,
 }
 
 impl LedgerOptions {
@@ -33,17 +36,19 @@ impl LedgerOptions {
             repeat_after: None,
             caution: Duration::from_secs(60),
             window: Duration::from_secs(24 * 60 * 60),
-            on_spent: OnSpent::Stop,
+            on_quota: OnQuota::Stop,
         }
     }
 }
 
-/// What is done when a quota is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnSpent {
-    /// Requests fail as `Exhausted`.
+/// What is done when the quota of requests is spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnQuota {
+    /// The run stops with exit code 4. What was read is kept, and the next run goes on after it.
+    #[default]
     Stop,
-    /// Requests wait until there is a quota again.
+    /// The run waits until there are requests again.
     Wait,
 }
 

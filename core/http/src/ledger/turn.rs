@@ -10,7 +10,7 @@ use tidegate_core::{Error, Result};
 
 use super::document::{Ask, Document, Ending, Note, Turn, Why};
 use super::hold::until;
-use super::{Ledger, OnSpent, words};
+use super::{Ledger, OnQuota, words};
 
 /// A request that was noted and may be made.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Ledger {
             let (then, why) = match turn {
                 Turn::Go(note) => return Ok(Ticket { ask, note }),
                 Turn::Wait { until, why, .. } => (until, why),
-                Turn::Spent { until } if self.options.on_spent == OnSpent::Wait => {
+                Turn::Spent { until } if self.options.on_quota == OnQuota::Wait => {
                     (until, Why::Spent)
                 }
                 Turn::Spent { until } => return Err(self.spent(until).await?),

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tidegate_core::{Cancel, ErrorKind, KeyValue, Result, async_trait};
-use tidegate_http::{LedgerOptions, OnSpent, Url};
+use tidegate_http::{LedgerOptions, OnQuota, Url};
 use tidegate_testkit::suites::MemoryKeyValue;
 use tokio::sync::Notify;
 
@@ -203,7 +203,7 @@ async fn a_spent_quota_is_waited_for_where_the_user_says_so() {
     let url = serve(Router::new().route("/m", get(handler))).await;
     let store = Arc::new(MemoryKeyValue::default());
     let options = LedgerOptions {
-        on_spent: OnSpent::Wait,
+        on_quota: OnQuota::Wait,
         ..options()
     };
     let process = Process::new(&store, options);

@@ -1,7 +1,8 @@
 //! What is shown, and what never is.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,17 +11,22 @@ use axum::routing::any;
 use tidegate_core::{Cancel, Context};
 use tidegate_http::{Dialect, Ledger, LedgerOptions, Response, Told};
 use tidegate_testkit::suites::{MemoryKeyValue, context};
-use tracing::subscriber::DefaultGuard;
 
 use crate::servers::{client, serve, settings};
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What a thread has logged.
+///
+/// One subscriber serves the whole process: what one that is only set for a thread gets to see
+/// depends on who came by a place in the code first.
+struct Log;
+
+thread_local! {
+    static LOGGED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -30,20 +36,23 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// Everything that this thread logs until the guard is dropped.
-    fn begin() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+    /// Begins to keep what this thread logs.
+    fn begin() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(|| Self)
+                .with_ansi(false)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        LOGGED.set(Some(Vec::new()));
+        Self
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        LOGGED.with_borrow(|log| String::from_utf8(log.clone().unwrap()).unwrap())
     }
 }
 
@@ -81,7 +90,7 @@ async fn a_hidden_text_shows_nowhere_however_it_is_written() {
         };
         (status, said.join(" "))
     };
-    let (log, guard) = Log::begin();
+    let log = Log::begin();
 
     let mut url = serve(Router::new().fallback(any(echo))).await;
     url.path_segments_mut().unwrap().push(SECRET);
@@ -113,7 +122,6 @@ async fn a_hidden_text_shows_nowhere_however_it_is_written() {
     assert_hidden(&format!("{answer:?} {}", answer.shown_url()));
     let error = answer.json::<Vec<u8>>().unwrap_err();
     assert_hidden(&format!("{error} {error:?}"));
-    drop(guard);
 
     let log = log.text();
     assert!(log.contains("answered"), "{log}");
@@ -166,7 +174,7 @@ async fn a_long_wait_is_said_once_with_its_end_and_its_reason() {
     };
     ask().send().await.unwrap();
 
-    let (log, _guard) = Log::begin();
+    let log = Log::begin();
     let stop = async {
         let said = async {
             while !log.text().contains("WARN") {

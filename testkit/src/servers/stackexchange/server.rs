@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io::{self, BufReader, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::judge::Judge;
 use super::query::Page;
 use super::respond::Reply;
 use super::{Failure, Request, Rules, Seen, Site, Violation};
+use crate::servers::door::Door;
 use crate::servers::http::{Head, read_body};
 
 /// The version in paths.
@@ -49,7 +50,7 @@ pub(super) const VERSION: &str = "/2.3";
 /// - a question asked again 20 ms too early isn't early: clients round.
 #[derive(Debug)]
 pub struct StackExchange {
-    port: u16,
+    door: Door,
     shared: Arc<Shared>,
 }
 
@@ -62,12 +63,9 @@ pub(super) struct Shared {
 
 /// Everything that changes while it runs.
 pub(super) struct State {
-    closed: bool,
     ahead: Duration,
     /// When the clock was stopped.
     stopped: Option<Instant>,
-    clients: BTreeMap<u64, TcpStream>,
-    next_client: u64,
     begun: usize,
     pub(super) sites: BTreeMap<String, Rows>,
     pub(super) judge: Judge,
@@ -107,15 +105,10 @@ impl StackExchange {
     }
 
     fn try_start(rules: Rules) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                closed: false,
                 ahead: Duration::ZERO,
                 stopped: None,
-                clients: BTreeMap::new(),
-                next_client: 0,
                 begun: 0,
                 sites: BTreeMap::new(),
                 judge: Judge::new(&rules),
@@ -126,21 +119,9 @@ impl StackExchange {
             started: (Utc::now(), Instant::now()),
             wishes: Mutex::default(),
         });
-        let own = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let Some(id) = own.enter(client.as_ref().ok()) else {
-                    return;
-                };
-                let shared = own.clone();
-                thread::spawn(move || {
-                    // A connection that breaks is what clients have to bear.
-                    let _ = client.and_then(|client| shared.serve(client));
-                    shared.lock().clients.remove(&id);
-                });
-            }
-        });
-        Ok(Self { port, shared })
+        let own = Arc::clone(&shared);
+        let door = Door::open(move |client| own.serve(client))?;
+        Ok(Self { door, shared })
     }
 
     /// Its base URL, with the version and without a slash at the end:
@@ -152,7 +133,7 @@ impl StackExchange {
     /// Its address without the version, for a [`Proxy`](crate::servers::Proxy) before it:
     /// `http://127.0.0.1:4711`.
     pub fn origin(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.door.url()
     }
 
     /// The site with this name, as the parameter `site` gives it. It is made, without rows, when
@@ -228,16 +209,6 @@ impl Drop for StackExchange {
     fn drop(&mut self) {
         // They may hold sites, which hold the server.
         *self.shared.wishes() = Wishes::default();
-        let clients = {
-            let mut state = self.shared.lock();
-            state.closed = true;
-            std::mem::take(&mut state.clients)
-        };
-        for client in clients.into_values() {
-            let _ = client.shutdown(Shutdown::Both);
-        }
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
@@ -273,20 +244,6 @@ impl Shared {
             None => since.elapsed(),
         };
         at + passed + state.ahead
-    }
-
-    /// Notes a client; `None` if the server is closed.
-    fn enter(&self, client: Option<&TcpStream>) -> Option<u64> {
-        let mut state = self.lock();
-        if state.closed {
-            return None;
-        }
-        state.next_client += 1;
-        let id = state.next_client;
-        if let Some(client) = client.and_then(|client| client.try_clone().ok()) {
-            state.clients.insert(id, client);
-        }
-        Some(id)
     }
 
     /// Serves one connection until its client closes it. A request that has come is worked on
