@@ -70,6 +70,7 @@ fn die(site: &Site, api: &StackExchange, target: &Target, moment: Moment) -> boo
 
 /// A series of runs over questions that change, killed until enough kills have landed; then left
 /// alone until all is read.
+#[expect(clippy::print_stdout, reason = "the number of kills is asked for")]
 fn kill_a_series(api: &StackExchange, pipeline: &Site, kills: u32, seed: u64) {
     let changes = api.site("stackoverflow").changes_in_background(20, seed);
     // For so long a killed process might still be waiting for its answer.
