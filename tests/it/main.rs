@@ -28,4 +28,5 @@ mod retail;
 mod stackoverflow;
 mod stackoverflow_example;
 mod stackoverflow_kills;
+mod stackoverflow_quota;
 mod support;
