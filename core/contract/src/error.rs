@@ -32,8 +32,8 @@ pub enum ErrorKind {
     },
     /// The upstream gives no more for a long time (a quota is spent), and the user doesn't want the
     /// run to wait. It stops the run, which is no failure. From [`Source::plan`](crate::Source::plan)
-    /// and [`Source::read`](crate::Source::read): what was read is committed, and the next run goes
-    /// on after it. From elsewhere: the next run goes on from the last checkpoint.
+    /// and [`Source::read`](crate::Source::read): what was read up to the last positions is
+    /// committed, and the next run goes on after it. From elsewhere: the next run goes on from the last checkpoint.
     Exhausted,
     /// May go away by itself (a lost connection, a 503). Retried with backoff.
     Transient,
