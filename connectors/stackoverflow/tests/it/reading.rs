@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidegate_core::{ErrorKind, SourceConfig};
+use tidegate_core::{ErrorKind, SourceConfig, Span};
 use tidegate_http::Url;
 use tidegate_stackoverflow::{Order, Sort, StackOverflowConfig};
 use tidegate_testkit::servers::{Kind, Packing, Rules, StackExchange};
@@ -130,6 +130,33 @@ async fn a_second_with_more_rows_than_a_page_is_read_whole() {
         assert_whole(&pipeline, &api, Kind::Questions);
         no_violations(&api);
     }
+}
+
+#[tokio::test]
+async fn a_first_page_that_goes_past_the_end_is_enough() {
+    let api = StackExchange::start(Rules::default());
+    let site = api.site("stackoverflow");
+    site.questions(30, DAY, 7);
+    api.advance(Duration::from_secs(120));
+    site.questions_at(api.now() - Duration::from_secs(20), 10);
+    site.questions_at(api.now() - Duration::from_secs(10), 10);
+    let mut pipeline = Pipeline::new(StackOverflowConfig {
+        pagesize: 40,
+        lag: Span(Duration::from_secs(60)),
+        ..config(&api)
+    });
+    pipeline.run().await.unwrap();
+    assert_eq!(pipeline.count("questions"), 30);
+    let asked = api.requests();
+    let asked = asked
+        .iter()
+        .filter(|seen| seen.request.method == "/questions");
+    assert_eq!(asked.count(), 1);
+
+    api.advance(Duration::from_secs(120));
+    pipeline.run().await.unwrap();
+    assert_whole(&pipeline, &api, Kind::Questions);
+    no_violations(&api);
 }
 
 #[tokio::test]
