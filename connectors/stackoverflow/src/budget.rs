@@ -90,8 +90,8 @@ impl Budget {
             }
             (OnQuota::Stop, false) => {
                 tracing::warn!(
-                    "{about} needed, {left}: the run will stop when they are \
-                     spent, and later runs go on"
+                    "{about} needed, {left}: the run will stop when they are spent, and later \
+                     runs go on, unless a transform needs all rows at once: then they start over"
                 );
                 Ok(())
             }
@@ -211,7 +211,7 @@ mod tests {
             (199, 100, 2),
             (200, 100, 3),
             (50_000, 100, 506),
-            (3, 1, 3),
+            (3, 2, 2),
         ] {
             assert_eq!(
                 requests_for(rows, pagesize),

@@ -41,7 +41,6 @@ pub(crate) struct Client {
     base: Url,
     site: String,
     tagged: String,
-    order: &'static str,
     pagesize: u32,
     key: Option<SecretValue>,
     access_token: Option<SecretValue>,
@@ -127,7 +126,6 @@ impl Client {
             base,
             site: config.site.clone(),
             tagged: config.tagged.join(";"),
-            order: config.order.name(),
             pagesize: config.pagesize,
             key,
             access_token,
@@ -177,7 +175,7 @@ impl Client {
             .get(kind.name())
             .query("site", &self.site)
             .query("sort", by.sort)
-            .query("order", self.order)
+            .query("order", ask.direction.name())
             .query("pagesize", if ask.count { 1 } else { self.pagesize })
             .query("page", ask.page)
             .query("filter", filter);
@@ -247,7 +245,8 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(method.split('/'));
         }
-        let mut request = self.http.get(url);
+        // The ledger counts for an account, and the API for the address.
+        let mut request = self.http.get(url).paced("stackexchange", PER_SECOND);
         for (name, secret) in [("key", &self.key), ("access_token", &self.access_token)] {
             if let Some(secret) = secret {
                 request = request.query(name, secret.expose());

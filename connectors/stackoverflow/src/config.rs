@@ -23,10 +23,10 @@ use crate::streams::{Kind, Sort, SortBy};
 /// numbers, so that rows which change, come and go meanwhile hide no others, and there is no limit
 /// of 25 pages, with or without a `key`. The upper bound is fixed when a run begins.
 ///
-/// A row that changes comes again in a later run, never twice in the same. Of each key
-/// (`question_id`, `answer_id`, `user_id`, `comment_id`, the `name` of a tag) the one that came last
-/// is how the row is now; of questions and answers that is the one with the greatest
-/// `last_activity_date`. What was deleted is not told by the API.
+/// A row that changes comes again in a later run. Of a stream that is sorted by a time, none comes
+/// twice in the same run. Of each key (`question_id`, `answer_id`, `user_id`, `comment_id`, the
+/// `name` of a tag) the one that came last is how the row is now; of questions and answers that is
+/// the one with the greatest `last_activity_date`. What was deleted is not told by the API.
 ///
 /// The API allows 300 requests a day for each IP address, and 10,000 with a `key`: up to 100 rows
 /// each. How many are left is remembered, and shared by all pipelines of one state place; a run
@@ -45,8 +45,8 @@ pub struct StackOverflowConfig {
 
     /// Whether there is also a stream `raw`, with a row for each page of each of the `streams`:
     /// `stream`, `url` (without key and token), `status`, `fetched_at` (UTC) and `body`, the JSON as
-    /// the server sent it, unpacked. Where a page ends and the next begins, rows may be in both:
-    /// merge by key.
+    /// the server sent it, unpacked. Rows may be in two pages: where one ends and the next begins,
+    /// and where a run's first page goes past the end of what it reads. Merge by key.
     pub raw: bool,
 
     /// Only questions that have all of these tags, at most 5. For questions alone: the API can't
@@ -59,7 +59,7 @@ pub struct StackOverflowConfig {
     ///
     /// With the times (`activity`, `creation`, `modified`) a run goes on where the one before ended.
     /// With what goes up and down (`votes`, `reputation`, `popular`) or has no order in time
-    /// (`name`), each run reads everything, and what moves meanwhile may be missed.
+    /// (`name`), each run reads everything, and what moves meanwhile may be missed or come twice.
     ///
     /// Questions and answers have `activity`, `creation`, `votes`; users `creation`, `modified`
     /// (which leaves out those whose profile was never changed), `reputation`, `name`; tags `name`,
@@ -102,8 +102,8 @@ pub struct StackOverflowConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token: Option<Secret>,
 
-    /// How many rows are fetched in one request, from 1 to 100. Fewer rows take more of the quota.
-    #[schemars(range(min = 1, max = 100))]
+    /// How many rows are fetched in one request, from 2 to 100. Fewer rows take more of the quota.
+    #[schemars(range(min = 2, max = 100))]
     pub pagesize: u32,
 
     /// The API's address.
@@ -139,16 +139,6 @@ pub enum Order {
     Desc,
 }
 
-impl Order {
-    /// Its name in requests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Asc => "asc",
-            Self::Desc => "desc",
-        }
-    }
-}
-
 impl Default for StackOverflowConfig {
     fn default() -> Self {
         Self {
@@ -176,6 +166,8 @@ impl Default for StackOverflowConfig {
 
 /// The most rows of a page: <https://api.stackexchange.com/docs/paging>.
 const PAGESIZE: u32 = 100;
+/// A page of one row has only the row with which the one before ended.
+const FEWEST: u32 = 2;
 /// With more, `/questions` answers nothing: <https://api.stackexchange.com/docs/questions>.
 const MOST_TAGS: usize = 5;
 
@@ -321,8 +313,10 @@ impl SourceConfig for StackOverflowConfig {
         self.check_tags()?;
         self.check_access()?;
         self.check_filter()?;
-        if !(1..=PAGESIZE).contains(&self.pagesize) {
-            return Err(of_key("pagesize", "`pagesize` is out of bounds").hint("from 1 to 100"));
+        if !(FEWEST..=PAGESIZE).contains(&self.pagesize) {
+            return Err(of_key("pagesize", "`pagesize` is out of bounds").hint(
+                "from 2 to 100: a page begins with the row with which the one before ended",
+            ));
         }
         Ok(())
     }
@@ -331,7 +325,8 @@ impl SourceConfig for StackOverflowConfig {
         Ok(Arc::new(StackOverflowSource::open(self, cx).await?))
     }
 
-    /// Splits carry the size of their pages.
+    /// With others of these, the same rows are read. A position knows the size of the pages that it
+    /// counts, and counts anew where another is set.
     fn tuning_keys(&self) -> &'static [&'static str] {
         &[
             "pagesize",
@@ -340,6 +335,7 @@ impl SourceConfig for StackOverflowConfig {
             "caution",
             "repeat_after",
             "key",
+            "access_token",
         ]
     }
 }

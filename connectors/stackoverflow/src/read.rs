@@ -83,7 +83,11 @@ impl Reader {
                 .with("url", page.answer.shown_url())
         })?;
         let end = Offset::encode(self.walk.position())?;
-        let rows = self.rows(&page, &new)?;
+        let rows = match ask.count {
+            // Its row comes with its page.
+            true => Vec::new(),
+            false => self.rows(&page, &new)?,
+        };
         Ok(Some(page_events(rows, end)))
     }
 

@@ -45,11 +45,7 @@ struct Probed {
 impl StackOverflowSource {
     /// Makes no request: every one counts.
     pub(crate) async fn open(config: &StackOverflowConfig, cx: &SourceContext) -> Result<Self> {
-        let streams = config
-            .streams
-            .iter()
-            .map(|kind| Ok((*kind, config.sort_of(*kind)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let streams = config.sorts()?;
         let client = Client::new(cx, config, &streams)?;
         Ok(Self {
             quota: client.quota().await?,
@@ -130,14 +126,19 @@ impl StackOverflowSource {
         i64::try_from(lag).unwrap_or(i64::MAX)
     }
 
-    /// What was to be read, in a word for the memory of a refused run.
+    /// What was to be read, and by how many requests, in a word for the memory of a refused run.
     fn what(&self, scans: &[Scan], state: &State) -> Result<String> {
         let readings: Vec<_> = self
             .needed(scans)
             .map(|(kind, by)| (kind, Reading::new(&self.config, &by)))
             .collect();
-        let since = self.config.since;
-        serde_json::to_string(&(readings, since, state))
+        let StackOverflowConfig {
+            since,
+            pagesize,
+            max_requests,
+            ..
+        } = &self.config;
+        serde_json::to_string(&(readings, since, pagesize, max_requests, state))
             .map_err(|error| Error::internal("a plan could not be written").because(error))
     }
 

@@ -62,6 +62,7 @@ struct Second {
 /// A page to ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PageAsk {
+    pub(crate) direction: Direction,
     pub(crate) min: Option<Value>,
     pub(crate) max: Option<Value>,
     pub(crate) page: u64,
@@ -156,6 +157,7 @@ impl Walk {
             (None, Direction::Down) => (from, at.or(to)),
         };
         Some(PageAsk {
+            direction: self.direction,
             min,
             max,
             page: *page,
@@ -224,11 +226,16 @@ impl Walk {
         let within = self.within(ask, to, answer.items)?;
         let items = || within.iter().map(|i| &answer.items[*i]);
         let new = self.unseen(&within, answer.items);
+        // Only what was asked for without an end goes past it. Elsewhere a later row is one that
+        // was changed while the answer was made.
+        let past = ask.max.is_none() && within.len() < answer.items.len();
+        let done = !answer.has_more || past && self.is_past(to, answer.items);
         let (Some(first), Some(last)) = (items().next(), items().next_back()) else {
-            self.position.done = !answer.has_more;
+            self.position.done = done;
             return Ok(new);
         };
-        let alone = first.at == last.at;
+        // With rows after the end, one second doesn't fill the page.
+        let alone = first.at == last.at && !past;
         let mut seen: Vec<_> = items()
             .filter(|item| item.at == last.at)
             .map(|item| item.id.clone())
@@ -242,10 +249,20 @@ impl Walk {
             at: Some(last.at.clone()),
             seen,
             second: (alone && answer.has_more).then(Second::default),
-            done: !answer.has_more,
+            done,
             ..Position::default()
         };
         Ok(new)
+    }
+
+    /// Whether a page that was asked for without an end reaches past it, so that nothing follows
+    /// that lies within. A single late row doesn't tell: it may have been found at its place within,
+    /// and changed before it was sent. Nor do late rows out of order.
+    fn is_past(&self, to: i64, items: &[Item]) -> bool {
+        let late = |item: &&Item| matches!(item.at, Value::Number(at) if at > to);
+        self.direction == Direction::Up
+            && items.is_sorted_by(|a, b| a.at <= b.at)
+            && items.iter().rev().take_while(late).nth(1).is_some()
     }
 
     /// The places of the items within the window. What lies after its end is left out: it was

@@ -39,9 +39,19 @@ impl Window {
 }
 
 /// The direction of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Direction {
     Up,
     Down,
+}
+
+impl Direction {
+    /// Its name in requests.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "asc",
+            Self::Down => "desc",
+        }
+    }
 }

@@ -17,7 +17,9 @@ pub trait Access: Debug + Send + Sync {
     async fn send(&self, endpoint: &Endpoint, make: &Make<'_>) -> Result<Response>;
 
     /// Whether `send` adds a parameter of this name to the query. Servers echo it in the URLs of
-    /// next pages: it is taken out of them, so that it is never stored, and added anew.
+    /// next pages: it is taken out of them, so that it is never stored, and added anew. So is every
+    /// parameter whose value the client hides
+    /// ([`HttpClient::hide`](tidegate_http::HttpClient::hide)), whatever its name.
     fn adds(&self, param: &str) -> bool {
         let _ = param;
         false

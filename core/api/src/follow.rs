@@ -374,7 +374,7 @@ impl Page<'_> {
                      `pagination.allow_hosts`"
                 )));
         }
-        Ok(Step::Url(stored(url, self.access)))
+        Ok(Step::Url(stored(url, self.access, self.answer)))
     }
 
     /// What the body says at `pointer`, which must be true or false.
@@ -398,14 +398,16 @@ impl Page<'_> {
                 "what the answer has at `{pointer}` is of another type than expected"
             ))
             .hint(format!("check `{key}`"))
-            .because(error)
+            // It may quote the body.
+            .because(self.answer.shown(&error.to_string()))
         })
     }
 
     /// A URL as it may be shown.
     fn show(&self, url: Url) -> String {
-        let stored = stored(url, self.access);
-        Url::parse(&stored).map_or_else(|_| "***".to_owned(), |url| redact(&url))
+        let stored = stored(url, self.access, self.answer);
+        Url::parse(&stored)
+            .map_or_else(|_| "***".to_owned(), |url| self.answer.shown(&redact(&url)))
     }
 
     fn error(&self, message: impl Into<String>) -> Error {

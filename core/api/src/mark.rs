@@ -110,10 +110,9 @@ pub(crate) fn advance(
     mut high: Option<Mark>,
 ) -> Result<(Records, Option<Mark>)> {
     let unusable = |record: &RawValue, why: String| {
-        let shown: String = record.get().chars().take(200).collect();
         answer
             .error(ErrorKind::Data, why)
-            .with("record", shown)
+            .with("record", answer.excerpt(record.get().as_bytes()))
             .hint("`incremental.field` leads to an integer, a text or a time, `format` says which")
     };
     // Parsed once already, as a part of the body.

@@ -66,7 +66,8 @@ pub(crate) fn not_json(answer: &Response, error: serde_json::Error) -> Error {
     answer
         .error(ErrorKind::Data, "the server's answer is not JSON")
         .hint("check the URL: it must be the address of a JSON API, not of a page for people")
-        .because(error)
+        // It may quote the body.
+        .because(answer.shown(&error.to_string()))
 }
 
 /// Finds the records in an answer whose body was parsed.

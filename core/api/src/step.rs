@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_core::{Error, Result};
-use tidegate_http::{Method, Request, Url};
+use tidegate_http::{Method, Request, Response, Url};
 
 use crate::hash::hash;
 use crate::{Access, Endpoint, Pagination, Place, Pointer};
@@ -121,7 +121,7 @@ impl Asked {
     fn set(&mut self, place: Place, param: &str, value: Value) -> Result<()> {
         match place {
             Place::Query => {
-                remove_params(&mut self.url, |name| name == param);
+                remove_params(&mut self.url, |name, _| name == param);
                 let value = plain(&value);
                 self.url.query_pairs_mut().append_pair(param, &value);
                 Ok(())
@@ -197,13 +197,15 @@ fn set_in(body: &mut Value, param: &str, value: Value) -> Option<()> {
 }
 
 /// Takes parameters out of the query; the others stay as they are written.
-fn remove_params(url: &mut Url, these: impl Fn(&str) -> bool) {
+fn remove_params(url: &mut Url, these: impl Fn(&str, &str) -> bool) {
     let Some(query) = url.query() else {
         return;
     };
     let is_one = |pair: &&str| {
         let mut parsed = url::form_urlencoded::parse(pair.as_bytes());
-        parsed.next().is_some_and(|(name, _)| these(&name))
+        parsed
+            .next()
+            .is_some_and(|(name, value)| these(&name, &value))
     };
     if !query.split('&').any(|pair| is_one(&pair)) {
         return;
@@ -213,11 +215,14 @@ fn remove_params(url: &mut Url, these: impl Fn(&str) -> bool) {
     url.set_query((!kept.is_empty()).then_some(&kept));
 }
 
-/// A next page's URL as it may be stored: without what lets us in.
-pub(crate) fn stored(mut url: Url, access: &dyn Access) -> String {
+/// A next page's URL that an answer gave, as it may be stored: without what lets us in. A server may
+/// echo it as a parameter that we never sent, such as a token that was in a header.
+pub(crate) fn stored(mut url: Url, access: &dyn Access, answer: &Response) -> String {
     url.set_fragment(None);
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    remove_params(&mut url, |name| access.adds(name));
+    remove_params(&mut url, |name, value| {
+        access.adds(name) || answer.is_hidden(value)
+    });
     url.into()
 }

@@ -38,12 +38,8 @@ pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
         // How values are repeated in memory is no matter of the table.
-        (T::Dictionary(_, values), other) | (other, T::Dictionary(_, values)) => {
-            widen(values, other)
-        }
-        (T::RunEndEncoded(_, values), other) | (other, T::RunEndEncoded(_, values)) => {
-            widen(values.data_type(), other)
-        }
+        (T::Dictionary(..) | T::RunEndEncoded(..), _)
+        | (_, T::Dictionary(..) | T::RunEndEncoded(..)) => widen(repeated(a), repeated(b)),
         (T::Date32 | T::Date64, T::Date32 | T::Date64) => Some(T::Date64),
         (T::Timestamp(a, zone), T::Timestamp(b, other)) => {
             Some(T::Timestamp(finer(*a, *b)?, same_zone(zone, other)?))
@@ -64,6 +60,15 @@ pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
         _ => widen_numbers(a, b)
             .or_else(|| widen_layout(a, b))
             .or_else(|| widen_lists(a, b)),
+    }
+}
+
+/// The type of the values that a dictionary or runs repeat, however deep.
+fn repeated(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => repeated(values),
+        DataType::RunEndEncoded(_, values) => repeated(values.data_type()),
+        plain => plain,
     }
 }
 

@@ -126,8 +126,9 @@ pub struct Told {
 ///
 /// 2xx is good. 401, 403, 407 are `Auth`; 404, 410 `NotFound`; 409, 412 `Conflict`; 429
 /// `RateLimited`; 413 `Data`; other 4xx `Config`; 501, 505 `Unsupported`; other 5xx and 408
-/// `Transient`; a redirection that isn't followed `Config`; anything else `Data`. 408, 429 and 5xx are
-/// tried again, after what `Retry-After` says.
+/// `Transient`, or `RateLimited` where they have a `Retry-After`, so that also who gives up here
+/// knows how long to wait; a redirection that isn't followed `Config`; anything else `Data`. 408,
+/// 429 and 5xx are tried again, after what `Retry-After` says.
 pub fn by_status(answer: &Response) -> Result<(), Refusal> {
     let status = answer.status;
     if status.is_success() {
@@ -137,6 +138,10 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         return Err(Refusal::never(redirected(answer)));
     }
     let wait = retry_after(&answer.headers, Utc::now());
+    let passing = match wait {
+        Some(_) => ErrorKind::RateLimited { wait },
+        None => ErrorKind::Transient,
+    };
     let (kind, again, message) = match status {
         StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => (
             ErrorKind::Auth,
@@ -159,7 +164,7 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
             "the server takes no more requests for now",
         ),
         StatusCode::REQUEST_TIMEOUT => (
-            ErrorKind::Transient,
+            passing,
             Again::Idempotent,
             "the server gave up waiting for the request",
         ),
@@ -183,9 +188,7 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
             Again::Never,
             "the server refuses the request",
         ),
-        _ if status.is_server_error() => {
-            (ErrorKind::Transient, Again::Idempotent, "the server failed")
-        }
+        _ if status.is_server_error() => (passing, Again::Idempotent, "the server failed"),
         _ => (
             ErrorKind::Data,
             Again::Never,

@@ -62,7 +62,7 @@ impl Response {
                 "the server's answer is not JSON"
             };
             // It may quote the body.
-            let cause = self.hidden.text(error.to_string()).into_owned();
+            let cause = self.shown(&error.to_string());
             self.error(ErrorKind::Data, what).because(cause)
         })
     }
@@ -73,12 +73,30 @@ impl Response {
         self.hidden.url(&self.url)
     }
 
+    /// A text about this answer, such as an error that may quote it, without what was hidden by
+    /// [`HttpClient::hide`](crate::HttpClient::hide).
+    pub fn shown(&self, text: &str) -> String {
+        self.hidden.text(text).into_owned()
+    }
+
+    /// How a piece of the body begins, as [`Response::error`] shows it of the whole: on one line,
+    /// and without what was hidden.
+    pub fn excerpt(&self, piece: &[u8]) -> String {
+        excerpt(piece, &self.hidden)
+    }
+
+    /// Whether the whole text is one that was hidden by
+    /// [`HttpClient::hide`](crate::HttpClient::hide): what lets us in, which a server may echo.
+    pub fn is_hidden(&self, text: &str) -> bool {
+        self.hidden.is(text)
+    }
+
     /// An error about this answer, which says where it came from and how it begins.
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         let error = Error::new(kind, message)
             .with("url", self.shown_url())
             .with("status", self.status.as_u16());
-        match excerpt(&self.body, &self.hidden) {
+        match self.excerpt(&self.body) {
             text if text.is_empty() => error,
             text => error.with("body", text),
         }

@@ -348,14 +348,25 @@ impl Pipeline {
             .iter()
             .map(|(id, source)| (id.clone(), source.schemas.clone()))
             .collect();
-        let graph = Graph::open(
+        let opened = Graph::open(
             &self.spec,
             &self.configs,
             &self.stats.components,
             &around,
             &schemas,
-        )
-        .await?;
+        );
+        let mut stop = options.stop.clone();
+        let graph = tokio::select! {
+            biased;
+            // A component may have to wait for its upstream.
+            Ok(_) = stop.wait_for(|stop| *stop) => {
+                return Ok(Outcome::Stopped {
+                    committed: true,
+                    exhausted: None,
+                });
+            }
+            graph = opened => graph?,
+        };
         let _ = self.given.set(graph.given());
         let stats = Arc::clone(&self.stats);
         Attempt::new(graph, around, stats, state, &self.spec.options)?

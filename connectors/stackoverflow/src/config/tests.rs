@@ -114,6 +114,7 @@ fn what_can_be_refused_is_refused_without_a_server() {
             "`access_token` needs a `key`",
         ),
         (json!({ "pagesize": 0 }), "`pagesize`"),
+        (json!({ "pagesize": 1 }), "`pagesize`"),
         (json!({ "pagesize": 101 }), "`pagesize`"),
         (json!({ "base_url": "api.stackexchange.com" }), "`base_url`"),
         (json!({ "base_url": "ftp://example.com" }), "`base_url`"),
@@ -130,6 +131,22 @@ fn what_can_be_refused_is_refused_without_a_server() {
         json!({ "key": "plain" }),
     ] {
         assert!(serde_json::from_value::<StackOverflowConfig>(keys).is_err());
+    }
+}
+
+#[test]
+fn what_changes_no_rows_makes_no_other_pipeline() {
+    let keys = json!({
+        "key": { "env": "K" }, "access_token": { "env": "T" }, "max_requests": 1, "pagesize": 2,
+    });
+    let config = config(&keys);
+    config.validate().unwrap();
+    let tuning = config.tuning_keys();
+    let stored = serde_json::to_value(&config).unwrap();
+    let known = |key: &&&str| stored.get(**key).is_some();
+    assert_eq!(tuning.iter().filter(known).count(), tuning.len());
+    for key in keys.as_object().unwrap().keys() {
+        assert!(tuning.contains(&&**key), "{key}");
     }
 }
 

@@ -98,6 +98,10 @@ fn item(id: i64, at: i64) -> Item {
 
 const TO: i64 = 1_000;
 
+fn open(from: Option<i64>) -> Window {
+    Window::Dates { from, to: None }
+}
+
 fn dates(from: Option<i64>) -> Window {
     Window::Dates { from, to: Some(TO) }
 }
@@ -107,6 +111,16 @@ fn dates(from: Option<i64>) -> Window {
 fn read(
     api: &mut Api,
     window: Window,
+    changes: impl Iterator<Item = Change>,
+) -> Result<(Vec<(i64, i64)>, usize), Error> {
+    read_on(api, window, window, changes)
+}
+
+/// The same with a first page that is asked for by another window.
+fn read_on(
+    api: &mut Api,
+    first: Window,
+    window: Window,
     mut changes: impl Iterator<Item = Change>,
 ) -> Result<(Vec<(i64, i64)>, usize), Error> {
     let mut position = serde_json::to_value(Position::default()).unwrap();
@@ -114,9 +128,13 @@ fn read(
     loop {
         let stored = serde_json::from_value(position).unwrap();
         let mut walk = Walk::new(window, api.direction, api.pagesize(), stored);
-        let Some(ask) = walk.next() else {
+        let Some(mut ask) = walk.next() else {
             return Ok((rows, requests));
         };
+        if requests == 0 {
+            let start = Walk::new(first, api.direction, api.pagesize(), Position::default());
+            ask = start.next().unwrap();
+        }
         requests += 1;
         let reply = api.answer(&ask);
         for i in walk.take(&ask, reply.answer())? {
@@ -159,16 +177,20 @@ proptest! {
     #[test]
     fn what_stays_in_the_window_is_read_once_whatever_changes(
         values in prop::collection::vec(prop_oneof![0..TO + 10, 400..405_i64], 0..120),
-        size in 1..12_usize,
+        size in 2..12_usize,
         direction in directions(),
         from in prop::option::of(0..600_i64),
+        planned in any::<bool>(),
         changes in prop::collection::vec(a_change(), 0..40),
     ) {
         let mut api = api(&values, size, direction);
         let changes = changes.into_iter().flatten();
-        let (rows, _) = read(&mut api, dates(from), changes).unwrap();
+        // A plan asks for the first page before it knows the end.
+        let first = if planned { open(from) } else { dates(from) };
+        let (rows, _) = read_on(&mut api, first, dates(from), changes).unwrap();
         let ids: BTreeSet<_> = rows.iter().map(|(id, _)| *id).collect();
         prop_assert_eq!(ids.len(), rows.len(), "no row is given twice");
+        prop_assert!(rows.iter().all(|(_, at)| *at <= TO), "what is late is left out");
         for (id, at) in &api.rows {
             let within = *at <= TO && from.is_none_or(|from| *at >= from);
             prop_assert!(!within || ids.contains(id), "row {} is lost", id);
@@ -265,6 +287,54 @@ fn a_row_that_changed_meanwhile_is_left_to_the_next_run() {
     let page = [item(1, 10), item(2, TO + 1), item(3, 12)];
     assert_eq!(take(&mut walk, &page, true).unwrap(), [0, 2]);
     assert_eq!(walk.next().unwrap().min, Some(Value::Number(12)));
+}
+
+#[test]
+fn a_first_page_that_goes_past_the_end_spares_requests() {
+    let within = [10, 11, 12, 13, 14];
+    let second = [10, 10, 10, 10];
+    let late = |rows: &[i64], late: i64| [rows, &Vec::from_iter(TO + 1..=TO + late)].concat();
+    // A page has 7 rows.
+    for (what, values, up, down) in [
+        ("nothing late", late(&within, 0), 1, 1),
+        ("late, and more of it", late(&within, 5), 1, 2),
+        ("late, and one row within", late(&[10], 8), 1, 2),
+        ("late, and one second within", late(&second, 5), 1, 2),
+        (
+            "one late row at its end",
+            late(&[&within[..], &[15]].concat(), 2),
+            2,
+            2,
+        ),
+        ("all late", late(&[], 9), 1, 2),
+    ] {
+        for (direction, most) in [(Direction::Up, up), (Direction::Down, down)] {
+            let mut api = api(&values, 7, direction);
+            let changes = std::iter::empty();
+            let (rows, requests) = read_on(&mut api, open(None), dates(None), changes).unwrap();
+            let expected = values.iter().filter(|at| **at <= TO).count();
+            assert_eq!(rows.len(), expected, "{what}, {direction:?}");
+            assert_eq!(requests, most, "{what}, {direction:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_change_while_a_first_page_is_made_end_nothing() {
+    for page in [
+        [item(1, 10), item(2, 11), item(3, TO + 1)],
+        [item(1, TO + 9), item(2, TO + 1), item(3, TO + 2)],
+    ] {
+        let start = walk(open(None), 3).next().unwrap();
+        let mut walk = walk(dates(None), 3);
+        let answer = Answer {
+            items: &page,
+            has_more: true,
+            total: None,
+        };
+        walk.take(&start, answer).unwrap();
+        assert_eq!(walk.next().unwrap().max, Some(Value::Number(TO)));
+    }
 }
 
 #[test]

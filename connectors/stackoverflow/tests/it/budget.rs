@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use tidegate_core::{ErrorKind, Span};
+use tidegate_core::{ErrorKind, Secret, Span};
 use tidegate_http::OnQuota;
 use tidegate_stackoverflow::StackOverflowConfig;
 use tidegate_testkit::servers::{Failure, Rules, StackExchange};
@@ -50,6 +50,62 @@ async fn a_run_that_fits_a_whole_quota_but_not_what_is_left_is_not_begun() {
     let again = pipeline.run().await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Exhausted, "{again:?}");
     assert_eq!(api.requests().len(), before);
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn a_run_that_was_refused_does_what_it_was_advised_to() {
+    // First pages are asked for anew.
+    let rules = Rules::default().quota(20).repeat_window(Duration::ZERO);
+    let api = api(rules, 100);
+    api.spend(10);
+    let mut pipeline = pipeline(&api);
+    let error = pipeline.run().await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("set max_requests"));
+
+    pipeline.config.max_requests = NonZeroU64::new(3);
+    let stopped = pipeline.run().await.unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Exhausted, "{stopped:?}");
+    assert!(
+        stopped.to_string().contains("`max_requests` allows"),
+        "{stopped:?}"
+    );
+    assert!(pipeline.count("questions") > 10, "a part was read");
+
+    // Larger pages need fewer requests.
+    let mut other = self::pipeline(&api);
+    other.shared = pipeline.shared.clone();
+    other.run().await.unwrap_err();
+    other.config.pagesize = 100;
+    other.run().await.unwrap();
+    assert_whole(&other, 100);
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn two_accounts_ask_no_faster_than_their_address_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = api(Rules::default().key("one").key("two"), 100);
+    // The filter is made before.
+    let mut before = pipeline(&api);
+    before.config.pagesize = 100;
+    before.run().await.unwrap();
+    // Each asks for other pages.
+    let mut pipelines = [("one", 5), ("two", 6)].map(|(key, pagesize)| {
+        let path = folder.path().join(key);
+        std::fs::write(&path, key).unwrap();
+        let mut pipeline = pipeline(&api);
+        pipeline.config.key = Some(Secret::File(path));
+        pipeline.config.pagesize = pagesize;
+        pipeline.shared = before.shared.clone();
+        pipeline
+    });
+    for run in join_all(pipelines.iter_mut().map(Pipeline::run)).await {
+        run.unwrap();
+    }
+    for pipeline in &pipelines {
+        assert_whole(pipeline, 100);
+    }
     no_violations(&api);
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidegate_core::{ErrorKind, SourceConfig};
+use tidegate_core::{ErrorKind, SourceConfig, Span};
+use tidegate_http::Url;
 use tidegate_stackoverflow::{Order, Sort, StackOverflowConfig};
 use tidegate_testkit::servers::{Kind, Packing, Rules, StackExchange};
 use tidegate_testkit::suites::{context, source_suite};
@@ -126,6 +127,83 @@ async fn a_second_with_more_rows_than_a_page_is_read_whole() {
         // Resumed after every page.
         pipeline.killed_after = Some(1);
         pipeline.run_through().await;
+        assert_whole(&pipeline, &api, Kind::Questions);
+        no_violations(&api);
+    }
+}
+
+#[tokio::test]
+async fn a_first_page_that_goes_past_the_end_is_enough() {
+    let api = StackExchange::start(Rules::default());
+    let site = api.site("stackoverflow");
+    site.questions(30, DAY, 7);
+    api.advance(Duration::from_secs(120));
+    site.questions_at(api.now() - Duration::from_secs(20), 10);
+    site.questions_at(api.now() - Duration::from_secs(10), 10);
+    let mut pipeline = Pipeline::new(StackOverflowConfig {
+        pagesize: 40,
+        lag: Span(Duration::from_secs(60)),
+        ..config(&api)
+    });
+    pipeline.run().await.unwrap();
+    assert_eq!(pipeline.count("questions"), 30);
+    let asked = api.requests();
+    let asked = asked
+        .iter()
+        .filter(|seen| seen.request.method == "/questions");
+    assert_eq!(asked.count(), 1);
+
+    api.advance(Duration::from_secs(120));
+    pipeline.run().await.unwrap();
+    assert_whole(&pipeline, &api, Kind::Questions);
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn a_question_for_a_number_is_no_page_of_the_archive() {
+    let api = StackExchange::start(Rules::default());
+    let site = api.site("stackoverflow");
+    site.questions_at(api.now() - DAY, 50);
+    let mut pipeline = Pipeline::new(StackOverflowConfig {
+        pagesize: 20,
+        raw: true,
+        ..config(&api)
+    });
+    // Resumed after every page.
+    pipeline.killed_after = Some(1);
+    pipeline.streams = vec!["raw"];
+    pipeline.run_through().await;
+    let numbers = |pages: &[String]| pages.iter().filter(|size| *size == "1").count();
+    let asked = api.requests();
+    let asked = asked.iter().map(|seen| &seen.request);
+    let asked = asked.filter(|request| request.method == "/questions");
+    let asked: Vec<_> = asked.map(|page| page.query["pagesize"].clone()).collect();
+    assert_eq!(numbers(&asked), 1, "{asked:?}");
+    let raw = pipeline.rows["raw"].iter();
+    let raw = raw.map(|row| Url::parse(row["url"].as_str().unwrap()).unwrap());
+    let size = |url: Url| {
+        let size = url.query_pairs().find(|(name, _)| name == "pagesize");
+        size.unwrap().1.into_owned()
+    };
+    let raw: Vec<_> = raw.map(size).collect();
+    assert_eq!((numbers(&raw), raw.len()), (0, asked.len() - 1), "{raw:?}");
+    no_violations(&api);
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_with_another_order_ends_as_it_began() {
+    for (before, after) in [(Order::Asc, Order::Desc), (Order::Desc, Order::Asc)] {
+        let api = api(Rules::default(), 200);
+        let mut pipeline = Pipeline::new(StackOverflowConfig {
+            order: before,
+            pagesize: 30,
+            ..config(&api)
+        });
+        pipeline.killed_after = Some(2);
+        pipeline.run().await.unwrap();
+        pipeline.config.order = after;
+        pipeline.killed_after = None;
+        pipeline.run().await.unwrap();
         assert_whole(&pipeline, &api, Kind::Questions);
         no_violations(&api);
     }

@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate_api::{Endpoint, Incremental};
+use tidegate_api::{ApiSource, Endpoint, Incremental};
 use tidegate_core::{ErrorKind, PlanState};
 
-use crate::support::{Asked, Run, Server, endpoint, paged, run, source};
+use crate::support::{Asked, Run, Server, client, endpoint, paged, run, source};
 
 /// Records with a number that grows, changed by the test.
 type Records = Arc<Mutex<Vec<Value>>>;
@@ -139,6 +139,21 @@ async fn a_field_that_can_not_grow_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.message().contains(about), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_record_that_is_shown_does_not_show_what_is_hidden() {
+    let server = Server::new(|_: &Asked| {
+        let long = "x".repeat(170);
+        Json(json!({ "items": [{ "a": long, "token": "hunter2", "v": true }] }))
+    });
+    let client = client();
+    client.hide("hunter2");
+    let source = ApiSource::new(client, vec![growing(&server, json!({}))]);
+    let error = run(&source, None).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("record: {\"a\":\"xx"), "{text}");
+    assert!(text.contains("***") && !text.contains("hunter"), "{text}");
 }
 
 #[tokio::test]

@@ -273,6 +273,69 @@ async fn a_key_that_the_server_echoes_is_neither_doubled_nor_stored() {
     );
 }
 
+/// It is sent as a header, and comes back as a parameter.
+#[tokio::test]
+async fn a_token_that_the_server_echoes_under_another_name_is_not_stored() {
+    for way in ["link", "next_url"] {
+        let server = Server::new(|asked: &Asked| {
+            let page = asked.number("page").unwrap_or(1);
+            let token = asked.headers["authorization"].to_str().unwrap();
+            let token = token.strip_prefix("Bearer ").unwrap().replace('/', "%2F");
+            let next = format!("/?access_token={token}&q=a%20b&page={}", page + 1);
+            let link = (page == 1).then(|| [("link", format!("<{next}>; rel=next"))]);
+            let next = (page == 1).then_some(next);
+            let body = json!({ "items": [{ "id": page }], "next": next });
+            (link.map(AppendHeaders), Json(body)).into_response()
+        });
+        let pagination = match way {
+            "link" => json!({ "type": "link" }),
+            _ => json!({ "type": "next_url", "next": "/next" }),
+        };
+        let mut one = endpoint(server.at("/?q=a%20b"), paged(pagination), "/items");
+        one.headers
+            .push(("authorization".into(), "Bearer hunter/2".into()));
+        let client = client();
+        client.hide("hunter/2");
+        let source = ApiSource::new(client, vec![one]);
+        let all = run(&source, None).await.unwrap();
+        assert_eq!(all.ids(), [1, 2]);
+        let queries = server.asked();
+        let queries: Vec<_> = queries.iter().map(|asked| &asked.raw_query[..]).collect();
+        assert_eq!(queries, ["q=a%20b", "q=a%20b&page=2"], "{way}");
+        let read = crate::support::read(&source, &all.splits[0], None).await;
+        let shown = serde_json::to_string(&read.unwrap().offsets).unwrap();
+        assert!(
+            shown.contains("page=2") && !shown.contains("hunter"),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_in_no_error_about_an_answer() {
+    let next = "ftp://127.0.0.1/hunter2";
+    let server = stubborn(json!({ "items": [{ "id": 1 }], "more": "hunter2", "next": next }));
+    for (pagination, about) in [
+        (
+            json!({ "type": "page", "has_more": "/more" }),
+            "another type",
+        ),
+        (
+            json!({ "type": "next_url", "next": "/next" }),
+            "not as safe",
+        ),
+    ] {
+        let client = client();
+        client.hide("hunter2");
+        let one = endpoint(server.at("/"), paged(pagination), "/items");
+        let source = ApiSource::new(client, vec![one]);
+        let error = run(&source, None).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains(about) && text.contains("***"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_with_a_password_keeps_it_for_all_pages_and_out_of_the_state() {
     let server = Server::new(|asked: &Asked| {

@@ -87,15 +87,17 @@ async fn the_wait_that_a_server_asks_for_is_kept() {
 
 #[tokio::test]
 async fn a_wait_that_is_too_long_is_told_instead_of_kept() {
-    let (url, requests) = serve_each(|_| {
-        let wait = [(header::RETRY_AFTER, "3600")];
-        (StatusCode::TOO_MANY_REQUESTS, wait)
-    })
-    .await;
-    let error = refused(&client(settings()).0, url).await;
-    let wait = Some(Duration::from_secs(3600));
-    assert_eq!(error.kind(), ErrorKind::RateLimited { wait });
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    for status in [408, 429, 500, 503] {
+        let (url, requests) = serve_each(move |_| {
+            let wait = [(header::RETRY_AFTER, "3600")];
+            (StatusCode::from_u16(status).unwrap(), wait)
+        })
+        .await;
+        let error = refused(&client(settings()).0, url).await;
+        let wait = Some(Duration::from_secs(3600));
+        assert_eq!(error.kind(), ErrorKind::RateLimited { wait }, "{status}");
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -107,6 +109,16 @@ async fn a_post_is_made_again_only_where_the_server_did_not_act_on_it() {
         request.json(&["x"]).send().await.unwrap_err();
         assert_eq!(requests.load(Ordering::SeqCst), attempts);
     }
+    // It may have acted on it before it gave up, whatever it says of when to return.
+    let (url, requests) = serve_each(|_| {
+        let wait = [(header::RETRY_AFTER, "0")];
+        (StatusCode::SERVICE_UNAVAILABLE, wait)
+    })
+    .await;
+    let (client, _) = client(settings());
+    let request = client.request(Method::POST, url);
+    request.json(&["x"]).send().await.unwrap_err();
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -177,12 +177,15 @@ impl Attempt {
                 self.shared.stats.set_stopping();
                 return self.stop().await;
             }
-            match self.plan().await {
+            match self.plan(stop).await {
                 Err(error) if error.kind() == ErrorKind::Exhausted => {
                     self.exhausted.get_or_insert(error);
                     continue;
                 }
                 planned => planned?,
+            }
+            if *stop.borrow() {
+                continue;
             }
             self.start_readers();
             if self.sources.iter().all(SourceSplits::is_complete) {
@@ -217,8 +220,9 @@ impl Attempt {
         }
     }
 
-    /// Asks the sources that want to be asked.
-    async fn plan(&mut self) -> Result<()> {
+    /// Asks the sources that want to be asked, unless a stop is asked for meanwhile: a source may
+    /// have to wait for its upstream.
+    async fn plan(&mut self, stop: &mut watch::Receiver<bool>) -> Result<()> {
         let now = Instant::now();
         let restarts_whole = !self.can_cut();
         for index in 0..self.sources.len() {
@@ -248,7 +252,7 @@ impl Attempt {
                 true => 0,
                 false => self.shared.around.runtime.attempts,
             };
-            let plan = retry::passing(tries, id.as_str(), || {
+            let planned = retry::passing(tries, id.as_str(), || {
                 let ask = Ask {
                     scans: &scans,
                     state: state.as_ref(),
@@ -257,9 +261,13 @@ impl Attempt {
                 };
                 let source = &source_of;
                 async move { source.plan(&ask).await }
-            })
-            .await
-            .map_err(|error| error.with("component", &id))?;
+            });
+            let plan = tokio::select! {
+                biased;
+                // Nothing is stored, so the next run asks the same, and tells the same as finished.
+                Ok(_) = stop.wait_for(|stop| *stop) => return Ok(()),
+                plan = planned => plan.map_err(|error| error.with("component", &id))?,
+            };
             self.store_plan(
                 &id,
                 &plan,

@@ -532,9 +532,13 @@ impl State {
                     position.moved = true;
                     position.in_the_middle = false;
                 }
-                // A session is only ever cut at its run's end; a progress of nothing changes nothing.
-                (Replay::Session, _) => {}
-                (Replay::Offset, None) | (Replay::Whole, _) => position.in_the_middle = true,
+                (Replay::Offset, None) => position.in_the_middle = true,
+                // Nothing goes on from these, but the source is told the last one.
+                (replay, offset) => {
+                    position.offset = offset.or(position.offset.take());
+                    // A session is only ever cut at its run's end.
+                    position.in_the_middle = replay == Replay::Whole;
+                }
             }
         }
         let is_in_the_middle = position.in_the_middle;

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,6 +59,9 @@ CREATE TABLE IF NOT EXISTS value (
 /// The layout of the tables above; a database with another is refused.
 const VERSION: i64 = 1;
 
+/// How long to wait for other processes that use the database.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The state store in a folder (`--state`, by default `.tidegate`): `state.db`, and a lock file
 /// for each pipeline, which the operating system frees when its holder dies.
 #[derive(Debug, Clone)]
@@ -80,12 +85,12 @@ impl SqliteStore {
         let path = folder.join("state.db");
         let connect = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
-            connection.busy_timeout(Duration::from_secs(30))?;
+            connection.busy_timeout(PATIENCE)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         };
-        let mut connection = connect().map_err(|error| {
+        let mut connection = patiently(connect).map_err(|error| {
             sqlite("the state can't be opened", error).with("path", path.display())
         })?;
         let found = migrate(&mut connection).map_err(|error| {
@@ -129,6 +134,23 @@ impl SqliteStore {
         });
         task.await
             .map_err(|error| Error::internal("the state's thread broke").because(error))?
+    }
+}
+
+/// Tries again while another process has the database locked. Of two that turn a new one to WAL,
+/// SQLite refuses one at once, whatever its `busy_timeout`.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! came.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use schemars::JsonSchema;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_core::{
     Ask, ByteSize, Context, Error, Event, EventStream, FinishedSplit, Kind, Next, Offset, Plan,
-    PlanState, Result, Rows, Scan, Source, SourceConfig, SourceContext, Split, SplitData, Stream,
-    async_trait, register_source, typetag,
+    PlanState, Replay, Result, Rows, Scan, Source, SourceConfig, SourceContext, Split, SplitData,
+    Stream, async_trait, register_source, typetag,
 };
 use tidegate_runtime::Status;
 
@@ -31,6 +32,13 @@ pub struct RationedConfig {
     pub asks_in: Place,
     #[serde(default)]
     pub pause_ms: u64,
+    /// Whether it waits for the next quota, instead of stopping the run.
+    #[serde(default)]
+    pub waits: bool,
+    /// What its splits can do after a crash.
+    #[serde(default = "offset")]
+    #[schemars(with = "String")]
+    pub replay: Replay,
     /// Every k-th answer has a position.
     #[serde(default = "one")]
     pub resume_every: i64,
@@ -38,6 +46,10 @@ pub struct RationedConfig {
 
 fn one() -> i64 {
     1
+}
+
+fn offset() -> Replay {
+    Replay::Offset
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +62,9 @@ pub enum Place {
 }
 
 const STEP: i64 = 10;
+
+/// How often a source began to wait for the next quota.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 #[async_trait]
 #[typetag::serde(name = "rationed")]
@@ -66,7 +81,7 @@ impl SourceConfig for RationedConfig {
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["quota"]
+        &["quota", "waits"]
     }
 }
 register_source!("rationed", RationedConfig);
@@ -99,6 +114,10 @@ impl Rationed {
             }
         }
         match spent {
+            true if self.config.waits => {
+                WAITING.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            }
             true => Err(Error::exhausted("the quota is spent").hint("wait for the next one")),
             false => Ok(()),
         }
@@ -144,7 +163,8 @@ impl Source for Rationed {
         if self.config.asks_in == Place::Plan {
             self.take().await?;
         }
-        let split = Split::new(known.from.to_string(), SplitData::encode(&known.from)?);
+        let split = Split::new(known.from.to_string(), SplitData::encode(&known.from)?)
+            .replay(self.config.replay);
         Ok(Plan {
             new: Vec::from_iter(ask.first.then_some(split)),
             state: PlanState::encode(&known)?,
@@ -231,6 +251,55 @@ async fn the_last_position_of_a_finished_split_reaches_the_plan_of_the_next_run(
         set(&mut world, 1, "rows", json!(95));
         world.complete().await;
         assert!(world.place("out").rows() == all(95 * 4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splits_that_are_read_as_a_whole_tell_their_last_position_too() {
+    for replay in [Replay::Whole, Replay::Session] {
+        let mut crashes = 0;
+        for (seed, mut world) in each_state(&format!("learnt_{replay:?}"), 200, 1_000_000)
+            .into_iter()
+            .enumerate()
+        {
+            set(&mut world, 1, "pause_ms", json!(1));
+            set(&mut world, 1, "replay", json!(replay));
+            let mut seed = 100 + seed as u64;
+            while world.place("out").rows().len() < 800 {
+                crashes += crash_until_done(&world, seed).await;
+                seed += 10;
+            }
+            assert!(world.place("out").rows() == all(800), "{replay:?}");
+        }
+        assert!(
+            crashes > 2,
+            "the test must crash runs, and crashed {crashes}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_a_source_s_wait_for_its_upstream() {
+    for place in ["open", "plan", "read"] {
+        for mut world in each_state(&format!("waiting_in_{place}"), 50, 0) {
+            set(&mut world, 1, "asks_in", json!(place));
+            set(&mut world, 1, "waits", json!(true));
+            let (stop, options) = world.run_options();
+            let pipeline = world.pipeline().unwrap();
+            let before = WAITING.load(Ordering::SeqCst);
+            let running = tokio::spawn(async move { pipeline.run(options).await });
+            while WAITING.load(Ordering::SeqCst) == before {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            stop.send(true).unwrap();
+            let ended = tokio::time::timeout(std::time::Duration::from_secs(20), running);
+            let (report, result) = ended.await.expect(place).unwrap();
+            result.unwrap();
+            assert_eq!(report.status, Status::Stopped, "{place}");
+            set(&mut world, 1, "quota", json!(1000));
+            world.complete().await;
+            assert!(world.place("out").rows() == all(50), "{place}");
+        }
     }
 }
 

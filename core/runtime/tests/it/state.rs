@@ -508,3 +508,19 @@ async fn a_state_that_outgrows_one_object_is_refused_before_it_is_written() {
     let state = store.load("p").await.unwrap().unwrap();
     assert_eq!(state.journal.len(), 1);
 }
+
+#[test]
+fn many_open_a_new_store_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    SqliteStore::open(folder.path()).unwrap();
+                });
+            }
+        });
+    }
+}
