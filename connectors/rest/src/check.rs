@@ -2,8 +2,8 @@
 
 use tidegate_api::{Endpoint, Pagination, Place, raw};
 use tidegate_core::{Error, Result, StreamName};
-use tidegate_http::OnQuota;
 use tidegate_http::header::{HeaderName, HeaderValue};
+use tidegate_http::{OnQuota, is_rate};
 
 use crate::config::{Raw, RestConfig, Verb};
 
@@ -34,10 +34,10 @@ impl RestConfig {
         }
         self.check_stream()?;
         if let Some(rate) = self.rate_limit
-            && !(rate > 0.0 && rate <= FASTEST)
+            && !(is_rate(rate) && rate <= FASTEST)
         {
             return Err(of_key("rate_limit", "`rate_limit` is out of bounds").hint(
-                "it is requests a second, more than 0: `5`, or `0.5` for one in two seconds",
+                "it is requests a second, from 0.001 to 10000: `5`, or `0.5` for one in two seconds",
             ));
         }
         match &self.quota {
@@ -296,6 +296,8 @@ mod tests {
             ),
             (json!({ "rate_limit": 0 }), "rate_limit", "out of bounds"),
             (json!({ "rate_limit": -1.5 }), "rate_limit", "out of bounds"),
+            (json!({ "rate_limit": 0.0005 }), "rate_limit", "0.001"),
+            (json!({ "rate_limit": 10_001 }), "rate_limit", "10000"),
             (json!({ "quota": { "left": "a b" } }), "quota", "`a b`"),
             (json!({ "on_quota": "wait" }), "on_quota", "no use"),
             (

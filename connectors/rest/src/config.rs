@@ -99,7 +99,8 @@ pub struct RestConfig {
 
     /// Whether a run first asks if anything has changed since the run before (`ETag`,
     /// `Last-Modified`), and reads nothing if not. Only right where the first page changes whenever
-    /// any record does.
+    /// any record does. Not for a sink with `mode = "overwrite"`: a run in which nothing has changed
+    /// has no rows, and leaves the table empty.
     #[serde(default)]
     pub conditional: bool,
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tidegate_core::Result;
 use tidegate_http::{HttpClient, Response, StatusCode, Validators};
 
-use crate::follow::Page;
+use crate::follow::{Given, Page};
+use crate::hash::hash;
 use crate::json::Document;
 use crate::mark::Mark;
 use crate::records::{find, parse};
@@ -57,6 +58,9 @@ pub(crate) struct Known {
 pub(crate) struct Fetched {
     pub(crate) answer: Response,
     pub(crate) records: Records,
+    /// A hash of the records of a page that doesn't say which page is before it, and so may be the
+    /// first, given in the place of this one. They are not among `records`.
+    pub(crate) unnamed: Option<u64>,
     /// The page after it.
     pub(crate) next: Option<Step>,
     /// How many records or pages there are, where the server says so and pages are counted by it.
@@ -77,8 +81,8 @@ impl Via<'_> {
         known: Option<&Known>,
     ) -> Result<Option<Fetched>> {
         let asked = Asked::new(endpoint, step, since)?;
-        let hash = asked.hash(&endpoint.method);
-        let known = known.filter(|known| known.asked == hash);
+        let question = asked.hash(&endpoint.method);
+        let known = known.filter(|known| known.asked == question);
         let make = || {
             let request = asked.request(self.client, endpoint);
             match known {
@@ -94,7 +98,7 @@ impl Via<'_> {
         if answer.not_modified() {
             return Ok(None);
         }
-        self.page(endpoint, step, answer, hash)
+        self.page(endpoint, step, answer, question)
             .map(Some)
             .map_err(|error| error.with("stream", &endpoint.name))
     }
@@ -109,6 +113,7 @@ impl Via<'_> {
         if answer.status == StatusCode::NO_CONTENT && endpoint.records.optional {
             return Ok(Fetched {
                 records: Records::none(),
+                unnamed: None,
                 next: None,
                 total: None,
                 pages: None,
@@ -125,10 +130,15 @@ impl Via<'_> {
             body: &body,
         };
         let mut records = find(&answer, &body, &endpoint.records)?;
-        let mut next = None;
-        if page.is_another()? {
+        let given = page.given()?;
+        let unnamed = (given == Given::Unnamed).then(|| hash(&records.json));
+        if given != Given::Asked {
             records = Records::none();
-        } else {
+        }
+        page.refuse_size(&records)?;
+        page.refuse_gap(&records, given)?;
+        let mut next = None;
+        if given == Given::Asked {
             next = page.next(&records)?;
         }
         let total = match &endpoint.pagination {
@@ -142,6 +152,7 @@ impl Via<'_> {
         let known = validators.map(|validators| Known { asked, validators });
         Ok(Fetched {
             records,
+            unnamed,
             next,
             total,
             pages,

@@ -10,6 +10,18 @@ use crate::json::Document;
 use crate::step::{Step, plain, stored};
 use crate::{Access, CursorFrom, Endpoint, Pagination, Pointer, Records, Total, json, link};
 
+/// Which page the server gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// The one that was asked for, as far as can be told.
+    Asked,
+    /// Another, because that one is not there.
+    Another,
+    /// One that doesn't say which page is before it, as the first does, or as any would if its name
+    /// were misspelt.
+    Unnamed,
+}
+
 /// A page and the question that it answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page<'a> {
@@ -109,19 +121,118 @@ impl Page<'_> {
         }
     }
 
-    /// Whether the server gave another page than the one asked for, because that is not there.
-    pub(crate) fn is_another(&self) -> Result<bool> {
-        let (Pagination::Page { previous, .. }, Step::Page(number)) =
-            (&self.endpoint.pagination, self.step)
+    /// Which page the server gave.
+    ///
+    /// Errors: `Data` where the first page says that there is one before it.
+    pub(crate) fn given(&self) -> Result<Given> {
+        let Pagination::Page {
+            previous: Some(pointer),
+            ..
+        } = &self.endpoint.pagination
         else {
-            return Ok(false);
+            return Ok(Given::Asked);
         };
-        let Some(pointer) = previous else {
-            return Ok(false);
+        let Step::Page(number) = self.step else {
+            return Ok(Given::Asked);
         };
-        let before = (*number > self.first()).then(|| number - 1);
         let told: Option<Number> = self.read(pointer, "pagination.previous")?;
-        Ok(told.map(|told| told.0) != before)
+        match told.map(|told| told.0) {
+            None if *number == self.first() => Ok(Given::Asked),
+            None if self.body.find(pointer).is_none() => Ok(Given::Unnamed),
+            None => Ok(Given::Another),
+            Some(before) if *number == self.first() => Err(self
+                .error(format!(
+                    "the first page, {number}, says that page {before} is before it"
+                ))
+                .hint(format!(
+                    "if the server counts from {before}, write `first = {before}` in \
+                     `pagination`; else `pagination.previous` is not the number of the page \
+                     before: check it, or leave it out"
+                ))),
+            Some(before) if before.checked_add(1) == Some(*number) => Ok(Given::Asked),
+            Some(_) => Ok(Given::Another),
+        }
+    }
+
+    /// Refuses a page without records, or another than was asked for, in the middle of what the same
+    /// answer says there is: many servers give no more than their first 1,000 or 10,000 records.
+    ///
+    /// Errors: `Data`.
+    pub(crate) fn refuse_gap(&self, records: &Records, given: Given) -> Result<()> {
+        if records.count > 0 {
+            return Ok(());
+        }
+        let (reached, told, what) = match (&self.endpoint.pagination, self.step) {
+            (
+                Pagination::Page {
+                    total: Some(total),
+                    size,
+                    ..
+                },
+                Step::Page(number),
+            ) => {
+                let before = number.saturating_sub(self.first());
+                let told = self.total(total)?;
+                match (total, size) {
+                    (Total::Header(_) | Total::Pointer(_), Some(size)) => {
+                        (before.saturating_mul(size.get().into()), told, "records")
+                    }
+                    // Some count one page, with nothing in it, where there is nothing.
+                    _ if given == Given::Asked => (before.saturating_add(1), told, "pages"),
+                    _ => (before, told, "pages"),
+                }
+            }
+            (
+                Pagination::Offset {
+                    total: Some(total), ..
+                },
+                Step::Offset(before),
+            ) => {
+                let told = self.total(total)?;
+                (before.saturating_sub(self.first()), told, "records")
+            }
+            _ => return Ok(()),
+        };
+        if reached >= told {
+            return Ok(());
+        }
+        Err(self
+            .error(format!(
+                "the server gives no more than {reached} of the {told} {what} that it says there are"
+            ))
+            .hint(
+                "ask for less at once (`params`, or `incremental` with a later `start`), or page \
+                 by cursor if the server can; if what it says is not exact, leave \
+                 `pagination.total` out",
+            ))
+    }
+
+    /// Refuses a first page of another size than was asked for, where pages are counted by it.
+    ///
+    /// Errors: `Config`: there would be others than were counted.
+    pub(crate) fn refuse_size(&self, records: &Records) -> Result<()> {
+        let Pagination::Page {
+            first,
+            size: Some(size),
+            total: Some(total @ (Total::Header(_) | Total::Pointer(_))),
+            ..
+        } = &self.endpoint.pagination
+        else {
+            return Ok(());
+        };
+        let expected = self.total(total)?.min(size.get().into());
+        let given = records.count;
+        if *self.step != Step::Page(*first) || given == expected {
+            return Ok(());
+        }
+        let message =
+            format!("the first page has {given} records, though {expected} were asked for");
+        Err(Error::config(message)
+            .with("url", self.answer.shown_url())
+            .hint(format!(
+                "check `pagination.size_param`; if the server gives no more than {given} records \
+                 a page, make that the page's size"
+            )))
     }
 
     /// How many pages there are, where the server says so.

@@ -83,12 +83,15 @@ fn step<'a>(value: &'a RawValue, name: &str) -> Option<&'a RawValue> {
         Kind::Object => serde_json::from_str::<Members<'a>>(value.get())
             .ok()?
             .get(name),
-        Kind::Array => elements(value)
-            .ok()?
-            .get(name.parse::<usize>().ok()?)
-            .copied(),
+        Kind::Array => elements(value).ok()?.get(position(name)?).copied(),
         _ => None,
     }
+}
+
+/// A name as an element's number: digits, without zeros before it (RFC 6901, 4).
+fn position(name: &str) -> Option<usize> {
+    let plain = name == "0" || name.starts_with(|first| matches!(first, '1'..='9'));
+    name.parse().ok().filter(|_| plain)
 }
 
 /// The elements of an array.
@@ -195,6 +198,9 @@ mod tests {
         assert_eq!(at(text, "/e"), Some("5"));
         assert_eq!(at(text, "/d~0/x"), None);
         assert_eq!(at(r#"[[1, 2]]"#, "/0/1"), Some("2"));
+        for position in ["/0/01", "/00", "/+0", "/0/+1", "/-0", "/"] {
+            assert_eq!(at(r#"[[1, 2]]"#, position), None, "{position}");
+        }
         assert_eq!(at(r#"{"a": 1, "a": 2}"#, "/a"), Some("2"));
     }
 

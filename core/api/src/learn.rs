@@ -7,6 +7,7 @@ use tidegate_http::HttpClient;
 
 use crate::fetch::{Via, bound};
 use crate::hash::hash;
+use crate::plan::asked;
 use crate::step::Step;
 use crate::{Access, Endpoint};
 
@@ -20,10 +21,10 @@ struct Learnt {
 
 /// Learns an endpoint's schema from its first `pages` pages (which are asked for as a first run
 /// would), and keeps it in the component's store: opened again, for a resumed run or the next one,
-/// the same endpoint has the same columns, whatever records come first by then. Another URL,
-/// parameters, body, place of the records or number of `pages` is another question, and is learnt
-/// anew; so is one whose pipeline's state is gone. Where nothing is kept (`tidegate check`), it is
-/// learnt each time.
+/// the same endpoint has the same columns, whatever records come first by then. Another URL, other
+/// headers, parameters, body, place of the records or number of `pages` make another question, which
+/// is learnt anew; so is one whose pipeline's state is gone. Where nothing is kept (`tidegate
+/// check`), it is learnt each time.
 ///
 /// Errors: `Schema` where the pages hold no record; those of fetching a page.
 pub async fn learn(
@@ -34,14 +35,7 @@ pub async fn learn(
     pages: usize,
 ) -> Result<SchemaRef> {
     let key = format!("schema:{}", endpoint.name);
-    let question = json!([
-        endpoint.method.as_str(),
-        endpoint.url.as_str(),
-        endpoint.params,
-        endpoint.body,
-        endpoint.records.pointer,
-        pages,
-    ]);
+    let question = json!([asked(endpoint), pages]);
     let question = hash(question.to_string().as_bytes());
     let mut stored = cx.store.get(&key).await?;
     if let Some(schema) = stored.as_ref().and_then(|value| same(value, question)) {

@@ -35,22 +35,27 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how much there is, exactly. Pages are then read side by side.
+        /// Where the server says how much there is, exactly. Pages are then counted when a run begins
+        /// and read side by side; with `incremental`, one after the other, because a record that is
+        /// pushed to one page more would never be asked for again. An empty page before the end is
+        /// an error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
         /// Where the body says whether there is another page (true or false).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         has_more: Option<Pointer>,
-        /// Where the body holds the number of the page before (null or missing on the first). Some
-        /// servers give their last page to who asks for one after it: it is known by this, and left
-        /// out.
+        /// Where the body holds the number of the page before (null or missing on the first, else
+        /// it is an error). Some servers give their last page to who asks for one after it: it is
+        /// known by this, and left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Pointer>,
         /// Whether a page with fewer records than `size` is the last, which saves a request. Leave
         /// it out where the server may give fewer than asked for. Default: false.
         #[serde(default)]
         short_page_ends: bool,
-        /// Whether the server answers 404 to who asks for a page after the last. Default: false.
+        /// Whether the server answers 404 to who asks for a page after the last. With `total`, the
+        /// first page is then asked for again: the 404 is an error if that page is still counted.
+        /// Default: false.
         #[serde(default)]
         missing_page_ends: bool,
         /// Where the parameters stand: `query` (default) or `body`.
@@ -72,7 +77,8 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how many records there are.
+        /// Where the server says how many records there are. An empty page before the end is an
+        /// error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
         /// Where the body says whether there is another page (true or false).

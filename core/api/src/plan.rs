@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_core::{FinishedSplit, Result};
+use tidegate_formats::SchemaSpec;
 
 use crate::Endpoint;
 use crate::fetch::Known;
@@ -26,9 +27,7 @@ pub(crate) struct State {
 pub(crate) struct Memory {
     /// A hash of what was asked.
     question: u64,
-    /// How far the runs before this one came: what this one asks with.
-    pub(crate) before: Reached,
-    /// How far this run came.
+    /// How far runs came: what the next one asks with.
     pub(crate) now: Reached,
 }
 
@@ -64,8 +63,7 @@ impl State {
                 ..Memory::default()
             };
         }
-        memory.before = memory.now.clone();
-        Ok(memory.before.clone())
+        Ok(memory.now.clone())
     }
 
     /// Takes in what the splits that have finished came to know.
@@ -95,17 +93,29 @@ impl State {
 
 /// Tells what is asked from what was asked in another configuration.
 fn question(endpoint: &Endpoint) -> u64 {
+    // What hasn't changed isn't read again: then the rows of other columns would never come.
+    let schema = endpoint.schema.as_ref().filter(|_| endpoint.conditional);
     let question = json!([
-        endpoint.method.as_str(),
-        endpoint.url.as_str(),
-        endpoint.params,
-        endpoint.body,
-        endpoint.records.pointer,
+        asked(endpoint),
         endpoint.incremental.as_ref().map(|incremental| (
             &incremental.param,
             &incremental.field,
             incremental.format,
         )),
+        schema.map(|schema| SchemaSpec::from_arrow(schema)),
     ]);
     hash(question.to_string().as_bytes())
+}
+
+/// What decides which records there are. It may be secret, and is stored only as a hash.
+pub(crate) fn asked(endpoint: &Endpoint) -> Value {
+    json!([
+        endpoint.method.as_str(),
+        endpoint.url.as_str(),
+        endpoint.headers,
+        endpoint.params,
+        endpoint.body,
+        endpoint.records.pointer,
+        endpoint.records.object,
+    ])
 }

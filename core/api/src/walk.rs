@@ -131,7 +131,10 @@ impl Walk {
                     .fetch(&self.endpoint, &step, since.as_ref(), known)
                     .await;
                 match fetched {
-                    Err(error) if self.is_end(first, &error) => return self.end(),
+                    Err(error) if self.is_end(&step, &error) => {
+                        self.confirm_end(&step, error, since.as_ref()).await?;
+                        return self.end();
+                    }
                     fetched => fetched?,
                 }
             }
@@ -144,6 +147,7 @@ impl Walk {
         if first {
             self.position.known = fetched.known.clone();
         }
+        self.refuse_unnamed(&fetched, since.as_ref()).await?;
         self.refuse_repetition(&step, &fetched, since.as_ref())
             .await?;
         let Fetched {
@@ -179,7 +183,7 @@ impl Walk {
     }
 
     /// Whether the server says by an error that the page before was the last.
-    fn is_end(&self, first: bool, error: &Error) -> bool {
+    fn is_end(&self, step: &Step, error: &Error) -> bool {
         let may = matches!(
             self.endpoint.pagination,
             Pagination::Page {
@@ -187,12 +191,66 @@ impl Walk {
                 ..
             }
         );
-        may && !first && error.kind() == ErrorKind::NotFound
+        let first = Step::first(&self.endpoint.pagination);
+        may && *step != first && error.kind() == ErrorKind::NotFound
+    }
+
+    /// Where pages are counted, one that is missing must also be missing from their number by now.
+    ///
+    /// Errors: `error`, which said that it is missing; those of fetching a page.
+    async fn confirm_end(&self, step: &Step, error: Error, since: Option<&Value>) -> Result<()> {
+        let Pagination::Page {
+            first,
+            total: Some(_),
+            ..
+        } = &self.endpoint.pagination
+        else {
+            return Ok(());
+        };
+        let again = Step::Page(*first);
+        let again = self.api.fetch(&self.endpoint, &again, since, None).await?;
+        let pages = again.and_then(|again| again.pages);
+        match (step, pages) {
+            (Step::Page(number), Some(pages)) if number.saturating_sub(*first) < pages => {
+                Err(error.with("page", number).with("pages", pages).hint(
+                    "the server says that there are so many pages, but one of them is missing",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// No more pages.
     fn end(&self) -> Result<Option<Vec<Event>>> {
         Ok(Some(vec![Event::Progress(Offset::encode(&self.position)?)]))
+    }
+
+    /// A page that doesn't say which is before it ends the reading only if it is the first, given
+    /// again to who asks for one after the last.
+    ///
+    /// Errors: `Data`, instead of an end too early.
+    async fn refuse_unnamed(&self, fetched: &Fetched, since: Option<&Value>) -> Result<()> {
+        let Some(records) = fetched.unnamed else {
+            return Ok(());
+        };
+        let first = Step::first(&self.endpoint.pagination);
+        if self.position.before != Some((first.clone(), records)) {
+            let again = self.api.fetch(&self.endpoint, &first, since, None).await?;
+            if again.is_none_or(|again| hash(&again.records.json) != records) {
+                let what = "the page doesn't say which page is before it, and is not the first";
+                return Err(self.error(
+                    fetched,
+                    what,
+                    "check `pagination.previous`, the JSON pointer of the number of the page before",
+                ));
+            }
+        }
+        tracing::warn!(
+            stream = %self.endpoint.name,
+            "the first page came again to who asked for the next, so it is taken for all there is: \
+             if there are more, check `pagination.param` and `pagination.previous`"
+        );
+        Ok(())
     }
 
     /// A page that comes again leads to rows without end, or to the same rows over and over.
@@ -211,39 +269,37 @@ impl Walk {
             let what = format!("{MOST_EMPTY} pages in a row have no records, and there are more");
             return Err(self.error(fetched, what, "the server seems to page without end"));
         }
-        match step {
-            Step::Page(_) | Step::Offset(_) if empty => {}
-            Step::Page(_) | Step::Offset(_) => {
-                let alike = match self.piece.alone {
-                    false => {
-                        let before = self.position.before.take();
-                        before.and_then(|(page, hash)| (hash == records).then_some(page))
-                    }
-                    true => {
-                        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-                        let page = pages.entry(records).or_insert_with(|| step.clone());
-                        Some(page.clone()).filter(|page| page != step)
-                    }
-                };
-                if let Some(page) = alike {
-                    self.refuse_alike(&page, records, fetched, since).await?;
-                }
-                self.position.before = Some((step.clone(), records));
-            }
-            Step::First | Step::Cursor(_) | Step::Url(_) => {
-                self.asked.insert(step.hash());
-                let again = fetched.next.as_ref();
-                if again.is_some_and(|next| self.asked.contains(&next.hash())) {
-                    let what = "the next page is one that was read already";
-                    return Err(self.error(
-                        fetched,
-                        what,
-                        "the server leads in a circle: check where `pagination` takes the next \
-                         page from, and the parameter that sends it",
-                    ));
-                }
+        if matches!(step, Step::First | Step::Cursor(_) | Step::Url(_)) {
+            self.asked.insert(step.hash());
+            let again = fetched.next.as_ref();
+            if again.is_some_and(|next| self.asked.contains(&next.hash())) {
+                let what = "the next page is one that was read already";
+                return Err(self.error(
+                    fetched,
+                    what,
+                    "the server leads in a circle: check where `pagination` takes the next page \
+                     from, and the parameter that sends it",
+                ));
             }
         }
+        if empty {
+            return Ok(());
+        }
+        let alike = match self.piece.alone {
+            false => {
+                let before = self.position.before.take();
+                before.and_then(|(page, hash)| (hash == records).then_some(page))
+            }
+            true => {
+                let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+                let page = pages.entry(records).or_insert_with(|| step.clone());
+                Some(page.clone()).filter(|page| page != step)
+            }
+        };
+        if let Some(page) = alike {
+            self.refuse_alike(&page, records, fetched, since).await?;
+        }
+        self.position.before = Some((step.clone(), records));
         Ok(())
     }
 
@@ -269,15 +325,23 @@ impl Walk {
                 format!("the page has the same records as the one from {before} on")
             }
             Step::Page(number) => format!("the page has the same records as page {number}"),
-            _ => "the page has the same records as another".to_owned(),
+            _ => "the page has the same records as the one before".to_owned(),
         };
-        Err(self.error(
-            fetched,
-            what,
-            "check `pagination.param`: the server seems not to know it. If it gives its last page \
-             again to who asks for one after it, say where the end is told: `total`, `has_more` or \
-             `previous`",
-        ))
+        let hint = match page {
+            Step::Page(_) | Step::Offset(_) => {
+                "check `pagination.param`: the server seems not to know it. If it gives its last \
+                 page again to who asks for one after it, say where the end is told: `total`, \
+                 `has_more` or `previous`"
+            }
+            _ => match self.endpoint.pagination {
+                Pagination::Cursor { .. } => {
+                    "check `pagination.param`: the server seems not to know it, and gives the \
+                     first page each time"
+                }
+                _ => "the server gives the same page at two addresses: tell its operator",
+            },
+        };
+        Err(self.error(fetched, what, hint))
     }
 
     fn error(&self, fetched: &Fetched, what: impl Into<String>, hint: &str) -> Error {

@@ -38,6 +38,7 @@ impl Request<'_> {
                     method,
                     identity: &identity,
                     timeout: self.client.settings.request_timeout.0,
+                    spare: ledger.spare(),
                 };
                 self.by_turn(ledger, ask).await?
             }
@@ -57,9 +58,7 @@ impl Request<'_> {
         let mut ticket = ledger.begin(ask).await.map_err(Refusal::never)?;
         self.keep_pace().await;
         while ticket.is_stale() {
-            if !ledger.renew(&mut ticket).await.map_err(Refusal::never)? {
-                ticket = ledger.begin(ask).await.map_err(Refusal::never)?;
-            }
+            ticket = ledger.renew(ticket).await.map_err(Refusal::never)?;
         }
         let answer = self.exchange().await;
         let ending = match &answer {

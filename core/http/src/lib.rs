@@ -63,6 +63,6 @@ pub use request::Request;
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode};
 pub use response::Response;
-pub use settings::HttpSettings;
+pub use settings::{HttpSettings, is_rate};
 pub use url::Url;
 pub use validators::Validators;

@@ -116,8 +116,8 @@ impl fmt::Debug for HttpSettings {
     }
 }
 
-/// Whether so many requests a second can be kept.
-pub(crate) fn is_rate(per_second: f64) -> bool {
+/// Whether so many requests a second can be kept: one in 1000 seconds, or more.
+pub fn is_rate(per_second: f64) -> bool {
     per_second.is_finite() && per_second >= 0.001
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod ends;
 mod faults;
 mod incremental;
 mod json_server;

@@ -75,7 +75,12 @@ async fn a_circle_of_cursors_or_urls_is_refused_before_its_page_is_taken() {
             _ => "a",
         };
         let link = [("link", format!("<?c={next}>; rel=next"))];
-        let body = json!({ "items": [{ "id": 1 }], "c": next, "next": format!("?c={next}") });
+        let id = match asked.query.get("c").map_or("", String::as_str) {
+            "" => 1,
+            "a" => 2,
+            _ => 3,
+        };
+        let body = json!({ "items": [{ "id": id }], "c": next, "next": format!("?c={next}") });
         (AppendHeaders(link), Json(body))
     });
     for pagination in [
@@ -89,6 +94,33 @@ async fn a_circle_of_cursors_or_urls_is_refused_before_its_page_is_taken() {
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.message().contains("read already"), "{error:?}");
         assert!(circle.asked().len() <= 3);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_comes_again_under_another_name_is_refused() {
+    // Each answer has a cursor and a URL of its own, but the page is always the first.
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let count = std::sync::Arc::new(count);
+    let server = Server::new(move |_: &Asked| {
+        let fresh = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let link = [("link", format!("<?c={fresh}>; rel=next"))];
+        let body = json!({ "items": [{ "id": 1 }], "c": fresh, "next": format!("?c={fresh}") });
+        (AppendHeaders(link), Json(body))
+    });
+    for (pagination, hint) in [
+        (
+            json!({ "type": "cursor", "cursor": "/c", "param": "cursr" }),
+            "pagination.param",
+        ),
+        (json!({ "type": "link" }), "operator"),
+        (json!({ "type": "next_url", "next": "/next" }), "operator"),
+    ] {
+        let error = refused(&server, "/", "/items", pagination).await;
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.message().contains("same records"), "{error:?}");
+        assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        assert_eq!(server.asked().len(), 3);
     }
 }
 

@@ -42,6 +42,15 @@ async fn a_schema_is_learnt_from_pages_once_and_stays() {
         "id:int64,late:string,geo:struct<lng:int64,lat:float64>,tags:list<string>"
     );
     assert_eq!(learn(&cx, &client, &Open, &one, 2).await.unwrap(), schema);
+    // So are other headers, and records of another kind.
+    server.asked();
+    let mut other = one.clone();
+    other.headers.push(("x-version".into(), "2".into()));
+    learn(&cx, &client, &Open, &other, 1).await.unwrap();
+    assert_eq!(server.asked().len(), 1);
+    other.records.object = true;
+    learn(&cx, &client, &Open, &other, 1).await.unwrap();
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[tokio::test]

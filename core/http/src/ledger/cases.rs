@@ -30,6 +30,7 @@ fn ask<'a>(method: &'a str, identity: &'a str) -> Ask<'a> {
         method,
         identity,
         timeout: seconds(30),
+        spare: Duration::ZERO,
     }
 }
 
@@ -364,18 +365,45 @@ fn requests_are_spaced() {
 fn a_note_is_written_anew_only_while_it_stands() {
     let mut case = Case::default();
     let mut note = case.go("questions", "1");
-    assert!(!note.is_stale(at(3)));
-    assert!(note.is_stale(at(4)));
-    assert!(note.is_stale(at(-4)), "the clock was set back");
     let asks = ask("questions", "1");
+    assert!(!note.is_stale(asks, at(3)));
+    assert!(note.is_stale(asks, at(4)));
+    assert!(note.is_stale(asks, at(-4)), "the clock was set back");
     assert!(case.document.renew(&mut note, asks, &options(), at(50)));
-    assert!(!note.is_stale(at(50)));
+    assert!(!note.is_stale(asks, at(50)));
     case.now = 51;
     case.waits("questions", "2", 110, Why::Next);
     case.now = 110;
     let other = case.go("questions", "2");
     assert!(!case.document.renew(&mut note, asks, &options(), at(110)));
     case.end(&other, "questions", "2", Ending::Unsent);
+}
+
+/// What is granted to a slow store is added to how long the note stands, so that a request that is
+/// made late is over in time.
+#[test]
+fn a_request_that_is_made_late_is_over_before_its_note() {
+    for (timeout, spare, latest) in [(30, 0, 3), (30, 8, 11), (600, 0, 5), (600, 60, 65)] {
+        let mut case = Case::default();
+        let asks = Ask {
+            timeout: seconds(timeout),
+            spare: seconds(spare),
+            ..ask("questions", "1")
+        };
+        let Turn::Go(note) = case.document.turn(asks, &options(), at(0)) else {
+            panic!("it goes")
+        };
+        assert!(!note.is_stale(asks, at(latest)), "{asks:?}");
+        assert!(note.is_stale(asks, at(latest + 1)), "{asks:?}");
+        let ends = at(latest + i64::try_from(timeout).unwrap());
+        assert!(note.held.until() >= ends, "{asks:?}");
+        // Its answer may ask for a break, which is waited for from when it was made.
+        let lost = Ending::Unanswered;
+        { &mut case.document }.end(&note, asks, lost, &options(), at(1));
+        case.now = 1;
+        let until = 60 + i64::try_from(spare).unwrap();
+        case.waits("questions", "2", until, Why::Backoff);
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ struct Method {
 pub(crate) struct Note {
     id: Uuid,
     /// From when it was noted until it surely is over and what it may have caused is too.
-    held: Hold,
+    pub(super) held: Hold,
 }
 
 /// A request that wants to be made.
@@ -57,6 +57,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) identity: &'a str,
     /// The longest time that it may take.
     pub(crate) timeout: Duration,
+    /// How much longer than usual it may take until it is made, once it is noted: the store is slow.
+    pub(crate) spare: Duration,
 }
 
 /// What a request may do.
@@ -113,9 +115,11 @@ const NEXT: Duration = Duration::from_millis(1_500);
 impl Note {
     /// Whether it is so old that the request must not be made by it any more: it could be over
     /// only after the note is.
-    pub(crate) fn is_stale(&self, now: DateTime<Utc>) -> bool {
+    pub(crate) fn is_stale(&self, ask: Ask<'_>, now: DateTime<Utc>) -> bool {
         let age = (now - self.at()).abs().to_std().unwrap_or_default();
-        age > self.held.length() / 20
+        let usual = self.held.length().saturating_sub(ask.spare);
+        let left = usual.saturating_sub(ask.timeout);
+        age > left.min(usual / 20).saturating_add(ask.spare)
     }
 
     fn is_half_over(&self, now: DateTime<Utc>) -> bool {
@@ -281,8 +285,11 @@ impl Document {
             .is_some();
         let backoff = match ending {
             Ending::Unsent => None,
-            // Its answer may have asked for a backoff.
-            Ending::Unanswered => Some(Hold::new(note.at(), options.caution)),
+            // Its answer may have asked for a backoff, and it was made a while after it was noted.
+            Ending::Unanswered => {
+                let caution = options.caution.saturating_add(ask.spare);
+                Some(Hold::new(note.at(), caution))
+            }
             Ending::Answered(told) => told.backoff.map(|backoff| Hold::new(now, backoff)),
         };
         if let Some(backoff) = backoff {
@@ -365,7 +372,8 @@ impl Document {
 }
 
 fn held(ask: Ask<'_>, options: &LedgerOptions, now: DateTime<Utc>) -> Hold {
-    Hold::new(now, options.caution.max(with_margin(ask.timeout)))
+    let usual = options.caution.max(with_margin(ask.timeout));
+    Hold::new(now, usual.saturating_add(ask.spare))
 }
 
 fn wait(hold: Hold, why: Why) -> Turn {

@@ -13,7 +13,9 @@ const SKEW_MS: i64 = 5_000;
 
 impl Hold {
     pub(crate) fn new(from: DateTime<Utc>, length: Duration) -> Self {
-        let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        // Rounded up: two requests 33 ms apart would be more than 30 a second.
+        let length = length.as_nanos().div_ceil(1_000_000);
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
         let from = from.timestamp_millis();
         Self(from, from.saturating_add(length))
     }
@@ -91,6 +93,8 @@ mod tests {
         assert!(!hold.mend(at(996)), "clocks differ by some seconds");
         assert!(hold.mend(at(500)));
         assert_eq!((hold.from(), hold.until()), (at(500), at(560)));
+        let third = Hold::new(at(0), Duration::from_secs(1) / 30);
+        assert_eq!(third.length(), Duration::from_millis(34), "never shorter");
         let mut endless = Hold::new(at(1_000), Duration::MAX);
         assert!(endless.mend(at(500)));
         assert!(!endless.is_over(at(1_000_000)));

@@ -12,6 +12,7 @@ mod turn;
 mod words;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use chrono::Utc;
 use sha2::{Digest as _, Sha256};
@@ -53,6 +54,9 @@ pub struct Ledger {
     options: Arc<LedgerOptions>,
     cancel: Cancel,
     metrics: Arc<Metrics>,
+    /// How many milliseconds more than usual it may take from noting a request to making it. Learnt
+    /// from a store that takes longer.
+    spare_ms: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -64,6 +68,7 @@ impl Ledger {
             options: options.into(),
             cancel: cx.cancel.clone(),
             metrics: Arc::clone(&cx.metrics),
+            spare_ms: Arc::default(),
         }
     }
 

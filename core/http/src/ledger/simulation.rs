@@ -121,6 +121,7 @@ impl Wish {
             method: self.method,
             identity: &self.identity,
             timeout: TIMEOUT,
+            spare: Duration::ZERO,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Taking a turn: waiting for it, noting it, settling it.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -17,13 +18,15 @@ use super::{Ledger, OnQuota, words};
 pub(crate) struct Ticket<'a> {
     ask: Ask<'a>,
     note: Note,
+    /// Whether it was noted anew.
+    renewed: bool,
 }
 
 impl Ticket<'_> {
     /// Whether the note is too old: the process stood still, or something else held the request
     /// back. It is to be noted anew.
     pub(crate) fn is_stale(&self) -> bool {
-        self.note.is_stale(Utc::now())
+        self.note.is_stale(self.ask, Utc::now())
     }
 }
 
@@ -46,7 +49,10 @@ impl Ledger {
                 })
                 .await?;
             let (then, why) = match turn {
-                Turn::Go(note) => return Ok(Ticket { ask, note }),
+                Turn::Go(note) => {
+                    let renewed = false;
+                    return Ok(Ticket { ask, note, renewed });
+                }
                 Turn::Wait { until, why, .. } => (until, why),
                 Turn::Spent { until } if self.options.on_quota == OnQuota::Wait => {
                     (until, Why::Spent)
@@ -61,20 +67,61 @@ impl Ledger {
         }
     }
 
-    /// Notes a request anew that was held back since it was noted. Says whether its note still
-    /// stood; if not, it has to begin again.
-    pub(crate) async fn renew(&self, ticket: &mut Ticket<'_>) -> Result<bool> {
-        let Ticket { ask, note } = ticket;
-        self.change(|document, now| {
-            let stood = document.renew(note, *ask, &self.options, now);
-            (stood, stood)
+    /// Notes a request anew that was held back since it was noted. Where its note no longer stands,
+    /// it takes its turn again.
+    ///
+    /// Errors: as [`Ledger::begin`].
+    pub(crate) async fn renew<'a>(&self, mut ticket: Ticket<'a>) -> Result<Ticket<'a>> {
+        if self.cancel.is_cancelled() {
+            self.end(ticket, Ending::Unsent).await?;
+            return Err(stopped());
+        }
+        if ticket.renewed {
+            // Nothing but the store held it back: without more time it never would be made.
+            ticket.ask.spare = self.spare_more(ticket.ask);
+        }
+        ticket.renewed = true;
+        let Ticket { ask, note, .. } = &mut ticket;
+        let stood = self
+            .change(|document, now| {
+                let stood = document.renew(note, *ask, &self.options, now);
+                (stood, stood)
+            })
+            .await?;
+        if stood {
+            return Ok(ticket);
+        }
+        let ticket = self.begin(ticket.ask).await?;
+        Ok(Ticket {
+            renewed: true,
+            ..ticket
         })
-        .await
+    }
+
+    /// How much longer than usual it may take from noting a request to making it.
+    pub(crate) fn spare(&self) -> Duration {
+        Duration::from_millis(self.spare_ms.load(Ordering::Relaxed))
+    }
+
+    /// Grants more of it from now on, and says so.
+    fn spare_more(&self, ask: Ask<'_>) -> Duration {
+        const LEAST: Duration = Duration::from_millis(500);
+        const MOST: Duration = Duration::from_secs(60);
+        let spare = ask.spare.saturating_mul(2).clamp(LEAST, MOST);
+        let ms = u64::try_from(spare.as_millis()).unwrap_or(u64::MAX);
+        self.spare_ms.fetch_max(ms, Ordering::Relaxed);
+        tracing::warn!(
+            api = self.host(),
+            method = ask.method,
+            allowed_s = spare.as_secs_f64(),
+            "the state place is slow: noting a request takes so long that it could not be made yet"
+        );
+        spare
     }
 
     /// Settles a request.
     pub(crate) async fn end(&self, ticket: Ticket<'_>, ending: Ending) -> Result<()> {
-        let Ticket { ask, note } = ticket;
+        let Ticket { ask, note, .. } = ticket;
         self.change(|document, now| {
             document.end(&note, ask, ending, &self.options, now);
             (true, ())
@@ -136,9 +183,7 @@ impl Ledger {
     async fn unless_cancelled(&self, wait: impl Future<Output = ()>) -> Result<()> {
         tokio::select! {
             () = wait => Ok(()),
-            () = self.cancel.cancelled() => {
-                Err(Error::exhausted("the run was stopped while it waited for the API"))
-            }
+            () = self.cancel.cancelled() => Err(stopped()),
         }
     }
 
@@ -155,6 +200,10 @@ impl Ledger {
             "run it again after {until}: it goes on where it stopped"
         )))
     }
+}
+
+fn stopped() -> Error {
+    Error::exhausted("the run was stopped while it waited for the API")
 }
 
 /// A wait that is going on.

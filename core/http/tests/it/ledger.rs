@@ -129,6 +129,83 @@ async fn a_request_that_was_held_back_after_it_was_noted_takes_its_turn_again() 
     judge.assert_content();
 }
 
+/// A store far away, where each change takes a while.
+#[derive(Debug)]
+struct Slow {
+    inner: MemoryKeyValue,
+    takes: Duration,
+}
+
+#[async_trait]
+impl KeyValue for Slow {
+    async fn get(&self, key: &str) -> Result<Option<Value>> {
+        self.inner.get(key).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: Option<&Value>,
+        value: &Value,
+    ) -> Result<bool> {
+        tokio::time::sleep(self.takes).await;
+        self.inner.compare_and_set(key, expected, value).await
+    }
+}
+
+/// Each note is too old by the usual measure (10 ms) when it is written.
+#[tokio::test]
+async fn a_slow_store_does_not_keep_a_request_from_being_made() {
+    let (judge, url) = Judge::serve(100).await;
+    let store = Arc::new(Slow {
+        inner: MemoryKeyValue::default(),
+        takes: Duration::from_millis(100),
+    });
+    let options = LedgerOptions {
+        caution: Duration::ZERO,
+        ..options()
+    };
+    let timeout = Duration::from_millis(200);
+    let one = Process::with(&store, options.clone(), timeout, Cancel::never());
+    let other = Process::with(&store, options, timeout, Cancel::never());
+    let both = async {
+        tokio::try_join!(
+            one.ask(&url, "m?page=1&takes=50"),
+            other.ask(&url, "m?page=2&takes=50"),
+        )?;
+        one.ask(&url, "m?page=3").await
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(30), both).await;
+    asked.expect("it is made").unwrap();
+    assert_eq!(judge.asked(), 3);
+    judge.assert_content();
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_while_its_note_is_written_makes_no_request() {
+    let (judge, url) = Judge::serve(100).await;
+    let store = Arc::new(Slow {
+        inner: MemoryKeyValue::default(),
+        takes: Duration::from_millis(100),
+    });
+    let options = LedgerOptions {
+        caution: Duration::ZERO,
+        ..options()
+    };
+    let (canceller, cancel) = Cancel::new();
+    let process = Process::with(&store, options, Duration::from_millis(200), cancel);
+    let (error, ()) = tokio::join!(process.ask(&url, "m?page=1"), async {
+        // Its first note is being written.
+        tokio::task::yield_now().await;
+        drop(canceller);
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Exhausted);
+    assert_eq!(judge.asked(), 0);
+    // It left no note behind.
+    let document = store.get("ledger/api.test/anonymous").await.unwrap();
+    assert_eq!(document.unwrap().get("methods"), None);
+}
+
 #[tokio::test]
 async fn the_same_request_is_not_made_again_at_once_whatever_its_order_and_its_key() {
     let (judge, url) = Judge::serve(100).await;
