@@ -35,7 +35,7 @@ pub struct Endpoint {
     pub incremental: Option<Incremental>,
     /// Whether a run asks first if anything has changed since the last one (`ETag`,
     /// `Last-Modified`), and reads nothing if not. Only where the first page changes with every
-    /// change of a record. Other columns or headers are read even so.
+    /// change of a record. Other columns, headers or streams are read even so.
     pub conditional: bool,
 }
 

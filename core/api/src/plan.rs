@@ -39,13 +39,13 @@ pub(crate) struct Reached {
 }
 
 impl State {
-    /// Begins a run of an endpoint: what it is asked with.
-    pub(crate) fn begin(&mut self, endpoint: &Endpoint) -> Result<Reached> {
+    /// Begins a run of an endpoint, for its own stream or `raw` or both: what it is asked with.
+    pub(crate) fn begin(&mut self, endpoint: &Endpoint, streams: [bool; 2]) -> Result<Reached> {
         if endpoint.incremental.is_none() && !endpoint.conditional {
             self.endpoints.remove(endpoint.name.as_str());
             return Ok(Reached::default());
         }
-        let question = question(endpoint);
+        let question = question(endpoint, streams);
         let memory = self
             .endpoints
             .entry(endpoint.name.to_string())
@@ -92,9 +92,13 @@ impl State {
 }
 
 /// Tells what is asked from what was asked in another configuration.
-fn question(endpoint: &Endpoint) -> u64 {
-    // What hasn't changed isn't read again: then the rows of other columns would never come.
-    let schema = endpoint.schema.as_ref().filter(|_| endpoint.conditional);
+fn question(endpoint: &Endpoint, streams: [bool; 2]) -> u64 {
+    // What hasn't changed isn't read again: then the rows of other columns, or of a stream that
+    // wasn't read before, would never come.
+    let rows = endpoint.conditional.then(|| {
+        let schema = endpoint.schema.as_ref();
+        (schema.map(|schema| SchemaSpec::from_arrow(schema)), streams)
+    });
     let question = json!([
         asked(endpoint),
         endpoint.incremental.as_ref().map(|incremental| (
@@ -102,7 +106,7 @@ fn question(endpoint: &Endpoint) -> u64 {
             &incremental.field,
             incremental.format,
         )),
-        schema.map(|schema| SchemaSpec::from_arrow(schema)),
+        rows,
     ]);
     hash(question.to_string().as_bytes())
 }

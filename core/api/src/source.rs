@@ -201,8 +201,12 @@ impl Source for ApiSource {
             let wanted = |name: &str| ask.scans.iter().any(|scan| scan.stream.as_str() == name);
             let mut questions = Vec::new();
             for endpoint in &self.endpoints {
-                if wanted(endpoint.name.as_str()) || (self.raw && wanted(raw::NAME)) {
-                    let from = state.begin(endpoint)?;
+                let streams = [
+                    wanted(endpoint.name.as_str()),
+                    self.raw && wanted(raw::NAME),
+                ];
+                if streams.contains(&true) {
+                    let from = state.begin(endpoint, streams)?;
                     questions.push(self.splits(endpoint, from));
                 }
             }

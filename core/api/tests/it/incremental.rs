@@ -310,7 +310,7 @@ async fn nothing_is_read_while_nothing_changes() {
 }
 
 #[tokio::test]
-async fn what_has_not_changed_is_read_again_for_other_columns_or_headers() {
+async fn what_has_not_changed_is_read_again_for_other_columns_headers_or_streams() {
     let tag = Arc::new(Mutex::new("\"a\""));
     let server = tagged(&tag);
     let mut one = endpoint(server.at("/"), paged(json!({ "type": "none" })), "");
@@ -323,6 +323,9 @@ async fn what_has_not_changed_is_read_again_for_other_columns_or_headers() {
     let mut other = one.clone();
     other.headers.push(("accept-language".into(), "de".into()));
     assert_eq!(next(other, Some(&first)).await.ids(), [1]);
+    let archived = source(one.clone()).raw(true);
+    let archived = run(&archived, Some(&first.state)).await.unwrap();
+    assert_eq!(archived.rows["raw"].len(), 1);
     let notes = tidegate_core::Source::notes(&source(one));
     assert!(notes[0].contains("overwrite"), "{notes:?}");
 }
