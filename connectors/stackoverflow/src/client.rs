@@ -336,7 +336,7 @@ fn wrapper(answer: &Response) -> Result<Wrapper<'_>> {
     serde_json::from_slice(&answer.body).map_err(|error| {
         answer
             .error(ErrorKind::Data, "the API's answer is not as documented")
-            .because(error)
+            .because(answer.shown(&error.to_string()))
     })
 }
 

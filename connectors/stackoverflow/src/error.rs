@@ -138,7 +138,11 @@ fn not_from_the_api(answer: &Response, error: serde_json::Error) -> Refusal {
             ErrorKind::Data,
             "the answer is not one of the Stack Exchange API",
         );
-        return Refusal::never(shown.hint(WRONG_API).because(error));
+        return Refusal::never(
+            shown
+                .hint(WRONG_API)
+                .because(answer.shown(&error.to_string())),
+        );
     }
     let strange = "the answer is not JSON, so it doesn't come from the API";
     let hint = "the API answers so when it is asked too fast by all programs at this address \
@@ -149,7 +153,7 @@ fn not_from_the_api(answer: &Response, error: serde_json::Error) -> Refusal {
             answer
                 .error(ErrorKind::Transient, strange)
                 .hint(hint)
-                .because(error),
+                .because(answer.shown(&error.to_string())),
         ),
         404 | 410 => {
             let shown = answer.error(
