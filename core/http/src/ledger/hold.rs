@@ -13,8 +13,10 @@ const SKEW_MS: i64 = 5_000;
 
 impl Hold {
     pub(crate) fn new(from: DateTime<Utc>, length: Duration) -> Self {
-        // Rounded up: two requests 33 ms apart would be more than 30 a second.
-        let length = length.as_nanos().div_ceil(1_000_000);
+        // Rounded up: two requests 33 ms apart would be more than 30 a second, and a backoff that
+        // begins late in a millisecond ends in the middle of another.
+        let begun = u128::from(from.timestamp_subsec_nanos() % 1_000_000);
+        let length = begun.saturating_add(length.as_nanos()).div_ceil(1_000_000);
         let length = i64::try_from(length).unwrap_or(i64::MAX);
         let from = from.timestamp_millis();
         Self(from, from.saturating_add(length))
@@ -95,6 +97,9 @@ mod tests {
         assert_eq!((hold.from(), hold.until()), (at(500), at(560)));
         let third = Hold::new(at(0), Duration::from_secs(1) / 30);
         assert_eq!(third.length(), Duration::from_millis(34), "never shorter");
+        let late = DateTime::from_timestamp_micros(900).unwrap();
+        let late = Hold::new(late, Duration::from_millis(50));
+        assert!(!late.is_over(DateTime::from_timestamp_micros(50_800).unwrap()));
         let mut endless = Hold::new(at(1_000), Duration::MAX);
         assert!(endless.mend(at(500)));
         assert!(!endless.is_over(at(1_000_000)));
