@@ -16,7 +16,10 @@ impl Hold {
         // Rounded up: two requests 33 ms apart would be more than 30 a second, and a backoff that
         // begins late in a millisecond ends in the middle of another.
         let begun = u128::from(from.timestamp_subsec_nanos() % 1_000_000);
-        let length = begun.saturating_add(length.as_nanos()).div_ceil(1_000_000);
+        let length = match length.as_nanos() {
+            0 => 0,
+            length => begun.saturating_add(length).div_ceil(1_000_000),
+        };
         let length = i64::try_from(length).unwrap_or(i64::MAX);
         let from = from.timestamp_millis();
         Self(from, from.saturating_add(length))
@@ -100,6 +103,11 @@ mod tests {
         let late = DateTime::from_timestamp_micros(900).unwrap();
         let late = Hold::new(late, Duration::from_millis(50));
         assert!(!late.is_over(DateTime::from_timestamp_micros(50_800).unwrap()));
+        let none = Hold::new(
+            DateTime::from_timestamp_micros(900).unwrap(),
+            Duration::ZERO,
+        );
+        assert!(none.is_over(DateTime::from_timestamp_micros(901).unwrap()));
         let mut endless = Hold::new(at(1_000), Duration::MAX);
         assert!(endless.mend(at(500)));
         assert!(!endless.is_over(at(1_000_000)));
