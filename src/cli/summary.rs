@@ -45,17 +45,16 @@ fn print_what_was_done(global: &Global, report: &Report) {
 /// What to do about an upstream that gives no more.
 fn advice(report: &Report, why: &Exhausted) -> Option<String> {
     // Else every run would spend the quota and lose what it got for it.
-    const WHOLE: &str = "the rows of this pipeline can only be kept all at once, as a transform \
-                         needs all of a run, so these were lost: write them to a sink first, and let \
-                         a second pipeline read them from there";
+    const WHOLE: &str = "a transform of this pipeline needs all rows of a run at once, so what was \
+                         read could not be kept: write the rows to a sink first, and let a second \
+                         pipeline read them from there";
     let read = |c: &ComponentReport| c.kind == Kind::Source && c.rows_out > 0;
     let lost = report.status == Status::Abandoned
         && report.epochs == 0
         && report.components.iter().any(read);
-    match (lost, &why.hint) {
-        (true, Some(hint)) => Some(format!("{hint}; {WHOLE}")),
-        (true, None) => Some(WHOLE.to_owned()),
-        (false, hint) => hint.clone(),
+    match lost {
+        true => Some(WHOLE.to_owned()),
+        false => why.hint.clone(),
     }
 }
 
