@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Context, Error, KeyValue, Result};
 use tidegate_http::{OnQuota, Quota};
@@ -76,21 +75,20 @@ impl Budget {
             tracing::info!("{about} needed");
             return Ok(());
         };
-        let left = Left(quota);
         let more = needed.saturating_sub(made);
         if more <= quota.left {
-            tracing::info!("{about} needed, {left}");
+            tracing::info!("{about} needed, {quota}");
             return Ok(());
         }
         let fits = quota.max.is_some_and(|max| needed <= max);
         match (self.on_quota, fits) {
             (OnQuota::Wait, _) => {
-                tracing::warn!("{about} needed, {left}: the run will wait for more");
+                tracing::warn!("{about} needed, {quota}: the run will wait for more");
                 Ok(())
             }
             (OnQuota::Stop, false) => {
                 tracing::warn!(
-                    "{about} needed, {left}: the run will stop when they are spent, and later \
+                    "{about} needed, {quota}: the run will stop when they are spent, and later \
                      runs go on, unless a transform needs all rows at once: then they start over"
                 );
                 Ok(())
@@ -120,13 +118,12 @@ impl Budget {
 
 fn not_enough(needed: u64, quota: &Quota) -> Error {
     let error = Error::exhausted(format!(
-        "the run is not begun: {} needed, {}",
-        About(needed),
-        Left(quota)
+        "the run is not begun: {} needed, {quota}",
+        About(needed)
     ));
     let when = quota
-        .resets_at
-        .map_or("later".to_owned(), |time| format!("after {}", At(time)));
+        .resets()
+        .map_or("later".to_owned(), |time| format!("after {time}"));
     error.hint(format!(
         "run again {when}; or set max_requests to read a part now, on_quota = \"wait\" to wait, or \
          a `key` (free: https://stackapps.com/apps/oauth/register) for 10,000 requests a day"
@@ -142,41 +139,6 @@ impl fmt::Display for About {
             1 => write!(f, "1 request"),
             many => write!(f, "about {many} requests"),
         }
-    }
-}
-
-/// `280 of 300 left until 14:05 UTC`
-pub(crate) struct Left<'a>(pub(crate) &'a Quota);
-
-impl fmt::Display for Left<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Quota {
-            max,
-            left,
-            resets_at,
-        } = self.0;
-        write!(f, "{left}")?;
-        if let Some(max) = max {
-            write!(f, " of {max}")?;
-        }
-        write!(f, " left")?;
-        match resets_at {
-            Some(time) => write!(f, " until {}", At(*time)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A time as people tell it: with the date only if it isn't today.
-struct At(DateTime<Utc>);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let format = match self.0.date_naive() == Utc::now().date_naive() {
-            true => "%H:%M UTC",
-            false => "%Y-%m-%d %H:%M UTC",
-        };
-        self.0.format(format).fmt(f)
     }
 }
 

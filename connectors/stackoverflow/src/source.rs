@@ -11,7 +11,7 @@ use tidegate_core::{
 };
 use tidegate_http::Quota;
 
-use crate::budget::{Budget, Forecast, Left, requests_for};
+use crate::budget::{Budget, Forecast, requests_for};
 use crate::client::{Client, Page};
 use crate::config::StackOverflowConfig;
 use crate::decode::RowDecoder;
@@ -224,7 +224,7 @@ impl Source for StackOverflowSource {
         };
         let mut notes = vec![access.to_owned()];
         if let Some(quota) = &self.quota {
-            notes.push(format!("knows of the quota: {}", Left(quota)));
+            notes.push(format!("knows of the quota: {quota}"));
         }
         notes.extend(self.streams.iter().map(|(kind, by)| match by.grows() {
             true => format!(

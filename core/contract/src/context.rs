@@ -140,9 +140,9 @@ pub trait KeyValue: fmt::Debug + Send + Sync {
     ) -> Result<bool>;
 }
 
-/// The store of a context outside any pipeline.
+/// A store that keeps nothing, for components that are opened outside any run.
 #[derive(Debug)]
-struct Forgetful;
+pub struct Forgetful;
 
 #[async_trait]
 impl KeyValue for Forgetful {

@@ -33,8 +33,8 @@ mod units;
 pub use async_trait::async_trait;
 pub use catalog::{Catalog, CatalogConfig, CatalogTable, TableFormat, TableName, TablePartition};
 pub use context::{
-    Cancel, Canceller, Context, Input, Journal, KeyValue, Metrics, SinkContext, SourceContext,
-    TransformContext,
+    Cancel, Canceller, Context, Forgetful, Input, Journal, KeyValue, Metrics, SinkContext,
+    SourceContext, TransformContext,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, Rows};

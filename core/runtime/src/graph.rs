@@ -8,10 +8,10 @@ use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentId, ComponentSpec, Context, Delivery, Epoch, Error, Guarantee, Input, Journal,
-    KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result, RunId, Scan, Sink,
-    SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName, Token, Transform,
-    TransformConfig, TransformContext, Visibility,
+    Cancel, ComponentId, ComponentSpec, Context, Delivery, Epoch, Error, Forgetful, Guarantee,
+    Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result, RunId, Scan,
+    Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName, Token,
+    Transform, TransformConfig, TransformContext, Visibility,
 };
 
 use crate::settings::RuntimeSettings;
@@ -163,7 +163,8 @@ impl Surroundings {
                     pipeline: Arc::clone(pipeline),
                     component: component.into(),
                 }),
-                None => Arc::new(NoValues),
+                // While a pipeline is only checked.
+                None => Arc::new(Forgetful),
             }
         };
         Context {
@@ -796,21 +797,6 @@ impl KeyValue for Values {
         self.state
             .compare_and_set_value(&self.pipeline, &self.component, key, expected, value)
             .await
-    }
-}
-
-/// What a component gets while a pipeline is only checked: nothing is there, nothing is kept.
-#[derive(Debug)]
-struct NoValues;
-
-#[async_trait]
-impl KeyValue for NoValues {
-    async fn get(&self, _: &str) -> Result<Option<Value>> {
-        Ok(None)
-    }
-
-    async fn compare_and_set(&self, _: &str, _: Option<&Value>, _: &Value) -> Result<bool> {
-        Ok(true)
     }
 }
 

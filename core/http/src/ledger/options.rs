@@ -1,8 +1,11 @@
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::words::moment;
 
 /// How a [`Ledger`](crate::Ledger) keeps an API's rules.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,4 +65,27 @@ pub struct Quota {
     /// When there is a whole one again: what the server told, or else a `window` after the first
     /// request of this quota that we know of. `None`: now, it is whole.
     pub resets_at: Option<DateTime<Utc>>,
+}
+
+impl Quota {
+    /// When there is a whole one again, as people read it: `14:05 UTC`, with the date where it isn't
+    /// today's. `None`: now.
+    pub fn resets(&self) -> Option<String> {
+        self.resets_at.map(|time| moment(time, Utc::now()))
+    }
+}
+
+/// `280 of 300 left until 14:05 UTC`
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.left)?;
+        if let Some(max) = self.max {
+            write!(f, " of {max}")?;
+        }
+        write!(f, " left")?;
+        match self.resets() {
+            Some(time) => write!(f, " until {time}"),
+            None => Ok(()),
+        }
+    }
 }
