@@ -5,6 +5,7 @@
 //! cargo xtask test           setup, then formatting, lints, all tests, documentation
 //! cargo xtask docs           writes docs/reference from what the program says of itself
 //! cargo xtask bench          measures, beside others that do the same
+//! cargo xtask fuzz values    looks for wrong answers with random tables and SQL
 //! cargo xtask lake           runs examples/lake against servers on this machine
 //! cargo xtask retail         runs examples/retail the same way
 //! cargo xtask stackoverflow  runs examples/stackoverflow the same way
@@ -21,6 +22,7 @@
 mod bench;
 mod docs;
 mod example;
+mod fuzz;
 mod lake;
 mod process;
 mod retail;
@@ -42,6 +44,7 @@ use clap::Parser;
 enum Command {
     Bench(bench::Bench),
     Docs(docs::Docs),
+    Fuzz(fuzz::Fuzz),
     Lake(lake::Lake),
     Retail(retail::Retail),
     Setup(setup::Setup),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Bench(bench) => bench.run(),
         Command::Docs(docs) => docs.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Lake(lake) => lake.run(),
         Command::Retail(retail) => retail.run(),
         Command::Setup(setup) => setup.run(),
