@@ -111,7 +111,7 @@ class Asker:
             return self.refusal(kind, seen, written.num_rows == 0)
         if form["format"] == "parquet":
             # INT96 has no zone, and other writers have other types.
-            loose = form["writer"] != "pyarrow" or form.get("int96") or not form.get("arrow_schema", True)
+            loose = form["writer"] != "pyarrow" or "int96" in form or "arrow_schema" in form
             what = compare.difference(written, seen.table, types=None if loose else "kind")
         elif form["declared"]:
             what = compare.difference(written, seen.table, types="kind")
@@ -128,6 +128,8 @@ class Asker:
             return self.refusal("written by a sink", Answer(error=failed), False)
         if not any(path.is_file() for path in (case.folder / "out").rglob("*")):
             return None if written.num_rows == 0 else Finding("written by a sink", f"{written.num_rows} rows became none")
+        if what := self.misread(case, sink, written):
+            return Finding("written by a sink, as others read it", what, Answer(table=written))
         back = {"format": sink["format"], "declared": sink["format"] != "parquet"} | sink.get("csv", {})
         reader = Case({"src": Source(written, back)}, folder=case.folder)
         seen = self.run(reader, [("back", OUT, "src")], url="out")["back"]
@@ -138,6 +140,16 @@ class Asker:
             return self.refusal("written by a sink and read back", seen, False)
         what = compare.difference(written, seen.table, types=None if sink["format"] == "parquet" else "kind")
         return Finding("written by a sink and read back", what, Answer(table=written), seen) if what else None
+
+    def misread(self, case, sink, written):
+        """What others see in a sink's files that isn't what was written."""
+        if sink["format"] == "parquet" and "partition" not in sink:
+            return compare.difference(written, programs.read_folder(case.folder / "out"), types=None)
+        if sink["format"] in ("ndjson", "json"):
+            tokens = files.read_json(case.folder / "out", sink["format"])
+            columns = {name: [row.get(name) for row in tokens] for name in written.column_names}
+            return inferred.unlike(columns, len(tokens), written, False)
+        return None
 
     def partitions_differ(self, written, seen, name):
         if seen.error:

@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import compare
+
 TEXT_FORMATS = ["ndjson", "json", "csv"]
 
 
@@ -95,6 +97,9 @@ def parquet_form(rng, table, nested):
         chosen["types"] = rng.choice(["large", "dictionary", "view", "ns", "ms", "zone"])
     if chosen.get("files") and some(0.5):
         chosen["reordered"] = True
+    if chosen.get("files") and some(0.4):
+        # The file that has the narrower types.
+        chosen["narrow"] = rng.randrange(chosen["files"])
     return chosen
 
 
@@ -114,6 +119,8 @@ def write(table, form, folder):
     for at in range(parts):
         piece = table.slice(cut[at], cut[at + 1] - cut[at])
         if form["format"] == "parquet":
+            if form.get("narrow") == at:
+                piece = pa.table([narrowed(column) for column in piece.columns], names=piece.column_names)
             if form.get("reordered"):
                 names = piece.column_names
                 piece = piece.select(rng.sample(names, len(names)) if at else names)
@@ -145,6 +152,32 @@ def retyped_column(column, how):
             return column.cast(pa.timestamp("us", "Europe/Oslo"))
     except pa.ArrowInvalid:
         pass  # Not all of its values are such.
+    return column
+
+
+def narrowed(column):
+    """The same values in a type that the column's own holds all of, if they fit."""
+    kind = column.type
+    try:
+        if kind in (pa.int64(), pa.int32()):
+            return column.cast(pa.int16())
+        if kind in (pa.uint64(), pa.uint32()):
+            return column.cast(pa.uint16())
+        if kind == pa.float64():
+            # Not by `cast`, which rounds.
+            values = column.combine_chunks()
+            single = values.cast(pa.float32())
+            return single if compare.values(single) == compare.values(values) else column
+        if kind == pa.decimal128(18, 4):
+            return column.cast(pa.decimal128(9, 4))
+        if kind == pa.timestamp("us"):
+            return column.cast(pa.timestamp("ms"))
+        if pa.types.is_string(kind):
+            return column.cast(pa.large_string())
+        if pa.types.is_null(kind) or column.null_count == len(column):
+            return pa.nulls(len(column))
+    except pa.ArrowInvalid:
+        pass
     return column
 
 
@@ -196,6 +229,22 @@ def write_text(table, form, path, rng):
             data = pa.compress(data, codec="zstd", asbytes=True)
     path = path.with_name(path.name + ("." + form["compression"] if "compression" in form else ""))
     path.write_bytes(data)
+
+
+def read_json(folder, format):
+    """The rows of JSON files, their numbers as they are written."""
+    rows = []
+    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        elif path.suffix == ".zst":
+            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+        number = lambda text: Number(text)
+        read = lambda text: json.loads(text, parse_float=number, parse_int=number)
+        text = data.decode()
+        rows += read(text) if format == "json" else [read(line) for line in text.split("\n") if line]
+    return rows
 
 
 def json_document(lines, style, newline):

@@ -1,5 +1,7 @@
 """Whether what was read says what the text said, whichever types were found out."""
 
+import base64
+import datetime
 import json
 import re
 from decimal import Decimal, InvalidOperation
@@ -62,6 +64,8 @@ def kept(token, value, kind, is_csv=False):
         return text_kept(token, value)
     if pa.types.is_boolean(kind):
         return token is value or (is_csv and token == str(value).lower())
+    if pa.types.is_binary(kind):
+        return token == base64.b64encode(value).decode()
     if isinstance(token, str) and not is_csv and not pa.types.is_temporal(kind):
         return pa.types.is_floating(kind) and FLOATS.get(token) == value
     text = token.text if isinstance(token, Number) else token
@@ -77,6 +81,8 @@ def kept(token, value, kind, is_csv=False):
         # A 32-bit float is written with fewer digits than its double has.
         right = number(value)
         return not is_code and number(text) == right and text.strip(" ").startswith("-") == value.startswith("-")
+    if pa.types.is_time(kind):
+        return instant(f"1970-01-01T{text}") == value
     if pa.types.is_date(kind):
         return instant(text) == value and "T" not in text
     if pa.types.is_timestamp(kind):
@@ -116,8 +122,6 @@ def number(text):
 
 def instant(text):
     """Nanoseconds since 1970 of a date or a time in ISO 8601."""
-    import datetime
-
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", text)
     if found is None:
         return None

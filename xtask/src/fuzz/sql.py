@@ -14,6 +14,7 @@ marked `alone`: then only a run and a `query` are compared.
     text to number       `try_cast` accepts other spellings: `alone`
     float to integer     truncates here, rounds there: `alone`
     upper, lower         `ß` and its like: `alone`
+    trim                 takes no-break spaces too there: `alone`
     date + interval      a date here, a timestamp there: compared as its midnight
     NULLs in ORDER BY    have other defaults: always said
 """
@@ -323,7 +324,7 @@ class Expressions:
         if turn == 6:
             kind = self.rng.choice(["float", "ts", "tstz", "dec", "time"])
             return Node("str", "CAST($0 AS VARCHAR)", (self.column(kind),), alone=True)
-        return Node("str", "trim($0)", (a,))
+        return Node("str", "trim($0)", (a,), alone=True)
 
     def make_date(self, depth):
         if self.some(0.5) and self.of("ts"):
