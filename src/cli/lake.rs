@@ -79,6 +79,7 @@ pub(crate) fn on_all_cores<T>(work: impl Future<Output = Result<T>>) -> Result<O
     let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.max(2))
         .thread_name("query")
+        .thread_stack_size(tidegate::STACK_SIZE)
         .enable_all()
         .build()
         .map_err(|error| Error::io("the threads can't be started", error))?;

@@ -74,6 +74,7 @@ pub(crate) fn io_threads() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("io")
+        .thread_stack_size(tidegate::STACK_SIZE)
         .enable_all()
         .build()
 }

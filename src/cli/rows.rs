@@ -10,8 +10,10 @@ use arrow_schema::{DataType, SchemaRef};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use owo_colors::OwoColorize;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use tidegate::core::{DEEPEST_NOTED, check_depth};
 use tidegate::{Error, Result};
 use tidegate_formats::{CsvOptions, Encoder, Format};
 
@@ -102,7 +104,11 @@ impl Output {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .build();
-                let writer = ArrowWriter::try_new(create(path)?, schema.clone(), Some(properties))
+                let options = ArrowWriterOptions::new()
+                    .with_properties(properties)
+                    .with_skip_arrow_metadata(check_depth(schema, DEEPEST_NOTED).is_err());
+                let file = create(path)?;
+                let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)
                     .map_err(|error| {
                         Error::schema("these columns can't be written as Parquet").because(error)
                     })?;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cli;
+mod deep;
 mod edits;
 mod examples;
 mod files_behaviour;

@@ -8,7 +8,10 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_catalog::{may_match_all, merge_tables};
-use tidegate_core::{Catalog, CatalogTable, Error, Predicate, Result, TableName, TablePartition};
+use tidegate_core::{
+    Catalog, CatalogTable, DEEPEST_IN_CATALOG, Error, Predicate, Result, TableName, TablePartition,
+    check_depth,
+};
 
 use crate::store::{Store, failed};
 
@@ -40,6 +43,7 @@ impl Catalog for LocalCatalog {
     }
 
     fn storable(&self, schema: &Schema) -> Result<SchemaRef> {
+        check_depth(schema, DEEPEST_IN_CATALOG)?;
         for (at, field) in schema.fields().iter().enumerate() {
             let name = self.fold(field.name()).map_err(|error| {
                 Error::schema(error.message())

@@ -16,6 +16,7 @@
 
 mod catalog;
 mod context;
+mod depth;
 mod error;
 mod event;
 mod ident;
@@ -36,6 +37,7 @@ pub use context::{
     Cancel, Canceller, Context, Forgetful, Input, Journal, KeyValue, Metrics, SinkContext,
     SourceContext, TransformContext,
 };
+pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_depth, too_deep};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, Rows};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};

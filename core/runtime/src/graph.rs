@@ -8,10 +8,10 @@ use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentId, ComponentSpec, Context, Delivery, Epoch, Error, Forgetful, Guarantee,
-    Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result, RunId, Scan,
-    Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName, Token,
-    Transform, TransformConfig, TransformContext, Visibility,
+    Cancel, ComponentId, ComponentSpec, Context, DEEPEST, Delivery, Epoch, Error, Forgetful,
+    Guarantee, Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result,
+    RunId, Scan, Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName,
+    Token, Transform, TransformConfig, TransformContext, Visibility, check_depth,
 };
 
 use crate::settings::RuntimeSettings;
@@ -223,6 +223,10 @@ impl Graph {
                     .await
                     .map_err(|e| in_component(e, component))?;
                 let mut streams = source.streams();
+                for stream in &streams {
+                    check_depth(&stream.schema, DEEPEST)
+                        .map_err(|error| in_component(error, component))?;
+                }
                 if let Some(changed) = schemas.get(&component.id) {
                     for stream in &mut streams {
                         if let Some(schema) = changed.get(&stream.name) {

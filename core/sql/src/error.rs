@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use tidegate_core::Error;
 
+use crate::parse::too_deep;
 use crate::table::Table;
 
 /// An error of reading or planning a query over `tables`: of kind `Config`, with the context
@@ -57,7 +58,7 @@ fn syntax(error: &ParserError) -> (Error, Option<(u64, u64)>) {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         ParserError::RecursionLimitExceeded => {
-            return (Error::config("the query is nested too deeply"), None);
+            return (too_deep(), None);
         }
     };
     let (text, place) = match text.rsplit_once(" at Line: ") {

@@ -3,9 +3,15 @@
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tidegate_core::{Error, Result};
 
 use crate::error::{END, planning};
+
+/// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
+/// and runs a query walks down them all.
+const DEEPEST: usize = 2_000;
 
 /// Reads a query without looking at tables. Errors: `Config`, with `line` and
 /// `column` (from 1, within the text) where they are known.
@@ -14,6 +20,9 @@ pub fn parse(sql: &str) -> Result<()> {
 }
 
 pub(crate) fn statement(sql: &str) -> Result<Query> {
+    if depth(sql) > DEEPEST {
+        return Err(too_deep());
+    }
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&GenericDialect {})
         .build()
@@ -34,6 +43,110 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
             other => Err(refused(&other.to_string())),
         },
         Some(other) => Err(refused(&other.to_string())),
+    }
+}
+
+/// What is said of a query that is nested too deep.
+pub(crate) fn too_deep() -> Error {
+    Error::config("the query is nested too deeply, or has too many operators in a row")
+        .hint("write many alternatives as `x IN (…)`, or join a table that has them")
+}
+
+/// What stands between two brackets: chains of operators, which the parser makes a tree of that is
+/// as deep as they are long.
+#[derive(Default)]
+struct Level {
+    /// How deep the place is where it begins.
+    above: usize,
+    /// Queries that are joined or put together.
+    queries: usize,
+    /// AND, OR and the brackets of types.
+    conditions: usize,
+    /// Other operators.
+    terms: usize,
+}
+
+impl Level {
+    fn depth(&self) -> usize {
+        self.above + self.queries + self.conditions + self.terms
+    }
+}
+
+/// How deep a query's tree is at least about, told from its text: the parser has no limit for
+/// operators in a row. What isn't text of a query is for the parser to refuse.
+fn depth(sql: &str) -> usize {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
+        return 0;
+    };
+    let mut levels = vec![Level::default()];
+    let (mut deepest, mut before) = (0, Keyword::NoKeyword);
+    for token in &tokens {
+        let keyword = match token {
+            Token::Word(word) => word.keyword,
+            Token::Whitespace(_) => continue,
+            _ => Keyword::NoKeyword,
+        };
+        if let Some(level) = levels.last_mut() {
+            level.take(token, keyword, before);
+            deepest = deepest.max(level.depth());
+        }
+        let (opens, closes) = brackets(token, keyword);
+        if opens {
+            let above = levels.last().map_or(0, Level::depth) + 1;
+            levels.push(Level {
+                above,
+                ..Level::default()
+            });
+        } else if closes && levels.len() > 1 {
+            levels.pop();
+        }
+        before = keyword;
+    }
+    deepest
+}
+
+fn brackets(token: &Token, keyword: Keyword) -> (bool, bool) {
+    match token {
+        Token::LParen | Token::LBracket | Token::LBrace => (true, false),
+        Token::RParen | Token::RBracket | Token::RBrace => (false, true),
+        _ => (keyword == Keyword::CASE, keyword == Keyword::END),
+    }
+}
+
+impl Level {
+    fn take(&mut self, token: &Token, keyword: Keyword, before: Keyword) {
+        use Keyword as K;
+        match keyword {
+            K::UNION | K::INTERSECT | K::EXCEPT | K::JOIN => {
+                self.queries += 1;
+                (self.conditions, self.terms) = (0, 0);
+            }
+            K::SELECT | K::FROM | K::WHERE | K::HAVING | K::ON => {
+                (self.conditions, self.terms) = (0, 0);
+            }
+            K::AND | K::OR | K::XOR => {
+                self.conditions += 1;
+                self.terms = 0;
+            }
+            K::IS | K::NOT | K::AT | K::LIKE | K::ILIKE | K::IN | K::BETWEEN | K::COLLATE => {
+                self.terms += 1;
+            }
+            K::NoKeyword => match token {
+                Token::Comma => (self.conditions, self.terms) = (0, 0),
+                Token::Lt if matches!(before, K::ARRAY | K::STRUCT | K::MAP) => {
+                    self.conditions += 1;
+                }
+                Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => {
+                    self.terms = 1;
+                }
+                Token::Word(_)
+                | Token::Number(..)
+                | Token::SingleQuotedString(_)
+                | Token::Period => {}
+                _ => self.terms += 1,
+            },
+            _ => {}
+        }
     }
 }
 

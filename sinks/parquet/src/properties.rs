@@ -13,7 +13,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 use tidegate_catalog::portable;
-use tidegate_core::{Error, Result};
+use tidegate_core::{DEEPEST_NOTED, Error, Result, check_depth};
 
 use crate::config::{ParquetCompression, ParquetConfig, Types};
 use crate::encoders::Encoders;
@@ -84,7 +84,9 @@ impl Layout {
                 portable(&schema).map_err(|error| ParquetError::External(error.into()))?
             }
         };
-        add_encoded_arrow_schema_to_metadata(&noted, &mut properties);
+        if check_depth(&noted, DEEPEST_NOTED).is_ok() {
+            add_encoded_arrow_schema_to_metadata(&noted, &mut properties);
+        }
         let root = ArrowSchemaConverter::new()
             .with_coerce_types(true)
             .convert(&schema)?

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use tidegate_catalog::Fit;
-use tidegate_core::{Error, Rejected, Result};
+use tidegate_core::{DEEPEST_NOTED, Error, Rejected, Result, check_depth};
 use tidegate_formats::{Compression, Compressor, CsvOptions, Encoder, Format};
 
 /// How rows of an input become bytes.
@@ -46,7 +47,10 @@ impl Encoding {
                 .set_created_by(concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned())
                 .build();
             let schema = SchemaRef::clone(&self.schema);
-            let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
+            let options = ArrowWriterOptions::new()
+                .with_properties(properties)
+                .with_skip_arrow_metadata(check_depth(&schema, DEEPEST_NOTED).is_err());
+            let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options);
             let writer = writer.map_err(|error| {
                 Error::schema("these columns can't be written as Parquet").because(error)
             })?;

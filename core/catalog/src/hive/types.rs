@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
-use tidegate_core::{Error, ErrorKind, Result};
+use tidegate_core::{DEEPEST_IN_CATALOG, Error, ErrorKind, Result, check_depth};
 
 use super::fold_name;
 
@@ -17,6 +17,7 @@ const LONGEST: usize = 131_072;
 /// Errors: `Schema`, naming the column, for a name or a type that can't be stored, and for two
 /// names that fold to one.
 pub fn storable_schema(schema: &Schema) -> Result<SchemaRef> {
+    check_depth(schema, DEEPEST_IN_CATALOG)?;
     let fields = storable_fields(schema.fields()).map_err(|(path, error)| {
         let kind = match error.kind() {
             ErrorKind::Config => ErrorKind::Schema,

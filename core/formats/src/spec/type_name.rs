@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tidegate_core::DEEPEST;
 
 const EXTENSION: &str = "ARROW:extension:name";
 const JSON: &str = "arrow.json";
@@ -187,11 +188,34 @@ impl FromStr for TypeSpec {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        if depth(text) > DEEPEST {
+            return Err(format!("a type is nested more than {DEEPEST} levels deep"));
+        }
+        Self::parse(text)
+    }
+}
+
+/// How deep the brackets of a type are.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+impl TypeSpec {
+    /// Parses a type of which it is known that it isn't nested too deep.
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         let data_type = if let Some(inside) = enclosed(text, "list<", ">") {
             DataType::List(Arc::new(
-                inside?
-                    .parse::<Self>()?
-                    .to_field(Field::LIST_FIELD_DEFAULT_NAME, true),
+                Self::parse(inside?)?.to_field(Field::LIST_FIELD_DEFAULT_NAME, true),
             ))
         } else if let Some(inside) = enclosed(text, "struct<", ">") {
             struct_of(inside?)?
@@ -272,7 +296,7 @@ fn struct_of(inside: &str) -> Result<DataType, String> {
                 if fields.iter().any(|field| field.name() == name.trim()) {
                     return Err(format!("a struct has the field `{}` twice", name.trim()));
                 }
-                fields.push(type_.parse::<TypeSpec>()?.to_field(name.trim(), true));
+                fields.push(TypeSpec::parse(type_)?.to_field(name.trim(), true));
                 start = at + 1;
             }
             _ => {}

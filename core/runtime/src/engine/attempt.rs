@@ -6,7 +6,7 @@ use std::thread::JoinHandle as Thread;
 use std::time::Duration;
 
 use tidegate_core::{
-    Ask, ComponentId, Epoch, Error, ErrorKind, Next, PipelineOptions, Prepared, Result,
+    Ask, ComponentId, Epoch, Error, ErrorKind, Next, PipelineOptions, Prepared, Result, STACK_SIZE,
     SchemaChange, SplitId,
 };
 use tokio::runtime::Runtime;
@@ -120,6 +120,7 @@ impl Attempt {
                 tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(workers)
                     .thread_name("stage")
+                    .thread_stack_size(STACK_SIZE)
                     .enable_all()
                     .build()
                     .map_err(|error| Error::io("the threads for SQL can't be started", error))

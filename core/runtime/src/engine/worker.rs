@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tidegate_core::{Decoded, Error, Result, Rows};
+use tidegate_core::{Decoded, Error, Result, Rows, STACK_SIZE};
 
 use super::flow::Carrier;
 use super::queue::{From, Handed, Work};
@@ -22,6 +22,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
             let shared = Arc::clone(shared);
             std::thread::Builder::new()
                 .name(format!("worker-{worker}"))
+                .stack_size(STACK_SIZE)
                 .spawn(move || {
                     let run = AssertUnwindSafe(|| work(&shared, worker));
                     match std::panic::catch_unwind(run) {

@@ -4,9 +4,6 @@ use super::super::Fault;
 use super::super::number::Number;
 use super::string;
 
-/// How deep a value that nobody asks for may be nested.
-const DEEPEST: u32 = 512;
-
 /// A place in JSON text, and how to read on from there.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
@@ -176,18 +173,21 @@ impl<'a> Cursor<'a> {
     /// Takes a value, whatever it is; gives its text.
     pub(crate) fn raw(&mut self) -> Result<&'a [u8], Fault> {
         let start = self.at;
-        self.skip(DEEPEST)?;
+        self.skip(tidegate_core::DEEPEST)?;
         Ok(&self.data[start..self.at])
     }
 
-    fn skip(&mut self, depth: u32) -> Result<(), Fault> {
+    fn skip(&mut self, depth: usize) -> Result<(), Fault> {
         match self.type_here()? {
             Type::Text => self.raw_text().map(drop),
             Type::Number => self.number().map(drop),
             Type::Null => self.literal(b"null"),
             Type::Bool if self.peek() == Some(b't') => self.literal(b"true"),
             Type::Bool => self.literal(b"false"),
-            _ if depth == 0 => Err(Fault::new("the JSON is nested too deep")),
+            _ if depth == 0 => Err(Fault::new(format!(
+                "the JSON is nested more than {} levels deep",
+                tidegate_core::DEEPEST
+            ))),
             Type::Array => self.each(|cursor| cursor.skip(depth - 1)),
             Type::Object => self.each(|cursor| {
                 cursor.raw_key()?;

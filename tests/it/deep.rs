@@ -1,0 +1,161 @@
+//! Types and values that are nested as deep as may be, and deeper: written and read in every
+//! format, or refused, but never an end of the process.
+
+use std::fs::File;
+
+use super::support::{Ended, Site, lines_of};
+
+/// A record nested `levels` deep, itself counted: lists, objects, or both in turn.
+fn record(kind: &str, levels: usize) -> String {
+    let (open, close, first) = match kind {
+        "lists" => ("[", "]", levels - 1),
+        "objects" => ("{\"c\":", "}", levels - 1),
+        _ => ("[{\"c\":", "}]", (levels - 1) / 2),
+    };
+    format!("{{\"c\":{}1{}}}", open.repeat(first), close.repeat(first))
+}
+
+fn pipeline(from: &str, sink: &str, to: &str) -> String {
+    format!(
+        r#"
+        name = "deep"
+        [sources.in]
+        type = "files"
+        url = "{from}"
+        [sinks.out]
+        type = "{sink}"
+        url = "{to}"
+        inputs = ["in"]
+        "#
+    )
+}
+
+fn site(record: &str, sink: &str, to: &str) -> Site {
+    let site = Site::with(&pipeline("in.ndjson", sink, to));
+    site.write("in.ndjson", format!("{record}\n"));
+    site
+}
+
+fn query(site: &Site, sql: &str) -> Ended {
+    site.tidegate(&["query", sql, "--format", "ndjson"])
+}
+
+#[test]
+fn b1_what_is_512_deep_is_written_and_read_back_in_every_format() {
+    for kind in ["lists", "objects", "both"] {
+        for levels in [180, 512] {
+            let record = record(kind, levels);
+            for (sink, to) in [
+                ("parquet", "out"),
+                ("files", "out/a.parquet"),
+                ("files", "out/a.ndjson"),
+            ] {
+                let site = site(&record, sink, to);
+                site.run(&[]).expect_done();
+                let ended = query(&site, "SELECT * FROM 'out/'").expect_done();
+                assert_eq!(ended.stdout.trim(), record, "{kind} {levels} {sink} {to}");
+                site.write("pipeline.toml", pipeline("out", "files", "back/a.ndjson"));
+                site.run(&["--state", "another"]).expect_done();
+                let lines = lines_of(&site.path("back"));
+                assert_eq!(lines, [record.clone()], "{kind} {levels} {sink} {to}");
+            }
+            let site = site(&record, "files", "out/a.csv");
+            site.run(&[]).expect_done();
+            let sql = "SELECT * FROM 'in.ndjson'";
+            let args = ["query", sql, "--output", "again.parquet"];
+            site.tidegate(&args).expect_done();
+            let ended = query(&site, "SELECT * FROM 'again.parquet'").expect_done();
+            assert_eq!(ended.stdout.trim(), record, "{kind} {levels}");
+        }
+    }
+}
+
+#[test]
+fn b1_what_is_deeper_is_rejected_with_the_reason() {
+    for levels in [513, 5_000, 100_000] {
+        let deep = record("lists", levels);
+        let records = format!("{}\n{deep}", record("lists", 3));
+        for (sink, to) in [("parquet", "out"), ("files", "out/a.ndjson")] {
+            let site = site(&records, sink, to);
+            let ended = site.run(&[]);
+            assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+            ended.expect_said(&["a row was rejected", "512 levels"]);
+        }
+    }
+}
+
+#[test]
+fn b1_a_type_of_a_schema_is_refused_beyond_512_levels() {
+    for (levels, done) in [(512, true), (513, false), (20_000, false)] {
+        let of_type = format!("{}int64{}", "list<".repeat(levels), ">".repeat(levels));
+        let schema = format!("schema = [{{ name = \"c\", type = \"{of_type}\" }}]\n[sinks.out]");
+        let text = pipeline("in.ndjson", "parquet", "out").replace("[sinks.out]", &schema);
+        let site = Site::with(&text);
+        site.write("in.ndjson", "{\"c\":null}\n");
+        let ended = site.tidegate(&["check", "pipeline.toml"]);
+        match done {
+            true => drop(ended.expect_done()),
+            false => {
+                assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+                ended.expect_said(&["512 levels"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn b1_sql_that_is_nested_too_deep_is_refused() {
+    let site = Site::new();
+    let run = |sql: &str| {
+        let mut command = site.command(&["query", "-", "--format", "ndjson"]);
+        let file = File::open(site.write("q.sql", sql)).expect("the query");
+        command.stdin(file);
+        site.spawn(command).wait()
+    };
+    let of = |count: usize, open: &str, close: &str| {
+        format!("SELECT {}1{} AS x", open.repeat(count), close.repeat(count))
+    };
+    let in_a_row = |count: usize, term: &str, with: &str| vec![term; count].join(with);
+    for (count, code) in [(1_900, 0), (5_000, 2), (100_000, 2)] {
+        for sql in [
+            format!("SELECT {} AS x", in_a_row(count, "1", "+")),
+            format!("SELECT {} AS x", in_a_row(count, "'a'", "||")),
+            format!("SELECT 1 AS x WHERE {}", in_a_row(count, "1 = 1", " AND ")),
+            format!("SELECT 1 AS x WHERE {}", in_a_row(count, "1 = 2", " OR ")),
+            in_a_row(count, "SELECT 1 AS x", " UNION ALL "),
+            format!("SELECT 1{} AS x", "::int".repeat(count)),
+        ] {
+            let begin = sql[..sql.len().min(60)].to_owned();
+            let ended = run(&sql);
+            assert_eq!(ended.status.code(), Some(code), "{begin}: {}", ended.stderr);
+        }
+    }
+    for count in [5_000, 100_000] {
+        for sql in [
+            of(count, "(", ")"),
+            of(count, "abs(", ")"),
+            of(count, "[", "]"),
+            format!(
+                "SELECT CAST(NULL AS {}INT{}) AS x",
+                "ARRAY<".repeat(count),
+                ">".repeat(count)
+            ),
+            of(count, "CASE WHEN true THEN ", " END"),
+            format!("SELECT {}true AS x", "NOT ".repeat(count)),
+            format!("SELECT {}1 AS x", "- ".repeat(count)),
+        ] {
+            let ended = run(&sql);
+            assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+        }
+    }
+    // What is long, but not deep, is no more than long.
+    let columns = in_a_row(2_000, "a + b * c", ", ");
+    let numbers = in_a_row(20_000, "1", ", ");
+    let rows = in_a_row(20_000, "(1)", ", ");
+    for sql in [
+        format!("SELECT x IN ({numbers}) AS y FROM (VALUES {rows}) AS t(x) LIMIT 1"),
+        format!("SELECT 1 AS y FROM (SELECT {columns} FROM (SELECT 1 AS a, 2 AS b, 3 AS c))"),
+    ] {
+        run(&sql).expect_done();
+    }
+}
