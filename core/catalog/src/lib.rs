@@ -15,6 +15,7 @@ mod portable;
 mod predicate;
 mod registrar;
 mod target;
+mod together;
 
 pub use fit::{Fit, Fitted};
 pub use merge::{merge_tables, widen};
@@ -26,3 +27,4 @@ pub use portable::portable;
 pub use predicate::{column, may_match, may_match_all};
 pub use registrar::{Registrar, Registration, Wanted, partition_values};
 pub use target::{CatalogSettings, CatalogTarget, SchemaPolicy};
+pub use together::{Physical, as_read, matched, plain, reads_as, with_columns_of};

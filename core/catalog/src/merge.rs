@@ -31,6 +31,26 @@ const MOST_WIDE_DIGITS: i16 = 76;
 /// The names of a list's items and a map's entries matter to nobody: where they differ, the result
 /// has Parquet's. `widen(a, b)` and `widen(b, a)` are alike but for the order of a struct's members.
 pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
+    common(a, b, Rule::Stored)
+}
+
+/// The type that columns of both types are read as, where files are read together: as [`widen`],
+/// except that nanoseconds and coarser units meet in nanoseconds, so that no digit is lost. Those
+/// reach from 1677 to 2262 only: who reads a time beyond has to refuse it.
+pub(crate) fn widen_to_read(a: &DataType, b: &DataType) -> Option<DataType> {
+    common(a, b, Rule::Read)
+}
+
+/// What the common type is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// To store values of both, every one.
+    Stored,
+    /// To read both, where a value can still be refused.
+    Read,
+}
+
+fn common(a: &DataType, b: &DataType, rule: Rule) -> Option<DataType> {
     use DataType as T;
     if a == b {
         return Some(a.clone());
@@ -39,12 +59,12 @@ pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
         (T::Null, other) | (other, T::Null) => Some(other.clone()),
         // How values are repeated in memory is no matter of the table.
         (T::Dictionary(..) | T::RunEndEncoded(..), _)
-        | (_, T::Dictionary(..) | T::RunEndEncoded(..)) => widen(repeated(a), repeated(b)),
+        | (_, T::Dictionary(..) | T::RunEndEncoded(..)) => common(repeated(a), repeated(b), rule),
         (T::Date32 | T::Date64, T::Date32 | T::Date64) => Some(T::Date64),
         (T::Timestamp(a, zone), T::Timestamp(b, other)) => {
-            Some(T::Timestamp(finer(*a, *b)?, same_zone(zone, other)?))
+            Some(T::Timestamp(finer(*a, *b, rule)?, same_zone(zone, other)?))
         }
-        (T::Duration(a), T::Duration(b)) => Some(T::Duration(finer(*a, *b)?)),
+        (T::Duration(a), T::Duration(b)) => Some(T::Duration(finer(*a, *b, rule)?)),
         (T::Time32(a) | T::Time64(a), T::Time32(b) | T::Time64(b)) => {
             Some(match fineness(*a).max(fineness(*b)) {
                 0 => T::Time32(TimeUnit::Second),
@@ -53,13 +73,15 @@ pub fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
                 _ => T::Time64(TimeUnit::Nanosecond),
             })
         }
-        (T::Struct(a), T::Struct(b)) => Some(T::Struct(widen_fields(a, b, &mut |_, _| None)?)),
+        (T::Struct(a), T::Struct(b)) => {
+            Some(T::Struct(widen_fields(a, b, rule, &mut |_, _| None)?))
+        }
         (T::Map(a, a_sorted), T::Map(b, b_sorted)) => {
-            Some(T::Map(widen_entries(a, b)?, *a_sorted && *b_sorted))
+            Some(T::Map(widen_entries(a, b, rule)?, *a_sorted && *b_sorted))
         }
         _ => widen_numbers(a, b)
             .or_else(|| widen_layout(a, b))
-            .or_else(|| widen_lists(a, b)),
+            .or_else(|| widen_lists(a, b, rule)),
     }
 }
 
@@ -105,7 +127,8 @@ pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<C
         }
     }
     let mut clash = None;
-    let merged = widen_fields(have.columns.fields(), want.columns.fields(), &mut |a, b| {
+    let (mine, theirs) = (have.columns.fields(), want.columns.fields());
+    let merged = widen_fields(mine, theirs, Rule::Stored, &mut |a, b| {
         clash = Some((a.clone(), b.clone()));
         None
     });
@@ -186,6 +209,7 @@ fn same_keys(have: &CatalogTable, want: &CatalogTable) -> Result<()> {
 fn widen_fields(
     a: &Fields,
     b: &Fields,
+    rule: Rule,
     clash: &mut dyn FnMut(&Field, &Field) -> Option<DataType>,
 ) -> Option<Fields> {
     let mut fields = Vec::with_capacity(a.len().max(b.len()));
@@ -193,9 +217,10 @@ fn widen_fields(
         fields.push(match b.iter().find(|other| other.name() == field.name()) {
             None => nullable(field),
             Some(other) => {
-                let wide = widen(field.data_type(), other.data_type());
+                let wide = common(field.data_type(), other.data_type(), rule);
                 let wide = wide.or_else(|| clash(field, other))?;
-                with_type(field, wide, field.is_nullable() || other.is_nullable())
+                let wide = with_type(field, wide, field.is_nullable() || other.is_nullable());
+                agreed(wide, other, rule)
             }
         });
     }
@@ -218,9 +243,32 @@ fn with_type(field: &FieldRef, data_type: DataType, nullable: bool) -> FieldRef 
     Arc::new(field.with_data_type(data_type).with_nullable(nullable))
 }
 
+/// A column of files that are read together.
+pub(crate) fn read_together(field: &FieldRef, other: &FieldRef) -> Option<FieldRef> {
+    // Two files' dictionaries together may have more values than their keys can number.
+    let (a, b) = (repeated(field.data_type()), repeated(other.data_type()));
+    let wide = with_type(
+        field,
+        widen_to_read(a, b)?,
+        field.is_nullable() || other.is_nullable(),
+    );
+    Some(agreed(wide, other, Rule::Read))
+}
+
+/// A field without what only one of two files says of it: an extension type, an id.
+fn agreed(field: FieldRef, other: &Field, rule: Rule) -> FieldRef {
+    if rule == Rule::Stored || field.metadata() == other.metadata() {
+        return field;
+    }
+    let said = field.metadata().iter();
+    let both = said.filter(|(key, value)| other.metadata().get(*key) == Some(value));
+    let both = both.map(|(key, value)| (key.clone(), value.clone()));
+    Arc::new(field.as_ref().clone().with_metadata(both.collect()))
+}
+
 /// An item of a list, a key or a value of a map: what it is called is no matter of its type.
-fn widen_item(a: &FieldRef, b: &FieldRef, name: &str) -> Option<FieldRef> {
-    let wide = widen(a.data_type(), b.data_type())?;
+fn widen_item(a: &FieldRef, b: &FieldRef, name: &str, rule: Rule) -> Option<FieldRef> {
+    let wide = common(a.data_type(), b.data_type(), rule)?;
     let field = with_type(a, wide, a.is_nullable() || b.is_nullable());
     if a.name() == b.name() && a.metadata() == b.metadata() {
         return Some(field);
@@ -230,7 +278,7 @@ fn widen_item(a: &FieldRef, b: &FieldRef, name: &str) -> Option<FieldRef> {
     Some(Arc::new(Field::new(name, wide, nullable)))
 }
 
-fn widen_entries(a: &FieldRef, b: &FieldRef) -> Option<FieldRef> {
+fn widen_entries(a: &FieldRef, b: &FieldRef, rule: Rule) -> Option<FieldRef> {
     let (DataType::Struct(a_pair), DataType::Struct(b_pair)) = (a.data_type(), b.data_type())
     else {
         return None;
@@ -239,8 +287,8 @@ fn widen_entries(a: &FieldRef, b: &FieldRef) -> Option<FieldRef> {
         return None;
     };
     let pair = vec![
-        widen_item(a_key, b_key, "key")?,
-        widen_item(a_value, b_value, "value")?,
+        widen_item(a_key, b_key, "key", rule)?,
+        widen_item(a_value, b_value, "value", rule)?,
     ];
     let name = if a.name() == b.name() {
         a.name()
@@ -254,7 +302,7 @@ fn widen_entries(a: &FieldRef, b: &FieldRef) -> Option<FieldRef> {
     )))
 }
 
-fn widen_lists(a: &DataType, b: &DataType) -> Option<DataType> {
+fn widen_lists(a: &DataType, b: &DataType, rule: Rule) -> Option<DataType> {
     use DataType as T;
     // A number for how much a layout holds: any list of a fixed size, any view, 2³¹ items, 2⁶³.
     let list = |data_type: &DataType| -> Option<(u8, FieldRef)> {
@@ -267,7 +315,7 @@ fn widen_lists(a: &DataType, b: &DataType) -> Option<DataType> {
         })
     };
     let ((a_holds, a_item), (b_holds, b_item)) = (list(a)?, list(b)?);
-    let item = widen_item(&a_item, &b_item, "element")?;
+    let item = widen_item(&a_item, &b_item, "element", rule)?;
     Some(match (a, b) {
         (T::FixedSizeList(_, m), T::FixedSizeList(_, n)) if m == n => T::FixedSizeList(item, *m),
         (T::ListView(_), T::ListView(_)) => T::ListView(item),
@@ -477,9 +525,9 @@ fn fineness(unit: TimeUnit) -> u8 {
     }
 }
 
-fn finer(a: TimeUnit, b: TimeUnit) -> Option<TimeUnit> {
+fn finer(a: TimeUnit, b: TimeUnit, rule: Rule) -> Option<TimeUnit> {
     let nanoseconds = |unit| unit == TimeUnit::Nanosecond;
-    if nanoseconds(a) != nanoseconds(b) {
+    if rule == Rule::Stored && nanoseconds(a) != nanoseconds(b) {
         return None;
     }
     Some(if fineness(a) > fineness(b) { a } else { b })

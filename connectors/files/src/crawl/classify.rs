@@ -1,8 +1,9 @@
 //! What a file is: by its name, else by its first bytes; and which columns it has.
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 use std::sync::Arc;
 
+use tidegate_catalog::plain;
 use tidegate_core::{Error, ErrorKind, Result, TableFormat};
 use tidegate_formats::{Compression, Format, Inference, Position, Splitter};
 use tidegate_storage::{FileMeta, Storage};
@@ -100,16 +101,6 @@ async fn parquet(storage: &Storage, file: &FileMeta) -> Result<Classified> {
         columns: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
         notes: Vec::new(),
     })
-}
-
-/// The type without what only Arrow knows: dictionaries and views.
-fn plain(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => plain(values),
-        DataType::Utf8View => DataType::Utf8,
-        DataType::BinaryView => DataType::Binary,
-        other => other.clone(),
-    }
 }
 
 fn delimited(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tidegate_catalog::widen;
+use tidegate_catalog::{widen, with_columns_of};
 use tidegate_core::TableFormat;
 
 use crate::read::find;
@@ -63,6 +63,10 @@ pub(super) fn merged(
     if one == other {
         return Some(Arc::clone(one));
     }
+    if *format == TableFormat::Parquet {
+        let fields = with_columns_of(Some(one.fields()), other.fields(), "").ok()?;
+        return Some(Arc::new(Schema::new(fields)));
+    }
     let mut fields: Vec<Field> = one.fields().iter().map(|f| f.as_ref().clone()).collect();
     for field in other.fields() {
         let Some(at) = find(one.fields(), field.name()) else {
@@ -70,10 +74,7 @@ pub(super) fn merged(
             continue;
         };
         let (mine, theirs) = (fields[at].data_type(), field.data_type());
-        let wider = match format {
-            TableFormat::Parquet => widen(mine, theirs)?,
-            _ => guessed(mine, theirs),
-        };
+        let wider = guessed(mine, theirs);
         fields[at] = fields[at].clone().with_data_type(wider);
     }
     Some(Arc::new(Schema::new(fields)))

@@ -7,7 +7,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, new_null_array};
 use arrow_buffer::BooleanBuffer;
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Fields};
+use arrow_schema::{DataType, FieldRef, Fields};
+use tidegate_catalog::matched;
 use tidegate_core::Result;
 
 /// A column of another type, and which of its rows have a value that the type can't hold.
@@ -29,14 +30,23 @@ enum Way {
 /// Whether columns of type `from` can be read as `to` at all.
 pub(crate) fn can_adapt(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
+    if let (Some(item), Some(wanted)) = (item(from), item(to)) {
+        let sized = |of: &T| match of {
+            T::FixedSizeList(_, size) => Some(*size),
+            _ => None,
+        };
+        return (sized(to).is_none() || sized(from) == sized(to))
+            && can_adapt(item.data_type(), wanted.data_type());
+    }
     match (from, to) {
         _ if from == to => true,
-        (T::Struct(from), T::Struct(to)) => members(from, to).all(|(from, to)| match from {
-            Some(at) => can_adapt(at.data_type(), to),
-            None => true,
-        }),
-        (T::List(from), T::List(to)) => can_adapt(from.data_type(), to.data_type()),
-        (T::LargeList(from), T::List(to)) => can_adapt(from.data_type(), to.data_type()),
+        (T::Struct(from), T::Struct(to)) => {
+            let mut members = to.iter().zip(matched(to, from));
+            members.all(|(to, at)| match at {
+                Some(at) => can_adapt(from[at].data_type(), to.data_type()),
+                None => to.is_nullable(),
+            })
+        }
         (T::Map(from, _), T::Map(to, _)) => match (from.data_type(), to.data_type()) {
             (T::Struct(from), T::Struct(to)) if from.len() == 2 && to.len() == 2 => {
                 (0..2).all(|at| can_adapt(from[at].data_type(), to[at].data_type()))
@@ -47,15 +57,17 @@ pub(crate) fn can_adapt(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// The members of a struct's type, with those of another that have their names.
-fn members<'a>(
-    from: &'a Fields,
-    to: &'a Fields,
-) -> impl Iterator<Item = (Option<&'a arrow_schema::FieldRef>, &'a DataType)> {
-    to.iter().map(|field| {
-        let found = super::columns::find(from, field.name()).map(|at| &from[at]);
-        (found, field.data_type())
-    })
+/// What a list's items are, whatever its layout.
+fn item(data_type: &DataType) -> Option<&FieldRef> {
+    use DataType as T;
+    match data_type {
+        T::List(item)
+        | T::LargeList(item)
+        | T::FixedSizeList(item, _)
+        | T::ListView(item)
+        | T::LargeListView(item) => Some(item),
+        _ => None,
+    }
 }
 
 /// The way between two types that have no members; `None` where there is no sound one.
@@ -112,29 +124,13 @@ pub(crate) fn adapt(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
             column: Arc::clone(column),
             lost: None,
         }),
+        (T::Null, _) => Ok(Adapted {
+            column: new_null_array(to, column.len()),
+            lost: None,
+        }),
         (T::Struct(from), T::Struct(fields)) => {
             let from = from.clone();
             structs(column.as_struct(), &from, fields)
-        }
-        (T::LargeList(field), T::List(_)) => {
-            let small = T::List(Arc::clone(field));
-            adapt(&cast_with_options(column, &small, &strict())?, to)
-        }
-        (T::List(_), T::List(field)) => {
-            let list = column.as_list::<i32>();
-            let items = adapt(list.values(), field.data_type())?;
-            let lost = items.lost.map(|lost| folded(list.offsets(), &lost));
-            let nulls = list.nulls().cloned();
-            let list = ListArray::try_new(
-                Arc::clone(field),
-                list.offsets().clone(),
-                items.column,
-                nulls,
-            )?;
-            Ok(Adapted {
-                column: Arc::new(list),
-                lost,
-            })
         }
         (T::Map(..), T::Map(field, sorted)) => {
             let map = column.as_map();
@@ -143,9 +139,10 @@ pub(crate) fn adapt(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
             };
             // Keys and values are found by their places: each program names them as it likes.
             let from = map.entries().fields().clone();
-            let pairs = from.iter().zip(to).map(|(from, to)| {
-                Arc::new(from.as_ref().clone().with_name(to.name())) as arrow_schema::FieldRef
-            });
+            let pairs = from
+                .iter()
+                .zip(to)
+                .map(|(from, to)| Arc::new(from.as_ref().clone().with_name(to.name())) as FieldRef);
             let entries = map.entries();
             let (columns, nulls) = (entries.columns().to_vec(), entries.nulls().cloned());
             let entries = StructArray::try_new(pairs.collect(), columns, nulls)?;
@@ -164,15 +161,32 @@ pub(crate) fn adapt(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
                 lost,
             })
         }
-        _ => leaf(column, to),
+        (from, _) => match (item(from), item(to)) {
+            (Some(from), Some(wanted)) => lists(column, from, wanted, to),
+            _ => leaf(column, to),
+        },
     }
+}
+
+/// Lists as lists of other items, perhaps in another layout.
+fn lists(column: &ArrayRef, from: &FieldRef, wanted: &FieldRef, to: &DataType) -> Result<Adapted> {
+    let list = cast_with_options(column, &DataType::List(Arc::clone(from)), &strict())?;
+    let list = list.as_list::<i32>();
+    let items = adapt(list.values(), wanted.data_type())?;
+    let lost = items.lost.map(|lost| folded(list.offsets(), &lost));
+    let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+    let list = ListArray::try_new(Arc::clone(wanted), offsets, items.column, nulls)?;
+    Ok(Adapted {
+        column: cast_with_options(&list, to, &strict())?,
+        lost,
+    })
 }
 
 fn structs(column: &StructArray, from: &Fields, to: &Fields) -> Result<Adapted> {
     let mut lost: Option<BooleanBuffer> = None;
     let mut columns = Vec::with_capacity(to.len());
-    for field in to {
-        match super::columns::find(from, field.name()) {
+    for (field, place) in to.iter().zip(matched(to, from)) {
+        match place {
             None => columns.push(new_null_array(field.data_type(), column.len())),
             Some(at) => {
                 let adapted = adapt(column.column(at), field.data_type())?;

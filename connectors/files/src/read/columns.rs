@@ -6,18 +6,21 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
 use arrow_cast::display::array_value_to_string;
-use arrow_schema::{Field, Fields, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use tidegate_catalog::{matched, reads_as};
 use tidegate_core::{Decoded, Error, Origin, Rejected, Result, Scan};
 use tidegate_formats::row_to_json;
 
-use super::adapt::{adapt, can_adapt, either};
+use super::adapt::{Adapted, adapt, can_adapt, either};
 
 /// The columns of a stream of files.
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
     /// All of them.
     pub(crate) schema: SchemaRef,
-    /// Whether a file may lack columns, or have them in other cases or types, as a table's may.
+    /// Whether they were said, in a `schema` or by a catalog, so that a file's values are turned
+    /// into their types and what doesn't fit is rejected. Else they were found in files, and a
+    /// file's types have to be ones that they hold.
     pub(crate) lenient: bool,
     /// The values of the last columns in all rows of the file, one row each: what its folder says.
     pub(crate) constants: Arc<[ArrayRef]>,
@@ -45,8 +48,8 @@ pub(crate) fn find(fields: &Fields, name: &str) -> Option<usize> {
 }
 
 impl Columns {
-    /// Columns that every file must have exactly.
-    pub(crate) fn exact(schema: SchemaRef) -> Self {
+    /// Columns that were found in the files.
+    pub(crate) fn found(schema: SchemaRef) -> Self {
         Self {
             schema,
             lenient: false,
@@ -60,54 +63,55 @@ impl Columns {
         &self.schema.fields()[..count]
     }
 
-    /// Where the column of number `at` comes from in a file with these columns.
-    pub(crate) fn source(&self, at: usize, found: &Schema) -> Result<From> {
+    /// Where each column comes from in a file with these columns.
+    ///
+    /// A column that the file lacks is NULL there, as it is where several files are queried
+    /// together. Errors: `Schema` where a column must not be NULL, or where the file has it in a
+    /// type that isn't read as the stream's.
+    pub(crate) fn sources(&self, found: &Schema) -> Result<Vec<From>> {
         let stored = self.stored();
-        let Some(field) = stored.get(at) else {
-            let constant = self.constants.get(at - stored.len());
-            let constant = constant.ok_or_else(|| Error::internal("a column got lost"))?;
-            return Ok(From::Constant(Arc::clone(constant)));
-        };
-        if self.lenient {
-            let Some(place) = find(found.fields(), field.name()) else {
-                return Ok(From::Missing);
-            };
-            let has = found.field(place).data_type();
-            if !can_adapt(has, field.data_type()) {
-                return Err(Error::schema(format!(
-                    "column `{}` is {has} in the file, and {} in the table",
-                    field.name(),
-                    field.data_type()
-                ))
-                .hint("the file may belong to another table, or the table needs a wider type"));
+        let places = matched(stored, found.fields());
+        let stored = stored.iter().zip(places).map(|(field, place)| match place {
+            Some(place) => {
+                self.check(field, found.field(place).data_type())?;
+                Ok(From::File(place))
             }
-            return Ok(From::File(place));
-        }
-        let Ok(place) = found.index_of(field.name()) else {
-            return Err(
-                Error::schema(format!("the file has no column `{}`", field.name()))
-                    .hint("read files of one kind together, or give the `schema` they share"),
-            );
-        };
-        if found.field(place).data_type() != field.data_type() {
-            return Err(Error::schema(format!(
-                "column `{}` is {} in the file, and {} in the stream",
-                field.name(),
-                found.field(place).data_type(),
-                field.data_type()
+            None if field.is_nullable() => Ok(From::Missing),
+            None => Err(Error::schema(format!(
+                "the file has no column `{}`, which must not be NULL",
+                field.name()
             ))
-            .hint("read files of one kind together"));
+            .hint("read files of one kind together, or let the column be NULL in the `schema`")),
+        });
+        let constants = self.constants.iter();
+        let constants = constants.map(|value| Ok(From::Constant(Arc::clone(value))));
+        stored.chain(constants).collect()
+    }
+
+    /// Refuses a file's type that can't be read as a column's.
+    fn check(&self, field: &Field, has: &DataType) -> Result<()> {
+        let fits = match self.lenient {
+            true => can_adapt(has, field.data_type()),
+            false => reads_as(has, field.data_type()),
+        };
+        if fits {
+            return Ok(());
         }
-        Ok(From::File(place))
+        let error = Error::schema(format!(
+            "column `{}` is {has} in the file, and {} in the stream",
+            field.name(),
+            field.data_type()
+        ));
+        Err(error.hint(match self.lenient {
+            true => "the file may belong elsewhere, or the column needs a wider type",
+            false => "the types are those of other files: give them in `schema`, or read files of one kind together",
+        }))
     }
 
     /// The columns that a scan asks for, in a file that has those of `found`. Errors: `Schema`,
     /// also for a column that isn't asked for.
     pub(crate) fn bind(&self, scan: &Scan, found: &Schema) -> Result<Bound> {
-        let all = 0..self.schema.fields().len();
-        let all = all
-            .map(|at| self.source(at, found))
-            .collect::<Result<Vec<_>>>()?;
+        let all = self.sources(found)?;
         let mut places = Vec::new();
         let mut columns = Vec::new();
         for at in scan.indices(&self.schema)? {
@@ -163,28 +167,32 @@ impl Bound {
                 From::Missing => new_null_array(field.data_type(), rows),
                 From::Constant(value) => repeated(value, rows)?,
                 From::File(place) => {
-                    let adapted = adapt(read.column(*place), field.data_type())?;
+                    let adapted = taken(read.column(*place), field)?;
                     lost = either(lost, adapted.lost);
                     adapted.column
                 }
             });
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let schema = Arc::clone(&self.schema);
-        let mut batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let mut rejected = Rejected::default();
+        let mut left = rows;
         if let Some(lost) = lost {
             for row in lost.set_indices() {
                 let reason = self.reason(read, row)?;
                 rejected.push(row_to_json(read, row)?, reason, origin(row));
             }
             let kept = BooleanArray::new(!&lost, None);
-            batch = arrow_select::filter::filter_record_batch(&batch, &kept)?;
+            left = kept.true_count();
+            for column in &mut columns {
+                *column = arrow_select::filter::filter(column, &kept)?;
+            }
         }
-        let batches = if batch.num_rows() == 0 {
-            vec![]
-        } else {
-            vec![batch]
+        let options = RecordBatchOptions::new().with_row_count(Some(left));
+        let schema = Arc::clone(&self.schema);
+        let batches = match left {
+            0 => vec![],
+            _ => vec![RecordBatch::try_new_with_options(
+                schema, columns, &options,
+            )?],
         };
         Ok(Decoded { batches, rejected })
     }
@@ -196,7 +204,13 @@ impl Bound {
                 continue;
             };
             let value = read.column(*place).slice(row, 1);
-            if adapt(&value, field.data_type())?.lost.is_some() {
+            if value.logical_null_count() > 0 && !field.is_nullable() {
+                return Ok(format!(
+                    "column `{}`: null, but the column must not be null",
+                    field.name()
+                ));
+            }
+            if taken(&value, field)?.lost.is_some() {
                 let mut text = array_value_to_string(&value, 0)?;
                 if let Some((end, _)) = text.char_indices().nth(60) {
                     text.truncate(end);
@@ -211,6 +225,18 @@ impl Bound {
         }
         Err(Error::internal("a row was rejected without a reason"))
     }
+}
+
+/// A file's column as the stream's. Lost are also the NULLs of a column that has none.
+fn taken(column: &ArrayRef, field: &Field) -> Result<Adapted> {
+    let mut adapted = adapt(column, field.data_type())?;
+    if !field.is_nullable()
+        && let Some(nulls) = adapted.column.logical_nulls()
+        && nulls.null_count() > 0
+    {
+        adapted.lost = either(adapted.lost, Some(!nulls.inner()));
+    }
+    Ok(adapted)
 }
 
 fn repeated(value: &ArrayRef, rows: usize) -> Result<ArrayRef> {

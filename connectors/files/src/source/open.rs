@@ -183,8 +183,12 @@ impl Source for FilesSource {
         let Piece { file, part, .. } = split.data.decode()?;
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
-        let columns = Columns::exact(Arc::clone(&self.schema));
         let found = self.found(file)?;
+        let columns = Columns {
+            // A text's values have no types but those of the schema.
+            lenient: found.format == Format::Parquet && !self.config.schema.is_empty(),
+            ..Columns::found(Arc::clone(&self.schema))
+        };
         self.reader.events(found, part, columns, scan, resume).await
     }
 }

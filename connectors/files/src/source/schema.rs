@@ -1,8 +1,11 @@
 //! The columns: given, or found out from the beginnings of the first files.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{Fields, Schema, SchemaRef};
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_catalog::{matched, with_columns_of};
 use tidegate_core::{Error, Result};
 use tidegate_formats::{Format, raw_schema};
 use tidegate_storage::{FileMeta, Storage};
@@ -10,8 +13,14 @@ use tidegate_storage::{FileMeta, Storage};
 use super::config::FilesSourceConfig;
 use crate::read::{footer, text_columns};
 
-/// How many files are looked at.
+/// How many text files are looked at.
 const FILES: usize = 8;
+
+/// How many Parquet files' footers are looked at: of more, some from all over.
+const FOOTERS: usize = 1_000;
+
+/// Footers that are read at once.
+const AT_ONCE: usize = 32;
 
 /// The stream's schema.
 pub(super) async fn find(
@@ -20,7 +29,13 @@ pub(super) async fn find(
     files: &[FileMeta],
 ) -> Result<SchemaRef> {
     if !config.schema.is_empty() {
-        return config.schema.to_arrow();
+        let schema = config.schema.to_arrow()?;
+        if let Some(first) = files.first()
+            && config.format_of(&storage.show(&first.key))? == Format::Parquet
+        {
+            somewhere(&schema, &columns(storage, files).await?)?;
+        }
+        return Ok(schema);
     }
     let Some(first) = files.first() else {
         return Err(
@@ -33,12 +48,16 @@ pub(super) async fn find(
     match format {
         Format::Raw => Ok(raw_schema()),
         Format::Parquet => {
-            let metadata = footer(storage, first).await?;
+            let mut fields = None;
+            for (more, path) in columns(storage, files).await? {
+                fields = Some(with_columns_of(fields.as_ref(), &more, &path)?);
+            }
+            let fields = fields.unwrap_or_default();
             let alone = files.len() == 1 && !config.watch;
-            Ok(match alone {
-                true => Arc::clone(metadata.schema()),
-                false => nullable(metadata.schema()),
-            })
+            Ok(Arc::new(match alone {
+                true => Schema::new(fields),
+                false => nullable(&fields),
+            }))
         }
         _ => {
             let files = files.iter().take(FILES);
@@ -48,9 +67,53 @@ pub(super) async fn find(
     }
 }
 
-/// Other files may have NULLs where the first one can't.
-fn nullable(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter();
+/// The columns of Parquet files, with what those are called.
+async fn columns(storage: &Storage, files: &[FileMeta]) -> Result<Vec<(Fields, String)>> {
+    let step = files.len().div_ceil(FOOTERS).max(1);
+    let last = files.last().filter(|_| (files.len() - 1) % step != 0);
+    let some: Vec<_> = files.iter().step_by(step).chain(last).cloned().collect();
+    stream::iter(some)
+        .map(|file| async move {
+            let footer = footer(storage, &file).await?;
+            Ok((footer.schema().fields().clone(), storage.show(&file.key)))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Refuses a column that no file has: it would be NULL in all rows.
+fn somewhere(schema: &Schema, files: &[(Fields, String)]) -> Result<()> {
+    let mut missing: Vec<_> = schema.fields().iter().collect();
+    for (found, _) in files {
+        let places = matched(schema.fields(), found);
+        let places = schema.fields().iter().zip(places);
+        let there: HashSet<_> = places
+            .filter(|(_, at)| at.is_some())
+            .map(|(f, _)| f.name())
+            .collect();
+        missing.retain(|field| !there.contains(field.name()));
+    }
+    let (Some(field), Some((found, path))) = (missing.first(), files.first()) else {
+        return Ok(());
+    };
+    let names: Vec<_> = found
+        .iter()
+        .map(|field| format!("`{}`", field.name()))
+        .collect();
+    Err(
+        Error::schema(format!("no file has a column `{}`", field.name()))
+            .with("file", path)
+            .hint(format!(
+                "take it out of `schema`; the file has {}",
+                names.join(", ")
+            )),
+    )
+}
+
+/// Files that weren't looked at may have NULLs, or lack a column.
+fn nullable(fields: &Fields) -> Schema {
+    let fields = fields.iter();
     let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    Schema::new(fields.collect::<Vec<_>>())
 }

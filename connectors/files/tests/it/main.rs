@@ -14,5 +14,6 @@ mod remembering;
 mod s3;
 mod support;
 mod tables;
+mod together;
 mod writing;
 mod writing_tables;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::expressions::Column;
@@ -10,6 +10,7 @@ use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
 };
 use datafusion::physical_plan::PhysicalExpr;
+use tidegate_catalog::matched;
 
 /// DataFusion's adapter (missing columns are NULL, types are cast), for files whose names differ
 /// from the table's only in case: catalogs such as Glue fold names, files keep them.
@@ -51,36 +52,23 @@ impl PhysicalExprAdapter for Renaming {
     }
 }
 
-/// A file's schema with the table's names: a column that has none in the table's own case is the
-/// table's of another case, if exactly one column of the file is.
+/// A file's schema with the table's names ([`matched`]).
 pub(crate) fn renamed(file: &SchemaRef, table: &Schema) -> SchemaRef {
-    let mut names: Vec<&str> = file
+    let mut fields: Vec<FieldRef> = file.fields().iter().cloned().collect();
+    for (wanted, place) in table
         .fields()
         .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    let mut changed = false;
-    for wanted in table.fields() {
-        if file.column_with_name(wanted.name()).is_some() {
-            continue;
-        }
-        let mut alike = file.fields().iter().enumerate().filter(|(_, field)| {
-            folded(field.name()) == folded(wanted.name())
-                && table.column_with_name(field.name()).is_none()
-        });
-        if let (Some((index, _)), None) = (alike.next(), alike.next()) {
-            names[index] = wanted.name();
-            changed = true;
+        .zip(matched(table.fields(), file.fields()))
+    {
+        if let Some(place) = place
+            && fields[place].name() != wanted.name()
+        {
+            let named = fields[place].as_ref().clone().with_name(wanted.name());
+            fields[place] = Arc::new(named);
         }
     }
-    if !changed {
-        return Arc::clone(file);
+    match fields == **file.fields() {
+        true => Arc::clone(file),
+        false => Arc::new(Schema::new(fields)),
     }
-    let fields = file.fields().iter().zip(names);
-    let fields = fields.map(|(field, name)| field.as_ref().clone().with_name(name));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn folded(name: &str) -> String {
-    name.to_lowercase()
 }

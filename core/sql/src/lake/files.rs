@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema};
-use tidegate_catalog::{parse_name, parse_values, widen};
+use tidegate_catalog::{parse_name, parse_values, with_columns_of};
 use tidegate_core::{Error, Result};
 
 use super::footers;
@@ -14,15 +14,19 @@ use super::provider::{Described, LakeTable, Notes};
 use super::scan::Reader;
 use crate::error::running;
 
-/// Files whose columns are looked at before a query is planned; the first and the last among them.
-const LOOKED_AT: usize = 64;
+/// Text files whose columns are looked at before a query is planned.
+const TEXTS: usize = 64;
 
 /// A path, a folder or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
 pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
     let reader = format(text, &found)?;
     let (keys, found) = partitioned(found);
-    let looked: Vec<Found> = sample(&found);
+    let most = match reader {
+        Reader::Parquet => footers::LOOKED_AT,
+        _ => TEXTS,
+    };
+    let looked: Vec<Found> = sample(&found, most);
     let columns = columns(&looked, reader, places).await?;
     let is_key = |field: &FieldRef| keys.iter().any(|key| key.name() == field.name());
     let fields: Vec<FieldRef> = columns
@@ -144,9 +148,9 @@ fn key_type(name: &str, values: &[Option<&str>]) -> DataType {
     }
 }
 
-/// Some of many files, from all over.
-fn sample(files: &[Valued]) -> Vec<Found> {
-    let step = files.len().div_ceil(LOOKED_AT).max(1);
+/// At most about so many of the files, from all over, the first and the last among them.
+fn sample(files: &[Valued], most: usize) -> Vec<Found> {
+    let step = files.len().div_ceil(most).max(1);
     let some = files.iter().step_by(step).chain(files.last());
     let mut some: Vec<Found> = some.map(|(file, _)| file.clone()).collect();
     some.dedup_by(|a, b| a.object.location == b.object.location);
@@ -166,36 +170,10 @@ async fn columns(files: &[Found], reader: Reader, places: &Places) -> Result<Sch
     let schemas = footers::schemas(places, files)
         .await
         .map_err(|error| running(&error))?;
-    let mut fields: Vec<Field> = Vec::new();
+    let mut fields = None;
     for (schema, file) in schemas.iter().zip(files) {
-        for field in schema.fields() {
-            let known = fields.iter_mut().find(|known| known.name() == field.name());
-            let Some(known) = known else {
-                fields.push(field.as_ref().clone());
-                continue;
-            };
-            let wide = wider(known.data_type(), field.data_type()).ok_or_else(|| {
-                Error::schema(format!(
-                    "the column `{}` is {} in some files and {} in others",
-                    field.name(),
-                    known.data_type(),
-                    field.data_type()
-                ))
-                .with("path", show(&file.root, &file.object.location))
-                .hint("choose the files by a pattern, or make a table of them: a catalog's table says its types")
-            })?;
-            *known = known.clone().with_data_type(wide);
-        }
+        let path = show(&file.root, &file.object.location);
+        fields = Some(with_columns_of(fields.as_ref(), schema.fields(), &path)?);
     }
-    Ok(Schema::new(fields))
-}
-
-/// A type that holds the values of both exactly.
-fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
-    use DataType as T;
-    match (one, other) {
-        (one, other) if one == other => Some(one.clone()),
-        (T::Null, other) | (other, T::Null) => Some(other.clone()),
-        _ => widen(one, other),
-    }
+    Ok(Schema::new(fields.unwrap_or_default()))
 }

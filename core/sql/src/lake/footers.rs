@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef, TimeUnit};
+use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::apply_file_schema_type_coercions;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
-use datafusion::datasource::physical_plan::parquet::{
-    Int96Coercer, apply_file_schema_type_coercions,
-};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
+use datafusion::parquet::basic::Type;
 use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
-use tidegate_core::Error;
+use tidegate_catalog::{Physical, as_read, plain};
+use tidegate_core::{DEEPEST, Error, check_depth, too_deep};
 
 use super::adapt::renamed;
 use super::places::{Found, Places, show};
+use super::reader::corrected;
+use crate::table::external;
 
 /// The end of a file that is read at once: holds the footer and the page index of most files.
 pub(crate) const TAIL: usize = 512 << 10;
@@ -29,11 +32,11 @@ const AT_ONCE: usize = 32;
 
 /// The footer of a file; read once a session.
 pub(crate) async fn footer(places: &Places, file: &Found) -> DfResult<Arc<ParquetMetaData>> {
-    let store = places.store(&file.root).map_err(crate::table::external)?;
+    let store = places.store(&file.root).map_err(external)?;
     read(places, &store, &file.object)
         .await
         .map_err(|error| match error {
-            DataFusionError::ParquetError(cause) => crate::table::external(
+            DataFusionError::ParquetError(cause) => external(
                 Error::data("the file is not Parquet, or it is damaged")
                     .with("path", show(&file.root, &file.object.location))
                     .because(cause.to_string()),
@@ -53,6 +56,7 @@ async fn read(
         .with_file_metadata_cache(Some(cache))
         .fetch_metadata()
         .await
+        .and_then(|footer| Ok(corrected(footer)?))
 }
 
 /// The schemas of files, in their order.
@@ -67,13 +71,34 @@ pub(crate) async fn schemas(places: &Places, files: &[Found]) -> DfResult<Vec<Sc
         .await
 }
 
-/// A file's columns as they are read: without what other programs noted about their Arrow types,
-/// and Spark's old time stamps in microseconds.
+/// A file's columns as they are read, without what only Arrow knows of them.
 pub(crate) fn schema(footer: &ParquetMetaData) -> DfResult<Schema> {
-    let described = footer.file_metadata().schema_descr();
-    let schema = parquet_to_arrow_schema(described, None)?;
-    let coerced = Int96Coercer::new(described, &schema, &TimeUnit::Microsecond).coerce();
-    Ok(coerced.unwrap_or(schema))
+    let file = footer.file_metadata();
+    let leaves = file.schema_descr();
+    // A list has two names there: what is deeper than this isn't even looked at.
+    let deep = |leaf: &ColumnDescPtr| leaf.path().parts().len() > 2 * DEEPEST + 1;
+    if leaves.columns().iter().any(deep) {
+        return Err(external(too_deep(DEEPEST)));
+    }
+    let schema = parquet_to_arrow_schema(leaves, file.key_value_metadata())?;
+    let read = as_read(schema.fields(), &|leaf| stored(leaves, leaf, true));
+    let read = read.as_ref().unwrap_or(schema.fields()).iter();
+    let fields = read.map(|field| {
+        let plain = plain(field.data_type());
+        field.as_ref().clone().with_data_type(plain)
+    });
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    check_depth(&schema, DEEPEST).map_err(external)?;
+    Ok(schema)
+}
+
+/// How a leaf is stored; `noted` says that the file notes a type for it.
+pub(crate) fn stored(leaves: &SchemaDescriptor, leaf: usize, noted: bool) -> Physical {
+    match leaves.columns().get(leaf).map(|leaf| leaf.physical_type()) {
+        Some(Type::INT32) => Physical::Int32,
+        Some(Type::INT96) if !noted => Physical::Int96,
+        _ => Physical::Other,
+    }
 }
 
 /// Gives files what their footers say; the sum of it for the table's columns.

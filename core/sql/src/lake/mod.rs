@@ -22,6 +22,7 @@ mod partitions;
 mod places;
 mod provider;
 mod query;
+mod reader;
 mod scan;
 mod store;
 mod text;

@@ -196,7 +196,6 @@ fn state(runtime: &Arc<RuntimeEnv>, resources: &Resources, hashing: bool) -> Ses
     let least = if hashing { 1 } else { 2 };
     options.execution.target_partitions = resources.partitions.min(affordable).max(least);
     let parquet = &mut options.execution.parquet;
-    parquet.coerce_int96 = Some("us".to_owned());
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
     let mut state = SessionStateBuilder::new()

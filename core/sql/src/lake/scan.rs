@@ -24,6 +24,7 @@ use super::adapt::FoldedNames;
 use super::footers::{self, LOOKED_AT, TAIL};
 use super::partitions::Selection;
 use super::places::{Found, Places};
+use super::reader::Readers;
 use crate::table::external;
 
 /// How files are read.
@@ -147,7 +148,7 @@ impl Scan<'_> {
             global: session.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let factory = CachedParquetFileReaderFactory::new(store, cache);
+        let factory = Readers(CachedParquetFileReaderFactory::new(store, cache));
         let source = ParquetSource::new(schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(factory))

@@ -3,14 +3,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_schema::Schema;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::MetadataFetch;
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
-use tidegate_core::{Error, Result};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use tidegate_catalog::{Physical, as_read};
+use tidegate_core::{DEEPEST, Error, Result, check_depth, too_deep};
 use tidegate_storage::{FileMeta, Storage};
 
 /// How much of a file's end is read first: most footers fit, so that it takes one request.
@@ -35,7 +39,48 @@ pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowRe
         .load_and_finish(Fetch(storage, file), file.size)
         .await
         .map_err(explain)?;
-    ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(explain)
+    let metadata = Arc::new(metadata);
+    let leaves = metadata.file_metadata().schema_descr().columns();
+    let path = || storage.show(&file.key);
+    // A list has two names there: what is deeper than this isn't even looked at.
+    if leaves
+        .iter()
+        .any(|leaf| leaf.path().parts().len() > 2 * DEEPEST + 1)
+    {
+        return Err(too_deep(DEEPEST).with("file", path()));
+    }
+    let columns = columns(metadata).map_err(explain)?;
+    check_depth(columns.schema(), DEEPEST).map_err(|error| error.with("file", path()))?;
+    Ok(columns)
+}
+
+/// With the columns as they are read ([`tidegate_catalog::as_read`]).
+fn columns(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
+    let noted = metadata.file_metadata().key_value_metadata();
+    let mut noted = noted.is_some_and(|notes| {
+        let mut keys = notes.iter().map(|note| note.key.as_str());
+        keys.any(|key| key == ARROW_SCHEMA_META_KEY)
+    });
+    let mut options = ArrowReaderOptions::new();
+    let mut found = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone());
+    if noted && found.is_err() {
+        // Notes that can't be read, as those of deep types, are none.
+        noted = false;
+        options = options.with_skip_arrow_metadata(true);
+        found = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone());
+    }
+    let found = found?;
+    let leaves = found.parquet_schema();
+    let stored = |leaf: usize| match leaves.columns().get(leaf).map(|leaf| leaf.physical_type()) {
+        Some(Type::INT32) => Physical::Int32,
+        Some(Type::INT96) if !noted => Physical::Int96,
+        _ => Physical::Other,
+    };
+    let Some(fields) = as_read(found.schema().fields(), &stored) else {
+        return Ok(found);
+    };
+    let schema = Schema::new_with_metadata(fields, found.schema().metadata().clone());
+    ArrowReaderMetadata::try_new(metadata, options.with_schema(Arc::new(schema)))
 }
 
 pub(super) fn unreadable(error: ParquetError, path: &str) -> Error {

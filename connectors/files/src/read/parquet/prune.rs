@@ -19,6 +19,10 @@ pub(super) fn groups(
     groups: Range<usize>,
 ) -> Result<Vec<bool>> {
     let mut wanted = vec![true; groups.len()];
+    if predicates.is_empty() {
+        return Ok(wanted);
+    }
+    let sources = columns.sources(metadata.schema())?;
     for condition in predicates {
         let Some(name) = tidegate_catalog::column(condition) else {
             continue;
@@ -27,7 +31,7 @@ pub(super) fn groups(
             continue;
         };
         let stream = columns.schema.field(at).data_type();
-        match columns.source(at, metadata.schema())? {
+        match sources[at] {
             From::Missing => {
                 let may = predicate::may_match(condition, &Bounds::missing(), stream);
                 wanted.iter_mut().for_each(|wanted| *wanted &= may);

@@ -1,0 +1,112 @@
+//! Parquet files as DataFusion gets them: with notes for Arrow that it can go by.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::error::Result as DfResult;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::arrow::{
+    ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema,
+};
+use datafusion::parquet::basic::Type;
+use datafusion::parquet::errors::Result;
+use datafusion::parquet::file::metadata::{
+    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder,
+};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
+use tidegate_catalog::as_read;
+use tidegate_core::DEEPEST_NOTED;
+
+use super::footers::stored;
+
+/// Reads files as DataFusion's own factory does, but for the notes in their footers.
+#[derive(Debug)]
+pub(crate) struct Readers(pub(crate) CachedParquetFileReaderFactory);
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
+        let reader = self.0.create_reader(partition, file, hint, metrics)?;
+        Ok(Box::new(Reader(reader)))
+    }
+}
+
+struct Reader(Box<dyn AsyncFileReader + Send>);
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
+        self.0.get_bytes(range)
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        self.0.get_byte_ranges(ranges)
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
+        let metadata = self.0.get_metadata(options);
+        metadata
+            .and_then(async |metadata| corrected(metadata))
+            .boxed()
+    }
+}
+
+/// A footer whose note of the columns' Arrow types says how they are read ([`as_read`]), where
+/// there is none and DataFusion would take `INT96` for nanoseconds. A note that can't be read, as
+/// that of deep types, is taken out.
+pub(crate) fn corrected(metadata: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
+    let file = metadata.file_metadata();
+    let leaves = file.schema_descr();
+    let mut columns = leaves.columns().iter();
+    let deep = columns.any(|leaf| leaf.path().parts().len() > DEEPEST_NOTED);
+    let mut columns = leaves.columns().iter();
+    let old = columns.any(|leaf| leaf.physical_type() == Type::INT96);
+    if !deep && !old {
+        return Ok(metadata);
+    }
+    let notes = file.key_value_metadata();
+    let is_note = |note: &KeyValue| note.key == ARROW_SCHEMA_META_KEY;
+    let noted = notes.is_some_and(|notes| notes.iter().any(is_note));
+    let readable = parquet_to_arrow_schema(leaves, notes).is_ok();
+    if readable && (noted || !old) {
+        return Ok(metadata);
+    }
+    let others = notes.into_iter().flatten().filter(|note| !is_note(note));
+    let mut kept: Vec<KeyValue> = others.cloned().collect();
+    if old && !deep {
+        let schema = parquet_to_arrow_schema(leaves, None)?;
+        let fields = as_read(schema.fields(), &|leaf| stored(leaves, leaf, false));
+        let schema = fields.map_or(schema, Schema::new);
+        let note = encode_arrow_schema(&schema);
+        kept.push(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), note));
+    }
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        Some(kept),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    let metadata = ParquetMetaDataBuilder::new(file)
+        .set_row_groups(metadata.row_groups().to_vec())
+        .set_column_index(metadata.column_index().cloned())
+        .set_offset_index(metadata.offset_index().cloned())
+        .build();
+    Ok(Arc::new(metadata))
+}
