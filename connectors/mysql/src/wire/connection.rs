@@ -1,16 +1,14 @@
 //! A connection: opened, asked, read.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{Column, HandshakePacket, StmtPacket};
-use socket2::{SockRef, TcpKeepalive};
 use tidegate_core::{Error, Result};
-use tokio::net::TcpStream;
 
+use super::dial::dial;
 use super::login::{Greeted, Login, log_in, of_login};
 use super::rows::{Pool, Rows};
 use super::server::{Server, lost, of_packet, strange};
@@ -82,20 +80,7 @@ impl Connection {
     }
 
     async fn enter(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
-        let socket = connect(address).await?;
-        let slow = |error| lost("connect", error);
-        socket.set_nodelay(true).map_err(slow)?;
-        // A peer that is gone without a word is found after two minutes, and firewalls don't
-        // forget a connection while the server sorts.
-        let alive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(30))
-            .with_interval(Duration::from_secs(10));
-        SockRef::from(&socket)
-            .set_tcp_keepalive(&alive)
-            .map_err(slow)?;
-        let mut transport = Transport::new(socket, address.read_timeout);
-        let greeting = transport.greeting().await.map_err(slow)?;
-        let greeting = greeting.ok_or_else(|| strange("connect"))?;
+        let (transport, greeting) = dial(address).await?;
         if greeting.first() == Some(&0xFF) {
             return Err(of_login(&greeting));
         }
@@ -290,30 +275,6 @@ impl Connection {
             None => Err(strange(doing)),
         }
     }
-}
-
-/// A socket to the first of the host's addresses that takes one.
-async fn connect(address: &Address) -> Result<TcpStream> {
-    let host = (address.host.as_str(), address.port);
-    let found = tokio::net::lookup_host(host).await.map_err(|error| {
-        let sentence = "the server's host is not known";
-        let hint = "check the host's name in `url`, or `host`";
-        // The resolver's errors have no kinds; this one says that it got no answer.
-        match error.to_string().contains("Temporary failure") {
-            true => Error::transient(sentence).hint(hint).because(error),
-            false => Error::not_found(sentence).hint(hint).because(error),
-        }
-    })?;
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in found {
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
-        }
-    }
-    Err(Error::transient("can't connect to the server")
-        .hint("check host and port, and that the server is running")
-        .because(failed))
 }
 
 /// What an OK packet tells.

@@ -12,6 +12,7 @@
 //! way to the bytes of a row: they make a vector of values of each.
 
 mod connection;
+mod dial;
 mod login;
 mod rows;
 mod server;
