@@ -62,8 +62,9 @@ with_connection! {
         /// Whether to go on with the changes when the tables have been read: inserts, updates and
         /// deletes, from the server's binary log, without an end. The log must hold whole rows:
         /// `binlog_format = ROW` and `binlog_row_image = FULL`. With `binlog_row_metadata = FULL`
-        /// it also tells of altered tables; without it, they are looked up at the server, which
-        /// fails if they were altered again meanwhile. The user needs the rights REPLICATION SLAVE
+        /// it also tells of altered tables; without it, they are looked up at the server, and the run
+        /// is ended if they were altered again meanwhile, because nothing says how the rows in
+        /// between are made. The user needs the rights REPLICATION SLAVE
         /// and REPLICATION CLIENT (on MariaDB also called BINLOG MONITOR).
         ///
         /// Each stream has three columns more. `_op` says what happened: `snapshot` (the row was
@@ -138,7 +139,8 @@ pub struct TableOptions {
     /// time, the bound is the server's clock less `lag`; rows of the very last unit (second,
     /// microsecond, day) are left too, because more of the same may come. DATETIME and DATE have no
     /// zone: they are compared with UTC or the server's own zone, whichever is behind, so rows are
-    /// never passed over if they are written in one of these. Of an integer, the bound is the
+    /// never passed over if they are written in one of these; where clocks go back within a day,
+    /// the hour that comes twice is left for a run after it. Of an integer, the bound is the
     /// greatest value less `lag`.
     ///
     /// Rows where it is NULL can't be placed: if there are any, the run is refused; leave them out

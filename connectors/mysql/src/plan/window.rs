@@ -138,7 +138,9 @@ async fn refuse_nulls(
 
 /// The time before which no more rows are written, in the units of the column.
 ///
-/// A DATETIME or a DATE is written in UTC or in the server's zone: whichever is behind.
+/// A DATETIME or a DATE is written in UTC or in the server's zone: whichever is behind. Where clocks
+/// go back within a day, an hour of it comes twice, and what is written in the second one must still
+/// be in front of us: so the zone is taken as it will be then.
 async fn now(connection: &mut Connection, cursor: &Cursor) -> Result<String> {
     let lag = match cursor.lag {
         Some(Lag::Time(lag)) => lag.0,
@@ -146,9 +148,19 @@ async fn now(connection: &mut Connection, cursor: &Cursor) -> Result<String> {
     };
     let now = match cursor.column.kind {
         Type::Timestamp { .. } => "UTC_TIMESTAMP(6)".to_owned(),
-        _ => "LEAST(UTC_TIMESTAMP(6), COALESCE(CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', \
-              @@global.time_zone), UTC_TIMESTAMP(6)))"
-            .to_owned(),
+        _ => {
+            let zoned = |ahead: &str| {
+                format!(
+                    "COALESCE(CONVERT_TZ(UTC_TIMESTAMP(6) + INTERVAL {ahead}, '+00:00', \
+                     @@global.time_zone) - INTERVAL {ahead}, UTC_TIMESTAMP(6))"
+                )
+            };
+            format!(
+                "LEAST(UTC_TIMESTAMP(6), {}, {})",
+                zoned("0 DAY"),
+                zoned("1 DAY")
+            )
+        }
     };
     let (format, digits) = match cursor.column.kind {
         Type::Date => ("%Y-%m-%d", 0),

@@ -223,3 +223,107 @@ async fn a_short_run_reads_by_the_cursors_index() {
             .contains("by time")
     );
 }
+
+/// A zone whose clocks change twice, in hours from UTC and seconds since 1970.
+struct Zone {
+    name: &'static str,
+    usual: i64,
+    summer: i64,
+    /// When clocks go forward, and when they go back.
+    nights: [i64; 2],
+}
+
+const fn zone(name: &'static str, usual: i64, nights: [i64; 2]) -> Zone {
+    Zone {
+        name,
+        usual,
+        summer: usual + 1,
+        nights,
+    }
+}
+
+const ZONES: &[Zone] = &[
+    // New York in 2026: 8 March at 2:00, and 1 November at 2:00.
+    zone("Test/West", -5, [1_772_953_200, 1_793_512_800]),
+    // Oslo: 29 March at 2:00, and 25 October at 3:00.
+    zone("Test/East", 1, [1_774_746_000, 1_792_890_000]),
+    // The Azores.
+    zone("Test/Isles", -1, [1_774_746_000, 1_792_890_000]),
+    // Where midnight comes twice.
+    zone("Test/Midnight", -4, [1_774_746_000, 1_792_897_200]),
+];
+
+fn zones() -> String {
+    let mut script = "USE mysql;".to_owned();
+    for (id, zone) in (1..).zip(ZONES) {
+        let (name, [forward, back]) = (zone.name, zone.nights);
+        script += &format!(
+            "INSERT INTO time_zone (Time_zone_id, Use_leap_seconds) VALUES ({id}, 'N'); \
+             INSERT INTO time_zone_name VALUES ('{name}', {id}); \
+             INSERT INTO time_zone_transition_type VALUES ({id}, 0, {}, 0, 'A'), ({id}, 1, {}, 1, 'B'); \
+             INSERT INTO time_zone_transition VALUES ({id}, -2000000000, 0), ({id}, {forward}, 1), ({id}, {back}, 0);",
+            zone.usual * 3600,
+            zone.summer * 3600,
+        );
+    }
+    script
+}
+
+/// The clock of readers and writers is set to the nights in which clocks change, ten minutes by ten
+/// minutes, and a run at each of them reads what is new.
+#[tokio::test]
+async fn an_hour_that_comes_twice_is_read_once() {
+    let server = mariadb();
+    server.sql(&zones());
+    // It holds for those who may not change the server.
+    server.sql("CREATE USER reader; GRANT ALL ON shop.* TO reader");
+    for Zone {
+        name: zone, nights, ..
+    } in ZONES
+    {
+        for night in nights {
+            for lag in ["0s", "25m"] {
+                server.sql(&format!(
+                    "SET GLOBAL time_zone = '{zone}'; CREATE OR REPLACE DATABASE shop; USE shop; \
+                     CREATE TABLE moments (id INT PRIMARY KEY, at DATETIME NOT NULL); \
+                     CREATE TABLE fine (id INT PRIMARY KEY, at DATETIME(6) NOT NULL, KEY (at)); \
+                     CREATE TABLE days (id INT PRIMARY KEY, at DATE NOT NULL); \
+                     CREATE TABLE stamps (id INT PRIMARY KEY, at TIMESTAMP NOT NULL)"
+                ));
+                let keys = json!({
+                    "url": server.url("shop").replace("root@", "reader@"),
+                    "table": { "*": { "cursor": "at", "columns": ["id"], "lag": lag } },
+                });
+                let config = config(&server, "shop", &keys);
+                let (mut state, mut all) = (None, std::collections::BTreeMap::new());
+                // Two days later all of it is behind the bound.
+                let times = (-14..20)
+                    .map(|at| night + at * 600)
+                    .chain([night + 200_000]);
+                let count = u64::try_from(times.clone().count()).unwrap();
+                for (id, now) in (1..).zip(times) {
+                    let insert: Vec<_> = ["moments", "fine", "days", "stamps"]
+                        .map(|table| format!("INSERT INTO {table} VALUES ({id}, NOW(6));"))
+                        .into();
+                    server.sql(&format!(
+                        "SET GLOBAL init_connect = 'SET timestamp = {now}'; \
+                         SET timestamp = {now}.25, time_zone = '{zone}'; USE shop; {}",
+                        insert.concat()
+                    ));
+                    let (rows, next) = run(&config, state.as_ref()).await.unwrap();
+                    for (stream, rows) in rows {
+                        all.entry(stream).or_insert_with(Vec::new).extend(rows);
+                    }
+                    state = Some(next);
+                }
+                let what = format!("{zone} {night} {lag}");
+                for stream in ["moments", "fine", "days", "stamps"] {
+                    let mut rows = all.remove(stream).unwrap();
+                    rows.sort_unstable();
+                    // The last one of all lies in front of the bound.
+                    assert_eq!(rows, ids(1..count), "{what} {stream}");
+                }
+            }
+        }
+    }
+}
