@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use flate2::read::ZlibDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
 
 use super::bytes::{Broken, Bytes};
 
@@ -112,6 +112,14 @@ impl Kind {
             _ => Self::Unknown,
         }
     }
+
+    /// Whether a transaction, or a statement outside of one, begins by it.
+    pub(super) fn begins_transaction(self) -> bool {
+        matches!(
+            self,
+            Self::MariaDbGtid | Self::MySqlGtid | Self::AnonymousGtid | Self::MySqlTaggedGtid
+        )
+    }
 }
 
 /// Whether events end with a checksum.
@@ -183,9 +191,10 @@ impl<'a> Event<'a> {
         self.flags & IGNORABLE != 0
     }
 
-    /// Whether it stands in the file, so that the position moves by it.
+    /// Whether it stands in the file, so that the position moves by it. A heartbeat says where the
+    /// server is, too, and doesn't.
     pub(super) fn is_real(&self) -> bool {
-        self.end != 0 && self.flags & ARTIFICIAL == 0
+        self.end != 0 && self.flags & ARTIFICIAL == 0 && self.kind != Kind::Heartbeat
     }
 }
 
@@ -244,8 +253,9 @@ impl Query {
     }
 }
 
-/// MariaDB's compressed data: a byte (its highest bit set, then three of the algorithm, of which
-/// there is only zlib, and in the lowest three how long the length is), the length, the data.
+/// MariaDB's compressed data, of events and of columns: a byte (its highest bit set, then three of
+/// the algorithm, of which there is only zlib, one for data without zlib's frame, and in the lowest
+/// three how long the length is), the length, the data.
 pub(super) fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let mut bytes = Bytes(bytes);
     let head = bytes.u8()?;
@@ -255,11 +265,17 @@ pub(super) fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let length = bytes.uint_be(usize::from(head & 7))?;
     let capacity = usize::try_from(length).map_err(|_| Broken)?;
     // One byte too many is asked for, so that data longer than told is noticed.
+    let most = length.saturating_add(1);
     let mut data = Vec::new();
-    ZlibDecoder::new(bytes.rest())
-        .take(length.saturating_add(1))
-        .read_to_end(&mut data)
-        .map_err(|_| Broken)?;
+    match head & 8 {
+        0 => ZlibDecoder::new(bytes.rest())
+            .take(most)
+            .read_to_end(&mut data),
+        _ => DeflateDecoder::new(bytes.rest())
+            .take(most)
+            .read_to_end(&mut data),
+    }
+    .map_err(|_| Broken)?;
     match data.len() == capacity {
         true => Ok(data),
         false => Err(Broken),

@@ -4,27 +4,28 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Error, ErrorKind, Event as Told, EventStream, Metrics, Offset, Result, Scan, StreamName,
 };
 
+use super::ahead;
 use super::bytes::Broken;
 use super::event::{self, Change, Checksum, Event, Kind, MariaDbGtid, MySqlGtid, Query, RowsKind};
+use super::feed::Feed;
 use super::gtid::Gtids;
 use super::image::{NO_TABLE, RowsBody};
 use super::map::{self, TableMap};
 use super::position::{self, Noted, Place};
-use super::server::{self, purged};
+use super::server::{self, Reach, purged};
 use super::shape::{self, Shape};
 use super::statement::{Statement, understand};
+use super::track::{Placed, Track};
 use super::tracked::{DELETE, INSERT, Said, Tracked, UPDATE};
 use crate::connect::Connector;
 use crate::discover::{self, Table};
 use crate::types::Mapping;
-use crate::wire::Connection;
 
 /// How often the connection may be lost without an event in between.
 const ATTEMPTS: u32 = 6;
@@ -64,9 +65,16 @@ pub(crate) struct Around {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Sees whether the tables still are what they were, after the position was noted: what was altered
-/// in between, the log wouldn't tell.
-pub(crate) async fn check_tables(around: &Around, tables: &[Followed]) -> Result<()> {
+/// Sees whether the tables were what they are taken for at the noted position: what was altered
+/// before, the log wouldn't tell.
+pub(crate) async fn check_tables(
+    around: &Around,
+    noted: &Noted,
+    tables: &[Followed],
+) -> Result<()> {
+    let altered = |table: &str| {
+        Error::transient("a table was altered while reading began").with("table", table)
+    };
     let mut connection = around.connector.connect().await?;
     let mut databases: HashMap<&str, Vec<String>> = HashMap::new();
     for followed in tables {
@@ -78,9 +86,14 @@ pub(crate) async fn check_tables(around: &Around, tables: &[Followed]) -> Result
         for followed in tables.iter().filter(|one| one.table.database == database) {
             let now = now.iter().find(|table| table.name == followed.table.name);
             if now.is_none_or(|now| !same_definition(now, &followed.table)) {
-                return Err(Error::transient("a table was altered while reading began")
-                    .with("table", &followed.table.name));
+                return Err(altered(&followed.table.name));
             }
+        }
+    }
+    let place = Place::new(noted.position.clone());
+    for followed in tables {
+        if ahead::altered(&around.connector, &place, &followed.table).await? {
+            return Err(altered(&followed.table.name));
         }
     }
     Ok(())
@@ -110,61 +123,6 @@ pub(crate) fn follow(
         Ok(Some((event, follower)))
     });
     Ok(events.boxed())
-}
-
-/// The wait for a packet; the connection comes back with it.
-type Reading = BoxFuture<'static, (Connection, Result<Vec<u8>>)>;
-
-/// A connection on which packets come, and the wait for the next one: it may be looked whether there
-/// is one without losing any.
-struct Feed {
-    idle: Option<Connection>,
-    reading: Option<Reading>,
-    silence: Duration,
-}
-
-impl Feed {
-    fn reading(&mut self) -> Result<&mut Reading> {
-        if let Some(mut connection) = self.idle.take() {
-            self.reading = Some(
-                async move {
-                    let packet = connection.packet("read the binary log").await;
-                    (connection, packet)
-                }
-                .boxed(),
-            );
-        }
-        self.reading
-            .as_mut()
-            .ok_or_else(|| Error::internal("a connection was lost sight of"))
-    }
-
-    fn got(&mut self, (connection, packet): (Connection, Result<Vec<u8>>)) -> Result<Vec<u8>> {
-        self.reading = None;
-        self.idle = Some(connection);
-        packet
-    }
-
-    /// The next packet, if it is here already.
-    fn ready(&mut self) -> Option<Result<Vec<u8>>> {
-        let got = match self.reading() {
-            Ok(reading) => reading.now_or_never()?,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(self.got(got))
-    }
-
-    async fn next(&mut self) -> Result<Vec<u8>> {
-        let silence = self.silence;
-        let reading = self.reading()?;
-        match tokio::time::timeout(silence, reading).await {
-            Ok(got) => self.got(got),
-            Err(_) => Err(Error::transient(format!(
-                "the server said nothing for {} s, not even that it has nothing to say",
-                silence.as_secs_f64()
-            ))),
-        }
-    }
 }
 
 /// The transaction that we are in.
@@ -208,13 +166,13 @@ struct Follower {
     ids: HashMap<u64, Option<usize>>,
     feed: Option<Feed>,
     lost: u32,
-    checksum: Checksum,
+    track: Track,
+    /// Whether the server that we are connected to is a MariaDB.
+    mariadb: bool,
     /// The end of the last transaction, and its file's number.
     place: Place,
     file: u64,
     gtids: Option<Gtids>,
-    /// Where the last event ended.
-    at: u64,
     transaction: Option<Transaction>,
     /// So many changes of the next transaction were told before.
     told: u64,
@@ -256,10 +214,10 @@ impl Follower {
             ids: HashMap::new(),
             feed: None,
             lost: 0,
-            checksum: Checksum::None,
+            track: Track::new(&place.position.file, place.position.byte),
+            mariadb: false,
             file: position::file_number(&place.position.file)?,
             gtids: None,
-            at: place.position.byte,
             told: place.changes,
             place,
             transaction: None,
@@ -333,22 +291,19 @@ impl Follower {
     }
 
     async fn connect(&mut self) -> Result<()> {
-        let dump = server::dump(&self.around.connector, &self.place, self.around.server_id).await?;
+        let (connector, id) = (&self.around.connector, self.around.server_id);
+        let dump = server::dump(connector, &self.place, id, Reach::Future).await?;
+        self.mariadb = dump.connection.server().mariadb;
         self.gtids = match &dump.position.gtids {
-            Some(gtids) => Gtids::parse(gtids, dump.connection.server().mariadb).ok(),
+            Some(gtids) => Gtids::parse(gtids, self.mariadb).ok(),
             // MariaDB always has them; there was just no transaction yet.
-            None if dump.connection.server().mariadb => Gtids::parse("", true).ok(),
+            None if self.mariadb => Gtids::parse("", true).ok(),
             None => None,
         };
-        self.at = dump.position.byte;
         self.place.position = dump.position;
-        self.checksum = dump.checksum;
+        self.track = dump.track;
         self.ids.clear();
-        self.feed = Some(Feed {
-            idle: Some(dump.connection),
-            reading: None,
-            silence: dump.silence,
-        });
+        self.feed = Some(Feed::new(dump.connection, dump.silence));
         Ok(())
     }
 
@@ -364,10 +319,8 @@ impl Follower {
         if let Some(transaction) = self.transaction.take() {
             self.told = self.told.max(transaction.changes);
         }
+        self.place = self.transactions();
         self.place.changes = self.told;
-        if let Some(gtids) = &self.gtids {
-            self.place.position.gtids = Some(gtids.to_string()).filter(|text| !text.is_empty());
-        }
         let wait = FIRST_WAIT
             .saturating_mul(1 << self.lost.min(16))
             .min(LONGEST_WAIT);
@@ -378,12 +331,18 @@ impl Follower {
         Ok(())
     }
 
-    /// Where we are, for a resume right after what was told so far.
-    fn offset(&self) -> Result<Offset> {
+    /// The end of the last transaction, with the ids of all before.
+    fn transactions(&self) -> Place {
         let mut place = self.place.clone();
         if let Some(gtids) = &self.gtids {
             place.position.gtids = Some(gtids.to_string()).filter(|text| !text.is_empty());
         }
+        place
+    }
+
+    /// Where we are, for a resume right after what was told so far.
+    fn offset(&self) -> Result<Offset> {
+        let mut place = self.transactions();
         let changes = self.transaction.as_ref().map_or(0, |one| one.changes);
         place.changes = changes.max(self.told);
         place.changed = self
@@ -441,26 +400,18 @@ impl Follower {
     }
 
     async fn take(&mut self, packet: &[u8]) -> Result<()> {
-        let bytes = match packet.split_first() {
-            Some((0x00, event)) => event,
-            // The end of the log, which comes only when the server ends.
-            _ => {
-                let ended = Error::transient("the server ended the stream of its binary log");
-                return self.lose(ended).await;
-            }
+        let Some(Placed { event, start }) =
+            self.track.take(packet).map_err(|_| self.broken(None))?
+        else {
+            // It comes only when the server ends.
+            let ended = Error::transient("the server ended the stream of its binary log");
+            return self.lose(ended).await;
         };
-        let event = Event::parse(bytes, self.checksum).map_err(|_| self.broken(None))?;
-        let mut start = self.at;
         if event.is_real() {
-            // Only the lower 32 bits are told of where it ends.
-            let end = self.at + u64::from(event.size);
-            let told = u64::from(event.end);
-            self.at = match end & 0xFFFF_FFFF == told {
-                true => end,
-                false => told,
-            };
-            start = self.at.saturating_sub(event.size.into());
             self.lost = 0;
+        }
+        if start < self.track.wanted {
+            return Ok(());
         }
         if event.kind != Kind::TransactionPayload {
             return self.apply(&event, start).await;
@@ -480,7 +431,7 @@ impl Follower {
     fn broken(&self, event: Option<&Event<'_>>) -> Error {
         let error = Error::data("an event of the binary log can't be read")
             .with("file", &self.place.position.file)
-            .with("position", self.at);
+            .with("position", self.track.at);
         match event {
             Some(event) => error.with("event", event.number),
             None => error,
@@ -493,13 +444,7 @@ impl Follower {
     async fn apply(&mut self, event: &Event<'_>, start: u64) -> Result<()> {
         let or_broken = |this: &Self| this.broken(Some(event));
         match event.kind {
-            Kind::FormatDescription => {
-                self.checksum = event::checksum_told(event.body).map_err(|_| or_broken(self))?;
-            }
-            Kind::Rotate => {
-                let (byte, file) = event::rotation(event.body).map_err(|_| or_broken(self))?;
-                self.rotate(byte, file)?;
-            }
+            Kind::Rotate => self.rotated()?,
             Kind::MariaDbGtid => {
                 let gtid = MariaDbGtid::parse(event.body).map_err(|_| or_broken(self))?;
                 let id = Id::MariaDb {
@@ -564,7 +509,11 @@ impl Follower {
                         .hint("it may hold rows, so it isn't passed over; please tell us"),
                 );
             }
-            Kind::Unknown | Kind::Nothing | Kind::Heartbeat | Kind::Stop => {}
+            Kind::Unknown
+            | Kind::Nothing
+            | Kind::Heartbeat
+            | Kind::Stop
+            | Kind::FormatDescription => {}
         }
         Ok(())
     }
@@ -573,7 +522,7 @@ impl Follower {
     fn unsupported(&self, at: usize, message: &str, hint: &str) -> Error {
         let error = Error::unsupported(message)
             .with("file", &self.place.position.file)
-            .with("position", self.at);
+            .with("position", self.track.at);
         match self.tables.get(at) {
             Some(tracked) => error.with("table", &tracked.table.name),
             None => error,
@@ -581,17 +530,15 @@ impl Follower {
         .hint(hint)
     }
 
-    fn rotate(&mut self, byte: u64, file: String) -> Result<()> {
+    fn rotated(&mut self) -> Result<()> {
         self.unfinished()?;
         self.ids.clear();
-        // The server also says so at the beginning, about the file that we asked for.
-        if file != self.place.position.file {
-            self.file = position::file_number(&file)?;
-            self.place.position.file = file;
-            self.place.position.byte = byte;
+        if self.track.file != self.place.position.file {
+            self.file = position::file_number(&self.track.file)?;
+            self.place.position.file.clone_from(&self.track.file);
+            self.place.position.byte = self.track.at;
             self.moved = true;
         }
-        self.at = byte;
         Ok(())
     }
 
@@ -626,7 +573,7 @@ impl Follower {
     }
 
     fn end(&mut self) {
-        self.place.position.byte = self.at;
+        self.place.position.byte = self.track.at;
         self.told = 0;
         self.moved = true;
         let id = self
@@ -743,13 +690,13 @@ impl Follower {
         {
             return Ok(());
         }
-        let map = TableMap::parse(event.body).map_err(|_| broken(self))?;
+        let map = TableMap::parse(event.body, self.mariadb).map_err(|_| broken(self))?;
         let resolved = self.resolve(at, &map).await;
         let (table, fit) = resolved.map_err(|error| {
             error
                 .with("table", &map.table)
                 .with("file", &self.place.position.file)
-                .with("position", self.at)
+                .with("position", self.track.at)
         })?;
         // What waits was read by the definition of before.
         self.flush()?;
@@ -805,24 +752,26 @@ impl Follower {
         let now = discover(self.around.clone(), known.clone()).await?;
         if let Some(now) = &now
             && let Some(fit) = shape::fit(now, map)?
+            && (map.is_full() || !altered(self.around.clone(), self.transactions(), now).await?)
         {
             return Ok((now.clone(), fit));
         }
-        let mut others = vec![&known];
-        others.extend(&now);
         if map.is_full() {
+            let mut others = vec![&known];
+            others.extend(&now);
             let table = shape::compose(map, &others)?;
             if let Some(fit) = shape::fit(&table, map)? {
                 return Ok((table, fit));
             }
             return Err(Error::internal("a definition made of a map doesn't fit it"));
         }
-        Err(
-            Error::schema("a table was altered, and the binary log doesn't say how").hint(
-                "start over with --restart; with binlog_row_metadata = FULL at the server, the log \
-                 says it from then on",
-            ),
+        Err(Error::schema(
+            "a table was altered, and the binary log doesn't say how its rows are made",
         )
+        .hint(
+            "start over with --restart; with binlog_row_metadata = FULL at the server, the \
+                     log says it from then on",
+        ))
     }
 
     fn rows(&mut self, kind: RowsKind, event: &Event<'_>) -> Result<()> {
@@ -925,6 +874,12 @@ impl Follower {
 
 fn table_name(table: &Table) -> (String, String) {
     (table.database.clone(), table.name.clone())
+}
+
+/// Whether a definition that was just read may be that of rows still to come, and not of those
+/// behind `place`.
+async fn altered(around: Around, place: Place, now: &Table) -> Result<bool> {
+    ahead::altered(&around.connector, &place, now).await
 }
 
 /// The table's definition as it is now; none if there is no such table any more.

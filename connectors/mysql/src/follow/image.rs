@@ -43,6 +43,11 @@ pub(super) enum Value {
         width: usize,
         pad: usize,
     },
+    /// The same of MariaDB's COMPRESSED columns.
+    Compressed {
+        width: usize,
+        charset: Charset,
+    },
     Uuid,
     Inet4,
     Inet6,
@@ -77,9 +82,10 @@ impl Value {
             }
             Self::Enum { width, .. } | Self::Set { width, .. } => bytes.take(*width)?,
             Self::Uuid | Self::Inet4 | Self::Inet6 => prefixed(bytes, 1)?,
-            Self::Text { width, .. } | Self::Bytes { width, .. } | Self::Json { width } => {
-                prefixed(bytes, *width)?
-            }
+            Self::Text { width, .. }
+            | Self::Bytes { width, .. }
+            | Self::Compressed { width, .. }
+            | Self::Json { width } => prefixed(bytes, *width)?,
         };
         Ok(&whole[..whole.len() - bytes.0.len()])
     }
@@ -131,6 +137,15 @@ impl Value {
                 }
             }
             Self::Bytes { width, pad } => put_padded(prefixed(bytes, *width)?, *pad, out),
+            Self::Compressed { width, charset } => {
+                let value = match prefixed(bytes, *width)? {
+                    [] => Cow::Borrowed(&[][..]),
+                    // Too short to be worth it.
+                    [0, value @ ..] => Cow::Borrowed(value),
+                    compressed => Cow::Owned(inflate(compressed)?),
+                };
+                put_measured(out, |out| charset.write(&value, out))?;
+            }
             Self::Uuid => values::uuid(&padded::<16>(prefixed(bytes, 1)?)?, out)?,
             Self::Inet4 => values::inet4(&padded::<4>(prefixed(bytes, 1)?)?, out)?,
             Self::Inet6 => values::inet6(&padded::<16>(prefixed(bytes, 1)?)?, out)?,

@@ -113,7 +113,7 @@ impl Live {
             return plan(scans).await;
         }
         let noted = server::note(&self.around.connector).await?;
-        check_tables(&self.around, &self.tables).await?;
+        check_tables(&self.around, &noted, &self.tables).await?;
         let mut plan = plan(scans).await?;
         for split in &mut plan.new {
             split.data = SplitData::encode(&Piece::Noted {
@@ -149,13 +149,6 @@ fn check_column(column: &Column) -> Result<()> {
         && Charset::named(charset).is_none()
     {
         return Err(shape::unknown_charset(column));
-    }
-    if column.declared.contains("COMPRESSED") {
-        return Err(
-            Error::unsupported("a COMPRESSED column can't be read from the binary log")
-                .with("column", &column.name)
-                .hint("store it uncompressed, or leave it out by `columns`"),
-        );
     }
     Ok(())
 }

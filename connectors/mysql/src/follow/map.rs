@@ -52,15 +52,23 @@ pub(super) enum Stored {
     Geometry {
         width: u8,
     },
+    /// MySQL's; MariaDB stores its own as VARBINARY.
+    Vector {
+        width: u8,
+    },
     Enum {
         width: u8,
     },
     Set {
         width: u8,
     },
-    /// Something whose length we know, and whose meaning we don't.
-    Unknown {
-        number: u8,
+    /// MariaDB's COMPRESSED columns of VARCHAR and VARBINARY.
+    CompressedVarying {
+        most: u16,
+    },
+    /// And those of TEXT and BLOB.
+    CompressedBlob {
+        width: u8,
     },
 }
 
@@ -81,12 +89,18 @@ impl Stored {
         )
     }
 
-    /// Whether the map tells its collation among those of texts.
-    fn is_text(self) -> bool {
-        matches!(
-            self,
-            Self::Varying { .. } | Self::Fixed { .. } | Self::Blob { .. }
-        )
+    /// Whether the map tells its collation among those of texts. MySQL goes by the type
+    /// (`is_character_type` in its log_event.cc), MariaDB by whether the column has a collation at
+    /// all (`is_character_field`), and a geometry has that of bytes.
+    fn is_text(self, mariadb: bool) -> bool {
+        match self {
+            Self::Varying { .. } | Self::Fixed { .. } | Self::Blob { .. } => true,
+            Self::Geometry { .. }
+            | Self::CompressedVarying { .. }
+            | Self::CompressedBlob { .. } => mariadb,
+            Self::Vector { .. } => !mariadb,
+            _ => false,
+        }
     }
 
     fn parse(number: u8, told: &mut Bytes<'_>) -> Result<Self, Broken> {
@@ -126,15 +140,9 @@ impl Stored {
             19 => Self::Time {
                 fraction: told.u8()?,
             },
-            // MariaDB's compressed columns.
-            140 => {
-                told.u16()?;
-                Self::Unknown { number }
-            }
-            141 => {
-                told.u8()?;
-                Self::Unknown { number }
-            }
+            140 => Self::CompressedBlob { width: told.u8()? },
+            141 => Self::CompressedVarying { most: told.u16()? },
+            242 => Self::Vector { width: told.u8()? },
             249..=252 => Self::Blob { width: told.u8()? },
             245 => Self::Json { width: told.u8()? },
             246 => Self::Decimal {
@@ -153,8 +161,7 @@ impl Stored {
                     },
                 }
             }
-            // MySQL's VECTOR: bytes without a character set too.
-            242 | 255 => Self::Geometry { width: told.u8()? },
+            255 => Self::Geometry { width: told.u8()? },
             _ => return Err(Broken),
         })
     }
@@ -207,7 +214,8 @@ fn name<'a>(bytes: &mut Bytes<'a>) -> Result<&'a str, Broken> {
 }
 
 impl TableMap {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Broken> {
+    /// Reads the map of a MariaDB, or of a MySQL.
+    pub(super) fn parse(body: &[u8], mariadb: bool) -> Result<Self, Broken> {
         let mut bytes = Bytes(substance(body)?);
         let database = name(&mut bytes)?.to_owned();
         let table = name(&mut bytes)?.to_owned();
@@ -232,7 +240,7 @@ impl TableMap {
             table,
             columns,
         };
-        map.parse_optional(bytes)?;
+        map.parse_optional(bytes, mariadb)?;
         Ok(map)
     }
 
@@ -241,8 +249,8 @@ impl TableMap {
         self.columns.iter().all(|column| column.name.is_some())
     }
 
-    fn parse_optional(&mut self, mut bytes: Bytes<'_>) -> Result<(), Broken> {
-        let is_text = |column: &MapColumn| column.stored.is_text();
+    fn parse_optional(&mut self, mut bytes: Bytes<'_>, mariadb: bool) -> Result<(), Broken> {
+        let is_text = |column: &MapColumn| column.stored.is_text(mariadb);
         let is_enum = |column: &MapColumn| matches!(column.stored, Stored::Enum { .. });
         let is_set = |column: &MapColumn| matches!(column.stored, Stored::Set { .. });
         let has_members = |column: &MapColumn| is_enum(column) || is_set(column);

@@ -11,10 +11,12 @@
 //! of the snapshot may already hold changes that the log tells again; whoever keeps the last row of
 //! each key by `_pos`, and drops those that were deleted, has the table.
 
+mod ahead;
 mod bytes;
 mod charset;
 mod columns;
 mod event;
+mod feed;
 mod follower;
 mod gtid;
 mod image;
@@ -25,6 +27,7 @@ mod position;
 mod server;
 mod shape;
 mod statement;
+mod track;
 mod tracked;
 mod values;
 

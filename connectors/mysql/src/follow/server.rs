@@ -8,6 +8,7 @@ use tidegate_core::{Error, ErrorKind, Result};
 use super::event::Checksum;
 use super::gtid::Gtids;
 use super::position::{Noted, Place, Position};
+use super::track::Track;
 use crate::connect::Connector;
 use crate::sql;
 use crate::wire::{Connection, Server, ServerError};
@@ -16,8 +17,8 @@ const COM_BINLOG_DUMP: u8 = 0x12;
 const COM_BINLOG_DUMP_GTID: u8 = 0x1E;
 
 /// Where the first event of a file stands.
-const FIRST: u64 = 4;
-/// In the flags of COM_BINLOG_DUMP: end at the end of the log.
+const FIRST: u32 = 4;
+/// In the flags of both: end at the end of the log.
 const NON_BLOCK: u16 = 1;
 /// In the flags of COM_BINLOG_DUMP_GTID: begin by the set of ids, not by the position.
 const BY_GTID: u16 = 4;
@@ -72,7 +73,7 @@ pub(crate) async fn check(connector: &Connector) -> Result<()> {
     let (file, byte, _) = status(&mut connection).await?;
     // Whether we may read it is seen by reading its end: rights come by roles and in many ways.
     // Number 0 is nobody's, so no other reader is cut off.
-    let body = dump_body(&file, byte, NON_BLOCK, 0)?;
+    let body = dump_body(&file, u32::try_from(byte).unwrap_or(FIRST), NON_BLOCK, 0);
     connection.command(READING, COM_BINLOG_DUMP, &body).await?;
     match connection.packet(READING).await {
         Ok(_) => Ok(()),
@@ -84,7 +85,8 @@ pub(crate) async fn check(connector: &Connector) -> Result<()> {
     }
 }
 
-const READING: &str = "read the binary log";
+/// What is being done, for errors.
+pub(super) const READING: &str = "read the binary log";
 
 async fn settings(connection: &mut Connection) -> Result<HashMap<String, String>> {
     let rows = connection
@@ -102,7 +104,7 @@ async fn settings(connection: &mut Connection) -> Result<HashMap<String, String>
 }
 
 /// File, byte and, from MySQL, the ids of what was committed.
-async fn status(connection: &mut Connection) -> Result<(String, u64, Option<String>)> {
+pub(super) async fn status(connection: &mut Connection) -> Result<(String, u64, Option<String>)> {
     let server = connection.server();
     let statement = match !server.mariadb && server.numbers >= (8, 2, 0) {
         true => "SHOW BINARY LOG STATUS",
@@ -181,19 +183,8 @@ async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Pos
     let doing = "note where the binary log is";
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
     connection.run(doing, begin).await?;
-    let rows = connection
-        .query(doing, "SHOW STATUS LIKE 'binlog_snapshot_%'")
-        .await?;
+    let (file, byte) = snapshot_position(connection, doing).await?;
     connection.run(doing, "COMMIT").await?;
-    let value = |name: &str| {
-        rows.iter().find_map(|row| match row.as_slice() {
-            [Some(key), Some(value), ..] if key.eq_ignore_ascii_case(name) => Some(value.clone()),
-            _ => None,
-        })
-    };
-    let snapshot = value("Binlog_snapshot_file").filter(|file| !file.is_empty());
-    let byte = value("Binlog_snapshot_position").and_then(|byte| byte.parse().ok());
-    let (file, byte) = snapshot.zip(byte).ok_or_else(strange)?;
     let sql = format!("SELECT BINLOG_GTID_POS({}, {byte})", sql::text(&file));
     let gtids = one(connection, doing, &sql).await?;
     Ok(Position {
@@ -203,6 +194,47 @@ async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Pos
         server,
         generation: 0,
     })
+}
+
+/// The position of the snapshot that we are in, which is the same as long as we are.
+///
+/// The server gathers the answer in memory that all sessions share (`set_status_variables` in its
+/// log.cc), so one of two that ask at the same moment may get a file of its own with the byte of the
+/// other. Answers that agree aren't torn: the other would have had to come in between at the same
+/// place of each.
+async fn snapshot_position(connection: &mut Connection, doing: &str) -> Result<(String, u64)> {
+    const AGREE: u32 = 3;
+    const MOST: u32 = 100;
+
+    let (mut last, mut agreed) = (None, 0);
+    for _ in 0..MOST {
+        let rows = connection
+            .query(doing, "SHOW STATUS LIKE 'binlog_snapshot_%'")
+            .await?;
+        let value = |name: &str| {
+            rows.iter().find_map(|row| match row.as_slice() {
+                [Some(key), Some(value), ..] if key.eq_ignore_ascii_case(name) => {
+                    Some(value.clone())
+                }
+                _ => None,
+            })
+        };
+        let file = value("Binlog_snapshot_file").filter(|file| !file.is_empty());
+        let byte = value("Binlog_snapshot_position").and_then(|byte| byte.parse().ok());
+        let position = file.zip(byte).ok_or_else(strange)?;
+        agreed = if last.as_ref() == Some(&position) {
+            agreed + 1
+        } else {
+            1
+        };
+        if agreed == AGREE {
+            return Ok(position);
+        }
+        last = Some(position);
+    }
+    Err(Error::transient(
+        "the server gives its binary log's position differently each time",
+    ))
 }
 
 async fn note_mysql(connection: &mut Connection, server: String) -> Result<Position> {
@@ -227,19 +259,32 @@ async fn note_mysql(connection: &mut Connection, server: String) -> Result<Posit
 #[derive(Debug)]
 pub(super) struct Dump {
     pub(super) connection: Connection,
-    /// Of the first event.
-    pub(super) checksum: Checksum,
+    pub(super) track: Track,
     /// From where the events come: as asked for, or on another server.
     pub(super) position: Position,
     /// How long the server may say nothing.
     pub(super) silence: Duration,
 }
 
+/// How far events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// For ever.
+    Future,
+    /// Up to the end of the log as it is by now.
+    Present,
+}
+
 /// Asks for the events from `place` on.
 ///
 /// Errors: `NotFound` if the server no longer has them, `Conflict` if it is another server and there
 /// are no ids by which it could find the place.
-pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> Result<Dump> {
+pub(super) async fn dump(
+    connector: &Connector,
+    place: &Place,
+    our_id: u32,
+    reach: Reach,
+) -> Result<Dump> {
     let mut connection = connector.connect().await?;
     let server = connection.server().clone();
     let mut position = place.position.clone();
@@ -267,6 +312,7 @@ pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> R
         );
         position.server = identity;
         position.generation += 1;
+        position.byte = 0;
     }
     let patience = connector.read_timeout();
     let heartbeat = HEARTBEAT.min(patience / 3);
@@ -280,15 +326,24 @@ pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> R
         Some("CRC32") => Checksum::Crc32,
         _ => Checksum::None,
     };
+    let flags = match reach {
+        Reach::Future => 0,
+        Reach::Present => NON_BLOCK,
+    };
+    let mut track = Track {
+        checksum,
+        ..Track::new(&position.file, FIRST.into())
+    };
     match gtids {
-        // By file and byte on the same MySQL: by ids it would begin at the first one that it lacks,
-        // which is the same place and takes it longer to find.
-        Some(gtids) if !server.mariadb && (moved || position.byte == 0) => {
+        // The byte may be wrong by 4 GiB where a server passed over events (see `Track`), and the
+        // ids never are.
+        Some(gtids) if !server.mariadb => {
+            track.floor = position.byte;
             let set = gtids.encoded();
-            let mut body = BY_GTID.to_le_bytes().to_vec();
+            let mut body = (BY_GTID | flags).to_le_bytes().to_vec();
             body.extend_from_slice(&our_id.to_le_bytes());
             body.extend_from_slice(&0_u32.to_le_bytes());
-            body.extend_from_slice(&FIRST.to_le_bytes());
+            body.extend_from_slice(&u64::from(FIRST).to_le_bytes());
             let length = u32::try_from(set.len()).map_err(|_| strange())?;
             body.extend_from_slice(&length.to_le_bytes());
             body.extend_from_slice(&set);
@@ -296,24 +351,29 @@ pub(super) async fn dump(connector: &Connector, place: &Place, our_id: u32) -> R
                 .command(READING, COM_BINLOG_DUMP_GTID, &body)
                 .await?;
         }
-        Some(gtids) if server.mariadb => {
+        Some(gtids) => {
+            track.floor = position.byte;
             let set = format!(
                 "SET @slave_connect_state = {}, @slave_gtid_strict_mode = 1, \
                  @slave_gtid_ignore_duplicates = 0",
                 sql::text(&gtids.to_string())
             );
             connection.run(READING, &set).await?;
-            let body = dump_body("", FIRST, 0, our_id)?;
+            let body = dump_body("", FIRST, flags, our_id);
             connection.command(READING, COM_BINLOG_DUMP, &body).await?;
         }
-        _ => {
-            let body = dump_body(&position.file, position.byte.max(FIRST), 0, our_id)?;
+        None => {
+            // The command has 32 bits for it. What lies further on is found by reading up to it.
+            let byte = u32::try_from(position.byte).unwrap_or(FIRST).max(FIRST);
+            track.at = byte.into();
+            track.wanted = position.byte;
+            let body = dump_body(&position.file, byte, flags, our_id);
             connection.command(READING, COM_BINLOG_DUMP, &body).await?;
         }
     }
     Ok(Dump {
         connection,
-        checksum,
+        track,
         position,
         silence: (heartbeat * 6).max(Duration::from_secs(1)).min(patience),
     })
@@ -334,18 +394,12 @@ async fn prepare(connection: &mut Connection, server: &Server, heartbeat: Durati
     connection.run(READING, &set).await
 }
 
-fn dump_body(file: &str, byte: u64, flags: u16, our_id: u32) -> Result<Vec<u8>> {
-    let byte = u32::try_from(byte).map_err(|_| {
-        Error::unsupported("a position behind 4 GiB of a file can't be asked for")
-            .with("file", file)
-            .with("position", byte)
-            .hint("turn on GTIDs at the server, or start over with --restart")
-    })?;
+fn dump_body(file: &str, byte: u32, flags: u16, our_id: u32) -> Vec<u8> {
     let mut body = byte.to_le_bytes().to_vec();
     body.extend_from_slice(&flags.to_le_bytes());
     body.extend_from_slice(&our_id.to_le_bytes());
     body.extend_from_slice(file.as_bytes());
-    Ok(body)
+    body
 }
 
 /// What the server's refusal to send events means.

@@ -204,18 +204,21 @@ fn skipped(stored: &MapColumn) -> Result<Value> {
         Stored::Timestamp { fraction } => Value::Timestamp(fraction),
         Stored::Decimal { precision, scale } => Value::Decimal { precision, scale },
         Stored::Bit { bits } => Value::Bit(usize::from(bits).div_ceil(8)),
-        Stored::Varying { most } | Stored::Fixed { most } => Value::Bytes {
-            width: length_width(most),
-            pad: 0,
-        },
-        Stored::Blob { width } | Stored::Geometry { width } | Stored::Json { width } => {
+        Stored::Varying { most } | Stored::Fixed { most } | Stored::CompressedVarying { most } => {
             Value::Bytes {
-                width: width.into(),
+                width: length_width(most),
                 pad: 0,
             }
         }
+        Stored::Blob { width }
+        | Stored::CompressedBlob { width }
+        | Stored::Geometry { width }
+        | Stored::Vector { width }
+        | Stored::Json { width } => Value::Bytes {
+            width: width.into(),
+            pad: 0,
+        },
         Stored::Enum { width } | Stored::Set { width } => Value::Same(width.into()),
-        Stored::Unknown { number } => return Err(unreadable(stored, number)),
         Stored::Tiny
         | Stored::Short
         | Stored::Long
@@ -223,18 +226,6 @@ fn skipped(stored: &MapColumn) -> Result<Value> {
         | Stored::Float
         | Stored::Double => Value::Same(fixed_width(stored.stored).unwrap_or_default()),
     })
-}
-
-fn unreadable(stored: &MapColumn, number: u8) -> Error {
-    let name = stored.name.as_deref().unwrap_or("without a name");
-    let error = match number {
-        140 | 141 => Error::unsupported("a COMPRESSED column can't be read from the binary log")
-            .hint("store the column uncompressed, or leave the table out"),
-        _ => Error::unsupported(format!(
-            "the binary log has a column of the unknown type {number}"
-        )),
-    };
-    error.with("column", name)
 }
 
 /// How a column's value is read; `None` if what is stored is not of the column's type.
@@ -269,8 +260,7 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
         | (Type::DateTime { fraction: 0 }, Stored::OldDateTime)
         | (Type::Timestamp { fraction: 0 }, Stored::OldTimestamp)
         | (Type::Geometry, Stored::Geometry { .. })
-        // MySQL's VECTOR.
-        | (Type::Binary, Stored::Geometry { .. }) => skipped(stored).map(Some),
+        | (Type::Binary, Stored::Vector { .. }) => skipped(stored).map(Some),
         (Type::Time { fraction }, Stored::Time { fraction: stored })
         | (Type::DateTime { fraction }, Stored::DateTime { fraction: stored })
         | (Type::Timestamp { fraction }, Stored::Timestamp { fraction: stored })
@@ -307,9 +297,13 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
                 padded,
             }))
         }
-        (Type::Binary, Stored::Varying { .. } | Stored::Blob { .. }) => {
-            fitting(is_binary(stored))
+        (Type::Text | Type::Json | Type::Binary, Stored::CompressedVarying { most }) => {
+            compressed(column, stored, length_width(most))
         }
+        (Type::Text | Type::Json | Type::Binary, Stored::CompressedBlob { width }) => {
+            compressed(column, stored, width.into())
+        }
+        (Type::Binary, Stored::Varying { .. } | Stored::Blob { .. }) => fitting(is_binary(stored)),
         (Type::Binary, Stored::Fixed { most }) if is_binary(stored) => Ok(Some(Value::Bytes {
             width: length_width(most),
             pad: most.into(),
@@ -326,9 +320,20 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
                 members,
             }))
         }
-        (_, Stored::Unknown { number }) => Err(unreadable(stored, number)),
         _ => Ok(None),
     }
+}
+
+fn compressed(column: &Column, stored: &MapColumn, width: usize) -> Result<Option<Value>> {
+    let charset = match column.kind {
+        Type::Binary if is_binary(stored) => Charset::Binary,
+        Type::Binary => return Ok(None),
+        _ => match charset(column, stored)? {
+            Charset::Binary => return Ok(None),
+            charset => charset,
+        },
+    };
+    Ok(Some(Value::Compressed { width, charset }))
 }
 
 fn is_binary(stored: &MapColumn) -> bool {
@@ -461,11 +466,15 @@ fn column(name: &str, stored: &MapColumn) -> Result<Column> {
             format!("decimal({precision},{scale}){sign}"),
         ),
         Stored::Bit { bits } => (Type::Bit { bits }, format!("bit({bits})")),
-        Stored::Varying { .. } if text => (Type::Text, "varchar".to_owned()),
-        Stored::Varying { most } => (Type::Binary, format!("varbinary({most})")),
+        Stored::Varying { .. } | Stored::CompressedVarying { .. } if text => {
+            (Type::Text, "varchar".to_owned())
+        }
+        Stored::Varying { most } | Stored::CompressedVarying { most } => {
+            (Type::Binary, format!("varbinary({most})"))
+        }
         Stored::Fixed { .. } if text => (Type::Text, "char".to_owned()),
         Stored::Fixed { most } => (Type::Binary, format!("binary({most})")),
-        Stored::Blob { width } => {
+        Stored::Blob { width } | Stored::CompressedBlob { width } => {
             let size = match width {
                 1 => "tiny",
                 2 => "",
@@ -479,9 +488,9 @@ fn column(name: &str, stored: &MapColumn) -> Result<Column> {
         }
         Stored::Json { .. } => (Type::Json, "json".to_owned()),
         Stored::Geometry { .. } => (Type::Geometry, "geometry".to_owned()),
+        Stored::Vector { .. } => (Type::Binary, "vector".to_owned()),
         Stored::Enum { .. } => (Type::Enum, "enum".to_owned()),
         Stored::Set { .. } => (Type::Set, "set".to_owned()),
-        Stored::Unknown { number } => return Err(unreadable(stored, number)),
     };
     let mut column = Column {
         name: name.to_owned(),

@@ -1,5 +1,8 @@
 //! Following: the snapshot and the changes after it, together the table.
 
+mod altered;
+mod charsets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,7 +185,7 @@ impl Applied {
     }
 }
 
-const EVERY_TYPE: &str = "
+pub(crate) const EVERY_TYPE: &str = "
     CREATE TABLE every (
         id INT PRIMARY KEY,
         b BOOL, t TINYINT, tu TINYINT UNSIGNED, s SMALLINT, su SMALLINT UNSIGNED,
@@ -203,7 +206,7 @@ const EVERY_TYPE: &str = "
         j JSON, ge GEOMETRY, po POINT, uu UUID, i4 INET4, i6 INET6
     ) CHARACTER SET utf8mb4;";
 
-const ROWS_OF_EVERY_TYPE: &str = r#"
+pub(crate) const ROWS_OF_EVERY_TYPE: &str = r#"
     SET time_zone = '+00:00', sql_mode = '', NAMES utf8mb4;
     INSERT INTO every (id) VALUES (1);
     INSERT INTO every VALUES (2, 1, -128, 255, -32768, 65535, -8388608, 16777215, -2147483648,
