@@ -107,11 +107,20 @@ impl Plan {
         })
     }
 
-    /// Leaves out what only other servers need.
+    /// Leaves out what only MariaDB needs.
     pub(super) fn suit(&mut self, server: &Server) {
         for slot in &mut self.slots {
-            if let Kind::Geometry { guarded } = &mut slot.kind {
-                *guarded = server.mariadb;
+            if let Kind::Geometry { guarded: only }
+            | Kind::Float {
+                unsigned_zero: only,
+                ..
+            }
+            | Kind::Double {
+                unsigned_zero: only,
+                ..
+            } = &mut slot.kind
+            {
+                *only = server.mariadb;
             }
         }
     }

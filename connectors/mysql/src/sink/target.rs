@@ -68,12 +68,15 @@ pub(super) enum Kind {
         precision: u8,
         scale: u8,
     },
-    /// With digits behind the point, of FLOAT(7,3), to which the server rounds.
+    /// With digits behind the point, of FLOAT(7,3), to which the server rounds; and whether it makes
+    /// 0 of -0, as MariaDB does, however -0 is written.
     Float {
         places: Option<u8>,
+        unsigned_zero: bool,
     },
     Double {
         places: Option<u8>,
+        unsigned_zero: bool,
     },
     Bit {
         bits: u8,
@@ -315,8 +318,14 @@ pub(super) fn kind(declared: &str) -> Kind {
             precision: small(first, 10),
             scale: small(second, 0),
         },
-        "float" => Kind::Float { places },
-        "double" => Kind::Double { places },
+        "float" => Kind::Float {
+            places,
+            unsigned_zero: true,
+        },
+        "double" => Kind::Double {
+            places,
+            unsigned_zero: true,
+        },
         "bit" => Kind::Bit {
             bits: small(first, 1),
         },
@@ -399,8 +408,20 @@ mod tests {
             ("time(3) /* mariadb-5.3 */", Kind::Time { fraction: 3 }),
             ("varchar(20)", Kind::VarChar { characters: 20 }),
             ("enum('unsigned','b)')", Kind::Enum),
-            ("double(8,3)", Kind::Double { places: Some(3) }),
-            ("float", Kind::Float { places: None }),
+            (
+                "double(8,3)",
+                Kind::Double {
+                    places: Some(3),
+                    unsigned_zero: true,
+                },
+            ),
+            (
+                "float",
+                Kind::Float {
+                    places: None,
+                    unsigned_zero: true,
+                },
+            ),
             ("bit(64)", Kind::Bit { bits: 64 }),
             ("geometrycollection", Kind::Geometry { guarded: true }),
             ("year(4)", Kind::Year),

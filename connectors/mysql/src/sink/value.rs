@@ -56,11 +56,9 @@ pub(super) fn integer(value: i128, slot: &Slot, out: &mut Vec<u8>) -> Result<(),
 /// A FLOAT.
 pub(super) fn single(value: f32, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     match slot.kind {
-        Kind::Float { places: Some(n) }
-            if format!("{value:.*}", usize::from(n)).parse() != Ok(value) =>
-        {
-            Err(rounded(slot))
-        }
+        Kind::Float {
+            places: Some(n), ..
+        } if format!("{value:.*}", usize::from(n)).parse() != Ok(value) => Err(rounded(slot)),
         _ => double(value.into(), slot, out),
     }
 }
@@ -72,11 +70,21 @@ pub(super) fn double(value: f64, slot: &Slot, out: &mut Vec<u8>) -> Result<(), S
         return Err(format!("is {value}, which the server has no number for"));
     }
     match slot.kind {
-        Kind::Double { places: Some(n) }
-            if format!("{value:.*}", usize::from(n)).parse() != Ok(value) =>
-        {
-            Err(rounded(slot))
+        Kind::Float {
+            unsigned_zero: true,
+            ..
         }
+        | Kind::Double {
+            unsigned_zero: true,
+            ..
+        } if value == 0.0 && value.is_sign_negative() => Err(
+            "is -0, of which the server makes 0: if that is meant, write CASE WHEN x = 0 THEN 0 \
+             ELSE x END in a `sql` transform"
+                .to_owned(),
+        ),
+        Kind::Double {
+            places: Some(n), ..
+        } if format!("{value:.*}", usize::from(n)).parse() != Ok(value) => Err(rounded(slot)),
         _ => {
             let _ = write!(out, "{value:e}");
             Ok(())

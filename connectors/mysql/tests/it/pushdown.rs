@@ -13,13 +13,13 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 use tidegate_core::{Comparison, Literal, Predicate, Scan, Source};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 use tidegate_testkit::suites::render;
 
-use crate::support::{config, open, plan, read};
+use crate::support::{cases, config, open, plan, read};
 
 const COLUMNS: &str = "id INT PRIMARY KEY, tiny TINYINT, flag BOOL, big BIGINT, \
     huge BIGINT UNSIGNED, price DECIMAL(20, 3), single FLOAT, d DOUBLE, \
@@ -299,11 +299,7 @@ fn a_condition_applied_by_the_server_and_again_here_gives_the_same_rows() {
         let config = config(&server, "shop", &json!({ "zero_dates": zero_dates }));
         let (source, _cx) = runtime.block_on(open(&config));
         let all = runtime.block_on(batches(source.as_ref(), Scan::all("t")));
-        let mut runner = TestRunner::new(Config {
-            cases: 400,
-            failure_persistence: None,
-            ..Config::default()
-        });
+        let mut runner = TestRunner::new(cases(400));
         runner
             .run(&vec(predicate(), 1..3), |predicates| {
                 let scan = Scan {

@@ -1,6 +1,6 @@
 //! The sink, against a real server.
 
-mod back;
+pub(crate) mod back;
 mod cut;
 mod failing;
 mod opening;

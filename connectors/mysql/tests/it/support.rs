@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
+use proptest::test_runner::{Config as ProptestConfig, FileFailurePersistence};
 use serde_json::{Value, json};
 use tidegate_core::{
     Ask, Event, Offset, Plan, PlanState, Result, Rows, Scan, Source, SourceConfig, SourceContext,
@@ -141,6 +142,17 @@ pub(crate) async fn run(
     let rows = read_all(source.as_ref(), &plan.new, &scans).await?;
     source.close().await?;
     Ok((rows, plan.state))
+}
+
+/// So many random cases. Those that fail are kept in a file, which is to be committed, and are tried
+/// first from then on; the failure also prints what it found.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions.txt");
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
+        ..ProptestConfig::default()
+    }
 }
 
 /// Numbers as the rows of a table that has only them.

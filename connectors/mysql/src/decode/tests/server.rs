@@ -1,7 +1,7 @@
 //! Against a real server.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
 use super::{open, printed, query, read, same, table};
@@ -217,7 +217,10 @@ fn whatever_the_values_they_come_as_the_server_prints_them() {
     let mut runner = TestRunner::new(Config {
         cases: 3,
         max_shrink_iters: 30,
-        failure_persistence: None,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/regressions.txt"
+        )))),
         ..Config::default()
     });
     let rows = proptest::collection::vec(row(), 1..700);

@@ -8,9 +8,10 @@ use tidegate_mysql::MySqlConfig;
 use tidegate_testkit::suites::context;
 
 use super::{Site, reasons};
+use crate::support::cases;
 
 /// A column of every type.
-const COLUMNS: &str = "
+pub(crate) const COLUMNS: &str = "
     tiny TINYINT, tiny_u TINYINT UNSIGNED, truth TINYINT(1), small SMALLINT, small_u SMALLINT UNSIGNED,
     medium MEDIUMINT, medium_u MEDIUMINT UNSIGNED, whole INT, whole_u INT(7) UNSIGNED ZEROFILL,
     big BIGINT, big_u BIGINT UNSIGNED,
@@ -24,7 +25,7 @@ const COLUMNS: &str = "
     shape GEOMETRY, uuid UUID, four INET4, six INET6";
 
 /// The least, the most, the empty and the odd of each.
-const EDGES: &[&str] = &[
+pub(crate) const EDGES: &[&str] = &[
     "-128, 0, 0, -32768, 0, -8388608, 0, -2147483648, 0, -9223372036854775808, 0, \
      -999999999999999999999999999999999999.99, -99999999999999999999999999999999999.999999999999999999999999999999, \
      -99999999999999999999999999999999999999999999999999999999999999999, 0, \
@@ -52,7 +53,7 @@ const EDGES: &[&str] = &[
 ];
 
 /// Any values: `n` rows of them, with NULLs.
-fn any_rows(seed: u32, n: u32) -> String {
+pub(crate) fn any_rows(seed: u32, n: u32) -> String {
     let columns: Vec<_> = COLUMNS.split(", ").collect();
     let some = |value: &str| format!("IF(RAND() < 0.1, NULL, {value})");
     let letters = "CONCAT(CHAR(FLOOR(RAND() * 128)), MD5(RAND()), ELT(1 + FLOOR(RAND() * 4), 'é', '''', '\\\\', 'Ö'))";
@@ -242,7 +243,7 @@ async fn dates_that_no_calendar_has_come_back_as_they_were() {
 #[test]
 fn any_table_comes_back_as_it_was() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4));
+    let mut runner = proptest::test_runner::TestRunner::new(cases(4));
     runner
         .run(&any::<u32>(), |seed| {
             let site = Site::on(super::server());
