@@ -2,6 +2,8 @@
 
 mod altered;
 mod charsets;
+mod large;
+mod odd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

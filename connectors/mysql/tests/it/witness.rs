@@ -232,7 +232,7 @@ async fn another_reader_sees_the_same_of_every_type() {
 }
 
 /// What a stranger would try.
-const ODD: &str = r#"
+pub(crate) const ODD: &str = r#"
     CREATE TABLE numbers (id INT PRIMARY KEY, f FLOAT(7,3), d DOUBLE(20,10), fu FLOAT UNSIGNED ZEROFILL,
         iz INT(8) ZEROFILL, dz DECIMAL(10,3) UNSIGNED ZEROFILL, d65 DECIMAL(65,30), d64 DECIMAL(65,0),
         d38 DECIMAL(38,38), d39 DECIMAL(39,1), d1 DECIMAL(1,1), b64 BIT(64), b63 BIT(63), b8 BIT(8), b1 BIT(1),
