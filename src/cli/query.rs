@@ -77,7 +77,7 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
         catalog,
         database: args.database.clone(),
         access: Access::of(&ground.cx, None)?,
-        text: Some(Arc::new(Readers(ground.cx.clone()))),
+        text: Some(Arc::new(Readers::new(&ground.cx))),
         base: ground.cx.base.to_path_buf(),
         resources: Resources {
             memory: memory.0,

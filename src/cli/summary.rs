@@ -93,6 +93,9 @@ fn table(report: &Report, color: bool) -> Table {
     if shows(|c| c.rejected) {
         columns.push(("rejected", |c| some(c.rejected, grouped(c.rejected))));
     }
+    if shows(|c| c.ignored) {
+        columns.push(("left out", |c| some(c.ignored, grouped(c.ignored))));
+    }
     if shows(|c| c.requests) {
         columns.push(("requests", |c| some(c.requests, grouped(c.requests))));
     }

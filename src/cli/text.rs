@@ -7,6 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate::core::{BatchStream, Context, Event, Metrics, Rejected, Rows};
+use tidegate::runtime::IgnoredColumns;
 use tidegate::{Error, Result};
 use tidegate_files::{TextPart, table_format, text_columns};
 use tidegate_formats::{Compression, CsvOptions, Format};
@@ -14,7 +15,20 @@ use tidegate_sql::{TextFile, TextFiles, TextRows};
 
 /// The readers that pipelines have too.
 #[derive(Debug)]
-pub(crate) struct Readers(pub(crate) Context);
+pub(crate) struct Readers {
+    cx: Context,
+    /// What is left out of the rows, because the columns were told from files' beginnings.
+    ignored: Arc<IgnoredColumns>,
+}
+
+impl Readers {
+    pub(crate) fn new(cx: &Context) -> Self {
+        Self {
+            cx: cx.clone(),
+            ignored: Arc::default(),
+        }
+    }
+}
 
 #[async_trait]
 impl TextFiles for Readers {
@@ -75,19 +89,23 @@ impl TextFiles for Readers {
         };
         traffic.began();
         let mut counted = 0;
-        let events = part.events(&self.0).await?.map(move |event| {
+        let events = part.events(&self.cx).await?.map(move |event| {
             let bytes = metrics.total_bytes();
             traffic.came(bytes - counted);
             counted = bytes;
             event
         });
+        let ignored = Arc::clone(&self.ignored);
         let batches = events
-            .map(|event| async move {
-                // Chunks of one file are decoded on several threads, and come in their order.
-                let decoding = tokio::task::spawn_blocking(move || decoded(event?));
-                decoding
-                    .await
-                    .map_err(|error| Error::internal("decoding died").because(error))?
+            .map(move |event| {
+                let ignored = Arc::clone(&ignored);
+                async move {
+                    // Chunks of one file are decoded on several threads, and come in their order.
+                    let decoding = tokio::task::spawn_blocking(move || decoded(event?, &ignored));
+                    decoding
+                        .await
+                        .map_err(|error| Error::internal("decoding died").because(error))?
+                }
             })
             .buffered(at_once)
             .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
@@ -149,7 +167,7 @@ fn format_of(file: &TextFile) -> Result<(Format, CsvOptions)> {
 }
 
 /// The rows of an event. A query has no place for rows that can't be taken: they end it.
-fn decoded(event: Event) -> Result<Vec<RecordBatch>> {
+fn decoded(event: Event, ignored: &IgnoredColumns) -> Result<Vec<RecordBatch>> {
     let Event::Rows { rows, rejected, .. } = event else {
         return Ok(Vec::new());
     };
@@ -159,6 +177,7 @@ fn decoded(event: Event) -> Result<Vec<RecordBatch>> {
         Rows::Encoded(rows) => {
             let decoded = rows.decode()?;
             all_taken(decoded.rejected)?;
+            ignored.add(None, decoded.ignored);
             Ok(decoded.batches)
         }
     }

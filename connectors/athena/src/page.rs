@@ -186,6 +186,7 @@ impl Decode for Page {
         Ok(Decoded {
             batches: vec![batch],
             rejected,
+            ..Decoded::default()
         })
     }
 }

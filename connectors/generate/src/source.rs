@@ -233,6 +233,7 @@ impl Decode for Recipe {
         Ok(Decoded {
             batches: vec![batch],
             rejected: Rejected::default(),
+            ..Decoded::default()
         })
     }
 }

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_api::{ApiSource, Incremental, Pagination, Pointer, learn};
-use tidegate_core::{Result, Source, SourceConfig, SourceContext, async_trait, typetag};
+use tidegate_core::{
+    NewColumns, Result, Source, SourceConfig, SourceContext, async_trait, typetag,
+};
 use tidegate_formats::SchemaSpec;
 use tidegate_http::{Auth, Authorizer, HttpClient, OnQuota};
 
@@ -107,6 +109,11 @@ pub struct RestConfig {
     /// The columns. Default: learnt from the first page.
     #[serde(default, skip_serializing_if = "SchemaSpec::is_empty")]
     pub schema: SchemaSpec,
+
+    /// What is done with columns that later records have and the first page hasn't. Default:
+    /// `ignore`; where `schema` is given, columns that it doesn't name are ignored without a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_new_columns: Option<NewColumns>,
 
     /// The columns that tell records apart: `["id"]`. Sinks that merge go by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -227,10 +234,12 @@ impl SourceConfig for RestConfig {
         if endpoint.schema.is_none() && self.raw != Raw::Only {
             let schema = learn(cx, &client, access.as_ref(), &endpoint, 1).await?;
             endpoint.schema = Some(schema);
+            endpoint.on_new_columns = Some(self.on_new_columns.unwrap_or_default());
         }
         self.check_key(&endpoint)?;
         let source = ApiSource::new(client, vec![endpoint])
             .access(access)
+            .store(Arc::clone(&cx.store))
             .raw(self.raw != Raw::No);
         Ok(Arc::new(source))
     }

@@ -53,6 +53,7 @@ impl RestConfig {
         Ok(Endpoint {
             name: self.stream.as_str().into(),
             schema,
+            on_new_columns: self.on_new_columns,
             key: self.key.clone(),
             method: match self.method {
                 Verb::Get => Method::GET,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use arrow_schema::SchemaRef;
 use serde_json::Value;
-use tidegate_core::{Error, Result, StreamName};
+use tidegate_core::{Error, NewColumns, Result, StreamName};
 use tidegate_http::{Method, Url, redact};
 
 use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
@@ -14,6 +14,9 @@ pub struct Endpoint {
     pub name: StreamName,
     /// The columns of its stream. `None`: it has no stream of its own, only rows in `raw`.
     pub schema: Option<SchemaRef>,
+    /// What is done with keys of records that no column has. `None`: they don't matter, because the
+    /// columns were chosen, not learnt.
+    pub on_new_columns: Option<NewColumns>,
     /// The columns that tell its rows apart; empty if there is no such key.
     pub key: Vec<String>,
     /// GET, or POST where the API is asked by a body.
@@ -45,6 +48,7 @@ impl Endpoint {
         Self {
             name: name.into(),
             schema: Some(schema),
+            on_new_columns: None,
             key: Vec::new(),
             method: Method::GET,
             url,

@@ -59,15 +59,17 @@ impl Decode for Page {
     fn decode(self: Box<Self>) -> Result<Decoded> {
         let start = self.start();
         let mut decoded = self.decoder.decode_all(self.records, &self.origin)?;
-        if decoded.rejected.is_empty() {
+        if decoded.rejected.is_empty() && decoded.ignored.is_empty() {
             return Ok(decoded);
         }
         let before = start.map(|start| &self.body[..start]);
         let lines = before.map(|before| before.iter().filter(|byte| **byte == b'\n').count());
         let add = |to: Option<u64>, more: Option<usize>| to?.checked_add(more?.try_into().ok()?);
-        for row in &mut decoded.rejected.rows {
-            row.origin.offset = add(row.origin.offset, start);
-            row.origin.line = add(row.origin.line, lines);
+        let rows = decoded.rejected.rows.iter_mut().map(|row| &mut row.origin);
+        let columns = decoded.ignored.iter_mut().map(|column| &mut column.first);
+        for origin in rows.chain(columns) {
+            origin.offset = add(origin.offset, start);
+            origin.line = add(origin.line, lines);
         }
         Ok(decoded)
     }

@@ -1,7 +1,7 @@
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidegate_core::{Context, Error, Result};
+use tidegate_core::{Context, Error, KeyValue, Result, StreamName};
 use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter};
 use tidegate_http::HttpClient;
 
@@ -34,7 +34,7 @@ pub async fn learn(
     endpoint: &Endpoint,
     pages: usize,
 ) -> Result<SchemaRef> {
-    let key = format!("schema:{}", endpoint.name);
+    let key = key(&endpoint.name);
     let question = json!([asked(endpoint), pages]);
     let question = hash(question.to_string().as_bytes());
     let mut stored = cx.store.get(&key).await?;
@@ -44,8 +44,7 @@ pub async fn learn(
     let api = Via { client, access };
     let schema = SchemaSpec::from_arrow(&*from_pages(api, endpoint, pages).await?);
     let learnt = Learnt { question, schema };
-    let value = serde_json::to_value(&learnt)
-        .map_err(|error| Error::internal("a schema can't be stored").because(error))?;
+    let value = stored_as(&learnt)?;
     while !cx
         .store
         .compare_and_set(&key, stored.as_ref(), &value)
@@ -58,6 +57,30 @@ pub async fn learn(
         }
     }
     learnt.schema.to_arrow()
+}
+
+fn key(stream: &StreamName) -> String {
+    format!("schema:{stream}")
+}
+
+fn stored_as(learnt: &Learnt) -> Result<Value> {
+    serde_json::to_value(learnt)
+        .map_err(|error| Error::internal("a schema can't be stored").because(error))
+}
+
+/// Replaces what was learnt of a stream by a schema that has more columns.
+pub(crate) async fn widen(store: &dyn KeyValue, stream: &StreamName, wider: &Schema) -> Result<()> {
+    let key = key(stream);
+    while let Some(stored) = store.get(&key).await? {
+        let mut learnt = Learnt::deserialize(&stored)
+            .map_err(|error| Error::internal("a stored schema can't be read").because(error))?;
+        learnt.schema = SchemaSpec::from_arrow(wider);
+        let value = stored_as(&learnt)?;
+        if store.compare_and_set(&key, Some(&stored), &value).await? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What was learnt before, if it was of the same question.

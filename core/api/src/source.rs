@@ -4,17 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
 use tidegate_core::{
-    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, Split, SplitData,
-    Stream, async_trait,
+    Ask, Error, EventStream, KeyValue, Next, Offset, Plan, PlanState, Result, Scan, Source, Split,
+    SplitData, Stream, StreamName, async_trait,
 };
-use tidegate_formats::{CsvOptions, Decoder, Format};
+use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_http::HttpClient;
 
 use crate::fetch::{Api, Fetched, bound};
 use crate::plan::{Reached, State};
 use crate::step::{Step, plain};
 use crate::walk::{Output, Pages, Piece, Position, Walk};
-use crate::{Access, Endpoint, Incremental, Open, Pagination, Total, raw};
+use crate::{Access, Endpoint, Incremental, Open, Pagination, Total, learn, raw};
 
 /// More pages than anyone has: a total that can't be right.
 const MOST_PAGES: u64 = 1_000_000;
@@ -30,6 +30,10 @@ pub struct ApiSource {
     api: Arc<Api>,
     endpoints: Vec<Arc<Endpoint>>,
     raw: bool,
+    /// By stream, where columns were learnt.
+    on_new: HashMap<StreamName, Arc<OnNewColumns>>,
+    /// Where learnt columns are kept.
+    store: Option<Arc<dyn KeyValue>>,
     /// By endpoint: the first page, fetched to count the pages, and the pages read since then.
     run: Mutex<HashMap<String, Run>>,
 }
@@ -44,7 +48,13 @@ impl ApiSource {
     /// A source of these endpoints, which [`Endpoint::validate`] has found good, of an API that lets
     /// everyone in.
     pub fn new(client: HttpClient, endpoints: Vec<Endpoint>) -> Self {
+        let on_new = endpoints.iter().filter_map(|endpoint| {
+            let policy = endpoint.on_new_columns?;
+            Some((endpoint.name.clone(), Arc::new(OnNewColumns::new(policy))))
+        });
         Self {
+            on_new: on_new.collect(),
+            store: None,
             api: Arc::new(Api {
                 client,
                 access: Arc::new(Open),
@@ -62,6 +72,14 @@ impl ApiSource {
             client: self.api.client.clone(),
             access,
         });
+        self
+    }
+
+    /// With the store in which [`learn`](crate::learn()) keeps what it learns, so that columns can be
+    /// added to it.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn KeyValue>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -245,7 +263,10 @@ impl Source for ApiSource {
                 outputs.push(Output::Raw(scan.clone()));
             } else if let (true, Some(schema)) = (scan.stream == endpoint.name, &endpoint.schema) {
                 let csv = CsvOptions::default();
-                let decoder = Decoder::new(Format::Json, &csv, schema.clone(), scan)?;
+                let mut decoder = Decoder::new(Format::Json, &csv, schema.clone(), scan)?;
+                if let Some(on_new) = self.on_new.get(&scan.stream) {
+                    decoder.on_new_columns(on_new, []);
+                }
                 outputs.push(Output::Typed(scan.stream.clone(), Box::new(decoder)));
             }
         }
@@ -264,6 +285,18 @@ impl Source for ApiSource {
         let mut walk = Walk::new(api, endpoint, piece, position, outputs, pages);
         walk.kept = kept.map(|(_, fetched)| fetched);
         Ok(walk.events())
+    }
+
+    async fn close(&self) -> Result<()> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        for (stream, on_new) in &self.on_new {
+            if let Some(wider) = on_new.wider() {
+                learn::widen(store.as_ref(), stream, &wider).await?;
+            }
+        }
+        Ok(())
     }
 }
 

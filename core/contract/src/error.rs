@@ -22,6 +22,10 @@ pub enum ErrorKind {
     NotFound,
     /// Columns or types don't fit together. Never retried.
     Schema,
+    /// A stream has got other columns, which its source says when it is opened again. What came
+    /// since the last checkpoint is given up, and the run goes on from there with them, unless
+    /// `on_schema_change = "fail"`.
+    SchemaChanged,
     /// Data that can't be taken and can't be rejected row by row (a truncated gzip). Never retried.
     Data,
     /// The upstream asks for patience; retried after the wait, or after the usual backoff if none
@@ -53,6 +57,7 @@ impl ErrorKind {
             Self::Auth => "auth",
             Self::NotFound => "not found",
             Self::Schema => "schema",
+            Self::SchemaChanged => "schema changed",
             Self::Data => "data",
             Self::RateLimited { .. } => "rate limited",
             Self::Exhausted => "exhausted",

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
 
-use crate::{Offset, Rejected, Result, StreamName};
+use crate::{IgnoredColumn, Offset, Rejected, Result, StreamName};
 
 /// What [`Source::read`](crate::Source::read) gives: events in the split's order, then the end,
 /// which means that the split is finished. After an error nothing more is polled.
@@ -100,4 +100,6 @@ pub struct Decoded {
     pub batches: Vec<RecordBatch>,
     /// The rows that could not be taken.
     pub rejected: Rejected,
+    /// The columns that the rows taken had, and the stream hasn't.
+    pub ignored: Vec<IgnoredColumn>,
 }

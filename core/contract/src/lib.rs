@@ -20,6 +20,7 @@ mod depth;
 mod error;
 mod event;
 mod ident;
+mod ignored;
 mod opaque;
 pub mod registry;
 mod rejected;
@@ -41,6 +42,7 @@ pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_de
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, Rows};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
+pub use ignored::{IgnoredColumn, NewColumns};
 pub use opaque::{Offset, PlanState, Prepared, SplitData, Token};
 pub use registry::{Kind, Registry};
 pub use rejected::{Origin, Rejected, RejectedRow};

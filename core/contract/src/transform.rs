@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::{Rejected, Result, Scan, TransformContext};
+use crate::{IgnoredColumn, Rejected, Result, Scan, TransformContext};
 
 /// A stream of batches of one schema.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -100,6 +100,8 @@ pub struct Mapped {
     pub batches: Vec<RecordBatch>,
     /// The rows that could not be taken.
     pub rejected: Rejected,
+    /// The columns that the rows taken had, and the map hasn't.
+    pub ignored: Vec<IgnoredColumn>,
 }
 
 /// A transform that needs all rows of its inputs (join, aggregate, sort): a stage of its own.

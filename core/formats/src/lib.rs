@@ -41,7 +41,9 @@ mod split;
 
 pub use compression::{Compression, Compressor, Decompressor};
 pub use csv_options::CsvOptions;
-pub use decode::{Decoder, EncodedChunk, JsonRows, json_elements, raw_schema};
+pub use decode::{
+    Decoder, EncodedChunk, JsonRows, OnNewColumns, json_elements, raw_schema, with_new,
+};
 pub use encode::{Encoder, decimal_text, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};

@@ -12,6 +12,7 @@
 mod describe;
 mod engine;
 mod graph;
+mod ignored;
 mod recover;
 mod report;
 mod retry;
@@ -25,7 +26,8 @@ pub use describe::{
     PushedDown, SplitDescription,
 };
 pub use graph::Graph;
-pub use report::{ComponentReport, Exhausted, Report, Status};
+pub use ignored::IgnoredColumns;
+pub use report::{ComponentReport, Exhausted, IgnoredReport, Report, Status};
 pub use retry::{Action, action};
 pub use run::{Pipeline, Resume, RunOptions};
 pub use settings::RuntimeSettings;

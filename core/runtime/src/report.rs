@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidegate_core::{ComponentId, Error, Kind, RunId};
+use tidegate_core::{ComponentId, Error, IgnoredColumn, Kind, RunId};
 
 use crate::stats::{Given, RunStats};
 
@@ -103,6 +103,10 @@ pub struct ComponentReport {
     pub rows_out: u64,
     /// Rows rejected.
     pub rejected: u64,
+    /// Values left out of rows that were taken, because their columns are not the stream's.
+    pub ignored: u64,
+    /// The first hundred of these columns.
+    pub ignored_columns: Vec<IgnoredReport>,
     /// Bytes read or written, as they lie outside.
     pub bytes: u64,
     /// Files read or written.
@@ -116,6 +120,33 @@ pub struct ComponentReport {
     pub waited_s: f64,
     /// The time that threads spent in it, in seconds, all added up.
     pub busy_s: f64,
+}
+
+/// A column that a component left out of the rows it took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IgnoredReport {
+    /// Its name; of a member of a struct the path, with dots.
+    pub name: String,
+    /// How many values were left out.
+    pub values: u64,
+    /// The file or page where it came first.
+    pub file: Option<String>,
+    /// The line in it, from 1, where that is known.
+    pub line: Option<u64>,
+    /// The byte offset in it, or the number of the row.
+    pub offset: Option<u64>,
+}
+
+impl From<IgnoredColumn> for IgnoredReport {
+    fn from(column: IgnoredColumn) -> Self {
+        Self {
+            name: column.name,
+            values: column.values,
+            file: column.first.file.as_deref().map(str::to_owned),
+            line: column.first.line,
+            offset: column.first.offset,
+        }
+    }
 }
 
 impl Report {
@@ -142,6 +173,13 @@ impl Report {
                 rows_in: stats.rows_in(),
                 rows_out: stats.rows_out(),
                 rejected: stats.rejected(),
+                ignored: stats.ignored.values(),
+                ignored_columns: stats
+                    .ignored
+                    .columns()
+                    .into_iter()
+                    .map(Into::into)
+                    .collect(),
                 bytes: stats.metrics.total_bytes(),
                 files: stats.metrics.total_files(),
                 requests: stats.metrics.total_requests(),

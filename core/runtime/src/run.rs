@@ -207,6 +207,7 @@ impl Pipeline {
         let mut resume = options.resume;
         let mut begun = None;
         let mut failures = 0;
+        let mut changed = None;
         loop {
             let epochs = self.stats.epochs();
             self.stats.add_attempt();
@@ -227,7 +228,16 @@ impl Pipeline {
                         false => Status::Abandoned,
                     });
                 }
-                Ok(Outcome::SchemaChanged) => continue,
+                Ok(Outcome::SchemaChanged(None)) => continue,
+                Ok(Outcome::SchemaChanged(Some(why))) => {
+                    let told = format!("{why:?}");
+                    if changed.as_ref() == Some(&told) {
+                        return Err(why);
+                    }
+                    tracing::info!(error = %why, "going on from the last checkpoint");
+                    changed = Some(told);
+                    continue;
+                }
                 Err(error) => error,
             };
             if error.kind() == ErrorKind::Exhausted {

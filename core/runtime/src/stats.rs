@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tidegate_core::{ComponentId, Guarantee, Kind, Metrics};
 
+use crate::ignored::IgnoredColumns;
+
 /// What one component has done.
 #[derive(Debug)]
 pub struct ComponentStats {
@@ -18,6 +20,8 @@ pub struct ComponentStats {
     pub tag: String,
     /// What it counts itself.
     pub metrics: Arc<Metrics>,
+    /// What it left out of the rows it took.
+    pub ignored: IgnoredColumns,
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     rejected: AtomicU64,
@@ -47,6 +51,7 @@ impl ComponentStats {
             kind,
             tag: tag.to_owned(),
             metrics: Arc::default(),
+            ignored: IgnoredColumns::default(),
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             rejected: AtomicU64::new(0),

@@ -184,6 +184,7 @@ impl Map for Doubling {
         Ok(Mapped {
             batches: vec![RecordBatch::try_new(schema, vec![doubles])?],
             rejected,
+            ..Mapped::default()
         })
     }
 }

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, Result, Transform, TransformConfig, TransformContext};
+use tidegate_core::{Error, NewColumns, Result, Transform, TransformConfig, TransformContext};
 use tidegate_formats::SchemaSpec;
 
 use crate::map::JsonMap;
@@ -17,7 +17,8 @@ use crate::sample;
 ///
 /// Each row's document becomes a row; with `records`, each element of an array in it does. A row
 /// that is no JSON, or whose values don't fit the schema, is rejected with the reason, and the
-/// others go on. Keys that the schema doesn't name are ignored; those that are missing are NULL.
+/// others go on. Keys that the schema doesn't name are ignored (but
+/// see `on_new_columns`); those that are missing are NULL.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonConfig {
@@ -32,6 +33,11 @@ pub struct JsonConfig {
     /// schema is learnt when the pipeline starts. All its columns may be NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<PathBuf>,
+    /// What is done with keys of documents that the sample doesn't have: `ignore`, `reject` or
+    /// `fail`. Default: `ignore`; where `schema` is given, keys that it doesn't name are ignored
+    /// without a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_new_columns: Option<NewColumns>,
     /// Other columns of the input to carry along. They come first, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<String>,
@@ -57,6 +63,11 @@ impl TransformConfig for JsonConfig {
             }
             (false, None) => drop(self.schema.to_arrow()?),
             (true, Some(_)) => {}
+        }
+        if self.on_new_columns == Some(NewColumns::Add) {
+            return Err(Error::config("a transform can't add columns while it runs")
+                .with("key", "on_new_columns")
+                .hint("add documents that have them to the `sample`"));
         }
         if let Some(pointer) = &self.records
             && !pointer.is_empty()

@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array}
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 use tidegate_core::{Error, Input, Map, Mapped, Origin, Rejected, Result, Scan};
-use tidegate_formats::{JsonRows, json_elements};
+use tidegate_formats::{JsonRows, OnNewColumns, json_elements};
 
 use crate::JsonConfig;
 
@@ -20,6 +20,8 @@ pub(crate) struct JsonMap {
     output: SchemaRef,
     keep: Vec<String>,
     records: Option<String>,
+    /// What is done about keys that no column has; `None`: they don't matter.
+    on_new: Option<Arc<OnNewColumns>>,
     inputs: Vec<Source>,
 }
 
@@ -70,6 +72,10 @@ impl JsonMap {
             output: Arc::new(Schema::new(fields)),
             keep: config.keep.clone(),
             records: config.records.clone(),
+            on_new: match (config.on_new_columns, &config.sample) {
+                (None, None) => None,
+                (policy, _) => Some(Arc::new(OnNewColumns::new(policy.unwrap_or_default()))),
+            },
             inputs: sources,
         })
     }
@@ -102,6 +108,9 @@ impl Map for JsonMap {
         let name = &self.source(input)?.column;
         let documents = column(batch, name)?;
         let mut rows = JsonRows::new(Arc::clone(&self.documents), batch.num_rows())?;
+        if let Some(on_new) = &self.on_new {
+            rows.on_new_columns(on_new);
+        }
         let mut rejected = Rejected::default();
         // The row of the input that each row of the output comes from.
         let mut origins: Vec<u64> = Vec::with_capacity(batch.num_rows());
@@ -137,7 +146,13 @@ impl Map for JsonMap {
             return Ok(Mapped {
                 batches: Vec::new(),
                 rejected,
+                ..Mapped::default()
             });
+        }
+        let ignored = rows.ignored();
+        if let Some(on_new) = &self.on_new {
+            let none = || Err(Error::internal("a transform can't add columns"));
+            on_new.allow(&self.documents, &ignored, none)?;
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let origins = UInt64Array::from(origins);
@@ -150,6 +165,7 @@ impl Map for JsonMap {
         Ok(Mapped {
             batches: vec![batch],
             rejected,
+            ignored,
         })
     }
 }

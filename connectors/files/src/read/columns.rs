@@ -9,7 +9,7 @@ use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use tidegate_catalog::{matched, reads_as};
 use tidegate_core::{Decoded, Error, Origin, Rejected, Result, Scan};
-use tidegate_formats::row_to_json;
+use tidegate_formats::{OnNewColumns, row_to_json};
 
 use super::adapt::{Adapted, adapt, can_adapt, either};
 
@@ -24,6 +24,8 @@ pub(crate) struct Columns {
     pub(crate) lenient: bool,
     /// The values of the last columns in all rows of the file, one row each: what its folder says.
     pub(crate) constants: Arc<[ArrayRef]>,
+    /// What is done about columns that files have besides; `None`: they don't matter.
+    pub(crate) on_new: Option<Arc<OnNewColumns>>,
 }
 
 /// Where a column's values come from.
@@ -54,6 +56,7 @@ impl Columns {
             schema,
             lenient: false,
             constants: Arc::new([]),
+            on_new: None,
         }
     }
 
@@ -194,7 +197,11 @@ impl Bound {
                 schema, columns, &options,
             )?],
         };
-        Ok(Decoded { batches, rejected })
+        Ok(Decoded {
+            batches,
+            rejected,
+            ..Decoded::default()
+        })
     }
 
     /// Which column of a row that is lost is to blame.

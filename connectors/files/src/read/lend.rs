@@ -63,6 +63,7 @@ impl TextPart {
             schema: self.schema,
             lenient: true,
             constants: self.keys.into(),
+            on_new: Some(Arc::default()),
         };
         let found = Found {
             name: self.file.key.clone(),

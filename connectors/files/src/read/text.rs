@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow_schema::Schema;
+use arrow_schema::{Field, Schema};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tidegate_core::{
@@ -98,30 +98,52 @@ impl TextFile {
 
     /// How the records of this file become rows.
     fn records(&self, header: Option<&CsvHeader>) -> Result<Records> {
+        let Columns {
+            schema,
+            lenient,
+            on_new,
+            ..
+        } = &self.columns;
+        let stored = self.columns.stored();
+        let keys = &schema.fields()[stored.len()..];
         let decoder = |schema, scan| {
-            let decoder = Decoder::new(self.format, &self.csv, schema, scan)?;
+            let mut decoder = Decoder::new(self.format, &self.csv, schema, scan)?;
+            if *lenient {
+                decoder.fold_names();
+            }
+            if let Some(on_new) = on_new {
+                decoder.on_new_columns(on_new, keys.iter().map(|key| key.name().as_str()));
+            }
             Ok::<_, Error>(Arc::new(match header {
                 Some(header) => decoder.with_header(header)?,
                 None => decoder,
             }))
         };
-        if !self.columns.lenient {
+        // The columns that the file has, by the file's names.
+        let named = |names: &[String], field: &Arc<Field>| {
+            let name = match lenient {
+                true => same_name(names, field.name())?,
+                false => names.iter().find(|name| *name == field.name())?,
+            };
+            Some(Arc::new(field.as_ref().clone().with_name(name)))
+        };
+        let found: Vec<_> = match header {
+            None => stored.to_vec(),
+            Some(header) => {
+                let found = stored
+                    .iter()
+                    .filter_map(|field| named(header.names(), field));
+                found.collect()
+            }
+        };
+        // Columns that were given have to be there; those that other files had needn't.
+        let learnt = on_new.is_some() && !found.is_empty();
+        if !lenient && (found.len() == stored.len() || !learnt) {
             return Ok(Records {
-                decoder: decoder(Arc::clone(&self.columns.schema), &self.scan)?,
+                decoder: decoder(Arc::clone(schema), &self.scan)?,
                 bound: None,
             });
         }
-        // The columns that the file has, by the file's names.
-        let stored = self.columns.stored().iter();
-        let found: Vec<_> = match header {
-            None => stored.cloned().collect(),
-            Some(header) => stored
-                .filter_map(|field| {
-                    let name = same_name(header.names(), field.name())?;
-                    Some(Arc::new(field.as_ref().clone().with_name(name)))
-                })
-                .collect(),
-        };
         let found = Arc::new(Schema::new(found));
         let bound = self.columns.bind(&self.scan, &found)?;
         let names = bound.places().iter();
@@ -129,10 +151,8 @@ impl TextFile {
             columns: Some(names.map(|at| found.field(*at).name().clone()).collect()),
             ..Scan::all(self.stream.clone())
         };
-        let mut decoder = decoder(found, &scan)?;
-        Arc::make_mut(&mut decoder).fold_names();
         Ok(Records {
-            decoder,
+            decoder: decoder(found, &scan)?,
             bound: Some(Arc::new(bound)),
         })
     }

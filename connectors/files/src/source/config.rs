@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
 use tidegate_core::{
-    ByteSize, Error, Result, Source, SourceConfig, SourceContext, Span, StreamName, async_trait,
+    ByteSize, Error, NewColumns, Result, Source, SourceConfig, SourceContext, Span, StreamName,
+    async_trait,
 };
 use tidegate_formats::{Compression, CsvOptions, Format, SchemaSpec};
 
@@ -40,10 +41,17 @@ pub struct FilesSourceConfig {
     #[serde(default)]
     pub csv: CsvOptions,
 
-    /// The columns. Default: found out from the beginnings of the first files. A file that
-    /// contradicts them is an error that names the file and the column.
+    /// The columns. Default: found out from the beginnings of up to 64 files from all over (of
+    /// Parquet, from all files). A file that contradicts them is an error that names the file and
+    /// the column.
     #[serde(default)]
     pub schema: SchemaSpec,
+
+    /// What is done with columns that only later records and files have, so that they were not found
+    /// out. Default: `ignore`; where `schema` is given, columns that it doesn't name are ignored
+    /// without a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_new_columns: Option<NewColumns>,
 
     /// The stream's name.
     #[serde(default = "default_stream")]
@@ -102,6 +110,14 @@ impl FilesSourceConfig {
             })
     }
 
+    /// What is done with columns that weren't found out; `None`: they don't matter.
+    pub(super) fn on_new(&self) -> Option<NewColumns> {
+        match (self.on_new_columns, self.schema.is_empty()) {
+            (None, false) => None,
+            (policy, _) => Some(policy.unwrap_or_default()),
+        }
+    }
+
     pub(super) fn compression_of(&self, path: &str) -> Compression {
         self.compression
             .unwrap_or_else(|| Compression::from_path(path))
@@ -130,6 +146,13 @@ impl SourceConfig for FilesSourceConfig {
         }
         if !self.schema.is_empty() {
             self.schema.to_arrow()?;
+            if self.on_new_columns == Some(NewColumns::Add) {
+                return Err(
+                    Error::config("columns can't be added to a `schema` that is given")
+                        .with("key", "on_new_columns")
+                        .hint("leave out `schema`, or name all columns in it"),
+                );
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The source of files.
 
+mod added;
 mod config;
 mod open;
 mod schema;

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_schema::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use tidegate_core::{
-    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext,
-    Split, Stream, StreamName, async_trait,
+    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Result, Scan, Source,
+    SourceContext, Split, Stream, StreamName, async_trait,
 };
-use tidegate_formats::{Decoder, Format};
+use tidegate_formats::{Decoder, Format, OnNewColumns};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 
 use super::config::FilesSourceConfig;
-use super::schema;
+use super::{added, schema};
 use crate::read::{Columns, Found, Mark, Piece, Reader, State};
 
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct FilesSource {
     config: FilesSourceConfig,
     pattern: Pattern,
     schema: SchemaRef,
+    on_new: Option<Arc<OnNewColumns>>,
     reader: Reader,
     /// Files that `watch` saw and did not take yet.
     waiting: Mutex<BTreeMap<String, Mark>>,
@@ -38,7 +39,11 @@ impl FilesSource {
         if config.format.is_none() {
             same_format(config, storage, &files)?;
         }
-        let schema = schema::find(config, storage, &files).await?;
+        let found = schema::find(config, storage, &files).await?;
+        let schema = match config.on_new_columns {
+            Some(NewColumns::Add) => added::with(cx, config, found).await?,
+            _ => found,
+        };
         if let Some(file) = files.first() {
             let format = config.format_of(&storage.show(&file.key))?;
             if format != Format::Parquet {
@@ -54,6 +59,9 @@ impl FilesSource {
             config: config.clone(),
             pattern,
             schema,
+            on_new: config
+                .on_new()
+                .map(|policy| Arc::new(OnNewColumns::new(policy))),
             reader: Reader::new(
                 cx,
                 StreamName::from(&config.stream),
@@ -187,8 +195,16 @@ impl Source for FilesSource {
         let columns = Columns {
             // A text's values have no types but those of the schema.
             lenient: found.format == Format::Parquet && !self.config.schema.is_empty(),
+            on_new: self.on_new.clone(),
             ..Columns::found(Arc::clone(&self.schema))
         };
         self.reader.events(found, part, columns, scan, resume).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        match self.on_new.as_ref().and_then(|on_new| on_new.wider()) {
+            Some(wider) => added::keep(&self.reader.cx, &self.config, &wider).await,
+            None => Ok(()),
+        }
     }
 }

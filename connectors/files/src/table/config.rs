@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
 use tidegate_catalog::CatalogTarget;
 use tidegate_core::{
-    ByteSize, Error, Result, Source, SourceConfig, SourceContext, StreamName, async_trait,
+    ByteSize, Error, NewColumns, Result, Source, SourceConfig, SourceContext, StreamName,
+    async_trait,
 };
 
 use super::open::TableSource;
@@ -40,6 +41,10 @@ pub struct TableSourceConfig {
     #[serde(default)]
     pub incremental: bool,
 
+    /// What is done with columns that files have and the table hasn't: `ignore`, `reject` or `fail`.
+    #[serde(default, skip_serializing_if = "NewColumns::is_default")]
+    pub on_new_columns: NewColumns,
+
     /// How large the pieces are in which NDJSON and Parquet files are read.
     #[serde(default = "default_piece")]
     pub piece_size: ByteSize,
@@ -69,6 +74,11 @@ impl SourceConfig for TableSourceConfig {
         if stream.is_empty() || stream == StreamName::REJECTED {
             return Err(Error::config(format!("`{stream}` can't name a stream"))
                 .hint("set `stream` to another name"));
+        }
+        if self.on_new_columns == NewColumns::Add {
+            return Err(Error::config("a source can't add columns to a table")
+                .with("key", "on_new_columns")
+                .hint("`tidegate crawl` does, and a sink with `schema_policy`"));
         }
         if self.piece_size.0 == 0 {
             return Err(Error::config("`piece_size` must be more than 0"));

@@ -10,7 +10,7 @@ use tidegate_core::{
     Result, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat, TableName,
     async_trait,
 };
-use tidegate_formats::{CsvOptions, Decoder, Format};
+use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_storage::Access;
 
 use super::config::TableSourceConfig;
@@ -28,6 +28,7 @@ pub(super) struct TableSource {
     finder: Finder,
     reader: Reader,
     incremental: bool,
+    on_new: Arc<OnNewColumns>,
 }
 
 impl TableSource {
@@ -52,6 +53,7 @@ impl TableSource {
                 config.piece_size.0,
             ),
             incremental: config.incremental,
+            on_new: Arc::new(OnNewColumns::new(config.on_new_columns)),
             catalog,
             table,
             schema,
@@ -225,6 +227,7 @@ impl Source for TableSource {
             schema: Arc::clone(&self.schema),
             lenient: true,
             constants: parse_row(values, &self.table.partition_keys)?.into(),
+            on_new: Some(Arc::clone(&self.on_new)),
         };
         let found = self.finder.again(file, partition).await?;
         self.reader.events(found, part, columns, scan, resume).await

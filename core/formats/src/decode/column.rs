@@ -104,6 +104,15 @@ impl Column {
         }
     }
 
+    /// See [`Object::name_unknown`](super::json::Object::name_unknown).
+    pub(crate) fn name_unknown(&self, path: &str, give: &mut dyn FnMut(usize, String)) {
+        match self {
+            Self::List(lists) => lists.name_unknown(path, give),
+            Self::Struct(structs) => structs.name_unknown(path, give),
+            _ => {}
+        }
+    }
+
     /// An empty column for `field`'s values. Errors: `Schema` for types that text can't hold.
     pub(crate) fn new(field: &Field, capacity: usize) -> Result<Self> {
         let data_type = field.data_type();

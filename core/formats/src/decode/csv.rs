@@ -6,10 +6,10 @@ use arrow_schema::{DataType, SchemaRef};
 use memchr::memchr;
 use tidegate_core::{Decoded, Result};
 
-use super::Fault;
 use super::column::{Build, Column};
 use super::decoder::{Rejects, batch};
 use super::fault::excerpt;
+use super::{Fault, Learnt, Unknown};
 use crate::Chunk;
 use crate::csv_options::Dialect;
 use crate::split::csv::first_record_end;
@@ -200,22 +200,33 @@ impl Slot<'_> {
     }
 }
 
+/// Where a field goes.
+#[derive(Clone, Copy)]
+enum Target {
+    Slot(usize),
+    /// Nowhere.
+    None,
+    /// Nowhere, and it is noted under this number.
+    Unknown(usize),
+}
+
 /// Decodes a chunk's records. `places` are the positions of the schema's columns in the file's
-/// `width`.
+/// `width`; with `new`, fields of those unknown columns are noted.
 pub(crate) fn decode(
     schema: &SchemaRef,
     dialect: &Dialect,
     places: &[usize],
     width: usize,
+    new: Option<(&Learnt, &[(usize, String)])>,
     chunk: &Chunk,
     mut rejects: Rejects<'_>,
 ) -> Result<Decoded> {
     let data = &chunk.bytes[..];
     let capacity = chunk.rows_guess();
     let mut slots = Vec::with_capacity(places.len());
-    let mut targets = vec![None; width];
+    let mut targets = vec![Target::None; width];
     for (at, (field, place)) in schema.fields().iter().zip(places).enumerate() {
-        targets[*place] = Some(at);
+        targets[*place] = Target::Slot(at);
         slots.push(Slot {
             name: field.name(),
             nullable: field.is_nullable(),
@@ -225,6 +236,13 @@ pub(crate) fn decode(
             ),
             column: Column::new(field, capacity)?,
         });
+    }
+    let new = new.filter(|(_, names)| !names.is_empty());
+    let mut new = new.map(|(learnt, names)| (learnt.unknown(), names));
+    if let Some((unknown, names)) = &mut new {
+        for (place, _) in *names {
+            targets[*place] = Target::Unknown(unknown.column());
+        }
     }
     let valid = simdutf8::basic::from_utf8(data).is_ok();
     let lexer = Lexer::new(data, dialect);
@@ -261,8 +279,15 @@ pub(crate) fn decode(
                 &mut slots,
                 &dialect.null,
                 &mut scratch,
+                &mut new,
             )
         };
+        if let Some((unknown, _)) = &mut new {
+            match &result {
+                Ok(()) => unknown.taken(start),
+                Err(_) => unknown.rejected(),
+            }
+        }
         match result {
             Ok(()) => rows += 1,
             Err(fault) => {
@@ -283,9 +308,16 @@ pub(crate) fn decode(
         .map(|slot| slot.column.finish())
         .collect::<Result<Vec<_>>>()?;
     let batch = batch(schema, columns, rows)?;
+    let ignored = new.map(|(unknown, names)| {
+        unknown.ignored(Some(rejects.places()), |name| {
+            let names = names.iter().enumerate();
+            names.for_each(|(number, (_, its))| name(number, its.clone()));
+        })
+    });
     Ok(Decoded {
         batches: batch.into_iter().collect(),
         rejected: rejects.rejected,
+        ignored: ignored.unwrap_or_default(),
     })
 }
 
@@ -293,21 +325,32 @@ pub(crate) fn decode(
 fn record(
     lexer: &Lexer<'_>,
     at: &mut usize,
-    targets: &[Option<usize>],
+    targets: &[Target],
     slots: &mut [Slot<'_>],
     null: &[u8],
     scratch: &mut Vec<u8>,
+    new: &mut Option<(Unknown, &[(usize, String)])>,
 ) -> Result<(), Fault> {
     let start = *at;
     for (place, target) in targets.iter().enumerate() {
         let lexed = lexer.field(*at, scratch)?;
         *at = lexed.next;
-        if let Some(target) = target {
-            let text = match lexed.escaped {
-                true => scratch.as_slice(),
-                false => &lexer.data[lexed.start..lexed.end],
-            };
-            slots[*target].append(text, lexed.quoted, null)?;
+        match target {
+            Target::Slot(slot) => {
+                let text = match lexed.escaped {
+                    true => scratch.as_slice(),
+                    false => &lexer.data[lexed.start..lexed.end],
+                };
+                slots[*slot].append(text, lexed.quoted, null)?;
+            }
+            Target::None => {}
+            Target::Unknown(number) => {
+                let text = &lexer.data[lexed.start..lexed.end];
+                let is_null = text.is_empty() || (!lexed.quoted && text == null);
+                if let (false, Some((unknown, names))) = (is_null, &mut *new) {
+                    unknown.meet(*number, || names[*number].1.clone())?;
+                }
+            }
         }
         if lexed.last != (place + 1 == targets.len()) {
             return Err(wrong_width(lexer, start, targets.len()));
@@ -338,12 +381,7 @@ fn wrong_width(lexer: &Lexer<'_>, mut at: usize, width: usize) -> Fault {
 
 /// Names the column that is not UTF-8.
 #[cold]
-fn invalid(
-    record: &[u8],
-    dialect: &Dialect,
-    schema: &SchemaRef,
-    targets: &[Option<usize>],
-) -> String {
+fn invalid(record: &[u8], dialect: &Dialect, schema: &SchemaRef, targets: &[Target]) -> String {
     let fields = fields(record, dialect).unwrap_or_default();
     let bad = fields
         .iter()
@@ -351,10 +389,10 @@ fn invalid(
     match bad {
         None => "the row is not valid UTF-8".to_owned(),
         Some(place) => {
-            let name = targets.get(place).copied().flatten().map_or_else(
-                || (place + 1).to_string(),
-                |at| format!("`{}`", schema.field(at).name()),
-            );
+            let name = match targets.get(place) {
+                Some(Target::Slot(at)) => format!("`{}`", schema.field(*at).name()),
+                _ => (place + 1).to_string(),
+            };
             format!(
                 "column {name}: {} is not valid UTF-8",
                 excerpt(&fields[place].bytes)

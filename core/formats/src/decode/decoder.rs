@@ -1,5 +1,6 @@
 //! The decoder that a stream's readers share.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,12 +8,12 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use memchr::memchr_iter;
-use tidegate_core::{Decode, Decoded, Error, Origin, Rejected, Result, Scan};
+use tidegate_core::{Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, Scan};
 
 use super::column::Column;
-use super::{Fault, csv, json, raw};
+use super::{Fault, Learnt, OnNewColumns, csv, json, raw};
 use crate::csv_options::Dialect;
-use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter};
+use crate::{Chunk, CsvHeader, CsvOptions, Format, Inference, Position, Splitter};
 
 /// Decodes chunks into the columns that a scan asks for.
 ///
@@ -20,7 +21,8 @@ use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter};
 /// on; no integer, decimal or time is rounded or cut. Only the columns asked for are checked. A
 /// scan's predicates and limit are not looked at: they are applied again above.
 ///
-/// - **JSON**: keys are matched exactly (but see [`Decoder::fold_names`]); unknown ones are ignored, missing ones are NULL, and of a
+/// - **JSON**: keys are matched exactly (but see [`Decoder::fold_names`]); unknown ones are ignored
+///   (but see [`Decoder::on_new_columns`]), missing ones are NULL, and of a
 ///   key that comes twice the last value counts. A text column takes a value that is no string as
 ///   its JSON text.
 /// - **CSV**: with a header, columns are matched by name and unknown ones are ignored; a row must
@@ -43,6 +45,10 @@ pub struct Decoder {
     places: Arc<[usize]>,
     width: usize,
     fold_names: bool,
+    learnt: Option<Learnt>,
+    /// The file's (CSV), and the places and names of columns in it that are unknown.
+    header: Option<Arc<CsvHeader>>,
+    unknown: Arc<[(usize, String)]>,
 }
 
 impl fmt::Debug for Decoder {
@@ -91,6 +97,9 @@ impl Decoder {
             full: schema,
             schema: projected,
             fold_names: false,
+            learnt: None,
+            header: None,
+            unknown: Arc::new([]),
         })
     }
 
@@ -111,17 +120,53 @@ impl Decoder {
             .iter()
             .map(|field| place(field.name()))
             .collect();
+        let unknown = names.iter().cloned().enumerate();
+        let unknown = unknown.filter(|(_, name)| self.is_unknown(name));
         Ok(Self {
             places: places.ok_or_else(|| Error::internal("a column got lost"))?,
             width: names.len(),
+            unknown: unknown.collect(),
+            header: Some(Arc::new(header.clone())),
             ..self.clone()
         })
+    }
+
+    /// Whether a CSV column of this name is one that is to be told of.
+    fn is_unknown(&self, name: &String) -> bool {
+        let has = |names: &HashSet<String>| match self.fold_names {
+            true => names.contains(&name.to_lowercase()),
+            false => names.contains(name),
+        };
+        let learnt = self.learnt.as_ref();
+        learnt.is_some_and(|learnt| !has(&learnt.others))
+            && self.schema.fields().find(name).is_none()
     }
 
     /// Takes JSON keys that are no column's name for the column whose name they are in another case,
     /// unless a row has that column's own key too: catalogs keep names in lower case.
     pub fn fold_names(&mut self) {
         self.fold_names = true;
+    }
+
+    /// Does this about columns that the stream doesn't have, because its schema was learnt from a
+    /// sample; `others` are the names of those that it is known not to have. Without it they are
+    /// ignored without a word. It comes after [`fold_names`](Self::fold_names), and before
+    /// [`with_header`](Self::with_header).
+    pub fn on_new_columns<'a>(
+        &mut self,
+        on_new: &Arc<OnNewColumns>,
+        others: impl IntoIterator<Item = &'a str>,
+    ) {
+        let name = |name: &str| match self.fold_names {
+            true => name.to_lowercase(),
+            false => name.to_owned(),
+        };
+        let stream = self.full.fields().iter().map(|field| name(field.name()));
+        let names = stream.chain(others.into_iter().map(name)).collect();
+        self.learnt = Some(Learnt {
+            on_new: Arc::clone(on_new),
+            others: Arc::new(names),
+        });
     }
 
     /// The schema of what is decoded: the columns asked for, in the stream's order.
@@ -132,20 +177,40 @@ impl Decoder {
     /// Decodes a chunk of `file`, which names the rejected rows' origin.
     pub fn decode(&self, chunk: &Chunk, file: &Arc<str>) -> Result<Decoded> {
         let rejects = Rejects::new(chunk, file);
-        match self.format {
-            Format::Ndjson => json::decode(&self.schema, self.fold_names, chunk, true, rejects),
-            Format::Json => json::decode(&self.schema, self.fold_names, chunk, false, rejects),
+        let learnt = self.learnt.as_ref();
+        let decoded = match self.format {
+            Format::Ndjson | Format::Json => {
+                let lines = self.format == Format::Ndjson;
+                json::decode(&self.schema, self.fold_names, chunk, lines, learnt, rejects)
+            }
             Format::Csv => csv::decode(
                 &self.schema,
                 &self.dialect,
                 &self.places,
                 self.width,
+                learnt.map(|learnt| (learnt, &*self.unknown)),
                 chunk,
                 rejects,
             ),
             Format::Raw => raw::decode(&self.schema, chunk, rejects),
             Format::Parquet => Err(Error::internal("Parquet reached the decoder of records")),
+        }?;
+        if let Some(learnt) = learnt {
+            let found = || self.learn(chunk);
+            learnt.on_new.allow(&self.full, &decoded.ignored, found)?;
         }
+        Ok(decoded)
+    }
+
+    /// The schema that the chunk has by itself.
+    #[cold]
+    fn learn(&self, chunk: &Chunk) -> Result<SchemaRef> {
+        let mut inference = Inference::new(self.format, &self.csv)?;
+        if let Some(header) = &self.header {
+            inference.header(header)?;
+        }
+        inference.push(chunk)?;
+        inference.finish()
     }
 
     /// Decodes a whole document: an API's body, a small file.
@@ -164,6 +229,7 @@ impl Decoder {
             let decoded = decoder.decode(&chunk, file)?;
             all.batches.extend(decoded.batches);
             all.rejected.extend(decoded.rejected);
+            IgnoredColumn::merge(&mut all.ignored, decoded.ignored);
         }
         Ok(all)
     }
@@ -224,34 +290,57 @@ pub(crate) fn batch(
 /// The rows of a chunk that can't be taken.
 pub(crate) struct Rejects<'a> {
     pub(crate) rejected: Rejected,
-    chunk: &'a Chunk,
-    file: &'a Arc<str>,
-    /// Up to where lines were counted.
-    counted: (usize, u64),
+    places: Places<'a>,
 }
 
 impl<'a> Rejects<'a> {
     fn new(chunk: &'a Chunk, file: &'a Arc<str>) -> Self {
         Self {
             rejected: Rejected::default(),
-            chunk,
-            file,
-            counted: (0, 0),
+            places: Places {
+                chunk,
+                file,
+                counted: (0, 0),
+            },
         }
     }
 
     /// Adds the row that begins at `start` within the chunk. Rows come in order.
     pub(crate) fn push(&mut self, start: usize, row: &[u8], fault: &Fault) {
+        let origin = self.places.origin(start);
+        self.rejected
+            .push(String::from_utf8_lossy(row), fault.to_string(), origin);
+    }
+
+    /// The chunk's places, from its beginning.
+    pub(crate) fn places(&self) -> Places<'a> {
+        Places {
+            counted: (0, 0),
+            ..self.places
+        }
+    }
+}
+
+/// Tells where rows of a chunk stand in its file.
+#[derive(Clone, Copy)]
+pub(crate) struct Places<'a> {
+    chunk: &'a Chunk,
+    file: &'a Arc<str>,
+    /// Up to where lines were counted.
+    counted: (usize, u64),
+}
+
+impl Places<'_> {
+    /// Of the row that begins at `start` within the chunk. Rows come in order.
+    pub(crate) fn origin(&mut self, start: usize) -> Origin {
         let (at, lines) = self.counted;
         let lines = lines + memchr_iter(b'\n', &self.chunk.bytes[at..start]).count() as u64;
         self.counted = (start, lines);
-        let origin = Origin {
+        Origin {
             file: Some(Arc::clone(self.file)),
             line: self.chunk.start.line.map(|line| line + lines),
             offset: Some(self.chunk.start.offset + start as u64),
-        };
-        self.rejected
-            .push(String::from_utf8_lossy(row), fault.to_string(), origin);
+        }
     }
 }
 

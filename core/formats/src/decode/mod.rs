@@ -12,9 +12,12 @@ mod primitive;
 mod raw;
 mod strings;
 pub(crate) mod time;
+mod unknown;
 
 pub(crate) use csv::fields as csv_fields;
 pub use decoder::{Decoder, EncodedChunk};
 pub(crate) use fault::Fault;
 pub use json::{JsonRows, elements as json_elements};
 pub use raw::raw_schema;
+pub(crate) use unknown::{Learnt, Unknown};
+pub use unknown::{OnNewColumns, with_new};

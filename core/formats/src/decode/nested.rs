@@ -40,6 +40,11 @@ impl Lists {
         self.items.fold_names();
     }
 
+    /// See [`Object::name_unknown`].
+    pub(crate) fn name_unknown(&self, path: &str, give: &mut dyn FnMut(usize, String)) {
+        self.items.name_unknown(path, give);
+    }
+
     fn end(&mut self) -> Result<(), Fault> {
         let end = i32::try_from(self.length)
             .map_err(|_| Fault::new("more items in one piece of the file than a column holds"))?;
@@ -115,6 +120,11 @@ impl Structs {
     /// See [`Object::fold_names`].
     pub(crate) fn fold_names(&mut self) {
         self.object.fold_names();
+    }
+
+    /// See [`Object::name_unknown`].
+    pub(crate) fn name_unknown(&self, path: &str, give: &mut dyn FnMut(usize, String)) {
+        self.object.name_unknown(path, give);
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn decode(
                     return Ok(Decoded {
                         batches: Vec::new(),
                         rejected: rejects.rejected,
+                        ..Decoded::default()
                     });
                 }
             }
@@ -59,5 +60,6 @@ pub(crate) fn decode(
     Ok(Decoded {
         batches: batch.into_iter().collect(),
         rejected: rejects.rejected,
+        ..Decoded::default()
     })
 }

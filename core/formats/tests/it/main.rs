@@ -7,6 +7,7 @@ mod csv;
 mod fold;
 mod infer;
 mod json;
+mod new_columns;
 mod round_trip;
 mod split;
 

@@ -35,8 +35,9 @@ pub(crate) enum Outcome {
         committed: bool,
         exhausted: Option<Error>,
     },
-    /// A stream's schema changed: what came before is committed, and the next attempt goes on.
-    SchemaChanged,
+    /// A stream's schema changed: what is committed stays, and the next attempt goes on. With the
+    /// error that told it, if it was found too late to commit what came before.
+    SchemaChanged(Option<Error>),
 }
 
 /// What follows the end of an epoch.
@@ -162,8 +163,15 @@ impl Attempt {
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(self.shared.error().unwrap_or(error)),
         };
+        let on_schema_change = self.options.on_schema_change;
         self.end().await;
         match result {
+            Err(error) if error.kind() == ErrorKind::SchemaChanged => match on_schema_change {
+                SchemaChange::Evolve => Ok(Outcome::SchemaChanged(Some(error))),
+                SchemaChange::Fail => {
+                    Err(error.hint("on_schema_change = \"evolve\" goes on with other columns"))
+                }
+            },
             Err(error) if error.kind() == ErrorKind::Exhausted => Ok(Outcome::Stopped {
                 committed: false,
                 exhausted: Some(error),
@@ -494,7 +502,7 @@ impl Attempt {
         self.end_epoch(Then::Stop).await?;
         self.join_ending().await?;
         match self.options.on_schema_change {
-            SchemaChange::Evolve => Ok(Outcome::SchemaChanged),
+            SchemaChange::Evolve => Ok(Outcome::SchemaChanged(None)),
             SchemaChange::Fail => Err(Error::schema("a stream's schema changed")
                 .hint("what was read before is committed; on_schema_change = \"evolve\" goes on")),
         }

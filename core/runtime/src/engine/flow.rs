@@ -166,6 +166,9 @@ impl Carrier {
         node.stats.add_busy(began);
         node.stats.add_rows_in(batch.num_rows() as u64);
         self.reject(id, mapped.rejected)?;
+        node.stats
+            .ignored
+            .add(Some(node.spec.id.as_str()), mapped.ignored);
         for batch in &mapped.batches {
             node.stats.add_rows_out(batch.num_rows() as u64);
             self.deliver(*out, batch)?;

@@ -97,6 +97,9 @@ fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
         }
     };
     carrier.reject(node, decoded.rejected)?;
+    stats
+        .ignored
+        .add(Some(shared.id(node).as_str()), decoded.ignored);
     for batch in &decoded.batches {
         stats.add_rows_out(batch.num_rows() as u64);
         carrier.deliver(port, batch)?;

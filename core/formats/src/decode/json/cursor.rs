@@ -1,7 +1,7 @@
 //! A place in JSON text.
 
-use super::super::Fault;
 use super::super::number::Number;
+use super::super::{Fault, Unknown};
 use super::string;
 
 /// A place in JSON text, and how to read on from there.
@@ -13,6 +13,8 @@ pub(crate) struct Cursor<'a> {
     lines: bool,
     /// What a string with escapes says.
     scratch: Vec<u8>,
+    /// Where keys are noted that no column has; `None`: they don't matter.
+    pub(crate) unknown: Option<Unknown>,
 }
 
 /// What a value is, as its first byte tells.
@@ -33,6 +35,7 @@ impl<'a> Cursor<'a> {
             at: 0,
             lines: false,
             scratch: Vec::new(),
+            unknown: None,
         }
     }
 

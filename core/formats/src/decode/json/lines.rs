@@ -6,7 +6,7 @@ use memchr::memchr;
 use tidegate_core::{Decoded, Result};
 
 use super::super::decoder::{Rejects, batch};
-use super::super::{Fault, fault::excerpt};
+use super::super::{Fault, Learnt, fault::excerpt};
 use super::{Cursor, Object};
 use crate::Chunk;
 use crate::split::json::value_end;
@@ -17,6 +17,7 @@ pub(crate) fn decode(
     fold_names: bool,
     chunk: &Chunk,
     lines: bool,
+    learnt: Option<&Learnt>,
     mut rejects: Rejects<'_>,
 ) -> Result<Decoded> {
     let data = &chunk.bytes[..];
@@ -30,6 +31,10 @@ pub(crate) fn decode(
     } else {
         Cursor::new(data)
     };
+    if let Some(learnt) = learnt {
+        object.know(&learnt.others);
+        cursor.unknown = Some(learnt.unknown());
+    }
     loop {
         while let Some(byte) = cursor.peek()
             && (matches!(byte, b'\n' | b' ' | b'\t' | b'\r') || (byte == b',' && !lines))
@@ -55,17 +60,27 @@ pub(crate) fn decode(
                 .append(&mut cursor)
                 .and_then(|()| row_ends(&mut cursor, lines))
         };
+        if let Some(unknown) = &mut cursor.unknown {
+            match &result {
+                Ok(()) => unknown.taken(start),
+                Err(_) => unknown.rejected(),
+            }
+        }
         if let Err(fault) = result {
             object.truncate(rows);
             cursor.at = end();
             rejects.push(start, &data[start..cursor.at], &fault);
         }
     }
+    let ignored = cursor.unknown.take().map(|unknown| {
+        unknown.ignored(Some(rejects.places()), |name| object.name_unknown("", name))
+    });
     let rows = object.len();
     let batch: Option<RecordBatch> = batch(schema, object.finish()?, rows)?;
     Ok(Decoded {
         batches: batch.into_iter().collect(),
         rejected: rejects.rejected,
+        ignored: ignored.unwrap_or_default(),
     })
 }
 

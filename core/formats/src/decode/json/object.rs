@@ -1,6 +1,6 @@
 //! Objects to columns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -15,12 +15,14 @@ use super::{Cursor, string};
 const NEAR: usize = 16;
 /// How many keys' order is remembered.
 const ORDER: usize = 1024;
+/// How many unknown keys are told apart: of objects whose keys are data there may be any number.
+const UNKNOWN: usize = 256;
 
 /// A column per key of interest.
 ///
 /// The keys of one row are expected in the order of the row before, so that a key is usually
-/// known by comparing its bytes once. Keys without a column are skipped; of a key that comes
-/// twice, the last value counts, as in most readers of JSON.
+/// known by comparing its bytes once. Keys without a column are skipped (and noted, if the cursor
+/// says so); of a key that comes twice, the last value counts, as in most readers of JSON.
 pub(crate) struct Object {
     slots: Vec<Slot>,
     length: usize,
@@ -28,6 +30,10 @@ pub(crate) struct Object {
     index: HashMap<Box<[u8]>, usize>,
     /// The same in lower case, if keys of another case count too.
     folded: Option<HashMap<String, usize>>,
+    /// Names of columns that are known and not wanted; in lower case, if keys of another case count.
+    others: Option<Arc<HashSet<String>>>,
+    /// Keys that no column has, by their text, and their numbers.
+    unknown: HashMap<Box<str>, usize>,
     order: Vec<Key>,
     /// The number of the current object, to tell which slots it has filled.
     turn: u64,
@@ -44,10 +50,16 @@ struct Slot {
 
 /// Where the value of a key goes.
 #[derive(Clone, Copy)]
-struct Target {
-    slot: usize,
-    /// Whether the key is the column's name in another case.
-    folded: bool,
+enum Target {
+    Slot {
+        slot: usize,
+        /// Whether the key is the column's name in another case.
+        folded: bool,
+    },
+    /// Nowhere.
+    None,
+    /// Nowhere, and it is noted under this number.
+    Unknown(usize),
 }
 
 /// A key as it was seen.
@@ -56,11 +68,11 @@ struct Key {
     text: Box<[u8]>,
     /// Its first 16 bytes and which of them count, if it has no more.
     word: Option<(u128, u128)>,
-    target: Option<Target>,
+    target: Target,
 }
 
 impl Key {
-    fn new(raw: &[u8], target: Option<Target>) -> Self {
+    fn new(raw: &[u8], target: Target) -> Self {
         let text = [b"\"", raw, b"\":"].concat();
         let word = (text.len() <= 16).then(|| {
             let mut bytes = [0; 16];
@@ -108,6 +120,8 @@ impl Object {
         Ok(Self {
             index: index.collect(),
             folded: None,
+            others: None,
+            unknown: HashMap::new(),
             slots,
             length: 0,
             order: Vec::new(),
@@ -124,6 +138,26 @@ impl Object {
             slot.column.fold_names();
         }
         self.folded = Some(folded);
+    }
+
+    /// Names that are no unknown columns'.
+    pub(crate) fn know(&mut self, others: &Arc<HashSet<String>>) {
+        self.others = Some(Arc::clone(others));
+    }
+
+    /// Gives the numbers and names of all unknown keys that were met, in members too; this object
+    /// is at `path`.
+    pub(crate) fn name_unknown(&self, path: &str, give: &mut dyn FnMut(usize, String)) {
+        let within = |name: &str| match path {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        for (name, number) in &self.unknown {
+            give(*number, within(name));
+        }
+        for slot in &self.slots {
+            slot.column.name_unknown(&within(&slot.name), give);
+        }
     }
 
     /// The number of rows.
@@ -168,14 +202,14 @@ impl Object {
         if !cursor.take(b'}') {
             loop {
                 match self.key(cursor, &mut expected)? {
-                    Some(Target { slot, folded })
+                    Target::Slot { slot, folded }
                         if folded
                             && self.slots[slot].turn == self.turn
                             && !self.slots[slot].folded =>
                     {
                         cursor.raw()?;
                     }
-                    Some(Target { slot, folded }) => {
+                    Target::Slot { slot, folded } => {
                         let slot = &mut self.slots[slot];
                         slot.folded = folded;
                         if slot.turn == self.turn {
@@ -188,9 +222,10 @@ impl Object {
                             return Err(fault.within(&slot.name));
                         }
                     }
-                    None => {
+                    Target::None => {
                         cursor.raw()?;
                     }
+                    Target::Unknown(number) => self.skip_unknown(cursor, number)?,
                 }
                 cursor.space();
                 match cursor.peek() {
@@ -224,11 +259,7 @@ impl Object {
 
     /// Takes a key, its colon and the space behind; gives where its value goes.
     #[inline]
-    fn key(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        expected: &mut usize,
-    ) -> Result<Option<Target>, Fault> {
+    fn key(&mut self, cursor: &mut Cursor<'_>, expected: &mut usize) -> Result<Target, Fault> {
         if let Some(key) = self.order.get(*expected)
             && key.matches(cursor.data, cursor.at)
         {
@@ -246,7 +277,7 @@ impl Object {
         &mut self,
         cursor: &mut Cursor<'_>,
         expected: &mut usize,
-    ) -> Result<Option<Target>, Fault> {
+    ) -> Result<Target, Fault> {
         // Another order, or some keys are not there.
         let end = self.order.len().min(*expected + NEAR);
         let start = expected.saturating_sub(NEAR).min(end);
@@ -265,9 +296,9 @@ impl Object {
             let mut text = Vec::with_capacity(raw.len());
             let quoted = [raw, b"\""].concat();
             string::unescape(&quoted, 0, &mut text)?;
-            self.target(&text)
+            self.target(&text, cursor)
         } else {
-            self.target(raw)
+            self.target(raw, cursor)
         };
         if self.order.len() < ORDER {
             let at = (*expected).min(self.order.len());
@@ -278,15 +309,49 @@ impl Object {
     }
 
     /// Where the value of this key goes, by its unescaped text.
-    fn target(&self, key: &[u8]) -> Option<Target> {
+    fn target(&mut self, key: &[u8], cursor: &mut Cursor<'_>) -> Target {
         if let Some(&slot) = self.index.get(key) {
-            return Some(Target {
+            return Target::Slot {
                 slot,
                 folded: false,
-            });
+            };
         }
-        let name = std::str::from_utf8(key).ok()?.to_lowercase();
-        let slot = *self.folded.as_ref()?.get(&name)?;
-        Some(Target { slot, folded: true })
+        let Ok(name) = std::str::from_utf8(key) else {
+            return Target::None;
+        };
+        let lower = self.folded.as_ref().map(|_| name.to_lowercase());
+        if let (Some(folded), Some(lower)) = (&self.folded, &lower)
+            && let Some(&slot) = folded.get(lower)
+        {
+            return Target::Slot { slot, folded: true };
+        }
+        let name_or_lower = lower.as_deref().unwrap_or(name);
+        let known = self.others.as_ref();
+        match &mut cursor.unknown {
+            Some(unknown) if known.is_none_or(|known| !known.contains(name_or_lower)) => {
+                let name = match self.unknown.len() < UNKNOWN || self.unknown.contains_key(name) {
+                    true => name,
+                    false => "*",
+                };
+                let number = self.unknown.entry(name.into());
+                Target::Unknown(*number.or_insert_with(|| unknown.column()))
+            }
+            _ => Target::None,
+        }
+    }
+
+    /// Takes the value of a key that no column has.
+    #[inline(never)]
+    fn skip_unknown(&self, cursor: &mut Cursor<'_>, number: usize) -> Result<(), Fault> {
+        let null = cursor.peek() == Some(b'n');
+        cursor.raw()?;
+        let Some(unknown) = cursor.unknown.as_mut().filter(|_| !null) else {
+            return Ok(());
+        };
+        unknown.meet(number, || {
+            let mut names = self.unknown.iter();
+            let name = names.find(|(_, other)| **other == number);
+            name.map_or("*", |(name, _)| name).to_owned()
+        })
     }
 }

@@ -1,9 +1,12 @@
 //! JSON documents one by one.
 
+use std::sync::Arc;
+
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use tidegate_core::Result;
+use tidegate_core::{IgnoredColumn, Result};
 
+use super::super::{Learnt, OnNewColumns, Unknown};
 use super::{Cursor, Object};
 
 /// Gathers JSON documents into a batch, one row each.
@@ -27,6 +30,7 @@ use super::{Cursor, Object};
 pub struct JsonRows {
     schema: SchemaRef,
     object: Object,
+    unknown: Option<Unknown>,
 }
 
 impl JsonRows {
@@ -36,7 +40,17 @@ impl JsonRows {
         Ok(Self {
             object: Object::new(schema.fields(), capacity)?,
             schema,
+            unknown: None,
         })
+    }
+
+    /// Does this about keys that no column has. Without it they are ignored without a word.
+    pub fn on_new_columns(&mut self, on_new: &Arc<OnNewColumns>) {
+        let learnt = Learnt {
+            on_new: Arc::clone(on_new),
+            others: Arc::default(),
+        };
+        self.unknown = Some(learnt.unknown());
     }
 
     /// Adds a document; if it can't be taken, says why, and the batch is as before.
@@ -46,14 +60,32 @@ impl JsonRows {
         }
         let rows = self.object.len();
         let mut cursor = Cursor::new(document);
+        cursor.unknown = self.unknown.take();
         cursor.space();
-        self.object
+        let result = self
+            .object
             .append(&mut cursor)
             .and_then(|()| cursor.end())
             .map_err(|fault| {
                 self.object.truncate(rows);
                 fault.to_string()
-            })
+            });
+        self.unknown = cursor.unknown;
+        if let Some(unknown) = &mut self.unknown {
+            match &result {
+                Ok(()) => unknown.taken(0),
+                Err(_) => unknown.rejected(),
+            }
+        }
+        result
+    }
+
+    /// What the documents had that no column has.
+    pub fn ignored(&self) -> Vec<IgnoredColumn> {
+        let unknown = self.unknown.as_ref();
+        let ignored =
+            unknown.map(|unknown| unknown.ignored(None, |name| self.object.name_unknown("", name)));
+        ignored.unwrap_or_default()
     }
 
     /// How many rows there are.

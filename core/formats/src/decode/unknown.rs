@@ -1,0 +1,226 @@
+//! Columns that records have and the schema, which was learnt from a sample, hasn't.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use tidegate_core::{Error, ErrorKind, IgnoredColumn, NewColumns, Result};
+
+use super::Fault;
+use super::decoder::Places;
+
+/// What the readers of a stream do about columns that its schema doesn't have. They share one.
+#[derive(Debug, Default)]
+pub struct OnNewColumns {
+    policy: NewColumns,
+    wider: Mutex<Option<SchemaRef>>,
+}
+
+impl OnNewColumns {
+    /// With nothing met yet.
+    pub fn new(policy: NewColumns) -> Self {
+        Self {
+            policy,
+            wider: Mutex::default(),
+        }
+    }
+
+    /// What is done.
+    pub fn policy(&self) -> NewColumns {
+        self.policy
+    }
+
+    /// The schema with the columns that are to be added, where any were met.
+    pub fn wider(&self) -> Option<SchemaRef> {
+        let wider = self.wider.lock().unwrap_or_else(PoisonError::into_inner);
+        wider.clone()
+    }
+
+    /// Lets these columns be ignored, or says why not. `found` is the schema that the rows would
+    /// have by themselves.
+    ///
+    /// Errors: `Schema` where they are to fail; `SchemaChanged` where they are to be added, for
+    /// which [`wider`](Self::wider) then has them.
+    pub fn allow(
+        &self,
+        schema: &Schema,
+        ignored: &[IgnoredColumn],
+        found: impl FnOnce() -> Result<SchemaRef>,
+    ) -> Result<()> {
+        let Some(first) = ignored.first() else {
+            return Ok(());
+        };
+        let place = |mut error: Error| {
+            if let Some(file) = &first.first.file {
+                error = error.with("file", file);
+            }
+            match (first.first.line, first.first.offset) {
+                (Some(line), _) => error.with("line", line),
+                (None, Some(offset)) => error.with("offset", offset),
+                (None, None) => error,
+            }
+        };
+        match self.policy {
+            NewColumns::Ignore | NewColumns::Reject => Ok(()),
+            NewColumns::Fail => Err(place(Error::schema(format!(
+                "there is a column `{}`, which the stream doesn't have",
+                first.name
+            )))
+            .hint(
+                "name it in `schema`, or let `on_new_columns` say \"ignore\", \"add\" or \"reject\"",
+            )),
+            NewColumns::Add => {
+                let found = found()?;
+                let mut wider = self.wider.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = wider.as_deref().unwrap_or(schema);
+                *wider = Some(Arc::new(Schema::new(with_new(
+                    known.fields(),
+                    found.fields(),
+                ))));
+                Err(place(Error::new(
+                    ErrorKind::SchemaChanged,
+                    format!("the column `{}` came up", first.name),
+                )))
+            }
+        }
+    }
+}
+
+/// The fields of a schema and those that only another one has, members of structs too. They may all
+/// be NULL.
+pub fn with_new(known: &Fields, found: &Fields) -> Fields {
+    let mut fields: Vec<_> = known.iter().cloned().collect();
+    for field in found {
+        match fields.iter_mut().find(|other| other.name() == field.name()) {
+            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            Some(known) => {
+                let both = with_new_members(known.data_type(), field.data_type());
+                if let Some(both) = both {
+                    *known = Arc::new(Field::clone(known).with_data_type(both));
+                }
+            }
+        }
+    }
+    fields.into()
+}
+
+fn with_new_members(known: &DataType, found: &DataType) -> Option<DataType> {
+    match (known, found) {
+        (DataType::Struct(known), DataType::Struct(found)) => {
+            Some(DataType::Struct(with_new(known, found)))
+        }
+        (DataType::List(known), DataType::List(found)) => {
+            let items = with_new_members(known.data_type(), found.data_type())?;
+            let items = Field::clone(known).with_data_type(items);
+            Some(DataType::List(Arc::new(items)))
+        }
+        _ => None,
+    }
+}
+
+/// What a decoder knows of the columns that its schema doesn't have.
+#[derive(Debug, Clone)]
+pub(crate) struct Learnt {
+    pub(crate) on_new: Arc<OnNewColumns>,
+    /// The names of columns that are known and not wanted.
+    pub(crate) others: Arc<HashSet<String>>,
+}
+
+impl Learnt {
+    pub(crate) fn unknown(&self) -> Unknown {
+        Unknown {
+            reject: self.on_new.policy == NewColumns::Reject,
+            ..Unknown::default()
+        }
+    }
+}
+
+/// The values of unknown columns that were met in a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Unknown {
+    reject: bool,
+    /// The columns of those in the present row.
+    met: Vec<usize>,
+    columns: Vec<Met>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Met {
+    values: u64,
+    /// Where the first row begins that had one.
+    start: usize,
+}
+
+impl Unknown {
+    /// The number of another column.
+    pub(crate) fn column(&mut self) -> usize {
+        self.columns.push(Met::default());
+        self.columns.len() - 1
+    }
+
+    /// Takes note of a value in the present row.
+    pub(crate) fn meet(
+        &mut self,
+        column: usize,
+        name: impl FnOnce() -> String,
+    ) -> Result<(), Fault> {
+        if self.reject {
+            return Err(Fault::new("the stream has no such column").within(&name()));
+        }
+        self.met.push(column);
+        Ok(())
+    }
+
+    /// The present row, which begins at `start`, was taken.
+    #[inline]
+    pub(crate) fn taken(&mut self, start: usize) {
+        if !self.met.is_empty() {
+            self.count(start);
+        }
+    }
+
+    #[inline(never)]
+    fn count(&mut self, start: usize) {
+        for column in self.met.drain(..) {
+            let met = &mut self.columns[column];
+            if met.values == 0 {
+                met.start = start;
+            }
+            met.values += 1;
+        }
+    }
+
+    /// The present row was not taken.
+    pub(crate) fn rejected(&mut self) {
+        self.met.clear();
+    }
+
+    /// What was met, the first before others. `name` gives each column's name to what it is given,
+    /// by the column's number.
+    pub(crate) fn ignored(
+        &self,
+        places: Option<Places<'_>>,
+        name: impl FnOnce(&mut dyn FnMut(usize, String)),
+    ) -> Vec<IgnoredColumn> {
+        if self.columns.iter().all(|met| met.values == 0) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        name(&mut |column, name| {
+            let met = self.columns[column];
+            if met.values > 0 {
+                found.push((met, name));
+            }
+        });
+        found.sort_by(|(a, a_name), (b, b_name)| (a.start, a_name).cmp(&(b.start, b_name)));
+        let mut places = places;
+        let columns = found.into_iter().map(|(met, name)| IgnoredColumn {
+            name,
+            values: met.values,
+            first: places
+                .as_mut()
+                .map_or_else(Default::default, |places| places.origin(met.start)),
+        });
+        columns.collect()
+    }
+}
