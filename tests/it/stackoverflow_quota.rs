@@ -107,6 +107,9 @@ fn a_run_that_needs_more_than_is_left_of_the_quota_is_not_begun() {
     assert_no_violation(&api);
 }
 
+/// A longer wait than a second is one for the quota.
+const NO_PAUSE: &str = "[http]\nmax_retry_after = \"1s\"\n";
+
 /// In the words of the real one.
 fn spent(seconds: u32) -> Failure {
     let said =
@@ -121,6 +124,7 @@ fn a_quota_that_is_spent_in_the_middle_stops_the_run_and_the_next_one_goes_on_af
         .questions(2_000, Duration::from_secs(86_400), 3);
     settle(&api);
     let pipeline = pipeline(&api, "");
+    pipeline.write("tidegate.toml", NO_PAUSE);
     let mut count = 0;
     api.fail_when(move |request| {
         count += i32::from(request.method == "/questions");
@@ -158,6 +162,7 @@ fn a_run_waits_for_the_quota_where_it_is_told_to() {
         .questions(1_000, Duration::from_secs(86_400), 4);
     settle(&api);
     let pipeline = pipeline(&api, "on_quota = \"wait\"");
+    pipeline.write("tidegate.toml", NO_PAUSE);
     let mut count = 0;
     api.fail_when(move |request| {
         count += i32::from(request.method == "/questions");

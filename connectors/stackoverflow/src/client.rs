@@ -120,6 +120,7 @@ impl Client {
             judge: Judge {
                 on_quota: config.on_quota,
                 caution: config.caution.0,
+                longest: http.longest_wait(),
                 secrets,
             },
             http,

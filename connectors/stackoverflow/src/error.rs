@@ -33,6 +33,8 @@ pub(crate) struct Judge {
     pub(crate) on_quota: OnQuota,
     /// How long a method is left alone after an answer that doesn't say how long.
     pub(crate) caution: Duration,
+    /// How long a request waits at most for an API that asks it to.
+    pub(crate) longest: Duration,
     /// What the API may repeat to us, and must not be shown.
     pub(crate) secrets: Vec<SecretValue>,
 }
@@ -73,8 +75,13 @@ impl Dialect for Judge {
             resets_in: None,
             backoff: wrapper.backoff.map(with_margin),
         };
-        match throttled(&wrapper) {
+        match throttled(&wrapper, self.longest) {
             None => {}
+            Some(Throttle::Brief(wait)) => {
+                told.backoff = told.backoff.max(Some(with_margin(wait.as_secs())));
+                // Where it is a quota after all, it is no longer spent than that.
+                told.resets_in = Some(wait).filter(|_| told.quota_left == Some(0));
+            }
             Some(Throttle::Spent(wait)) => {
                 told.quota_left = Some(0);
                 told.resets_in = Some(wait);
@@ -104,23 +111,27 @@ fn with_margin(asked: u64) -> Duration {
 enum Throttle {
     /// The quota is spent, for so long.
     Spent(Duration),
+    /// All at this address together ask too fast: it is to be left alone for so long.
+    Brief(Duration),
     /// A method was asked before its backoff was over.
     Backoff,
     Other,
 }
 
-fn throttled(wrapper: &Wrapper) -> Option<Throttle> {
+/// Why, if so. A wait of no more than `longest` is a pause, not a spent quota.
+fn throttled(wrapper: &Wrapper, longest: Duration) -> Option<Throttle> {
     if wrapper.error_id != Some(502) {
         return None;
     }
     let message = wrapper.error_message.as_deref().unwrap_or_default();
     let message = message.to_ascii_lowercase();
     // "too many requests from this IP, more requests available in 38731 seconds"
-    let spent = message.split_once("available in ").and_then(|(_, rest)| {
+    let wait = message.split_once("available in ").and_then(|(_, rest)| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse().ok().map(Duration::from_secs)
     });
-    Some(match spent {
+    Some(match wait {
+        Some(wait) if wait <= longest => Throttle::Brief(wait),
         Some(wait) => Throttle::Spent(wait),
         // "Violation of backoff parameter"
         None if message.contains("backoff") => Throttle::Backoff,
@@ -282,7 +293,18 @@ impl Judge {
                 "the API is not there for the moment",
                 "its state is told at https://stackstatus.net; run again later",
             ),
-            502 => match (throttled(wrapper), self.on_quota) {
+            502 => match (throttled(wrapper, self.longest), self.on_quota) {
+                (Some(Throttle::Brief(wait)), _) => Refusal::always(
+                    shown(
+                        ErrorKind::RateLimited { wait: Some(wait) },
+                        "the API takes no requests for a moment",
+                    )
+                    .hint(
+                        "it counts all programs at this address together: look whether another one \
+                         asks too",
+                    ),
+                )
+                .after(Some(wait)),
                 (Some(Throttle::Spent(wait)), OnQuota::Stop) => Refusal::never(
                     shown(
                         ErrorKind::Exhausted,
@@ -344,11 +366,12 @@ mod tests {
     use super::*;
 
     fn throttle(message: &str) -> Option<Throttle> {
-        throttled(&Wrapper {
+        let wrapper = Wrapper {
             error_id: Some(502),
             error_message: Some(message.to_owned()),
             ..Wrapper::default()
-        })
+        };
+        throttled(&wrapper, Duration::from_secs(60))
     }
 
     #[test]
@@ -356,11 +379,16 @@ mod tests {
         let spent = "too many requests from this IP, more requests available in 38731 seconds";
         let wait = Duration::from_secs(38_731);
         assert_eq!(throttle(spent), Some(Throttle::Spent(wait)));
+        for seconds in [0, 1, 60] {
+            let brief = format!("more requests available in {seconds} seconds");
+            let wait = Duration::from_secs(seconds);
+            assert_eq!(throttle(&brief), Some(Throttle::Brief(wait)));
+        }
         let backoff = "Violation of backoff parameter";
         assert_eq!(throttle(backoff), Some(Throttle::Backoff));
         assert_eq!(throttle("simulated"), Some(Throttle::Other));
         assert_eq!(throttle("available in a while"), Some(Throttle::Other));
-        assert_eq!(throttled(&Wrapper::default()), None);
+        assert_eq!(throttled(&Wrapper::default(), Duration::ZERO), None);
     }
 
     #[test]

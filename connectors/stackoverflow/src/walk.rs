@@ -43,6 +43,10 @@ pub(crate) struct Position {
     /// Set while the rows of the one second `at` are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     second: Option<Second>,
+    /// Set while it is asked whether there is nothing, after a page that had nothing and said that
+    /// there is more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    empty: bool,
     /// Whether all is read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     done: bool,
@@ -88,6 +92,7 @@ impl Default for Position {
             size: None,
             seen: Vec::new(),
             second: None,
+            empty: false,
             done: false,
         }
     }
@@ -140,6 +145,7 @@ impl Walk {
             at,
             page,
             second,
+            empty,
             done,
             ..
         } = &self.position;
@@ -161,8 +167,8 @@ impl Walk {
             min,
             max,
             page: *page,
-            total: second.is_some(),
-            count: second.is_some_and(|second| second.total.is_none()),
+            total: second.is_some() || *empty,
+            count: *empty || second.is_some_and(|second| second.total.is_none()),
         })
     }
 
@@ -170,7 +176,7 @@ impl Walk {
     /// items that are new.
     ///
     /// Errors: `Data` where the API broke its word (rows it wasn't asked for or out of order),
-    /// `Transient` where the same page comes again, or one without rows says that there is more.
+    /// `Transient` where the same page comes again, or there are said to be rows where none come.
     pub(crate) fn take(&mut self, ask: &PageAsk, answer: Answer<'_>) -> Result<Vec<usize>, Error> {
         let before = self.position.clone();
         if self.is_repeated(answer) {
@@ -178,6 +184,7 @@ impl Walk {
         }
         let taken = match (before.second, self.window) {
             (Some(second), _) => self.take_of_second(ask, second, answer),
+            (None, _) if before.empty => self.take_count(answer),
             (None, Window::Dates { to, .. }) => {
                 self.take_dates(ask, to.unwrap_or(i64::MAX), answer)
             }
@@ -232,6 +239,8 @@ impl Walk {
         let done = !answer.has_more || past && self.is_past(to, answer.items);
         let (Some(first), Some(last)) = (items().next(), items().next_back()) else {
             self.position.done = done;
+            // What has no first page can't have another: one of the two isn't true.
+            self.position.empty = !done && answer.items.is_empty();
             return Ok(new);
         };
         // With rows after the end, one second doesn't fill the page.
@@ -311,9 +320,7 @@ impl Walk {
         let Some(Value::Number(at)) = self.position.at else {
             return Err(Error::internal("a second is read that has no date"));
         };
-        let total = answer.total.ok_or_else(|| {
-            Error::data("the API was asked how many rows there are, and didn't say")
-        })?;
+        let total = counted(answer)?;
         let Some(before) = second.total else {
             self.position.page = total.div_ceil(u64::from(self.size)).max(1);
             self.position.second = Some(Second {
@@ -348,6 +355,17 @@ impl Walk {
             self.leave(at);
         }
         Ok(new)
+    }
+
+    /// Takes the answer to how many rows there are where a page had none.
+    fn take_count(&mut self, answer: Answer<'_>) -> Result<Vec<usize>, Error> {
+        if counted(answer)? > 0 {
+            return Err(stuck());
+        }
+        tracing::warn!("the API says that there is more, but gives nothing, and counts nothing");
+        self.position.empty = false;
+        self.position.done = true;
+        Ok(Vec::new())
     }
 
     /// Goes on after a second of which all is read.
@@ -403,6 +421,13 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Text(a), Value::Text(b)) => a.to_lowercase() == b.to_lowercase(),
         _ => a == b,
     }
+}
+
+fn counted(answer: Answer<'_>) -> Result<u64, Error> {
+    answer.total.ok_or_else(|| {
+        Error::data("the API was asked how many rows there are, and didn't say")
+            .hint("look whether a proxy or `base_url` changes what is asked")
+    })
 }
 
 fn outside(what: &str, item: &Item) -> Error {

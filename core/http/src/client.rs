@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::redirect::Policy;
@@ -57,6 +58,11 @@ impl HttpClient {
             inner: self.settings.client(redirect::confined())?,
             ..self.clone()
         })
+    }
+
+    /// How long a request waits at most for a server that asks it to (`max_retry_after`).
+    pub fn longest_wait(&self) -> Duration {
+        self.settings.max_retry_after.0
     }
 
     /// Begins a GET.

@@ -264,9 +264,23 @@ fn a_page_that_repeats_is_an_error_and_no_loop() {
 
 #[test]
 fn a_page_without_rows_that_says_there_is_more_is_an_error() {
-    for window in [dates(None), Window::All] {
-        let error = take(&mut walk(window, 3), &[], true).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+    let error = take(&mut walk(Window::All, 3), &[], true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+    // Where it can be counted, it is an end if there is nothing.
+    for (total, ends) in [(0, true), (1, false)] {
+        let mut walk = walk(dates(None), 3);
+        assert!(take(&mut walk, &[], true).unwrap().is_empty());
+        let ask = walk.next().unwrap();
+        assert!(ask.total && ask.count);
+        let answer = Answer {
+            items: &[],
+            has_more: true,
+            total: Some(total),
+        };
+        match walk.take(&ask, answer) {
+            Ok(new) => assert!(ends && new.is_empty() && walk.next().is_none()),
+            Err(error) => assert!(!ends && error.kind() == ErrorKind::Transient, "{error:?}"),
+        }
     }
 }
 

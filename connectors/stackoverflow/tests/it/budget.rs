@@ -143,7 +143,7 @@ async fn a_spent_quota_stops_the_run_or_is_waited_for() {
         let mut pages = 0;
         api.fail_when(move |request| {
             pages += usize::from(request.method == "/questions");
-            let spent = "too many requests from this IP, more requests available in 1 seconds";
+            let spent = "too many requests from this IP, more requests available in 2 seconds";
             (pages == 3).then(|| {
                 pages += 1;
                 Failure::Said(502, spent.to_owned())
@@ -151,6 +151,8 @@ async fn a_spent_quota_stops_the_run_or_is_waited_for() {
         });
         let mut pipeline = pipeline(&api);
         pipeline.config.on_quota = on_quota;
+        // So long a wait is no pause.
+        pipeline.http["max_retry_after"] = "1s".into();
         let begun = Instant::now();
         if on_quota == OnQuota::Stop {
             let error = pipeline.run().await.unwrap_err();
@@ -168,10 +170,50 @@ async fn a_spent_quota_stops_the_run_or_is_waited_for() {
             pipeline.config.on_quota = OnQuota::Wait;
         }
         pipeline.run().await.unwrap();
-        assert!(begun.elapsed() >= Duration::from_secs(1));
+        assert!(begun.elapsed() >= Duration::from_secs(2));
         assert_whole(&pipeline, 100);
         no_violations(&api);
     }
+}
+
+#[tokio::test]
+async fn c9_a_pause_of_a_second_is_made_whatever_is_done_when_the_quota_is_spent() {
+    for on_quota in [OnQuota::Stop, OnQuota::Wait] {
+        let api = api(Rules::default(), 100);
+        let mut pages = 0;
+        api.fail_when(move |request| {
+            pages += usize::from(request.method == "/questions");
+            let brief = "too many requests from this IP, more requests available in 1 seconds";
+            (pages == 3 || pages == 7).then(|| {
+                pages += 1;
+                Failure::Said(502, brief.to_owned())
+            })
+        });
+        let mut pipeline = pipeline(&api);
+        pipeline.config.on_quota = on_quota;
+        let begun = Instant::now();
+        pipeline.run().await.unwrap();
+        assert!(begun.elapsed() >= Duration::from_secs(2));
+        assert_whole(&pipeline, 100);
+        no_violations(&api);
+    }
+}
+
+#[tokio::test]
+async fn c9_a_last_page_that_says_there_is_more_costs_a_few_requests_and_no_error() {
+    let requests = |lies: bool| async move {
+        let api = api(Rules::default(), 45);
+        if lies {
+            api.fail_when(|_| Some(Failure::MoreAlways));
+        }
+        let mut pipeline = pipeline(&api);
+        pipeline.run().await.unwrap();
+        assert_whole(&pipeline, 45);
+        no_violations(&api);
+        api.requests().len()
+    };
+    let (honest, lying) = (requests(false).await, requests(true).await);
+    assert!(lying <= honest + 6, "{lying} requests instead of {honest}");
 }
 
 #[tokio::test]

@@ -134,6 +134,9 @@ impl Shared {
             page = last.clone();
             page.has_more = true;
         }
+        if seen.failure == Some(Failure::MoreAlways) {
+            page.has_more = true;
+        }
         state.last.insert(case.method.to_owned(), page.clone());
         let backoff = state.judge.backoff(case, *now);
         let quota = state.judge.left(account, *now);
@@ -155,7 +158,7 @@ impl Shared {
     fn failed(&self, turn: &Turn<'_>, seen: &mut Seen) -> Option<Reply> {
         let packing = self.rules.packing;
         let answer = match seen.failure.clone()? {
-            Failure::Cut | Failure::Repeated => return None,
+            Failure::Cut | Failure::Repeated | Failure::MoreAlways => return None,
             Failure::Dropped => return Some(Reply::Dropped),
             Failure::Error(id) => seen.refused(&Problem::simulated(id), self),
             Failure::Said(id, what) => seen.refused(&Problem::new(id, &what), self),

@@ -56,6 +56,8 @@ pub enum Failure {
     Dropped,
     /// The rows of the method's last answer once more, and `has_more`.
     Repeated,
+    /// The rows, and `has_more` whether there are more or not.
+    MoreAlways,
 }
 
 impl Default for Rules {
