@@ -23,7 +23,7 @@ pub enum One {
     Bool(bool),
     /// An integer.
     Integer(i64),
-    /// Another number, sent in its shortest form.
+    /// Another number, sent as JSON writes it: `1.0`, `0.5`.
     Number(f64),
     /// A text.
     Text(String),
@@ -44,7 +44,7 @@ impl One {
         match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
-            Self::Number(value) => value.to_string(),
+            Self::Number(value) => serde_json::Value::from(*value).to_string(),
             Self::Text(value) => value.clone(),
         }
     }
@@ -62,6 +62,11 @@ mod tests {
         assert_eq!(texts(json!("all")), ["all"]);
         assert_eq!(texts(json!(100)), ["100"]);
         assert_eq!(texts(json!(-0.5)), ["-0.5"]);
+        assert_eq!(texts(json!(1.0)), ["1.0"]);
+        assert_eq!(
+            texts(json!(9_007_199_254_740_993_i64)),
+            ["9007199254740993"]
+        );
         assert_eq!(texts(json!(true)), ["true"]);
         assert_eq!(texts(json!(["a", 1])), ["a", "1"]);
         assert!(serde_json::from_value::<Param>(json!({ "a": 1 })).is_err());
