@@ -72,7 +72,8 @@ async fn read(
     let mut events = source.read(split, scans, None).await?;
     while let Some(event) = events.next().await {
         let Event::Rows { stream, rows, .. } = event? else {
-            panic!("only rows are expected");
+            // What comes after the last page is none.
+            continue;
         };
         let batches = match rows {
             Rows::Batch(batch) => vec![batch],
@@ -186,7 +187,8 @@ async fn a_page_that_is_gone_by_now_has_no_rows() {
         data["first"] = json!({ "page": 9 });
         split.data = SplitData::encode(&data).unwrap();
         let rows = read(&*source, &split, &scans).await.unwrap();
-        assert!(rows["users"].iter().all(|batch| batch.num_rows() == 0));
+        let mut batches = rows.values().flatten();
+        assert!(batches.all(|batch| batch.num_rows() == 0));
     }
 }
 

@@ -72,7 +72,9 @@ impl RestConfig {
             }
             let mut others = self.headers.keys().skip(at + 1);
             if others.any(|other| other.eq_ignore_ascii_case(name)) {
-                return refused(format!("the header `{name}` is there twice"));
+                return refused(format!("the header `{name}` is there twice")).map_err(|e| {
+                    e.hint("the case of a header's name makes no difference: keep one")
+                });
             }
         }
         Ok(())
@@ -117,10 +119,10 @@ impl RestConfig {
         let name = self.stream.as_str();
         let taken = name == StreamName::REJECTED || (name == raw::NAME && self.raw != Raw::No);
         if taken || name.trim().is_empty() {
-            return Err(of_key(
-                "stream",
-                format!("a stream can't be named `{name}`"),
-            ));
+            return Err(
+                of_key("stream", format!("a stream can't be named `{name}`"))
+                    .hint("`rejected`, and `raw` where there is one, are names of other streams"),
+            );
         }
         if self.raw == Raw::Only {
             let useless = [
@@ -136,7 +138,9 @@ impl RestConfig {
         }
         for (at, column) in self.key.iter().enumerate() {
             if self.key[..at].contains(column) {
-                return Err(of_key("key", format!("`key` names `{column}` twice")));
+                return Err(
+                    of_key("key", format!("`key` names `{column}` twice")).hint("name it once")
+                );
             }
         }
         Ok(())
@@ -293,6 +297,15 @@ mod tests {
                 json!({ "pagination": { "type": "page", "in": "body" } }),
                 "body",
                 "POST",
+            ),
+            (json!({ "ends_at": [404, 99] }), "ends_at", "no HTTP status"),
+            (json!({ "ends_at": [200] }), "ends_at", "from 400 on"),
+            (json!({ "ends_at": [404, 401] }), "ends_at", "401"),
+            (
+                json!({ "incremental": { "param": "s", "field": "/at", "format": "epoch_millis",
+                    "start": "last week" } }),
+                "incremental",
+                "`incremental.start`",
             ),
             (json!({ "rate_limit": 0 }), "rate_limit", "out of bounds"),
             (json!({ "rate_limit": -1.5 }), "rate_limit", "out of bounds"),

@@ -70,16 +70,18 @@ pub struct RestConfig {
     pub allow_http: bool,
 
     /// Where an answer holds its records, as a JSON pointer: `"/data/items"`. Default: the answer
-    /// is the list of records.
+    /// is the list of records, or has one on each line (NDJSON, by its `Content-Type`).
     #[serde(default)]
     pub records: Pointer,
 
-    /// Whether an answer that has nothing at `records`, or null, has no records. Default: it is an
-    /// error, because a misspelt `records` must not look like an empty list.
+    /// Whether an answer that has nothing at `records`, or null, or no body at all, has no records.
+    /// Default: it is an error, because a misspelt `records` must not look like an empty list. (204 No
+    /// Content says by itself that there are none.)
     #[serde(default)]
     pub records_optional: bool,
 
-    /// Whether an object at `records` is one record. Default: it is an error.
+    /// Whether an object at `records` is one record. Without `records`, several of them one after the
+    /// other are read too, whatever `Content-Type` says. Default: it is an error.
     #[serde(default)]
     pub records_object: bool,
 
@@ -88,6 +90,13 @@ pub struct RestConfig {
     /// first answer holds everything.
     #[serde(default)]
     pub pagination: Pagination,
+
+    /// Statuses by which the API says that the page before was the last: `[404]`, `[400, 416]`. With
+    /// `records_optional`, also that there is not even a first. Where pages have a `total`, the first
+    /// is then asked for again: it is an error if it still counts the one that is missing. Default:
+    /// none; 204 No Content always says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends_at: Vec<u16>,
 
     /// How a run reads only what is new: `{ param = "since", field = "/updated_at" }`. Default: every
     /// run reads everything.

@@ -32,9 +32,16 @@ impl RestDialect {
                 "check `url`; some APIs also answer so where the credentials don't suffice"
             }
             StatusCode::METHOD_NOT_ALLOWED => "check `method`",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "check the header `Content-Type` in `headers`",
+            StatusCode::URI_TOO_LONG => "send fewer `params`, or `method = \"POST\"` and a `body`",
+            StatusCode::PAYLOAD_TOO_LARGE => "check `body`",
             StatusCode::NOT_ACCEPTABLE => "check the header `Accept` in `headers`",
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
                 "check `params`, `body`, `pagination` and `incremental` against the API's documentation"
+            }
+            status if status.is_server_error() => {
+                "run it again later; some servers also answer so to `params` or a `body` that they \
+                 can't take"
             }
             _ => return None,
         })

@@ -2,7 +2,7 @@
 
 use tidegate_api::{Endpoint, RecordsAt};
 use tidegate_core::Result;
-use tidegate_http::{Method, Url};
+use tidegate_http::{Method, StatusCode, Url};
 
 use crate::check::of_key;
 use crate::config::{RestConfig, Verb};
@@ -23,6 +23,18 @@ impl RestConfig {
             ));
         }
         Ok(url)
+    }
+
+    /// What says that there are no more records. Errors: `Config`.
+    fn ends(&self) -> Result<Vec<StatusCode>> {
+        let statuses = self.ends_at.iter();
+        let statuses = statuses.map(|status| {
+            StatusCode::from_u16(*status).map_err(|_| {
+                of_key("ends_at", format!("{status} is no HTTP status"))
+                    .hint("write statuses from 400 on, such as 404")
+            })
+        });
+        statuses.collect()
     }
 
     /// The list of records; without columns where they aren't given.
@@ -69,6 +81,7 @@ impl RestConfig {
                 object: self.records_object,
             },
             pagination: self.pagination.clone(),
+            ends_at: self.ends()?,
             incremental: self.incremental.clone(),
             conditional: self.conditional,
         })

@@ -3,7 +3,7 @@ use std::fmt;
 use arrow_schema::SchemaRef;
 use serde_json::Value;
 use tidegate_core::{Error, NewColumns, Result, StreamName};
-use tidegate_http::{Method, Url, redact};
+use tidegate_http::{Method, StatusCode, Url, redact};
 
 use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
 
@@ -34,6 +34,9 @@ pub struct Endpoint {
     pub records: RecordsAt,
     /// How it is paged.
     pub pagination: Pagination,
+    /// Statuses (4xx, 5xx) by which the server says that the page before was the last; where no
+    /// records are expected ([`RecordsAt::optional`]), also that there is not even a first.
+    pub ends_at: Vec<StatusCode>,
     /// How a run reads only what is new; `None`: each run reads everything.
     pub incremental: Option<Incremental>,
     /// Whether a run asks first if anything has changed since the last one (`ETag`,
@@ -57,6 +60,7 @@ impl Endpoint {
             body: None,
             records: RecordsAt::default(),
             pagination: Pagination::None,
+            ends_at: Vec::new(),
             incremental: None,
             conditional: false,
         }
@@ -109,6 +113,14 @@ impl Endpoint {
             }
         }
         self.pagination.validate()?;
+        if let Some(status) = self.ends_at.iter().find(|status| !may_end(**status)) {
+            return Err(Error::config(format!("{} is no end", status.as_u16()))
+                .with("key", "ends_at")
+                .hint(
+                    "write statuses from 400 on, such as 404; 204 is an end anyway, and 401, 407, \
+                     408 and 429 are about who asks, or how often",
+                ));
+        }
         if let Some(incremental) = &self.incremental {
             incremental.validate()?;
         }
@@ -133,6 +145,18 @@ impl Endpoint {
     }
 }
 
+/// Whether a status can say that there are no more records.
+fn may_end(status: StatusCode) -> bool {
+    (status.is_client_error() || status.is_server_error())
+        && !matches!(
+            status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
 /// Without what may be secret: values of headers and parameters, the body, what the URL holds.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +172,7 @@ impl fmt::Debug for Endpoint {
             .field("params", &names(&self.params))
             .field("records", &self.records)
             .field("pagination", &self.pagination)
+            .field("ends_at", &self.ends_at)
             .field("incremental", &self.incremental)
             .field("conditional", &self.conditional)
             .finish_non_exhaustive()

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_core::Result;
-use tidegate_http::{HttpClient, Response, StatusCode, Validators};
+use tidegate_core::{Error, ErrorKind, Result};
+use tidegate_http::{HttpClient, Response, Validators, status_of};
 
-use crate::follow::{Given, Page};
+use crate::follow::{Given, Next, Page};
 use crate::hash::hash;
-use crate::json::Document;
 use crate::mark::Mark;
-use crate::records::{find, parse};
+use crate::records::{find, is_nothing};
 use crate::step::{Asked, Step};
-use crate::{Access, Endpoint, MarkFormat, Pagination, Records};
+use crate::{Access, Endpoint, Records, body};
 
 /// What pages are fetched with.
 #[derive(Debug, Clone)]
@@ -28,14 +27,13 @@ impl Api {
         &self,
         endpoint: &Endpoint,
         step: &Step,
-        since: Option<&Value>,
-        known: Option<&Known>,
-    ) -> Result<Option<Fetched>> {
+        asks: Asks<'_>,
+    ) -> Result<Got> {
         let via = Via {
             client: &self.client,
             access: &*self.access,
         };
-        via.fetch(endpoint, step, since, known).await
+        via.fetch(endpoint, step, asks).await
     }
 }
 
@@ -46,6 +44,17 @@ pub(crate) struct Via<'a> {
     pub(crate) access: &'a dyn Access,
 }
 
+/// What a page is asked for with, besides its step.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asks<'a> {
+    /// From which bound on.
+    pub(crate) since: Option<&'a Value>,
+    /// Only if it isn't this one.
+    pub(crate) known: Option<&'a Known>,
+    /// How much there is, by what pages before have said: some servers say it only once.
+    pub(crate) told: Option<u64>,
+}
+
 /// Validators, and which question's answer they belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
@@ -53,18 +62,40 @@ pub(crate) struct Known {
     pub(crate) validators: Validators,
 }
 
+/// What came of asking for a page.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Page(Box<Fetched>),
+    /// It is still the one that is known.
+    Same,
+    /// There is none: the server refuses by a status that means so.
+    None(Error),
+}
+
+impl Got {
+    pub(crate) fn page(self) -> Option<Box<Fetched>> {
+        match self {
+            Self::Page(fetched) => Some(fetched),
+            Self::Same | Self::None(_) => None,
+        }
+    }
+}
+
 /// A page.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) answer: Response,
     pub(crate) records: Records,
+    /// Whether it is the page that was asked for, as far as can be told. Of another one there are no
+    /// `records`.
+    pub(crate) asked: bool,
     /// A hash of the records of a page that doesn't say which page is before it, and so may be the
-    /// first, given in the place of this one. They are not among `records`.
+    /// first, given in the place of this one.
     pub(crate) unnamed: Option<u64>,
     /// The page after it.
-    pub(crate) next: Option<Step>,
-    /// How many records or pages there are, where the server says so and pages are counted by it.
-    pub(crate) total: Option<u64>,
+    pub(crate) next: Next,
+    /// How many records or pages there are, where this answer says so.
+    pub(crate) told: Option<u64>,
     /// How many pages that makes.
     pub(crate) pages: Option<u64>,
     /// What tells whether it has changed, next time.
@@ -72,17 +103,16 @@ pub(crate) struct Fetched {
 }
 
 impl Via<'_> {
-    /// Fetches a page of an endpoint; `None` if it is still the one that is `known`.
+    /// Fetches a page of an endpoint.
     pub(crate) async fn fetch(
         &self,
         endpoint: &Endpoint,
         step: &Step,
-        since: Option<&Value>,
-        known: Option<&Known>,
-    ) -> Result<Option<Fetched>> {
-        let asked = Asked::new(endpoint, step, since)?;
+        asks: Asks<'_>,
+    ) -> Result<Got> {
+        let asked = Asked::new(endpoint, step, asks.since)?;
         let question = asked.hash(&endpoint.method);
-        let known = known.filter(|known| known.asked == question);
+        let known = asks.known.filter(|known| known.asked == question);
         let make = || {
             let request = asked.request(self.client, endpoint);
             match known {
@@ -90,16 +120,21 @@ impl Via<'_> {
                 None => request,
             }
         };
-        let answer = self
-            .access
-            .send(endpoint, &make)
-            .await
-            .map_err(|error| error.with("stream", &endpoint.name))?;
+        let answer = match self.access.send(endpoint, &make).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = error.with("stream", &endpoint.name);
+                return match is_end(endpoint, step, &error) {
+                    true => Ok(Got::None(error)),
+                    false => Err(way_out(endpoint, step, error)),
+                };
+            }
+        };
         if answer.not_modified() {
-            return Ok(None);
+            return Ok(Got::Same);
         }
-        self.page(endpoint, step, answer, question)
-            .map(Some)
+        let page = self.page(endpoint, step, answer, question, asks.told);
+        page.map(|page| Got::Page(Box::new(page)))
             .map_err(|error| error.with("stream", &endpoint.name))
     }
 
@@ -109,52 +144,58 @@ impl Via<'_> {
         step: &Step,
         answer: Response,
         asked: u64,
+        before: Option<u64>,
     ) -> Result<Fetched> {
-        if answer.status == StatusCode::NO_CONTENT && endpoint.records.optional {
-            return Ok(Fetched {
-                records: Records::none(),
-                unnamed: None,
-                next: None,
-                total: None,
-                pages: None,
-                known: None,
-                answer,
-            });
+        let nothing = |answer| Fetched {
+            answer,
+            records: Records::none(),
+            asked: true,
+            unnamed: None,
+            next: Next::End,
+            told: None,
+            pages: None,
+            known: None,
+        };
+        if is_nothing(&answer, &endpoint.records) {
+            return Ok(nothing(answer));
         }
-        let body: Document<'_> = parse(&answer)?;
-        let page = Page {
+        let text = body::text(&answer, &endpoint.records)?;
+        let body = body::parse(&answer, &text)?;
+        if endpoint.records.optional && body.is_null() {
+            return Ok(nothing(answer));
+        }
+        let mut records = find(&answer, &text, &body, &endpoint.records)?;
+        let mut page = Page {
             endpoint,
             access: self.access,
             step,
             answer: &answer,
             body: &body,
+            told: None,
         };
-        let mut records = find(&answer, &body, &endpoint.records)?;
         let given = page.given()?;
         let unnamed = (given == Given::Unnamed).then(|| hash(&records.json));
         if given != Given::Asked {
             records = Records::none();
         }
+        let told = page.total(&records)?;
+        page.told = told;
         page.refuse_size(&records)?;
         page.refuse_gap(&records, given)?;
-        let mut next = None;
+        page.told = told.or(before);
+        let mut next = Next::End;
         if given == Given::Asked {
             next = page.next(&records)?;
         }
-        let total = match &endpoint.pagination {
-            Pagination::Page {
-                total: Some(total), ..
-            } => Some(page.total(total)?),
-            _ => None,
-        };
-        let pages = page.pages()?;
+        let pages = page.pages();
         let validators = answer.validators();
         let known = validators.map(|validators| Known { asked, validators });
         Ok(Fetched {
             records,
+            asked: given == Given::Asked,
             unnamed,
             next,
-            total,
+            told,
             pages,
             known: known.filter(|_| endpoint.conditional),
             answer,
@@ -162,19 +203,47 @@ impl Via<'_> {
     }
 }
 
+/// Whether the server says by an error that the page before was the last, or that there is none.
+fn is_end(endpoint: &Endpoint, step: &Step, error: &Error) -> bool {
+    let may = *step != Step::first(&endpoint.pagination) || endpoint.records.optional;
+    // A status may mean something else after all: a quota that is spent.
+    let passes = matches!(
+        error.kind(),
+        ErrorKind::RateLimited { .. } | ErrorKind::Exhausted
+    );
+    may && !passes && status_of(error).is_some_and(|status| endpoint.ends_at.contains(&status))
+}
+
+/// The error, with the key that would make an end of it, where it may be one.
+fn way_out(endpoint: &Endpoint, step: &Step, error: Error) -> Error {
+    let Some(status) = status_of(&error).map(|status| status.as_u16()) else {
+        return error;
+    };
+    if !matches!(status, 400 | 404 | 410 | 416 | 422) {
+        return error;
+    }
+    let before = error.hint_text().map(|hint| format!("; else {hint}"));
+    let before = before.unwrap_or_default();
+    if *step != Step::first(&endpoint.pagination) {
+        return error.hint(format!(
+            "if the server says by {status} that the page before was the last, write `ends_at = \
+             [{status}]`{before}"
+        ));
+    }
+    if matches!(status, 404 | 416) && endpoint.incremental.is_some() {
+        return error.hint(format!(
+            "if the server says by {status} that nothing is new, write `ends_at = [{status}]` and \
+             `records_optional = true`{before}"
+        ));
+    }
+    error
+}
+
 /// The bound that a run asks an endpoint with, if any.
 pub(crate) fn bound(endpoint: &Endpoint, since: Option<&Mark>) -> Option<Value> {
     let incremental = endpoint.incremental.as_ref()?;
     match since {
         Some(mark) => Some(mark.bound(incremental)),
-        None => {
-            let start = incremental.start.clone()?;
-            let is_number = matches!(
-                incremental.format,
-                MarkFormat::EpochSeconds | MarkFormat::EpochMillis
-            );
-            let number = start.parse::<i64>().ok().filter(|_| is_number);
-            Some(number.map_or_else(|| start.into(), Value::from))
-        }
+        None => incremental.first(),
     }
 }

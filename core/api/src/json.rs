@@ -62,6 +62,32 @@ impl<'a> Document<'a> {
             .transpose()
     }
 
+    /// Whether it is null, and nothing else.
+    pub(crate) fn is_null(&self) -> bool {
+        kind(self.whole) == Kind::Null
+    }
+
+    /// Where there are arrays, at the outermost level and the one below, for messages.
+    pub(crate) fn arrays(&self) -> Vec<String> {
+        const MOST: usize = 5;
+        let mut arrays = Vec::new();
+        for (name, value) in self.members.iter().flat_map(|members| &members.0) {
+            let at = Pointer::member(name);
+            match kind(value) {
+                Kind::Array => arrays.push(at.to_string()),
+                Kind::Object => {
+                    let inner = serde_json::from_str::<Members<'_>>(value.get());
+                    let inner = inner.into_iter().flat_map(|members| members.0);
+                    let inner = inner.filter(|(_, value)| kind(value) == Kind::Array);
+                    arrays.extend(inner.map(|(name, _)| format!("{at}{}", Pointer::member(&name))));
+                }
+                _ => {}
+            }
+        }
+        arrays.truncate(MOST);
+        arrays
+    }
+
     /// What there is at the outermost level, for messages.
     pub(crate) fn describe(&self) -> String {
         match &self.members {

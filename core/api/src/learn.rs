@@ -5,7 +5,8 @@ use tidegate_core::{Context, Error, KeyValue, Result, StreamName};
 use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter};
 use tidegate_http::HttpClient;
 
-use crate::fetch::{Via, bound};
+use crate::fetch::{Asks, Via, bound};
+use crate::follow::Next;
 use crate::hash::hash;
 use crate::plan::asked;
 use crate::step::Step;
@@ -94,24 +95,44 @@ async fn from_pages(api: Via<'_>, endpoint: &Endpoint, pages: usize) -> Result<S
     let mut inference = Inference::new(Format::Json, &csv)?;
     let mut step = Some(Step::first(&endpoint.pagination));
     let since = bound(endpoint, None);
+    let mut seen = 0;
+    let mut asks = Asks {
+        since: since.as_ref(),
+        ..Asks::default()
+    };
     for _ in 0..pages {
         let Some(this) = step.take() else { break };
-        let Some(fetched) = api.fetch(endpoint, &this, since.as_ref(), None).await? else {
+        let Some(fetched) = api.fetch(endpoint, &this, asks).await?.page() else {
             break;
         };
+        asks.told = fetched.told.or(asks.told);
+        seen += fetched.records.count;
         let mut splitter = Splitter::new(Format::Json, &csv, Position::start())?;
         splitter.push(fetched.records.json);
         splitter.finish();
         while let Some(chunk) = splitter.next()? {
             inference.push(&chunk)?;
         }
-        step = fetched.next;
+        if let Next::Page(next) = fetched.next {
+            step = Some(next);
+        }
     }
     if inference.rows() == 0 {
-        return Err(Error::schema("there is no record to learn a schema from")
+        let (what, hint) = match seen {
+            0 => (
+                "there is no record to learn a schema from",
+                "give a `schema`, or check that `records` leads to the records",
+            ),
+            _ => (
+                "the records have no columns: they are not objects",
+                "check that `records` leads to an array of objects; with `raw = \"only\"` answers \
+                 are read as they come",
+            ),
+        };
+        return Err(Error::schema(what)
             .with("stream", &endpoint.name)
             .with("url", tidegate_http::redact(&endpoint.url))
-            .hint("give a `schema`, or check that `records` leads to the records"));
+            .hint(hint));
     }
     inference.finish()
 }

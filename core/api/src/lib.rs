@@ -37,6 +37,7 @@
 //! `tidegate-http` or to its connector, which hands it over as an [`Access`].
 
 mod access;
+mod body;
 mod columns;
 mod config;
 mod endpoint;
@@ -63,7 +64,7 @@ pub use columns::columns;
 pub use config::{base_url, distinct_streams, under};
 pub use endpoint::Endpoint;
 pub use events::{encoded, page_events};
-pub use incremental::{Incremental, MarkFormat};
+pub use incremental::{Incremental, MarkFormat, Start};
 pub use learn::learn;
 pub use pagination::{CursorFrom, Pagination, Place, Total};
 pub use pointer::Pointer;

@@ -10,8 +10,9 @@ use tidegate_core::{ErrorKind, Result};
 use tidegate_http::Response;
 
 use crate::hash::hash;
+use crate::incremental::Start;
 use crate::json::{Document, Kind, elements, kind};
-use crate::records::not_json;
+use crate::records::unreadable;
 use crate::{Incremental, MarkFormat, Records};
 
 /// So many records of the last value are known by heart; if there are more, all come again.
@@ -66,26 +67,45 @@ impl Mark {
     }
 
     /// The bound to send, so that nothing after this mark is missed.
+    ///
+    /// Without a format it is sent as the records have it, and in a body of the type that `start` has:
+    /// what the server took in the first run.
     pub(crate) fn bound(&self, incremental: &Incremental) -> serde_json::Value {
-        let micros = match &self.value {
-            Value::Number(number) => return (*number).into(),
-            Value::Text(text) => return text.clone().into(),
-            Value::Time(micros) => *micros,
+        let micros = match (&self.value, &incremental.start) {
+            (Value::Number(number), Some(Start::Text(_))) => return number.to_string().into(),
+            (Value::Number(number), _) => return (*number).into(),
+            (Value::Text(text), Some(Start::Integer(_))) => {
+                let number = text.parse::<i64>().ok();
+                let number = number.filter(|number| number.to_string() == *text);
+                return number.map_or_else(|| text.clone().into(), serde_json::Value::from);
+            }
+            (Value::Text(text), _) => return text.clone().into(),
+            (Value::Time(micros), _) => *micros,
         };
         let overlap = incremental.overlap.map_or(0, |overlap| {
             i64::try_from(overlap.0.as_micros()).unwrap_or(i64::MAX)
         });
-        let micros = micros.saturating_sub(overlap);
-        match incremental.format {
-            MarkFormat::EpochSeconds => micros.div_euclid(1_000_000).into(),
-            MarkFormat::EpochMillis => micros.div_euclid(1_000).into(),
-            MarkFormat::AsIs | MarkFormat::Rfc3339 => {
-                DateTime::<Utc>::from_timestamp_micros(micros)
-                    .unwrap_or(DateTime::UNIX_EPOCH)
-                    .to_rfc3339_opts(SecondsFormat::AutoSi, true)
-                    .into()
-            }
-        }
+        written(micros.saturating_sub(overlap), incremental.format)
+    }
+}
+
+/// A time in microseconds since 1970, as it is sent.
+pub(crate) fn written(micros: i64, format: MarkFormat) -> serde_json::Value {
+    match format.unit() {
+        Some(unit) => micros.div_euclid(unit).into(),
+        None => DateTime::<Utc>::from_timestamp_micros(micros)
+            .unwrap_or(DateTime::UNIX_EPOCH)
+            .to_rfc3339_opts(SecondsFormat::AutoSi, true)
+            .into(),
+    }
+}
+
+/// A time that is written in a file, in microseconds since 1970; `None` if it is none.
+pub(crate) fn time_of(value: &serde_json::Value, format: MarkFormat) -> Option<i64> {
+    let value = serde_json::value::to_raw_value(value).ok()?;
+    match read(&value, format)? {
+        Value::Time(micros) => Some(micros),
+        Value::Number(_) | Value::Text(_) => None,
     }
 }
 
@@ -113,15 +133,18 @@ pub(crate) fn advance(
         answer
             .error(ErrorKind::Data, why)
             .with("record", answer.excerpt(record.get().as_bytes()))
-            .hint("`incremental.field` leads to an integer, a text or a time, `format` says which")
+            .hint(
+                "`incremental.field` must lead to an integer, a text or a time; a time that is \
+                 a number with a fraction needs a `format`",
+            )
     };
     // Parsed once already, as a part of the body.
     let array: &RawValue =
-        serde_json::from_slice(&records.json).map_err(|error| not_json(answer, error))?;
+        serde_json::from_slice(&records.json).map_err(|error| unreadable(answer, error))?;
     let mut kept = Vec::new();
     let mut dropped = false;
-    for record in elements(array).map_err(|error| not_json(answer, error))? {
-        let document = Document::of(record).map_err(|error| not_json(answer, error))?;
+    for record in elements(array).map_err(|error| unreadable(answer, error))? {
+        let document = Document::of(record).map_err(|error| unreadable(answer, error))?;
         let Some(value) = document.present(&incremental.field) else {
             kept.push(record);
             continue;
@@ -174,12 +197,13 @@ fn read(value: &RawValue, format: MarkFormat) -> Option<Value> {
         _ => return None,
     };
     let is_text = kind(value) == Kind::Text;
-    let scale = match format {
-        MarkFormat::AsIs if is_text => return Some(Value::Text(text)),
-        MarkFormat::AsIs => return text.parse().ok().map(Value::Number),
-        MarkFormat::EpochMillis => 1_000,
-        MarkFormat::Rfc3339 | MarkFormat::EpochSeconds => 1_000_000,
-    };
+    if format == MarkFormat::AsIs {
+        return match is_text {
+            true => Some(Value::Text(text)),
+            false => text.parse().ok().map(Value::Number),
+        };
+    }
+    let scale = format.unit().unwrap_or(1_000_000);
     let time = match is_text {
         true => time(&text).or_else(|| epoch(&text, scale)),
         false => epoch(&text, scale),

@@ -35,13 +35,15 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how much there is, exactly. Pages are then counted when a run begins
-        /// and read side by side; with `incremental`, one after the other, because a record that is
-        /// pushed to one page more would never be asked for again. An empty page before the end is
-        /// an error.
+        /// Where the server says how much there is. Pages are then counted when a run begins and read
+        /// side by side; with `incremental`, one after the other, because a record that is pushed to
+        /// one page more would never be asked for again. An empty page before that end is an error.
+        /// If the page at that end is full, one more is asked for, and reading goes on where there
+        /// are more records than the server says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
-        /// Where the body says whether there is another page (true or false).
+        /// Where the body says whether there is another page: true or false; after the first page,
+        /// nothing there is false.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         has_more: Option<Pointer>,
         /// Where the body holds the number of the page before (null or missing on the first, else
@@ -53,11 +55,6 @@ pub enum Pagination {
         /// it out where the server may give fewer than asked for. Default: false.
         #[serde(default)]
         short_page_ends: bool,
-        /// Whether the server answers 404 to who asks for a page after the last. With `total`, the
-        /// first page is then asked for again: the 404 is an error if that page is still counted.
-        /// Default: false.
-        #[serde(default)]
-        missing_page_ends: bool,
         /// Where the parameters stand: `query` (default) or `body`.
         #[serde(default, rename = "in")]
         place: Place,
@@ -77,11 +74,13 @@ pub enum Pagination {
         /// How many records a page has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
-        /// Where the server says how many records there are. An empty page before the end is an
-        /// error.
+        /// Where the server says how many records there are. An empty page before that end is an
+        /// error. If the page at that end is full, one more is asked for, and reading goes on where
+        /// there are more records than the server says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
-        /// Where the body says whether there is another page (true or false).
+        /// Where the body says whether there is another page: true or false; after the first page,
+        /// nothing there is false.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         has_more: Option<Pointer>,
         /// Whether a page with fewer records than `size` is the last, which saves a request. Leave
@@ -92,8 +91,8 @@ pub enum Pagination {
         #[serde(default, rename = "in")]
         place: Place,
     },
-    /// Each answer holds what to ask for the next page with. The last has none: it is missing, null
-    /// or an empty text.
+    /// Each answer holds what to ask for the next page with. The last has none: it is missing, null,
+    /// false, 0 or empty.
     Cursor {
         /// Where the cursor stands: in the body, or in the last record.
         cursor: Pointer,
@@ -103,7 +102,8 @@ pub enum Pagination {
         from: CursorFrom,
         /// The parameter that sends it back.
         param: String,
-        /// Where the body says whether there is another page (true or false).
+        /// Where the body says whether there is another page: true or false; after the first page,
+        /// nothing there is false.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         has_more: Option<Pointer>,
         /// Where the parameter stands: `query` (default) or `body`.
@@ -118,7 +118,7 @@ pub enum Pagination {
         allow_hosts: Vec<String>,
     },
     /// The body holds the URL of the next page, absolute or relative. The last has none: it is
-    /// missing, null or an empty text.
+    /// missing, null, false, 0 or empty.
     NextUrl {
         /// Where the URL stands.
         next: Pointer,
@@ -141,7 +141,6 @@ impl Pagination {
             has_more: None,
             previous: None,
             short_page_ends: false,
-            missing_page_ends: false,
             place: Place::Query,
         }
     }
@@ -178,6 +177,14 @@ impl Pagination {
             *previous = Some(pointer);
         }
         self
+    }
+
+    /// Where the server says how much there is.
+    pub(crate) fn total(&self) -> Option<&Total> {
+        match self {
+            Self::Page { total, .. } | Self::Offset { total, .. } => total.as_ref(),
+            _ => None,
+        }
     }
 
     /// How many records a page has, where that is said.
@@ -287,6 +294,11 @@ pub enum Total {
 }
 
 impl Total {
+    /// Whether it is pages that are counted.
+    pub(crate) fn is_of_pages(&self) -> bool {
+        matches!(self, Self::PagesHeader(_) | Self::PagesPointer(_))
+    }
+
     /// A header with the number of records.
     pub fn header(name: impl Into<String>) -> Self {
         Self::Header(name.into())

@@ -10,7 +10,7 @@ use tidegate_core::{
 use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_http::HttpClient;
 
-use crate::fetch::{Api, Fetched, bound};
+use crate::fetch::{Api, Asks, Fetched, bound};
 use crate::plan::{Reached, State};
 use crate::step::{Step, plain};
 use crate::walk::{Output, Pages, Piece, Position, Walk};
@@ -40,7 +40,7 @@ pub struct ApiSource {
 
 #[derive(Default)]
 struct Run {
-    kept: Option<(Piece, Fetched)>,
+    kept: Option<(Step, Box<Fetched>)>,
     pages: Arc<Pages>,
 }
 
@@ -108,6 +108,8 @@ impl ApiSource {
             first: Step::first(&endpoint.pagination),
             size: endpoint.pagination.size(),
             alone: false,
+            told: None,
+            last: None,
             since: from.mark,
             known: from.known,
         };
@@ -125,15 +127,20 @@ impl ApiSource {
             return Ok(vec![Split::new(id, SplitData::encode(&piece)?)]);
         };
         let known = piece.known.as_ref();
-        let fetched = self.api.fetch(endpoint, &piece.first, None, known).await?;
-        let Some(fetched) = fetched else {
+        let asks = Asks {
+            known,
+            ..Asks::default()
+        };
+        let fetched = self.api.fetch(endpoint, &piece.first, asks).await?;
+        let Some(fetched) = fetched.page() else {
             return Ok(Vec::new());
         };
         let pages = count(endpoint, &fetched)?;
         let size = size.map(|size| u64::from(size.get()));
-        let told = fetched.total;
+        let told = fetched.told;
         let piece = Piece {
             alone: true,
+            told,
             ..piece
         };
         let split = |at: u64| {
@@ -145,18 +152,19 @@ impl ApiSource {
             let piece = Piece {
                 first: Step::Page(number),
                 known: piece.known.clone().filter(|_| at == 0),
+                last: (at + 1 == pages).then_some(fetched.records.count),
                 ..piece.clone()
             };
             let rows = match total {
                 Total::Header(_) | Total::Pointer(_) => size
                     .zip(told)
-                    .map(|(size, told)| size.min(told - at * size)),
+                    .map(|(size, told)| size.min(told.saturating_sub(at * size))),
                 Total::PagesHeader(_) | Total::PagesPointer(_) => None,
             };
             Ok(Split::new(id, SplitData::encode(&piece)?).estimate(rows, None))
         };
         let splits = (0..pages).map(split).collect::<Result<Vec<_>>>()?;
-        self.run(endpoint, |run| run.kept = Some((piece, fetched)));
+        self.run(endpoint, |run| run.kept = Some((piece.first, fetched)));
         Ok(splits)
     }
 }
@@ -165,7 +173,8 @@ impl ApiSource {
 ///
 /// Errors: `Config` where that can't be right.
 fn count(endpoint: &Endpoint, first: &Fetched) -> Result<u64> {
-    let pages = first.pages.unwrap_or(1);
+    // Also where there are none: then the first shows whether that is true.
+    let pages = first.pages.unwrap_or(1).max(1);
     if pages > MOST_PAGES {
         let message = format!("the server says that there are {pages} pages");
         return Err(Error::config(message)
@@ -273,7 +282,7 @@ impl Source for ApiSource {
         let position: Option<Position> = resume.map(Offset::decode).transpose()?;
         let begins = position.is_none();
         let (pages, kept) = self.run(endpoint, |run| {
-            let fits = |kept: &mut (Piece, Fetched)| begins && kept.0 == piece;
+            let fits = |kept: &mut (Step, Box<Fetched>)| begins && kept.0 == piece.first;
             (Arc::clone(&run.pages), run.kept.take_if(fits))
         });
         let mut endpoint = Arc::clone(endpoint);

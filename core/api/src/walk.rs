@@ -1,7 +1,8 @@
 //! Reading page after page.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Event, EventStream, Offset, Result, Scan, StreamName};
 use tidegate_formats::Decoder;
+use tidegate_http::{Url, redact, status_of};
 
-use crate::fetch::{Api, Fetched, Known, bound};
+use crate::fetch::{Api, Asks, Fetched, Got, Known, bound};
+use crate::follow::{Next, gap, lying_before, unit};
 use crate::hash::hash;
 use crate::mark::{self, Mark};
 use crate::step::Step;
@@ -27,9 +30,16 @@ pub(crate) struct Piece {
     /// How many records a page had when this was planned: numbers mean something only with it.
     #[serde(default)]
     pub(crate) size: Option<NonZeroU32>,
-    /// Whether this page is all.
+    /// Whether this page is all, of pages that were counted.
     #[serde(default)]
     pub(crate) alone: bool,
+    /// How much there was then, where the server said so.
+    #[serde(default)]
+    pub(crate) told: Option<u64>,
+    /// Set on the last page that was counted: how many records the first one had. Reading goes on
+    /// after it where there are more pages than were counted.
+    #[serde(default)]
+    pub(crate) last: Option<u64>,
     /// How far the last run came.
     #[serde(default)]
     pub(crate) since: Option<Mark>,
@@ -49,10 +59,28 @@ pub(crate) struct Position {
     pub(crate) known: Option<Known>,
     /// The page before: which it was, and a hash of its records.
     pub(crate) before: Option<(Step, u64)>,
+    /// How many pages were read.
+    #[serde(default)]
+    pub(crate) pages: u64,
+    /// The most records that a page had.
+    #[serde(default)]
+    pub(crate) largest: u64,
+    /// How much there is, by what the server said last.
+    #[serde(default)]
+    pub(crate) told: Option<u64>,
+    /// Whether the server says that there is nothing where `next` is.
+    #[serde(default)]
+    pub(crate) beyond: bool,
 }
 
-/// The pages of an endpoint's splits that were read in this run: which has the records of this hash.
-pub(crate) type Pages = Mutex<HashMap<u64, Step>>;
+/// What an endpoint's splits know of each other in a run.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    /// Which page has the records of this hash.
+    read: Mutex<HashMap<u64, Step>>,
+    /// Whether it was said that how much there is has changed, or isn't true.
+    said: AtomicBool,
+}
 
 /// A split that is being read.
 pub(crate) struct Walk {
@@ -63,9 +91,9 @@ pub(crate) struct Walk {
     pub(crate) outputs: Vec<Output>,
     pub(crate) pages: Arc<Pages>,
     /// The first page, if planning fetched it already.
-    pub(crate) kept: Option<Fetched>,
-    /// The pages that were asked for by a cursor or URL.
-    asked: HashSet<u64>,
+    pub(crate) kept: Option<Box<Fetched>>,
+    /// The pages that were asked for by a cursor or URL, and which pages those were.
+    asked: HashMap<u64, u64>,
     empty: u32,
 }
 
@@ -88,6 +116,8 @@ impl Walk {
         let position = resume.unwrap_or_else(|| Position {
             next: Some(piece.first.clone()),
             high: piece.since.clone(),
+            largest: piece.last.unwrap_or(0),
+            told: piece.told,
             ..Position::default()
         });
         Self {
@@ -98,7 +128,7 @@ impl Walk {
             outputs,
             pages,
             kept: None,
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             empty: 0,
         }
     }
@@ -121,41 +151,78 @@ impl Walk {
             return Ok(None);
         };
         let since = bound(&self.endpoint, self.piece.since.as_ref());
+        let since = since.as_ref();
         let first = step == self.piece.first;
-        let fetched = match self.kept.take() {
-            Some(kept) => Some(kept),
+        let beyond = std::mem::take(&mut self.position.beyond);
+        let got = match self.kept.take() {
+            Some(kept) => Ok(Got::Page(kept)),
             None => {
-                let known = self.piece.known.as_ref().filter(|_| first);
-                let fetched = self
-                    .api
-                    .fetch(&self.endpoint, &step, since.as_ref(), known)
-                    .await;
-                match fetched {
-                    Err(error) if self.is_end(&step, &error) => {
-                        self.confirm_end(&step, error, since.as_ref()).await?;
-                        return self.end();
-                    }
-                    fetched => fetched?,
-                }
+                let asks = Asks {
+                    since,
+                    known: self.piece.known.as_ref().filter(|_| first),
+                    told: self.position.told,
+                };
+                self.api.fetch(&self.endpoint, &step, asks).await
             }
         };
-        let Some(fetched) = fetched else {
-            tracing::info!(stream = %self.endpoint.name, "nothing has changed since the last run");
-            self.position.known = self.piece.known.clone();
-            return self.end();
+        let mut fetched = match got {
+            Ok(Got::Page(fetched)) => fetched,
+            Ok(Got::Same) => {
+                tracing::info!(stream = %self.endpoint.name, "nothing has changed since the last run");
+                self.position.known = self.piece.known.clone();
+                return self.end();
+            }
+            Ok(Got::None(error)) => {
+                self.confirm_end(&step, since, |reached, told| {
+                    error.with("before", reached).with("total", told).hint(
+                        "the server says that there are so many (`pagination.total`), but not \
+                         this page, which is among them",
+                    )
+                })
+                .await?;
+                return self.end();
+            }
+            Err(error) if beyond && is_refusal(&error) => {
+                tracing::warn!(
+                    stream = %self.endpoint.name,
+                    %error,
+                    "the server refuses what comes after the end that it tells: that is taken for \
+                     the end"
+                );
+                return self.end();
+            }
+            Err(error) => return Err(error),
         };
         if first {
             self.position.known = fetched.known.clone();
         }
-        self.refuse_unnamed(&fetched, since.as_ref()).await?;
-        self.refuse_repetition(&step, &fetched, since.as_ref())
+        self.refuse_unnamed(&fetched, since).await?;
+        if !fetched.asked {
+            return self.end();
+        }
+        if beyond {
+            if fetched.records.count == 0 || self.is_again(&fetched, since).await? {
+                return self.end();
+            }
+            self.say_wrong(&fetched);
+        }
+        self.refuse_repetition(&step, &fetched, since).await?;
+        if fetched.records.count == 0 && fetched.told.is_none() {
+            let answer = &fetched.answer;
+            self.confirm_end(&step, since, |reached, told| {
+                gap(&self.endpoint, answer, reached, told).with("stream", &self.endpoint.name)
+            })
             .await?;
+        }
+        self.position.pages += 1;
+        self.count(&fetched);
+        let next = std::mem::replace(&mut fetched.next, Next::End);
+        let next = self.after(next, &fetched);
         let Fetched {
             answer,
             mut records,
-            next,
             ..
-        } = fetched;
+        } = *fetched;
         if let Some(incremental) = &self.endpoint.incremental {
             let high = self.position.high.take();
             (records, self.position.high) = mark::advance(
@@ -167,7 +234,7 @@ impl Walk {
             )
             .map_err(|error| error.with("stream", &self.endpoint.name))?;
         }
-        self.position.next = next.filter(|_| !self.piece.alone);
+        self.position.next = next.filter(|_| !self.piece.alone || self.piece.last.is_some());
         let rows = self.outputs.iter().map(|output| match output {
             Output::Typed(name, decoder) => {
                 let rows = encoded(&records, &answer, Decoder::clone(decoder));
@@ -182,41 +249,107 @@ impl Walk {
         Ok(Some(page_events(rows, Offset::encode(&self.position)?)))
     }
 
-    /// Whether the server says by an error that the page before was the last.
-    fn is_end(&self, step: &Step, error: &Error) -> bool {
-        let may = matches!(
-            self.endpoint.pagination,
-            Pagination::Page {
-                missing_page_ends: true,
-                ..
+    /// What is asked for next.
+    fn after(&mut self, next: Next, fetched: &Fetched) -> Option<Step> {
+        match next {
+            Next::End => None,
+            Next::Page(step) => Some(step),
+            Next::Told { after, wrong } => {
+                let size = self.endpoint.pagination.size();
+                let full = size.map_or(self.position.largest, |size| size.get().into());
+                if wrong {
+                    self.say_wrong(fetched);
+                }
+                self.position.beyond = !wrong;
+                (wrong || fetched.records.count >= full).then_some(after)
             }
-        );
-        let first = Step::first(&self.endpoint.pagination);
-        may && *step != first && error.kind() == ErrorKind::NotFound
+        }
     }
 
-    /// Where pages are counted, one that is missing must also be missing from their number by now.
+    /// Takes note of how much there is on a page, and is said to be in all.
+    fn count(&mut self, fetched: &Fetched) {
+        self.position.largest = self.position.largest.max(fetched.records.count);
+        let Some(now) = fetched.told else { return };
+        let before = self.position.told.replace(now);
+        // What is added while a run reads what is new is the next one's.
+        let expected = |before| self.endpoint.incremental.is_some() && now > before;
+        if let Some(before) = before.filter(|before| *before != now && !expected(*before))
+            && !self.pages.said.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                stream = %self.endpoint.name,
+                before,
+                now,
+                "how much there is has changed while pages were read: records may be missing or \
+                 come twice, unless they are sorted by what doesn't change"
+            );
+        }
+    }
+
+    /// Says once that there is more than the server says.
+    fn say_wrong(&self, fetched: &Fetched) {
+        if !self.pages.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                stream = %self.endpoint.name,
+                told = fetched.told.or(self.position.told),
+                "there are more {} than the server says, so pages are read until an empty one: \
+                 check `pagination.total`, or leave it out",
+                unit(&self.endpoint)
+            );
+        }
+    }
+
+    /// Whether a page after the end that the server tells is one that was read before: some give
+    /// their last page, or the first, to who asks for more.
+    async fn is_again(&self, fetched: &Fetched, since: Option<&Value>) -> Result<bool> {
+        let records = hash(&fetched.records.json);
+        let first = Step::first(&self.endpoint.pagination);
+        match &self.position.before {
+            Some((_, before)) if *before == records => Ok(true),
+            Some((step, _)) if *step == first => Ok(false),
+            _ => Ok(self.records_of(&first, since).await? == Some(records)),
+        }
+    }
+
+    /// A hash of the records that a page has by now.
+    async fn records_of(&self, step: &Step, since: Option<&Value>) -> Result<Option<u64>> {
+        let asks = Asks {
+            since,
+            told: self.position.told,
+            ..Asks::default()
+        };
+        let got = self.api.fetch(&self.endpoint, step, asks).await?;
+        Ok(got.page().map(|page| hash(&page.records.json)))
+    }
+
+    /// Where there is a `total`, a page that isn't there must not be among what is counted by now.
     ///
-    /// Errors: `error`, which said that it is missing; those of fetching a page.
-    async fn confirm_end(&self, step: &Step, error: Error, since: Option<&Value>) -> Result<()> {
-        let Pagination::Page {
-            first,
-            total: Some(_),
-            ..
-        } = &self.endpoint.pagination
-        else {
+    /// Errors: what `gap` makes of how much lies before it, and how much there is; those of
+    /// fetching a page.
+    async fn confirm_end(
+        &self,
+        step: &Step,
+        since: Option<&Value>,
+        gap: impl FnOnce(u64, u64) -> Error,
+    ) -> Result<()> {
+        let before = lying_before(&self.endpoint, step);
+        let Some((before, told)) = before.zip(self.position.told) else {
             return Ok(());
         };
-        let again = Step::Page(*first);
-        let again = self.api.fetch(&self.endpoint, &again, since, None).await?;
-        let pages = again.and_then(|again| again.pages);
-        match (step, pages) {
-            (Step::Page(number), Some(pages)) if number.saturating_sub(*first) < pages => {
-                Err(error.with("page", number).with("pages", pages).hint(
-                    "the server says that there are so many pages, but one of them is missing",
-                ))
-            }
-            _ => Ok(()),
+        if before >= told {
+            return Ok(());
+        }
+        let first = Step::first(&self.endpoint.pagination);
+        let asks = Asks {
+            since,
+            told: self.position.told,
+            ..Asks::default()
+        };
+        let again = self.api.fetch(&self.endpoint, &first, asks).await?;
+        let told = again.page().and_then(|again| again.told);
+        match told.filter(|told| before < *told) {
+            Some(told) => Err(gap(before, told)),
+            None => Ok(()),
         }
     }
 
@@ -234,16 +367,15 @@ impl Walk {
             return Ok(());
         };
         let first = Step::first(&self.endpoint.pagination);
-        if self.position.before != Some((first.clone(), records)) {
-            let again = self.api.fetch(&self.endpoint, &first, since, None).await?;
-            if again.is_none_or(|again| hash(&again.records.json) != records) {
-                let what = "the page doesn't say which page is before it, and is not the first";
-                return Err(self.error(
-                    fetched,
-                    what,
-                    "check `pagination.previous`, the JSON pointer of the number of the page before",
-                ));
-            }
+        if self.position.before != Some((first.clone(), records))
+            && self.records_of(&first, since).await? != Some(records)
+        {
+            let what = "the page doesn't say which page is before it, and is not the first";
+            return Err(self.error(
+                fetched,
+                what,
+                "check `pagination.previous`, the JSON pointer of the number of the page before",
+            ));
         }
         tracing::warn!(
             stream = %self.endpoint.name,
@@ -267,19 +399,22 @@ impl Walk {
         self.empty = if empty { self.empty + 1 } else { 0 };
         if self.empty > MOST_EMPTY {
             let what = format!("{MOST_EMPTY} pages in a row have no records, and there are more");
-            return Err(self.error(fetched, what, "the server seems to page without end"));
+            let hint = match self.endpoint.pagination {
+                Pagination::Cursor { .. } => {
+                    "the server seems to page without end: if it says elsewhere whether there is \
+                     another page, write that as `pagination.has_more`"
+                }
+                _ => "the server seems to page without end: tell its operator",
+            };
+            return Err(self.error(fetched, what, hint));
         }
         if matches!(step, Step::First | Step::Cursor(_) | Step::Url(_)) {
-            self.asked.insert(step.hash());
-            let again = fetched.next.as_ref();
-            if again.is_some_and(|next| self.asked.contains(&next.hash())) {
-                let what = "the next page is one that was read already";
-                return Err(self.error(
-                    fetched,
-                    what,
-                    "the server leads in a circle: check where `pagination` takes the next page \
-                     from, and the parameter that sends it",
-                ));
+            let number = self.position.pages + 1;
+            self.asked.insert(step.hash(), number);
+            if let Next::Page(next) = &fetched.next
+                && let Some(before) = self.asked.get(&next.hash())
+            {
+                return Err(self.circle(fetched, next, number, *before));
             }
         }
         if empty {
@@ -291,7 +426,11 @@ impl Walk {
                 before.and_then(|(page, hash)| (hash == records).then_some(page))
             }
             true => {
-                let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut pages = self
+                    .pages
+                    .read
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let page = pages.entry(records).or_insert_with(|| step.clone());
                 Some(page.clone()).filter(|page| page != step)
             }
@@ -312,8 +451,7 @@ impl Walk {
         fetched: &Fetched,
         since: Option<&Value>,
     ) -> Result<()> {
-        let again = self.api.fetch(&self.endpoint, page, since, None).await?;
-        if again.is_none_or(|again| hash(&again.records.json) != records) {
+        if self.records_of(page, since).await? != Some(records) {
             tracing::warn!(
                 stream = %self.endpoint.name,
                 "records were added while pages were read: some come twice"
@@ -325,7 +463,10 @@ impl Walk {
                 format!("the page has the same records as the one from {before} on")
             }
             Step::Page(number) => format!("the page has the same records as page {number}"),
-            _ => "the page has the same records as the one before".to_owned(),
+            _ => format!(
+                "page {} has the same records as the one before",
+                self.position.pages + 1
+            ),
         };
         let hint = match page {
             Step::Page(_) | Step::Offset(_) => {
@@ -344,8 +485,47 @@ impl Walk {
         Err(self.error(fetched, what, hint))
     }
 
+    /// A page leads to one that was read already.
+    fn circle(&self, fetched: &Fetched, next: &Step, number: u64, before: u64) -> Error {
+        let (to, hint) = match next {
+            Step::Cursor(cursor) => (
+                format!("the cursor {cursor}"),
+                "the server leads in a circle: check `pagination.cursor`, where the next cursor \
+                 stands, and `pagination.param`, which sends it; if the server repeats a cursor at \
+                 its end, say by `pagination.has_more` where it tells the end",
+            ),
+            Step::Url(url) => {
+                let shown = Url::parse(url).map_or_else(|_| "***".to_owned(), |url| redact(&url));
+                let hint = match self.endpoint.pagination {
+                    Pagination::NextUrl { .. } => {
+                        "the server leads in a circle: check `pagination.next`, where the next \
+                         page's URL stands"
+                    }
+                    _ => "the server leads in a circle: tell its operator",
+                };
+                (shown, hint)
+            }
+            _ => (String::new(), "the server leads in a circle"),
+        };
+        let to = fetched.answer.excerpt(to.as_bytes());
+        let what = format!(
+            "the next page is one that was read already: page {number} leads to {to}, which was \
+             page {before}"
+        );
+        self.error(fetched, what, hint)
+    }
+
     fn error(&self, fetched: &Fetched, what: impl Into<String>, hint: &str) -> Error {
         let error = fetched.answer.error(ErrorKind::Data, what);
         error.with("stream", &self.endpoint.name).hint(hint)
     }
+}
+
+/// Whether a server has answered, and won't give another answer soon.
+fn is_refusal(error: &Error) -> bool {
+    let passes = matches!(
+        error.kind(),
+        ErrorKind::RateLimited { .. } | ErrorKind::Exhausted
+    );
+    status_of(error).is_some() && !passes
 }

@@ -62,7 +62,7 @@ pub use redact::redact;
 pub use request::Request;
 pub use reqwest::header;
 pub use reqwest::{Method, StatusCode};
-pub use response::Response;
+pub use response::{Response, status_of};
 pub use settings::{HttpSettings, is_rate};
 pub use url::Url;
 pub use validators::Validators;

@@ -95,13 +95,24 @@ impl Response {
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         let error = Error::new(kind, message)
             .with("url", self.shown_url())
-            .with("status", self.status.as_u16());
+            .with(STATUS, self.status.as_u16());
         match self.excerpt(&self.body) {
             text if text.is_empty() => error,
             text => error.with("body", text),
         }
     }
 }
+
+/// The status of the answer that an error is about, if it is about one: of what
+/// [`Response::error`] made.
+pub fn status_of(error: &Error) -> Option<StatusCode> {
+    let mut context = error.context().iter();
+    let (_, status) = context.find(|(key, _)| *key == STATUS)?;
+    status.parse().ok()
+}
+
+/// What the status is called in an error's context.
+const STATUS: &str = "status";
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,6 +132,8 @@ fn excerpt(body: &[u8], hidden: &Hidden) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(40 * CHARS)]);
     let text = hidden.text(text);
     let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // What moves a terminal's cursor, or is no text at all.
+    let folded = folded.replace(char::is_control, "\u{fffd}");
     match folded.char_indices().nth(CHARS) {
         None => folded,
         Some((end, _)) => format!("{}…", &folded[..end]),
@@ -138,5 +151,6 @@ mod tests {
         assert_eq!(excerpt(b"{\n  \"a\": 1\r\n}\n"), "{ \"a\": 1 }");
         assert_eq!(excerpt(&b"x".repeat(1_000)).chars().count(), 201);
         assert_eq!(excerpt(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+        assert_eq!(excerpt(b"\x1b[2Ja\0"), "\u{fffd}[2Ja\u{fffd}");
     }
 }

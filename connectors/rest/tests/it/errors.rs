@@ -104,7 +104,7 @@ async fn each_refusal_has_its_kind_and_says_what_to_check() {
             "down",
         ),
         (|| "[{\"id\": 1}".into_response(), ErrorKind::Data, "JSON"),
-        (|| "".into_response(), ErrorKind::Data, "JSON"),
+        (|| "".into_response(), ErrorKind::Data, "empty"),
     ] {
         let url = answering(vec![answer]).await;
         let config = json!({ "url": url, "schema": schema(),

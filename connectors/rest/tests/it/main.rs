@@ -13,3 +13,4 @@ mod real;
 mod redirects;
 mod schemas;
 mod support;
+mod values;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde_json::{Value, json};
 use tidegate_core::{Error, ErrorKind, Result};
 
@@ -147,14 +147,185 @@ async fn a_counted_page_that_has_gone_is_the_end_only_if_it_is_counted_no_more()
                 _ => StatusCode::NOT_FOUND.into_response(),
             }
         });
-        let pagination = json!({ "type": "page", "missing_page_ends": true,
-            "total": { "pages_pointer": "/pages" } });
-        match read(&server, pagination).await {
+        let pagination = json!({ "type": "page", "total": { "pages_pointer": "/pages" } });
+        let mut one = endpoint(server.at("/"), paged(pagination), "/items");
+        one.ends_at = vec![StatusCode::NOT_FOUND];
+        match run(&source(one), None).await {
             Ok(read) => assert!(ends && read.ids() == [1, 2], "{later}"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::NotFound);
                 assert!(!ends, "{later}: {error:?}");
             }
+        }
+    }
+}
+
+/// A server of three records, one a page, in every way; `after` is its answer after the third.
+fn ending(after: fn() -> Response) -> Server {
+    Server::new(move |asked: &Asked| {
+        let number = ["page", "offset", "c"]
+            .iter()
+            .find_map(|name| asked.number(name));
+        let at = number.unwrap_or(1);
+        if at > 3 {
+            return after();
+        }
+        let next = at + 1;
+        let link = [("link", format!("<?c={next}>; rel=next"))];
+        let body = json!({ "items": [{ "id": at }], "c": next, "next": format!("?c={next}"),
+            "more": true });
+        (AppendHeaders(link), Json(body)).into_response()
+    })
+}
+
+fn open_ways() -> Vec<Value> {
+    vec![
+        json!({ "type": "page" }),
+        json!({ "type": "page", "has_more": "/more" }),
+        json!({ "type": "offset", "first": 1 }),
+        json!({ "type": "cursor", "cursor": "/c", "param": "c" }),
+        json!({ "type": "cursor", "cursor": "/c", "param": "c", "has_more": "/more" }),
+        json!({ "type": "link" }),
+        json!({ "type": "next_url", "next": "/next" }),
+    ]
+}
+
+#[tokio::test]
+async fn c5_a_status_is_an_end_where_that_is_said_and_else_an_error_that_says_how() {
+    for status in [400, 403, 404, 410, 416, 422, 500] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let server = match status.as_u16() {
+            400 => ending(|| StatusCode::BAD_REQUEST.into_response()),
+            403 => ending(|| StatusCode::FORBIDDEN.into_response()),
+            404 => ending(|| StatusCode::NOT_FOUND.into_response()),
+            410 => ending(|| StatusCode::GONE.into_response()),
+            416 => ending(|| StatusCode::RANGE_NOT_SATISFIABLE.into_response()),
+            422 => ending(|| StatusCode::UNPROCESSABLE_ENTITY.into_response()),
+            _ => ending(|| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+        };
+        for way in open_ways() {
+            let mut one = endpoint(server.at("/"), paged(way.clone()), "/items");
+            let error = run(&source(one.clone()), None).await.unwrap_err();
+            if !matches!(status.as_u16(), 403 | 500) {
+                let says = format!("`ends_at = [{}]`", status.as_u16());
+                assert!(
+                    error.hint_text().unwrap().contains(&says),
+                    "{way}: {error:?}"
+                );
+            }
+            one.ends_at = vec![StatusCode::CONFLICT, status];
+            let read = run(&source(one), None).await;
+            let read = read.unwrap_or_else(|error| panic!("{status} {way}: {error:?}"));
+            assert_eq!(read.ids(), [1, 2, 3], "{status} {way}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn c5_204_is_always_an_end_and_nothing_at_all_where_that_is_said() {
+    let empty: [(fn() -> Response, bool); 6] = [
+        (|| StatusCode::NO_CONTENT.into_response(), true),
+        (|| StatusCode::OK.into_response(), false),
+        (|| " \r\n".into_response(), false),
+        (|| "\u{feff}".into_response(), false),
+        (|| Json(json!(null)).into_response(), false),
+        (|| Json(json!({ "items": null })).into_response(), false),
+    ];
+    for (after, always) in empty {
+        for way in open_ways() {
+            let mut one = endpoint(ending(after).at("/"), paged(way.clone()), "/items");
+            match run(&source(one.clone()), None).await {
+                Ok(read) => assert!(always && read.ids() == [1, 2, 3], "{way}"),
+                Err(error) => {
+                    let hint = error.hint_text().unwrap();
+                    assert!(
+                        !always && hint.contains("`records_optional = true`"),
+                        "{error:?}"
+                    );
+                }
+            }
+            one.records.optional = true;
+            let read = run(&source(one), None).await;
+            let read = read.unwrap_or_else(|error| panic!("{way}: {error:?}"));
+            assert_eq!(read.ids(), [1, 2, 3], "{way}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn c5_a_first_page_may_be_missing_only_where_no_records_are_expected() {
+    let missing = || Server::new(|_: &Asked| StatusCode::NOT_FOUND);
+    let counted = json!({ "type": "page", "size": 2, "total": { "pointer": "/total" } });
+    let mut ways = open_ways();
+    ways.extend([json!({ "type": "none" }), counted.clone()]);
+    for way in ways {
+        let mut one = endpoint(missing().at("/"), paged(way.clone()), "/items");
+        one.ends_at = vec![StatusCode::NOT_FOUND];
+        let error = run(&source(one.clone()), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{way}");
+        one.records.optional = true;
+        assert!(
+            run(&source(one), None).await.unwrap().ids().is_empty(),
+            "{way}"
+        );
+
+        let nothing = Server::new(|_: &Asked| StatusCode::NO_CONTENT);
+        let one = endpoint(nothing.at("/"), paged(way.clone()), "/items");
+        assert!(
+            run(&source(one), None).await.unwrap().ids().is_empty(),
+            "{way}"
+        );
+    }
+    // A run that reads what is new is told of both keys.
+    let mut one = endpoint(
+        missing().at("/"),
+        paged(json!({ "type": "page" })),
+        "/items",
+    );
+    let growing = json!({ "param": "since", "field": "/id" });
+    one.incremental = Some(serde_json::from_value(growing).unwrap());
+    let error = run(&source(one), None).await.unwrap_err();
+    let hint = error.hint_text().unwrap();
+    assert!(
+        hint.contains("`ends_at = [404]`") && hint.contains("`records_optional"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
+async fn c5_an_end_in_the_middle_of_what_is_counted_is_none() {
+    for empty in [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND] {
+        for (way, about) in [
+            (
+                json!({ "type": "offset", "total": { "pointer": "/total" } }),
+                "10",
+            ),
+            (
+                json!({ "type": "page", "size": 2, "total": { "pointer": "/total" } }),
+                "10",
+            ),
+            (
+                json!({ "type": "page", "total": { "pages_pointer": "/pages" } }),
+                "5",
+            ),
+        ] {
+            let server = Server::new(move |asked: &Asked| {
+                let page = asked.number("page").map(|page| (page - 1) * 2);
+                let start = page.or(asked.number("offset")).unwrap();
+                if start >= 4 {
+                    return empty.into_response();
+                }
+                let items = [json!({ "id": start }), json!({ "id": start + 1 })];
+                Json(json!({ "items": items, "total": 10, "pages": 5 })).into_response()
+            });
+            let mut one = endpoint(server.at("/"), paged(way.clone()), "/items");
+            one.ends_at = vec![StatusCode::NOT_FOUND];
+            let error = run(&source(one), None).await.unwrap_err();
+            let text = format!("{error:?}");
+            assert!(
+                text.contains(about) && text.contains("`pagination.total`"),
+                "{text}"
+            );
         }
     }
 }

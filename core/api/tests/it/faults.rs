@@ -19,8 +19,8 @@ use crate::support::{Asked, Server, client, endpoint, paged, pager, pointer, run
 async fn what_is_no_page_is_an_error_that_says_what_was_found() {
     for (path, body, about) in [
         ("", "<html>Sign in</html>", "not JSON"),
-        ("", "", "not JSON"),
-        ("", "[1, 2", "not JSON"),
+        ("", "", "answer is empty"),
+        ("", "[1, 2", "ends too early"),
         ("", "{}", "no array as a whole, but an object"),
         ("/items", "[]", "no array at `/items`, but nothing"),
         ("/items", r#"{"error": "no such user"}"#, "but nothing"),

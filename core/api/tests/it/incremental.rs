@@ -370,3 +370,119 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn c6_the_first_run_sends_a_value_of_the_same_type_as_later_ones() {
+    let text = |text: &str| json!(text);
+    let may = "2024-05-01T12:00:00Z";
+    for (start, format, field, first, later) in [
+        (json!(3), "as_is", json!(7), json!(3), json!(7)),
+        (json!("3"), "as_is", json!(7), text("3"), text("7")),
+        (json!(3), "as_is", json!("7"), json!(3), json!(7)),
+        (json!(3), "as_is", json!("07"), json!(3), text("07")),
+        (json!(null), "as_is", json!(7), json!(null), json!(7)),
+        (json!(null), "as_is", json!("7"), json!(null), text("7")),
+        (
+            json!("2024-01-01"),
+            "as_is",
+            json!(may),
+            text("2024-01-01"),
+            text(may),
+        ),
+        (
+            json!(9_007_199_254_740_993_i64),
+            "as_is",
+            json!(9_007_199_254_740_995_i64),
+            json!(9_007_199_254_740_993_i64),
+            json!(9_007_199_254_740_995_i64),
+        ),
+        (json!(1.5), "as_is", json!(7), json!(1.5), json!(7)),
+        (
+            json!(1_704_067_200),
+            "epoch_seconds",
+            json!(may),
+            json!(1_704_067_200),
+            json!(1_714_564_800),
+        ),
+        (
+            json!("1704067200"),
+            "epoch_seconds",
+            json!(may),
+            json!(1_704_067_200),
+            json!(1_714_564_800),
+        ),
+        (
+            json!("2024-01-01T00:00:00Z"),
+            "epoch_seconds",
+            json!(1_714_564_800),
+            json!(1_704_067_200),
+            json!(1_714_564_800),
+        ),
+        (
+            json!("2024-01-01"),
+            "epoch_millis",
+            json!(may),
+            json!(1_704_067_200_000_i64),
+            json!(1_714_564_800_000_i64),
+        ),
+        (
+            json!(1_704_067_200),
+            "rfc3339",
+            json!(may),
+            text("2024-01-01T00:00:00Z"),
+            text(may),
+        ),
+        (
+            json!("2024-01-01"),
+            "rfc3339",
+            json!(1_714_564_800),
+            text("2024-01-01"),
+            text(may),
+        ),
+    ] {
+        for place in ["body", "query"] {
+            let v = field.clone();
+            let server = Server::new(move |asked: &Asked| match asked.number("from") {
+                Some(0) => Json(json!({ "items": [{ "id": 1, "v": v }] })),
+                _ => Json(json!({ "items": [] })),
+            });
+            let mut config = json!({ "format": format, "in": place });
+            if !start.is_null() {
+                config["start"] = start.clone();
+            }
+            let mut one = growing(&server, json!({}));
+            config["param"] = json!("since");
+            config["field"] = json!("/v");
+            one.method = tidegate_http::Method::POST;
+            one.body = Some(json!({}));
+            one.incremental = Some(serde_json::from_value(config).unwrap());
+            one.validate().unwrap();
+            let sent = |server: &Server| {
+                let asked = server.asked().remove(0);
+                match place {
+                    "body" => asked.body["since"].clone(),
+                    _ => asked
+                        .query
+                        .get("since")
+                        .map_or(json!(null), |sent| json!(sent)),
+                }
+            };
+            let plain = |value: &Value| match (place, value) {
+                ("body", _) | (_, Value::Null | Value::String(_)) => value.clone(),
+                _ => json!(value.to_string()),
+            };
+            let run = next(one.clone(), None).await;
+            assert_eq!(
+                sent(&server),
+                plain(&first),
+                "{start} as {format} in {place}"
+            );
+            next(one, Some(&run)).await;
+            assert_eq!(
+                sent(&server),
+                plain(&later),
+                "{field} as {format} in {place}"
+            );
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod bodies;
 mod ends;
 mod faults;
 mod incremental;
@@ -11,3 +12,4 @@ mod paging;
 mod resume;
 mod schemas;
 mod support;
+mod totals;

@@ -103,7 +103,7 @@ async fn a_page_that_comes_again_under_another_name_is_refused() {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let count = std::sync::Arc::new(count);
     let server = Server::new(move |_: &Asked| {
-        let fresh = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let fresh = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
         let link = [("link", format!("<?c={fresh}>; rel=next"))];
         let body = json!({ "items": [{ "id": 1 }], "c": fresh, "next": format!("?c={fresh}") });
         (AppendHeaders(link), Json(body))

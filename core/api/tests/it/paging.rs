@@ -230,7 +230,7 @@ async fn pages_that_are_counted_but_have_another_size_are_refused() {
 
 #[tokio::test]
 async fn the_pages_of_several_endpoints_are_told_apart() {
-    let server = pager(4, 2);
+    let server = pager(5, 2);
     let link = endpoint(server.at("/link"), paged(json!({ "type": "link" })), "");
     let counted = json!({ "type": "page", "size_param": "size", "size": 2, "total": { "header": "x-total-count" } });
     let mut page = endpoint(server.at("/page"), paged(counted), "");
@@ -238,8 +238,8 @@ async fn the_pages_of_several_endpoints_are_told_apart() {
     let source = ApiSource::new(client(), vec![link, page]).raw(true);
     let read = run(&source, None).await.unwrap();
     assert_eq!(read.rows["records"], read.rows["others"]);
-    assert_eq!(read.rows["raw"].len(), 4);
-    assert_eq!(server.asked().len(), 4);
+    assert_eq!(read.rows["raw"].len(), 6);
+    assert_eq!(server.asked().len(), 6);
 }
 
 #[tokio::test]
@@ -263,18 +263,13 @@ async fn a_page_that_is_missing_may_be_the_end() {
         Some(1 | 2) => axum::Json(json!([{ "id": asked.number("page") }])).into_response(),
         _ => axum::http::StatusCode::NOT_FOUND.into_response(),
     });
-    let pagination = json!({ "type": "page", "missing_page_ends": true });
-    let read = run(
-        &source(endpoint(server.at("/"), paged(pagination), "")),
-        None,
-    )
-    .await;
+    let ending = |pagination| {
+        let mut one = endpoint(server.at("/"), paged(pagination), "");
+        one.ends_at = vec![axum::http::StatusCode::NOT_FOUND];
+        async move { run(&source(one), None).await }
+    };
+    let read = ending(json!({ "type": "page" })).await;
     assert_eq!(read.unwrap().ids(), [1, 2]);
-    let pagination = json!({ "type": "page", "first": 5, "missing_page_ends": true });
-    let read = run(
-        &source(endpoint(server.at("/"), paged(pagination), "")),
-        None,
-    )
-    .await;
+    let read = ending(json!({ "type": "page", "first": 5 })).await;
     assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
 }
