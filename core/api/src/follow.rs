@@ -445,7 +445,8 @@ impl Page<'_> {
         let Ok(value) = serde_json::from_str::<Value>(text) else {
             return Err(self.of_another_type(pointer, "pagination.cursor", "a cursor"));
         };
-        if !value.is_number() || value.to_string() == text {
+        let written = value.to_string();
+        if !value.is_number() || written == text {
             return Ok(Some(value));
         }
         match self.endpoint.pagination.place() {
