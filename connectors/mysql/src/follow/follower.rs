@@ -637,11 +637,9 @@ impl Follower {
                 self.end();
                 return Ok(());
             }
-            Statement::Alters(tables) => {
-                for at in tables {
-                    if let Some(tracked) = self.tables.get_mut(at) {
-                        tracked.stale = true;
-                    }
+            Statement::Alters(at) => {
+                if let Some(tracked) = self.tables.get_mut(at) {
+                    tracked.stale = true;
                 }
             }
             Statement::Removes(at, what) => {

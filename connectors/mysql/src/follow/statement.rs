@@ -11,8 +11,8 @@ pub(super) enum Statement {
     XaStart,
     /// Decides about a distributed transaction that was prepared before.
     XaEnd,
-    /// Gives a followed table another definition, or may do so.
-    Alters(Vec<usize>),
+    /// Gives a followed table other columns, or may do so.
+    Alters(usize),
     /// Takes rows from a followed table without naming them, or takes the table away: what it does,
     /// in the server's words.
     Removes(usize, &'static str),
@@ -77,7 +77,7 @@ pub(super) fn understand(text: &str, database: &str, followed: &[Name<'_>]) -> S
                 eat_all(&mut rest, &["IF", "NOT", "EXISTS"]);
                 return match find(&mut rest) {
                     Some(at) if replaces => Statement::Removes(at, "CREATE OR REPLACE TABLE"),
-                    Some(at) => Statement::Alters(vec![at]),
+                    Some(at) => Statement::Alters(at),
                     None => Statement::Other,
                 };
             }
@@ -163,7 +163,59 @@ fn alters(mut rest: &[Token], database: &str, followed: &[Name<'_>]) -> Statemen
         };
         return Statement::Removes(at, what);
     }
-    Statement::Alters(vec![at])
+    match split(rest).into_iter().all(leaves_columns) {
+        true => Statement::Other,
+        false => Statement::Alters(at),
+    }
+}
+
+/// The parts of a list, at the commas that stand in no brackets.
+fn split(rest: &[Token]) -> Vec<&[Token]> {
+    let mut depth = 0_i32;
+    rest.split(|token| {
+        match token {
+            Token::Other('(') => depth += 1,
+            Token::Other(')') => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && *token == Token::Other(',')
+    })
+    .collect()
+}
+
+/// Whether a part of an ALTER TABLE surely leaves the columns as they are: indexes, constraints and
+/// how the table is stored. A primary key makes columns NOT NULL.
+fn leaves_columns(part: &[Token]) -> bool {
+    const OF_TABLES: [&str; 9] = [
+        "ENGINE",
+        "ROW_FORMAT",
+        "COMMENT",
+        "AUTO_INCREMENT",
+        "ALGORITHM",
+        "LOCK",
+        "FORCE",
+        "ENABLE",
+        "DISABLE",
+    ];
+    const OF_INDEXES: [&str; 8] = [
+        "INDEX",
+        "KEY",
+        "UNIQUE",
+        "FULLTEXT",
+        "SPATIAL",
+        "CONSTRAINT",
+        "FOREIGN",
+        "CHECK",
+    ];
+    let mut rest = part;
+    let (first, second) = (word(&mut rest), word(&mut rest));
+    let among = |word: &Option<String>, words: &[&str]| {
+        word.as_deref().is_some_and(|word| words.contains(&word))
+    };
+    match first.as_deref() {
+        Some("ADD" | "DROP" | "RENAME") => among(&second, &OF_INDEXES) && !has(part, "PRIMARY"),
+        _ => among(&first, &OF_TABLES),
+    }
 }
 
 /// A word, or something else that a statement is made of. Texts and comments are left out.
@@ -352,17 +404,40 @@ mod tests {
         for text in [
             "ALTER TABLE sales ADD COLUMN c INT",
             "alter table `shop`.`sales` drop column b, rename column a to b",
-            "ALTER ONLINE TABLE IF EXISTS Sales RENAME INDEX a TO b",
+            "ALTER ONLINE TABLE IF EXISTS Sales RENAME COLUMN a TO b",
             "/* by hand */ ALTER /*!50700 TABLE */ sales ADD c VARCHAR(9) DEFAULT 'RENAME TO x'",
             "SET STATEMENT lock_wait_timeout=1 FOR ALTER TABLE sales ADD c INT",
             "CREATE TABLE IF NOT EXISTS sales (a INT)",
         ] {
-            assert_eq!(of(text), Statement::Alters(vec![0]), "{text}");
+            assert_eq!(of(text), Statement::Alters(0), "{text}");
         }
         assert_eq!(
             of("ALTER TABLE `odd name` ADD COLUMN c INT"),
-            Statement::Alters(vec![1])
+            Statement::Alters(1)
         );
+        for text in [
+            "ALTER TABLE sales ADD INDEX i (a, b), ENGINE = InnoDB, ALGORITHM = INPLACE",
+            "ALTER TABLE sales DROP KEY `i`, ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES o (a)",
+            "ALTER TABLE sales RENAME INDEX a TO b, COMMENT 'ADD c INT, DROP b'",
+            "ALTER TABLE sales FORCE",
+        ] {
+            assert_eq!(of(text), Statement::Other, "{text}");
+        }
+        for text in [
+            "ALTER TABLE sales ADD `index` INT",
+            "ALTER TABLE sales ADD INDEX i (a), ADD c INT",
+            "ALTER TABLE sales ADD INDEX i (a), ADD (c INT, d INT)",
+            "ALTER TABLE sales ADD PRIMARY KEY (a)",
+            "ALTER TABLE sales ADD CONSTRAINT PRIMARY KEY (a)",
+            "ALTER TABLE sales DROP PRIMARY KEY",
+            "ALTER TABLE sales CONVERT TO CHARACTER SET latin1",
+            "ALTER TABLE sales ADD SYSTEM VERSIONING",
+            "ALTER TABLE sales ALGORITHM = INSTANT, DROP a",
+            "ALTER TABLE sales MODIFY a INT AFTER b",
+            "ALTER TABLE sales",
+        ] {
+            assert_eq!(of(text), Statement::Alters(0), "{text}");
+        }
         assert_eq!(of("ALTER TABLE other.sales ADD c INT"), Statement::Other);
         assert_eq!(
             understand("ALTER TABLE sales ADD c INT", "other", &FOLLOWED),

@@ -99,7 +99,8 @@ async fn a_definition_that_still_holds_names_the_columns() {
         "USE shop; INSERT INTO items VALUES (1, 'a', 'b'); \
          ALTER TABLE items RENAME COLUMN v TO w, RENAME COLUMN w TO v; \
          INSERT INTO items (id, v, w) VALUES (2, 'x', 'y'); FLUSH BINARY LOGS; \
-         ALTER TABLE others ADD a INT; INSERT INTO items (id, v, w) VALUES (3, 'x', 'z')",
+         ALTER TABLE others ADD a INT; INSERT INTO items (id, v, w) VALUES (3, 'x', 'z'); \
+         ALTER TABLE items ADD INDEX (v), COMMENT 'ADD x INT'; ALTER TABLE items DROP INDEX v",
     );
     let told = planned.log(None).await.at_least(3).await;
     let rows: Vec<_> = told.iter().map(|one| one.row.as_str()).collect();
