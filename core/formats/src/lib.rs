@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+pub mod civil;
 mod compression;
 mod csv_options;
 mod decode;

@@ -47,8 +47,8 @@ impl Response {
 
     /// The server's clock when it answered: the header `Date`, in whole seconds.
     pub fn server_time(&self) -> Option<DateTime<Utc>> {
-        let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;
-        Some(date.to_utc())
+        let date = httpdate::parse_http_date(self.header("date")?).ok()?;
+        Some(date.into())
     }
 
     /// The body, parsed as JSON.

@@ -10,8 +10,8 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some((date.to_utc() - now).to_std().unwrap_or(Duration::ZERO))
+    let date = DateTime::<Utc>::from(httpdate::parse_http_date(text).ok()?);
+    Some((date - now).to_std().unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
@@ -36,6 +36,9 @@ mod tests {
             Some(Duration::ZERO),
             "a date in the past"
         );
+        for old in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(wait(old), Some(Duration::from_secs(37)), "{old}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Signed<'_> {
             format!("{name}={value}")
         });
         let query = query.collect::<Vec<_>>().join("&");
-        let hash = hex(&Sha256::digest(self.body));
+        let hash = hex::encode(Sha256::digest(self.body));
         let mut headers = vec![
             ("host", host),
             ("x-amz-content-sha256", &hash),
@@ -72,13 +72,13 @@ impl Signed<'_> {
         canonical.extend(["\n", &names, "\n", &hash]);
         let (day, _) = time.split_at(8);
         let scope = format!("{day}/{REGION}/{}/aws4_request", self.service);
-        let canonical = hex(&Sha256::digest(canonical));
+        let canonical = hex::encode(Sha256::digest(canonical));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
         let mut key = format!("AWS4{SECRET_KEY}").into_bytes();
         for part in [day, REGION, self.service, "aws4_request"] {
             key = mac(&key, part)?;
         }
-        let signature = hex(&mac(&key, &text)?);
+        let signature = hex::encode(mac(&key, &text)?);
 
         let mut socket = TcpStream::connect(host)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -111,15 +111,6 @@ fn mac(key: &[u8], text: &str) -> io::Result<Vec<u8>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(io::Error::other)?;
     mac.update(text.as_bytes());
     Ok(mac.finalize().into_bytes().to_vec())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// Percent-encoded as Signature Version 4 wants it.

@@ -3,6 +3,8 @@
 //! On the wire: a length, then year, month, day; then, if it isn't midnight, hour, minute, second;
 //! then, if it isn't zero, the microseconds. Length 0 is the date of nothing but zeros.
 
+use tidegate_formats::civil;
+
 use super::block::Fault;
 use super::read::{fixed, run};
 
@@ -59,22 +61,8 @@ impl Moment {
     /// Days since 1970-01-01, in the Gregorian calendar, which the server uses for all of the past.
     #[inline(always)]
     pub(super) fn days(self) -> Result<i32, Fault> {
-        let (year, month, day) = (i32::from(self.year), self.month, self.day);
-        let in_calendar = (1..=12).contains(&month)
-            && day >= 1
-            && (day <= 28 || day <= days_in(self.year, month));
-        if !in_calendar {
-            return Err(Fault::NotInCalendar);
-        }
-        // Years begin in March, so that the day that comes and goes is the last of a year.
-        let year = year - i32::from(month < 3);
-        let month = i32::from(month) + if month < 3 { 9 } else { -3 };
-        // The year is shifted by 400, the length of a period, to be positive.
-        let year = year + 400;
-        let before = 365 * year + year / 4 - year / 100 + year / 400;
-        let in_year = (153 * month + 2) / 5 + i32::from(day) - 1;
-        // From 0000-03-01 to 1970-01-01 there are 719,468 days, and 146,097 in a period.
-        Ok(before + in_year - 719_468 - 146_097)
+        civil::days(self.year.into(), self.month.into(), self.day.into())
+            .ok_or(Fault::NotInCalendar)
     }
 
     /// Microseconds since 1970-01-01T00:00:00.
@@ -122,61 +110,5 @@ impl Span {
             + i64::from(self.second) * SECOND
             + i64::from(self.micros);
         if self.negative { -micros } else { micros }
-    }
-}
-
-fn days_in(year: u16, month: u8) -> u8 {
-    match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
-            29
-        }
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::{Datelike as _, NaiveDate};
-
-    use super::*;
-
-    #[test]
-    fn every_day_of_the_servers_range_is_chronos() {
-        let epoch = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
-        let mut date = NaiveDate::from_ymd_opt(0, 1, 1).unwrap();
-        while date.year() < 10_000 {
-            let moment = Moment {
-                year: u16::try_from(date.year()).unwrap(),
-                month: u8::try_from(date.month()).unwrap(),
-                day: u8::try_from(date.day()).unwrap(),
-                ..Moment::default()
-            };
-            let days = i64::from(moment.days().unwrap());
-            assert_eq!(days, (date - epoch).num_days(), "{date}");
-            date = date.succ_opt().unwrap();
-        }
-    }
-
-    #[test]
-    fn days_of_no_calendar_are_faults() {
-        for (year, month, day) in [
-            (0, 0, 0),
-            (2020, 0, 15),
-            (2020, 5, 0),
-            (2020, 13, 1),
-            (2020, 4, 31),
-            (2021, 2, 29),
-            (1900, 2, 29),
-        ] {
-            let moment = Moment {
-                year,
-                month,
-                day,
-                ..Moment::default()
-            };
-            assert_eq!(moment.days(), Err(Fault::NotInCalendar), "{moment:?}");
-        }
     }
 }

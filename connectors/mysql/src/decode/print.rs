@@ -102,14 +102,14 @@ impl<'a> Cell<'a> {
             Self::Float(number) => (*number).into(),
             Self::Printed(text) => text.as_str().into(),
             Self::Text(bytes) => String::from_utf8_lossy(bytes).into(),
-            Self::Bytes(bytes) => hex(bytes).into(),
+            Self::Bytes(bytes) => hex_literal(bytes).into(),
         }
     }
 
     /// As a sentence shows it.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::Text(bytes) if std::str::from_utf8(bytes).is_err() => hex(bytes),
+            Self::Text(bytes) if std::str::from_utf8(bytes).is_err() => hex_literal(bytes),
             cell => match cell.json() {
                 Value::String(text) => text,
                 other => other.to_string(),
@@ -228,10 +228,6 @@ fn print_fraction(micros: u32, digits: u8, out: &mut String) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = "0x".to_owned();
-    for byte in bytes {
-        let _ = write!(text, "{byte:02X}");
-    }
-    text
+fn hex_literal(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode_upper(bytes))
 }

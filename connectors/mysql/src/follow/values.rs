@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use tidegate_formats::civil;
+
 use super::bytes::{Broken, Bytes, put_measured};
 
 /// A date: years of 15 bits, months of 4, days of 5.
@@ -138,26 +140,13 @@ fn put_timestamp(seconds: u64, micros: u64, out: &mut Vec<u8>) -> Result<(), Bro
         return put_datetime(out, Moment::default());
     }
     let (days, clock) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date of the Gregorian calendar, counted from March so that the day of the leap
-    // year comes last; no value is before 1970.
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let (year, month, day) = civil::date(days.cast_signed());
     put_datetime(
         out,
         Moment {
-            year: year_of_era + era * 400 + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * shifted + 2) / 5 + 1,
+            year: year.cast_unsigned(),
+            month: month.cast_unsigned(),
+            day: day.cast_unsigned(),
             hour: clock / 3_600,
             minute: clock / 60 % 60,
             second: clock % 60,

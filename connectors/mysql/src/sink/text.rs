@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use tidegate_formats::civil;
+
 use super::target::Kind;
 
 /// The last microsecond of a TIME, on both sides of zero: MariaDB's. MySQL's has no fraction, and it
@@ -15,14 +17,9 @@ fn step(fraction: u8) -> u64 {
 
 /// `2024-02-29`, of days since 1970. `None` outside the years 0 to 9999.
 pub(super) fn date(days: i64, out: &mut Vec<u8>) -> Option<()> {
-    let days = i32::try_from(days).ok()?;
-    // 0001-01-01 is day 1 of the common era, and 1970-01-01 day 719163.
-    let date = chrono::NaiveDate::from_num_days_from_ce_opt(days.checked_add(719_163)?)?;
-    use chrono::Datelike;
-    let year = u16::try_from(date.year())
-        .ok()
-        .filter(|year| *year <= 9999)?;
-    let _ = write!(out, "{year:04}-{:02}-{:02}", date.month(), date.day());
+    let (year, month, day) = civil::date(i32::try_from(days).ok()?.into());
+    (0..=9999).contains(&year).then_some(())?;
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
     Some(())
 }
 

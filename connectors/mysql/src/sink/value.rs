@@ -218,14 +218,13 @@ pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), 
         Kind::Geometry { guarded } => {
             out.extend_from_slice(if guarded { b"IFNULL(" } else { b"" });
             out.extend_from_slice(b"ST_GeomFromWKB(");
-            hex(value, out);
+            hex_literal(value, out);
             // What stands for NULL is no geometry either, and the column refuses it.
             out.extend_from_slice(if guarded { b"), X'00')" } else { b")" });
             return Ok(());
         }
         Kind::Uuid => {
-            let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-            quote(digits.as_bytes(), out);
+            quote(hex::encode(value).as_bytes(), out);
             return Ok(());
         }
         _ => u64::MAX,
@@ -240,7 +239,7 @@ pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), 
             slot.declared
         )),
         Kind::Bit { .. } => {
-            hex(value, out);
+            hex_literal(value, out);
             Ok(())
         }
         _ => {
@@ -251,12 +250,6 @@ pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), 
     }
 }
 
-fn hex(value: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend_from_slice(b"X'");
-    for byte in value {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
-    }
-    out.push(b'\'');
+fn hex_literal(value: &[u8], out: &mut Vec<u8>) {
+    let _ = write!(out, "X'{}'", hex::encode_upper(value));
 }

@@ -1,7 +1,8 @@
 //! Dates and times as text.
 
 use arrow_schema::TimeUnit;
-use chrono::NaiveDate;
+
+use crate::civil;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
@@ -118,27 +119,7 @@ fn date_prefix(text: &[u8]) -> Option<(i32, &[u8])> {
     };
     let year = century * 100 + two(*y3, *y4)?;
     let (month, day) = (two(*m1, *m2)?, two(*d1, *d2)?);
-    Some((days(year, month, day)?, rest))
-}
-
-/// Days since 1970-01-01 of a day of the Gregorian calendar, which is carried on into the past.
-///
-/// Counts years from March, so that the leap day comes last, in eras of 400 years.
-#[inline]
-fn days(year: i32, month: i32, day: i32) -> Option<i32> {
-    const LENGTH: [i32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let index = usize::try_from(month - 1).ok()?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = *LENGTH.get(index)? + i32::from(month == 2 && leap);
-    if day < 1 || day > length {
-        return None;
-    }
-    let year = year - i32::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let from_march = (month + 9) % 12;
-    let of_year = (153 * from_march + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+    Some((civil::days(year, month, day)?, rest))
 }
 
 #[cold]
@@ -156,13 +137,14 @@ fn signed_date(text: &[u8]) -> Option<(i32, &[u8])> {
         return None;
     }
     let year: i32 = std::str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
+    // Arrow's kernels know no later ones.
+    (year <= 262_142).then_some(())?;
     let [b'-', m1, m2, b'-', d1, d2, rest @ ..] = &digits[length..] else {
         return None;
     };
-    let month = u32::try_from(two(*m1, *m2)?).ok()?;
-    let day = u32::try_from(two(*d1, *d2)?).ok()?;
-    let date = NaiveDate::from_ymd_opt(if negative { -year } else { year }, month, day)?;
-    Some((date.to_epoch_days(), rest))
+    let (month, day) = (two(*m1, *m2)?, two(*d1, *d2)?);
+    let days = civil::days(if negative { -year } else { year }, month, day)?;
+    Some((days, rest))
 }
 
 #[inline]

@@ -4,6 +4,7 @@ use arrow_array::types::ArrowTimestampType;
 use arrow_buffer::i256;
 use arrow_schema::TimeUnit;
 
+use crate::civil;
 use crate::decode::time::per_second;
 
 const DAY: i64 = 86_400;
@@ -42,15 +43,7 @@ pub(crate) fn decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {
 
 /// `YYYY-MM-DD`.
 pub(crate) fn date(days: i64, out: &mut Vec<u8>) {
-    // Years counted from March, so that the leap day comes last, in eras of 400 years.
-    let days = days + 719_468;
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = (from_march + 2) % 12 + 1;
-    let year = year + days.div_euclid(146_097) * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil::date(days);
     if (0..=9999).contains(&year) {
         padded(year, 4, out);
     } else {

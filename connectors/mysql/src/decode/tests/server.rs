@@ -135,11 +135,11 @@ fn row() -> impl Strategy<Value = Vec<String>> {
     let text = text.prop_map(|text| {
         format!(
             "_utf8mb4 X'{}'",
-            hex(text.iter().collect::<String>().as_bytes())
+            hex::encode_upper(text.iter().collect::<String>().as_bytes())
         )
     });
     let bytes = proptest::collection::vec(any::<u8>(), 0..300);
-    let bytes = bytes.prop_map(|bytes| format!("X'{}'", hex(&bytes)));
+    let bytes = bytes.prop_map(|bytes| format!("X'{}'", hex::encode_upper(&bytes)));
     let decimal = |digits: usize, scale: usize| {
         let digits = proptest::collection::vec(0..10_u8, 0..=digits);
         (any::<bool>(), digits).prop_map(move |(negative, digits)| {
@@ -200,10 +200,6 @@ fn row() -> impl Strategy<Value = Vec<String>> {
         }
         row
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 #[test]
@@ -300,12 +296,12 @@ async fn sixty_megabytes_in_one_row_are_read() {
         .iter()
         .flat_map(|batch| (0..batch.num_rows()).map(|row| printed(&columns[1], batch, 1, row)))
         .collect();
-    assert_eq!(texts[0], hex(b"small"));
+    assert_eq!(texts[0], hex::encode_upper(b"small"));
     assert_eq!(
         texts[1],
-        hex("\u{1F980}abc".as_bytes()).repeat(60_000_000 / 7)
+        hex::encode_upper("\u{1F980}abc".as_bytes()).repeat(60_000_000 / 7)
     );
-    assert_eq!(texts[2], hex(b"small"));
+    assert_eq!(texts[2], hex::encode_upper(b"small"));
 }
 
 #[tokio::test]
