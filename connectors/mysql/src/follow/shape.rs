@@ -356,8 +356,8 @@ pub(super) fn unknown_charset(column: &Column) -> Error {
         .with("column", &column.name)
         .with("charset", charset)
         .hint(
-            "convert the column to utf8mb4, or leave it out by `columns`; known: utf8mb4, utf8mb3, \
-             ascii, latin1, ucs2, utf16, utf16le, utf32",
+            "convert the column to utf8mb4, or leave it out by `columns`; not read are armscii8, cp850, \
+             cp852, dec8, geostd8, hp8, keybcs2, macce and swe7",
         )
 }
 
