@@ -1,7 +1,10 @@
-//! MySQL's binary JSON, as the text that the server prints.
-//!
-//! The layout is that of MySQL's `sql-common/json_binary.h`; the text that of
-//! `Json_wrapper::to_string`.
+//! MySQL's binary JSON, as the text that the server prints (`Json_wrapper::to_string`).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mysql_common::binlog::jsonb::{Array, ComplexValue, Object, OpaqueValue, StorageFormat, Value};
+use mysql_common::constants::ColumnType;
+use mysql_common::io::ParseBuf;
 
 use super::bytes::{Broken, Bytes};
 use super::values;
@@ -11,43 +14,34 @@ const DEEPEST: usize = 101;
 
 /// Writes the text of a document. No bytes at all stand for `null`, as the server reads them.
 pub(super) fn write(document: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-    match document.split_first() {
-        None => out.extend_from_slice(b"null"),
-        Some((kind, value)) => write_value(*kind, value, out, 0)?,
+    if document.is_empty() {
+        out.extend_from_slice(b"null");
+        return Ok(());
     }
-    Ok(())
+    let value = ParseBuf(document).parse(()).map_err(|_| Broken)?;
+    write_value(&value, out, 0)
 }
 
-fn write_value(kind: u8, value: &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), Broken> {
+fn write_value(value: &Value<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), Broken> {
     if depth > DEEPEST {
         return Err(Broken);
     }
-    let mut bytes = Bytes(value);
-    match kind {
-        0x00 => write_object(value, false, out, depth)?,
-        0x01 => write_object(value, true, out, depth)?,
-        0x02 => write_array(value, false, out, depth)?,
-        0x03 => write_array(value, true, out, depth)?,
-        0x04 => out.extend_from_slice(match bytes.u8()? {
-            0 => b"null",
-            1 => b"true",
-            2 => b"false",
-            _ => return Err(Broken),
-        }),
-        0x05 => put(out, bytes.u16()?.cast_signed()),
-        0x06 => put(out, bytes.u16()?),
-        0x07 => put(out, bytes.u32()?.cast_signed()),
-        0x08 => put(out, bytes.u32()?),
-        0x09 => put(out, bytes.u64()?.cast_signed()),
-        0x0A => put(out, bytes.u64()?),
-        0x0B => put_double(out, f64::from_bits(bytes.u64()?)),
-        0x0C => put_text(out, variable(&mut bytes)?)?,
-        0x0F => {
-            let field = bytes.u8()?;
-            let data = variable(&mut bytes)?;
-            write_opaque(field, data, out)?;
-        }
-        _ => return Err(Broken),
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(value) => put(out, value),
+        Value::I16(number) => put(out, number),
+        Value::U16(number) => put(out, number),
+        Value::I32(number) => put(out, number),
+        Value::U32(number) => put(out, number),
+        Value::I64(number) => put(out, number),
+        Value::U64(number) => put(out, number),
+        Value::F64(number) => put_double(out, *number),
+        Value::String(text) => put_text(out, text.str_raw())?,
+        Value::SmallArray(array) => write_array(array, out, depth)?,
+        Value::LargeArray(array) => write_array(array, out, depth)?,
+        Value::SmallObject(object) => write_object(object, out, depth)?,
+        Value::LargeObject(object) => write_object(object, out, depth)?,
+        Value::Opaque(opaque) => write_opaque(opaque, out)?,
     }
     Ok(())
 }
@@ -68,122 +62,63 @@ fn put_double(out: &mut Vec<u8>, number: f64) {
     put(out, format!("{number:?}"));
 }
 
-/// Data with its length in front, seven bits a byte, the lowest first.
-fn variable<'a>(bytes: &mut Bytes<'a>) -> Result<&'a [u8], Broken> {
-    let mut length = 0_usize;
-    for shift in (0..35).step_by(7) {
-        let byte = bytes.u8()?;
-        length |= usize::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return bytes.take(length);
-        }
-    }
-    Err(Broken)
-}
-
 fn put_text(out: &mut Vec<u8>, text: &[u8]) -> Result<(), Broken> {
     let text = std::str::from_utf8(text).map_err(|_| Broken)?;
     // serde_json escapes exactly what the server escapes, in the same way.
     serde_json::to_writer(out, text).map_err(|_| Broken)
 }
 
-/// Where a container's parts lie: offsets are counted from its first byte.
-struct Container<'a> {
-    all: &'a [u8],
-    /// The width of counts and offsets.
-    width: usize,
-    count: usize,
-    large: bool,
-}
-
-impl<'a> Container<'a> {
-    fn parse(value: &'a [u8], large: bool) -> Result<Self, Broken> {
-        let width = if large { 4 } else { 2 };
-        let mut bytes = Bytes(value);
-        let count = whole(bytes.uint(width)?)?;
-        let size = whole(bytes.uint(width)?)?;
-        Ok(Self {
-            all: value.get(..size).ok_or(Broken)?,
-            width,
-            count,
-            large,
-        })
-    }
-
-    fn from(&self, offset: usize) -> Result<Bytes<'a>, Broken> {
-        self.all.get(offset..).map(Bytes).ok_or(Broken)
-    }
-
-    fn key(&self, at: usize) -> Result<&'a [u8], Broken> {
-        let mut entry = self.from(2 * self.width + at * (self.width + 2))?;
-        let offset = whole(entry.uint(self.width)?)?;
-        let length = usize::from(entry.u16()?);
-        self.from(offset)?.take(length)
-    }
-
-    fn write(
-        &self,
-        at: usize,
-        behind_keys: usize,
-        out: &mut Vec<u8>,
-        depth: usize,
-    ) -> Result<(), Broken> {
-        let mut entry = self.from(2 * self.width + behind_keys + at * (self.width + 1))?;
-        let kind = entry.u8()?;
-        // Small values stand in the entry itself.
-        let inline = matches!(kind, 0x04..=0x06) || self.large && matches!(kind, 0x07 | 0x08);
-        let value = match inline {
-            true => entry.take(self.width)?,
-            false => self.from(whole(entry.uint(self.width)?)?)?.rest(),
-        };
-        write_value(kind, value, out, depth + 1)
-    }
-}
-
-fn whole(number: u64) -> Result<usize, Broken> {
-    usize::try_from(number).map_err(|_| Broken)
-}
-
-fn write_object(value: &[u8], large: bool, out: &mut Vec<u8>, depth: usize) -> Result<(), Broken> {
-    let object = Container::parse(value, large)?;
+fn write_object<T: StorageFormat>(
+    object: &ComplexValue<'_, T, Object>,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Broken> {
     out.push(b'{');
-    for at in 0..object.count {
+    for (at, member) in object.iter().enumerate() {
+        let (key, value) = member.map_err(|_| Broken)?;
         if at > 0 {
             out.extend_from_slice(b", ");
         }
-        put_text(out, object.key(at)?)?;
+        put_text(out, key.value_raw())?;
         out.extend_from_slice(b": ");
-        object.write(at, object.count * (object.width + 2), out, depth)?;
+        write_value(&value, out, depth + 1)?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn write_array(value: &[u8], large: bool, out: &mut Vec<u8>, depth: usize) -> Result<(), Broken> {
-    let array = Container::parse(value, large)?;
+fn write_array<T: StorageFormat>(
+    array: &ComplexValue<'_, T, Array>,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Broken> {
     out.push(b'[');
-    for at in 0..array.count {
+    for (at, element) in array.iter().enumerate() {
         if at > 0 {
             out.extend_from_slice(b", ");
         }
-        array.write(at, 0, out, depth)?;
+        write_value(&element.map_err(|_| Broken)?, out, depth + 1)?;
     }
     out.push(b']');
     Ok(())
 }
 
 /// Values that JSON has no kind for.
-fn write_opaque(field: u8, data: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-    match field {
-        // DECIMAL: precision, scale, the packed digits; printed as a number.
-        246 => {
+fn write_opaque(opaque: &OpaqueValue<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
+    let data = opaque.data_raw();
+    let kind = opaque.value_type();
+    match kind {
+        // Precision, scale, the packed digits; printed as a number.
+        ColumnType::MYSQL_TYPE_NEWDECIMAL => {
             let mut bytes = Bytes(data);
             let (precision, scale) = (bytes.u8()?, bytes.u8()?);
             let mut counted = Vec::new();
             values::decimal(&mut bytes, precision, scale, &mut counted)?;
             out.extend_from_slice(Bytes(&counted).counted()?);
         }
-        7 | 10 | 12 => {
+        ColumnType::MYSQL_TYPE_DATE
+        | ColumnType::MYSQL_TYPE_DATETIME
+        | ColumnType::MYSQL_TYPE_TIMESTAMP => {
             let packed = Bytes(data).u64()?;
             let (micros, clock) = (packed & 0xFF_FFFF, packed >> 24);
             let months = clock >> 22;
@@ -193,13 +128,13 @@ fn write_opaque(field: u8, data: &[u8], out: &mut Vec<u8>) -> Result<(), Broken>
                 months % 13,
                 clock >> 17 & 31
             );
-            let text = match field {
-                10 => format!("\"{date}\""),
+            let text = match kind {
+                ColumnType::MYSQL_TYPE_DATE => format!("\"{date}\""),
                 _ => format!("\"{date} {}\"", clock_text(clock >> 12 & 31, clock, micros)),
             };
             out.extend_from_slice(text.as_bytes());
         }
-        11 => {
+        ColumnType::MYSQL_TYPE_TIME => {
             let packed = Bytes(data).u64()?.cast_signed();
             let sign = if packed < 0 { "-" } else { "" };
             let packed = packed.unsigned_abs();
@@ -208,9 +143,8 @@ fn write_opaque(field: u8, data: &[u8], out: &mut Vec<u8>) -> Result<(), Broken>
             out.extend_from_slice(format!("\"{sign}{text}\"").as_bytes());
         }
         _ => {
-            out.extend_from_slice(format!("\"base64:type{field}:").as_bytes());
-            put_base64(out, data);
-            out.push(b'"');
+            let (kind, text) = (kind as u8, STANDARD.encode(data));
+            out.extend_from_slice(format!("\"base64:type{kind}:{text}\"").as_bytes());
         }
     }
     Ok(())
@@ -222,21 +156,6 @@ fn clock_text(hours: u64, clock: u64, micros: u64) -> String {
         clock >> 6 & 63,
         clock & 63
     )
-}
-
-fn put_base64(out: &mut Vec<u8>, data: &[u8]) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in data.chunks(3) {
-        let mut bits = [0; 4];
-        bits[1..=group.len()].copy_from_slice(group);
-        let bits = usize::try_from(u32::from_be_bytes(bits)).unwrap_or_default();
-        for at in 0..4 {
-            out.push(match at <= group.len() {
-                true => DIGITS[bits >> (18 - 6 * at) & 63],
-                false => b'=',
-            });
-        }
-    }
 }
 
 #[cfg(test)]
