@@ -83,7 +83,7 @@ fn ours(array: &dyn Array, row: usize) -> String {
         T::Timestamp(TimeUnit::Microsecond, _) => number!(TimestampMicrosecondType),
         T::Duration(TimeUnit::Microsecond) => number!(DurationMicrosecondType),
         T::Utf8 => array.as_string::<i32>().value(row).to_owned(),
-        T::Binary => hex(array.as_binary::<i32>().value(row)),
+        T::Binary => hex::encode_upper(array.as_binary::<i32>().value(row)),
         other => panic!("{other} comes of no server"),
     }
 }
@@ -117,8 +117,8 @@ fn told(field: &Field, value: &Value) -> String {
             let span = micros_of(i64::from(*days), *hour, *minute, *second, *micros);
             (if *negative { -span } else { span }).to_string()
         }
-        (T::Binary, Value::Bytes(bytes)) if is_geometry(field) => hex(&bytes[4..]),
-        (T::Binary, Value::Bytes(bytes)) => hex(bytes),
+        (T::Binary, Value::Bytes(bytes)) if is_geometry(field) => hex::encode_upper(&bytes[4..]),
+        (T::Binary, Value::Bytes(bytes)) => hex::encode_upper(bytes),
         // ZEROFILL prints more zeros.
         (T::Decimal128(..) | T::Decimal256(..), Value::Bytes(text)) => {
             let text = String::from_utf8(text.clone()).unwrap();
@@ -164,10 +164,6 @@ fn days(year: u16, month: u8, day: u8) -> i64 {
 fn micros_of(days: i64, hour: u8, minute: u8, second: u8, micros: u32) -> i64 {
     let seconds = ((days * 24 + i64::from(hour)) * 60 + i64::from(minute)) * 60;
     (seconds + i64::from(second)) * 1_000_000 + i64::from(micros)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Reads a table by both, by its key, and compares.
