@@ -56,6 +56,10 @@ class Finding:
     right: Answer | None = None
     seen: Answer | None = None
 
+    def signature(self):
+        """What tells kinds of findings apart, as far as a message can."""
+        return f"{self.kind}: {compare.skeleton(self.what)[:40]}" if self.seen and self.seen.error else self.kind
+
 
 class Asker:
     """Asks the program, and compares what it answers."""
@@ -66,6 +70,7 @@ class Asker:
         self.count = 0
         self.asked = 0
         self.refused = {}
+        self.minimising = False
 
     def fresh(self, case):
         """A new folder with the case's files."""
@@ -250,6 +255,8 @@ class Asker:
         if programs.is_internal(answer.error):
             return Finding("an internal error", answer.error, None, answer)
         justified = expected or any(re.search(pattern, answer.error) for pattern in JUSTIFIED)
+        if self.minimising:
+            return None if justified else Finding(f"refused: {kind}", answer.error, None, answer)
         line = f"{kind}: {compare.skeleton(answer.error.splitlines()[0])}"
         self.refused[line] = self.refused.get(line, 0) + 1
         return None if justified else Finding(f"refused: {kind}", answer.error, None, answer)

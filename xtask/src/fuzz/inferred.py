@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 import pyarrow as pa
 
 import compare
-from files import Number, cells, dumped
+from files import Number, as_float32, cells, dumped
 
 FLOATS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf", "inf": "inf", "-inf": "-inf"}
 
@@ -79,8 +79,8 @@ def kept(token, value, kind, is_csv=False):
         # `12E12` is a code.
         is_code = is_csv and re.fullmatch(r"\d+[eE]\d+|[-+]?0\d.*|\+.*", text.strip(" ")) is not None
         # A 32-bit float is written with fewer digits than its double has.
-        right = number(value)
-        return not is_code and number(text) == right and text.strip(" ").startswith("-") == value.startswith("-")
+        same = as_float32(text) == float(value) if kind == pa.float32() else number(text) == number(value)
+        return not is_code and same and text.strip(" ").startswith("-") == value.startswith("-")
     if pa.types.is_time(kind):
         return instant(f"1970-01-01T{text}") == value
     if pa.types.is_date(kind):

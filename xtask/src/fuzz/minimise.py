@@ -1,5 +1,6 @@
 """Makes a case smaller as long as the same kind of thing is wrong with it."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -14,21 +15,40 @@ SECONDS = 40
 
 def minimise(asker, case, finding):
     """The smallest case that was found, and what is wrong with it."""
+    asker.minimising = True
     end = time.monotonic() + SECONDS
-    smaller = True
+    smaller, tried = True, set()
     while smaller and time.monotonic() < end:
         smaller = False
         for candidate in candidates(case):
             if time.monotonic() > end:
                 break
+            if (key := fingerprint(candidate)) in tried:
+                continue
+            tried.add(key)
             try:
                 found = asker.ask(candidate)
             except Exception:
                 continue  # It isn't a case any more.
-            if found is not None and found.kind == finding.kind:
+            if found is not None and found.signature() == finding.signature():
                 case, finding, smaller = candidate, found, True
                 break
+    asker.minimising = False
     return case, finding
+
+
+def essence(case, finding):
+    """What a small case is about: words of its query or keys of its sink, types, options."""
+    words = re.findall(r"[A-Za-z_]{2,}|[<>=!+*/%|-]+", case.query.text("ours", {})) if case.query else []
+    kinds = {str(kind) for source in case.sources.values() for kind in source.table.schema.types}
+    options = {key for source in case.sources.values() for key in source.form}
+    return finding.kind, sorted(set(words)), sorted(kinds), sorted(options), sorted(case.sink["keys"]) if case.sink else []
+
+
+def fingerprint(case):
+    """What tells candidates apart: rows are told apart by their first column."""
+    sources = [(name, one.table.column(0).to_pylist(), one.table.column_names, one.form) for name, one in case.sources.items()]
+    return repr((sources, case.sink, case.query and case.query.text("ours", {})))
 
 
 def candidates(case):

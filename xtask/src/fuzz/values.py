@@ -26,6 +26,7 @@ from cases import Asker, Case, Source, header, sink, sink_text, source_text, OUT
 from program import Program
 
 QUERIES = 6
+MOST_ALIKE = 12
 
 
 def main():
@@ -46,27 +47,29 @@ def main():
             one_case(asker, arguments, case, found)
             case += 1
     cases = case - arguments.first
-    print(f"{cases} cases of the seed {arguments.seed}, {asker.asked} questions: {sum(found.values())} wrong")
+    wrong = sum(map(len, found.values()))
+    print(f"{cases} cases of the seed {arguments.seed}, {asker.asked} questions: {wrong} wrong")
     for line, count in sorted(asker.refused.items(), key=lambda item: -item[1])[:30]:
         print(f"  refused {count}×  {line}")
     sys.exit(1 if found else 0)
 
 
 def one_case(asker, arguments, number, found):
-    """Asks all that is asked of a case; each kind of finding is shown and kept once."""
+    """Asks all that is asked of a case. Findings that are alike when they are small are shown once,
+    and of those that are alike at first sight not all are made small."""
     for case, finding in questions(asker, random.Random(f"{arguments.seed}/{number}")):
-        kind = signature(finding)
-        found[kind] = found.get(kind, 0) + 1
-        if found[kind] > 1:
+        alike = found.setdefault(finding.signature(), [])
+        alike.append(None)
+        if len(alike) > MOST_ALIKE:
             continue
         case, finding = minimise.minimise(asker, case, finding)
-        kept = keep(asker, case, finding, Path(arguments.keep) / f"{arguments.seed}-{number}-{len(found)}")
+        essence = minimise.essence(case, finding)
+        if essence in alike:
+            continue
+        alike[-1] = essence
+        name = f"{arguments.seed}-{number}-{sum(map(len, found.values()))}"
+        kept = keep(asker, case, finding, Path(arguments.keep) / name)
         print(f"case {number}: {finding.kind}: {finding.what[:600]}\n  {kept}", flush=True)
-
-
-def signature(finding):
-    """What tells kinds of findings apart, as far as a message can."""
-    return f"{finding.kind}: {compare.skeleton(finding.what)[:40]}"
 
 
 def questions(asker, rng):
