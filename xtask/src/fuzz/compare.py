@@ -100,8 +100,11 @@ def kind_of(kind):
 
 
 def spelled(kind):
-    """A type with its units; how texts, bytes and lists are laid out in memory is nobody's business."""
-    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
+    """A type with its units. How texts, bytes and lists are laid out in memory is nobody's business,
+    nor in which zone instants are told: SQL does so in UTC."""
+    if pa.types.is_timestamp(kind):
+        return f"{kind_of(kind)} [{kind.unit}]"
+    if pa.types.is_time(kind):
         return str(kind)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list<{spelled(kind.value_type)}>"

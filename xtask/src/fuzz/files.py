@@ -32,7 +32,8 @@ def form(rng, table):
     if not nested:
         formats += ["csv", "csv"]
     chosen = {"format": rng.choice(formats), "salt": rng.randint(0, 2**32)}
-    files = rng.choice([1, 1, 1, 2, 3])
+    # What more than 8 files hold isn't all looked at before it is read.
+    files = rng.choice([1, 1, 1, 1, 2, 3, 12])
     if files > 1 and table.num_rows >= files:
         chosen["files"] = files
     if chosen["format"] == "parquet":
@@ -57,7 +58,7 @@ def form(rng, table):
                 chosen["null"] = rng.choice(["NULL", "\\N", "-", "null"])
             if rng.random() < 0.2:
                 chosen["header"] = False
-    elif rng.random() < 0.5:
+    elif rng.random() < 0.5 and files < 8:
         chosen["leave_nulls_out"] = True
     if chosen["format"] == "json":
         chosen["style"] = rng.choice(["array", "pretty", "several"])
@@ -94,7 +95,7 @@ def parquet_form(rng, table, nested):
     if some(0.2):
         chosen["lists"] = "item"
     if some(0.5):
-        chosen["types"] = rng.choice(["large", "dictionary", "view", "ns", "ms", "zone"])
+        chosen["types"] = rng.choice(["large", "dictionary", "view", "ns", "ms", "zone", "date64"])
     if chosen.get("files") and some(0.5):
         chosen["reordered"] = True
     if chosen.get("files") and some(0.4):
@@ -140,6 +141,12 @@ def retyped_column(column, how):
     try:
         if how == "large" and pa.types.is_string(kind):
             return column.cast(pa.large_string())
+        if how == "large" and pa.types.is_binary(kind):
+            return column.cast(pa.large_binary())
+        if how == "date64" and pa.types.is_date(kind):
+            return column.cast(pa.date64())
+        if how in ("ns", "ms") and pa.types.is_time(kind):
+            return column.cast(pa.time64("ns") if how == "ns" else pa.time32("ms"))
         if how == "large" and pa.types.is_list(kind):
             return column.cast(pa.large_list(kind.value_type))
         if how == "view" and pa.types.is_string(kind):
