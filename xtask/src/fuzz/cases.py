@@ -311,17 +311,25 @@ class Asker:
         return answers
 
     def run_transforms(self, case, queries):
-        text = header() + "".join(source_text(name, source, name) for name, source in case.sources.items())
-        for at, query in enumerate(queries):
-            inputs = [name for name in case.sources if f"@{name}@" in query.text("ours", {})]
-            sql = query.text("ours", {name: name for name in case.sources})
-            text += f'[transforms.t{at}]\ntype = "sql"\ninputs = {json.dumps(inputs)}\nquery = {files.toml_text(sql)}\n'
-            text += sink_text(f"out{at}", OUT, f"t{at}")
+        for at in range(len(queries)):
             shutil.rmtree(case.folder / f"out{at}", ignore_errors=True)
-        self.error = self.program.run(case.folder, text)
+        self.error = self.program.run(case.folder, queries_pipeline(case, queries))
         if self.error:
             return None
         return [self.made(case, f"out{at}") for at in range(len(queries))]
+
+
+def queries_pipeline(case, queries):
+    """A pipeline with a transform for each query; its rows go to `out0`, `out1`, …"""
+    used = lambda query: [name for name in case.sources if f"@{name}@" in query.text("ours", {})]
+    # A source that nothing takes from must be readable too.
+    names = [name for name in case.sources if any(name in used(query) for query in queries)]
+    text = header() + "".join(source_text(name, case.sources[name], name) for name in names)
+    for at, query in enumerate(queries):
+        sql = files.toml_text(query.text("ours", {name: name for name in names}))
+        text += f'[transforms.t{at}]\ntype = "sql"\ninputs = {json.dumps(used(query))}\nquery = {sql}\n'
+        text += sink_text(f"out{at}", OUT, f"t{at}")
+    return text
 
 
 def header():

@@ -22,7 +22,7 @@ import files
 import minimise
 import sql
 import tables
-from cases import Asker, Case, Source, header, sink, sink_text, source_text, OUT, USUAL
+from cases import OUT, USUAL, Asker, Case, Source, header, queries_pipeline, sink, sink_text, source_text
 from program import Program
 
 QUERIES = 6
@@ -100,26 +100,22 @@ def keep(asker, case, finding, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in case.sources.items():
         files.write(source.table, source.form, folder / name)
-    pipeline = header() + "".join(source_text(name, source, name) for name, source in case.sources.items())
-    commands = []
+    out, commands = "out", []
+    pipeline = header() + source_text("src", case.sources["src"], "src")
     if case.query is not None:
-        inputs = [name for name in case.sources if f"@{name}@" in case.query.text("ours", {})]
-        text = case.query.text("ours", {name: name for name in case.sources})
-        listed = ", ".join(f'"{name}"' for name in inputs)
-        pipeline += f'[transforms.t]\ntype = "sql"\ninputs = [{listed}]\nquery = {files.toml_text(text)}\n'
-        pipeline += sink_text("out", OUT, "t")
+        out = "out0"
+        pipeline = queries_pipeline(case, [case.query])
         query = case.query.text("ours", {name: f"'{name}/'" for name in case.sources})
         (folder / "query.sql").write_text(query + "\n")
         (folder / "duckdb.sql").write_text(case.query.text("duckdb", {name: name for name in case.sources}) + "\n")
         commands.append("$TIDEGATE query - --format ndjson < query.sql")
     elif case.sink is not None:
-        keys = "\n".join(f"{name} = {value}" for name, value in case.sink["keys"].items())
-        pipeline += sink_text("out", keys, "src")
+        pipeline += sink_text("out", "\n".join(f"{name} = {value}" for name, value in case.sink["keys"].items()), "src")
     else:
         pipeline += sink_text("out", OUT, "src")
         commands.append("$TIDEGATE query \"SELECT * FROM 'src/'\" --format ndjson")
-    commands.insert(0, "rm -rf out state; $TIDEGATE run p.toml --state state")
-    commands.insert(1, "$TIDEGATE query \"SELECT * FROM 'out/'\" --format ndjson")
+    commands.insert(0, f"rm -rf {out} state; $TIDEGATE run p.toml --state state")
+    commands.insert(1, f"$TIDEGATE query \"SELECT * FROM '{out}/'\" --format ndjson")
     (folder / "p.toml").write_text(pipeline)
     program = f"TIDEGATE=${{TIDEGATE:-{shlex.quote(asker.program.path)}}}"
     script = ["#!/bin/sh", f"# {finding.kind}: {finding.what.splitlines()[0][:300]}", 'cd "$(dirname "$0")"', program, *commands]
