@@ -49,6 +49,9 @@ struct Values {
     /// Where what was found is kept
     #[arg(long, value_name = "DIR", default_value = "target/fuzz")]
     keep: PathBuf,
+    /// Findings that aren't counted: those that are known, while others are looked for
+    #[arg(long, value_name = "REGEX")]
+    ignore: Option<String>,
 }
 
 impl Fuzz {
@@ -78,6 +81,9 @@ impl Values {
             .args(["--first", &self.first.to_string()])
             .arg("--keep")
             .arg(&self.keep);
+        if let Some(ignore) = &self.ignore {
+            fuzz.arg("--ignore").arg(ignore);
+        }
         match self.cases {
             Some(cases) => fuzz.args(["--cases", &cases.to_string()]),
             None => fuzz.args(["--minutes", &self.minutes.to_string()]),

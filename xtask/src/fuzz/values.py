@@ -1,6 +1,6 @@
 """Differential fuzzing of values: what `cargo xtask fuzz values` runs.
 
-    values.py PROGRAM --seed N (--cases N | --minutes N) [--first N] [--keep DIR]
+    values.py PROGRAM --seed N (--cases N | --minutes N) [--first N] [--keep DIR] [--ignore REGEX]
 
 A case is a random table (`tables.py`), written in a random way (`files.py`). It is read by a run and
 by a query, goes through a sink and back, and is asked random SQL (`sql.py`) by a run, a query and
@@ -10,6 +10,7 @@ DuckDB (`cases.py`). What differs is made smaller (`minimise.py`) and kept as a 
 
 import argparse
 import random
+import re
 import shlex
 import sys
 import tempfile
@@ -37,6 +38,7 @@ def main():
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--keep", default="fuzz-found")
+    parser.add_argument("--ignore", default="(?!)")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.minutes * 60 if arguments.minutes else None
     found = {}
@@ -58,6 +60,8 @@ def one_case(asker, arguments, number, found):
     """Asks all that is asked of a case. Findings that are alike when they are small are shown once,
     and of those that are alike at first sight not all are made small."""
     for case, finding in questions(asker, random.Random(f"{arguments.seed}/{number}")):
+        if re.search(arguments.ignore, f"{finding.kind}: {finding.what}"):
+            continue
         alike = found.setdefault(finding.signature(), [])
         alike.append(None)
         if len(alike) > MOST_ALIKE:
