@@ -69,6 +69,7 @@ impl TextFiles for Readers {
 
     async fn read(&self, file: TextFile, wanted: TextRows) -> Result<BatchStream> {
         let (format, csv) = format_of(&file)?;
+        let learnt = file.table.is_none();
         let TextRows {
             schema,
             keys,
@@ -83,6 +84,7 @@ impl TextFiles for Readers {
             format,
             csv,
             schema,
+            learnt,
             keys,
             columns,
             metrics: Arc::clone(&metrics),
@@ -157,7 +159,7 @@ fn format_of(file: &TextFile) -> Result<(Format, CsvOptions)> {
         _ => ends.nth(1),
     };
     if last == Some("tsv") {
-        csv.delimiter = '\t';
+        csv.delimiter = Some('\t');
         return Ok((Format::Csv, csv));
     }
     match Format::from_path(&path) {

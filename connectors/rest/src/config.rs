@@ -244,6 +244,7 @@ impl SourceConfig for RestConfig {
             let schema = learn(cx, &client, access.as_ref(), &endpoint, 1).await?;
             endpoint.schema = Some(schema);
             endpoint.on_new_columns = Some(self.on_new_columns.unwrap_or_default());
+            endpoint.learnt = true;
         }
         self.check_key(&endpoint)?;
         let source = ApiSource::new(client, vec![endpoint])

@@ -66,6 +66,7 @@ impl RestConfig {
             name: self.stream.as_str().into(),
             schema,
             on_new_columns: self.on_new_columns,
+            learnt: false,
             key: self.key.clone(),
             method: match self.method {
                 Verb::Get => Method::GET,

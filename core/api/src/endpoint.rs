@@ -17,6 +17,9 @@ pub struct Endpoint {
     /// What is done with keys of records that no column has. `None`: they don't matter, because the
     /// columns were chosen, not learnt.
     pub on_new_columns: Option<NewColumns>,
+    /// Whether the schema was learnt from records: a later value that would not come back from its
+    /// column as it was written is then rejected.
+    pub learnt: bool,
     /// The columns that tell its rows apart; empty if there is no such key.
     pub key: Vec<String>,
     /// GET, or POST where the API is asked by a body.
@@ -52,6 +55,7 @@ impl Endpoint {
             name: name.into(),
             schema: Some(schema),
             on_new_columns: None,
+            learnt: false,
             key: Vec::new(),
             method: Method::GET,
             url,

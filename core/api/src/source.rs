@@ -273,6 +273,7 @@ impl Source for ApiSource {
             } else if let (true, Some(schema)) = (scan.stream == endpoint.name, &endpoint.schema) {
                 let csv = CsvOptions::default();
                 let mut decoder = Decoder::new(Format::Json, &csv, schema.clone(), scan)?;
+                decoder.exact(endpoint.learnt);
                 if let Some(on_new) = self.on_new.get(&scan.stream) {
                     decoder.on_new_columns(on_new, []);
                 }

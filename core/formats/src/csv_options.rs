@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
+use crate::CsvHeader;
+
 /// How CSV is read and written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -11,8 +13,11 @@ pub struct CsvOptions {
     /// Whether the first record gives the columns' names. Columns are then found by name, in any
     /// order; without it, by position. Default: true.
     pub header: bool,
-    /// What stands between two fields: one ASCII character. Default: `","`.
-    pub delimiter: char,
+    /// What stands between two fields: one ASCII character. Default: `","`; of a file that is read,
+    /// what its first line says as `sep=;`, or the one of `;`, `|` and tab that its header has, if
+    /// that has no comma.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// What encloses a field that has delimiters or newlines in it; inside, it is written twice.
     /// One ASCII character. Default: `"\""`.
     pub quote: char,
@@ -25,7 +30,7 @@ impl Default for CsvOptions {
     fn default() -> Self {
         Self {
             header: true,
-            delimiter: ',',
+            delimiter: None,
             quote: '"',
             null: String::new(),
         }
@@ -37,8 +42,20 @@ impl Default for CsvOptions {
 pub(crate) struct Dialect {
     pub(crate) header: bool,
     pub(crate) delimiter: u8,
+    /// Whether that was given, so that a file doesn't say otherwise.
+    pub(crate) delimited: bool,
     pub(crate) quote: u8,
     pub(crate) null: Vec<u8>,
+}
+
+impl Dialect {
+    /// That of the file that has this header.
+    pub(crate) fn of(&self, header: &CsvHeader) -> Self {
+        Self {
+            delimiter: header.delimiter(),
+            ..self.clone()
+        }
+    }
 }
 
 impl CsvOptions {
@@ -59,7 +76,7 @@ impl CsvOptions {
                 })
         };
         let (delimiter, quote) = (
-            byte("delimiter", self.delimiter)?,
+            byte("delimiter", self.delimiter.unwrap_or(','))?,
             byte("quote", self.quote)?,
         );
         if delimiter == quote {
@@ -78,6 +95,7 @@ impl CsvOptions {
         Ok(Dialect {
             header: self.header,
             delimiter,
+            delimited: self.delimiter.is_some(),
             quote,
             null: self.null.clone().into_bytes(),
         })
@@ -94,11 +112,11 @@ mod tests {
         assert!(usable.validate().is_ok());
         for bad in [
             CsvOptions {
-                delimiter: '"',
+                delimiter: Some('"'),
                 ..usable.clone()
             },
             CsvOptions {
-                delimiter: '→',
+                delimiter: Some('→'),
                 ..usable.clone()
             },
             CsvOptions {

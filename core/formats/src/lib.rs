@@ -1,7 +1,7 @@
 //! Files as bytes and as Arrow: formats, compression, finding records, decoding and encoding.
 //!
 //! ```text
-//! bytes ─> Decompressor ─> Splitter ─ chunks of whole records ─> Decoder ─> RecordBatch + Rejected
+//! bytes ─> PlainText ─> Splitter ─ chunks of whole records ─> Decoder ─> RecordBatch + Rejected
 //! RecordBatch ─> Encoder ─> Compressor ─> bytes
 //! ```
 //!
@@ -40,7 +40,7 @@ mod infer;
 mod spec;
 mod split;
 
-pub use compression::{Compression, Compressor, Decompressor};
+pub use compression::{Compression, Compressor, Decompressor, PlainText};
 pub use csv_options::CsvOptions;
 pub use decode::{
     Decoder, EncodedChunk, JsonRows, OnNewColumns, json_elements, raw_schema, with_new,

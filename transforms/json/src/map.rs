@@ -16,6 +16,8 @@ use crate::JsonConfig;
 pub(crate) struct JsonMap {
     /// What the documents are read as.
     documents: SchemaRef,
+    /// Whether that was learnt from a sample.
+    learnt: bool,
     /// The kept columns, then the documents'.
     output: SchemaRef,
     keep: Vec<String>,
@@ -35,7 +37,7 @@ struct Source {
 impl JsonMap {
     pub(crate) fn new(config: &JsonConfig, documents: SchemaRef, inputs: &[Input]) -> Result<Self> {
         // Types that JSON can't hold are found now rather than at the first batch.
-        JsonRows::new(Arc::clone(&documents), 0)?;
+        JsonRows::new(Arc::clone(&documents), 0, false)?;
         let mut kept: Option<Vec<Arc<Field>>> = None;
         let mut sources = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -69,6 +71,7 @@ impl JsonMap {
         }
         Ok(Self {
             documents,
+            learnt: config.sample.is_some(),
             output: Arc::new(Schema::new(fields)),
             keep: config.keep.clone(),
             records: config.records.clone(),
@@ -107,7 +110,7 @@ impl Map for JsonMap {
     fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped> {
         let name = &self.source(input)?.column;
         let documents = column(batch, name)?;
-        let mut rows = JsonRows::new(Arc::clone(&self.documents), batch.num_rows())?;
+        let mut rows = JsonRows::new(Arc::clone(&self.documents), batch.num_rows(), self.learnt)?;
         if let Some(on_new) = &self.on_new {
             rows.on_new_columns(on_new);
         }

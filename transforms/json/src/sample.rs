@@ -4,12 +4,12 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use tidegate_core::{Error, Result};
 use tidegate_formats::{
-    Compression, CsvOptions, Decompressor, Format, Position, Splitter, infer, json_elements,
+    Compression, CsvOptions, Format, PlainText, Position, Splitter, infer, json_elements,
 };
 
 /// The schema of the documents in a file, or of their elements at `records`.
 pub(crate) fn learn(path: &str, bytes: Vec<u8>, records: Option<&str>) -> Result<SchemaRef> {
-    let plain = decompress(Compression::from_path(path), bytes.into())?;
+    let plain = plain(Compression::from_path(path), bytes.into())?;
     let format = match Format::from_path(path) {
         Some(Format::Ndjson) => Format::Ndjson,
         None | Some(Format::Json) => Format::Json,
@@ -55,14 +55,14 @@ fn lines(plain: Bytes) -> Result<Vec<Bytes>> {
     Ok(lines)
 }
 
-fn decompress(compression: Compression, bytes: Bytes) -> Result<Bytes> {
-    let mut decompressor = Decompressor::new(compression)?;
-    decompressor.push(bytes);
+fn plain(compression: Compression, bytes: Bytes) -> Result<Bytes> {
+    let mut text = PlainText::new(compression)?;
+    text.push(bytes)?;
+    text.finish()?;
     let mut plain = Vec::new();
-    while let Some(bytes) = decompressor.next()? {
+    while let Some(bytes) = text.next()? {
         plain.extend_from_slice(&bytes);
     }
-    decompressor.finish()?;
     Ok(plain.into())
 }
 

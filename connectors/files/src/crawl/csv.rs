@@ -18,7 +18,7 @@ pub(super) fn options(format: &TableFormat) -> CsvOptions {
         TableFormat::Csv {
             delimiter, header, ..
         } => CsvOptions {
-            delimiter: *delimiter,
+            delimiter: Some(*delimiter),
             header: *header,
             ..CsvOptions::default()
         },
@@ -28,8 +28,10 @@ pub(super) fn options(format: &TableFormat) -> CsvOptions {
 
 /// How it looks; `None` for a text that has no delimiter in every line, unless it is `named` CSV.
 pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableFormat> {
+    let (said, text) = said(text);
     let best = DELIMITERS
         .iter()
+        .filter(|delimiter| said.is_none_or(|said| said == **delimiter))
         .map(|delimiter| (*delimiter, records(text, *delimiter, complete)))
         .filter(|(_, records)| even(records))
         // The first of several that are as good.
@@ -48,6 +50,17 @@ pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableForm
         header: has_header(&records),
         quoted,
     })
+}
+
+/// The delimiter that a first line `sep=;` says, and the text behind that.
+fn said(text: &str) -> (Option<char>, &str) {
+    let found = text.split_once(['\n', '\r']).and_then(|(line, rest)| {
+        let line = line.trim_matches('"');
+        let delimiter = line.get(4..)?.chars().next()?;
+        let says = line.len() == 5 && line.get(..4)?.eq_ignore_ascii_case("sep=");
+        says.then_some((Some(delimiter), rest))
+    });
+    found.unwrap_or((None, text))
 }
 
 /// Whether all records have as many fields.
@@ -84,8 +97,8 @@ fn records(text: &str, delimiter: char, complete: bool) -> Vec<Vec<Field>> {
             '"' if field.text.is_empty() => (open, field.quoted) = (true, true),
             _ if open => field.text.push(c),
             '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' if alone && *field == Field::default() => {}
-            '\n' => {
+            '\n' | '\r' if alone && *field == Field::default() => {}
+            '\n' | '\r' => {
                 records.push(std::mem::replace(&mut record, vec![Field::default()]));
                 if records.len() == RECORDS {
                     return records;
@@ -176,6 +189,11 @@ mod tests {
         assert_eq!(looks("a|b|c\nx|y|\n"), Some(('|', true, false)));
         assert_eq!(looks("day,n\n2024-01-01,x\n"), Some((',', true, false)));
         assert_eq!(looks("dear all,\nthis is no table\n"), None);
+        assert_eq!(
+            looks("sep=;\r\nid;b,c\r\n1;2,3\r\n"),
+            Some((';', true, false))
+        );
+        assert_eq!(looks("id,name\r1,a\r2,b\r"), Some((',', true, false)));
         assert_eq!(looks("one line, only\n"), None);
         assert_eq!(looks(""), None);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Columns {
     /// into their types and what doesn't fit is rejected. Else they were found in files, and a
     /// file's types have to be ones that they hold.
     pub(crate) lenient: bool,
+    /// Whether their types were learnt from the files, and not given.
+    pub(crate) learnt: bool,
     /// The values of the last columns in all rows of the file, one row each: what its folder says.
     pub(crate) constants: Arc<[ArrayRef]>,
     /// What is done about columns that files have besides; `None`: they don't matter.
@@ -55,6 +57,7 @@ impl Columns {
         Self {
             schema,
             lenient: false,
+            learnt: true,
             constants: Arc::new([]),
             on_new: None,
         }

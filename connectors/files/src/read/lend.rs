@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tidegate_core::{Context, Error, EventStream, Metrics, Result, Scan, StreamName};
-use tidegate_formats::{Compression, CsvOptions, Format, Inference, Position, Splitter};
+use tidegate_formats::{
+    Chunk, Compression, CsvHeader, CsvOptions, Format, Inference, Position, Splitter,
+};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::columns::Columns;
@@ -34,6 +37,8 @@ pub struct TextPart {
     pub csv: CsvOptions,
     /// The table's columns: those of the files, then the partition keys.
     pub schema: SchemaRef,
+    /// Whether the types were found out by [`text_columns`], and not given.
+    pub learnt: bool,
     /// The values of the partition keys: arrays of one row each.
     pub keys: Vec<ArrayRef>,
     /// The names of the columns that are wanted; they come in the table's order.
@@ -62,6 +67,7 @@ impl TextPart {
         let columns = Columns {
             schema: self.schema,
             lenient: true,
+            learnt: self.learnt,
             constants: self.keys.into(),
             on_new: Some(Arc::default()),
         };
@@ -92,30 +98,52 @@ pub async fn text_columns(
     let samples = files.iter().cloned().map(|(storage, file)| async move {
         let path = storage.show(&file.key);
         let compression = compression.unwrap_or_else(|| Compression::from_path(&path));
-        let sampled = sample(&storage, &file, compression, BYTES).await?;
-        Ok::<_, Error>((path, sampled))
+        let mut wanted = BYTES;
+        loop {
+            let (bytes, complete) = sample(&storage, &file, compression, wanted).await?;
+            let (chunks, header) =
+                pieces(format, csv, bytes, complete).map_err(|error| error.with("file", &path))?;
+            // A record may be larger than the sample.
+            if complete || !chunks.is_empty() {
+                return Ok::<_, Error>((path, chunks, header));
+            }
+            wanted *= 8;
+        }
     });
     let samples: Vec<_> = samples.collect();
     let mut samples = futures::stream::iter(samples).buffered(AT_ONCE);
-    while let Some((path, (bytes, complete))) = samples.try_next().await? {
+    let mut first = None;
+    while let Some((path, chunks, header)) = samples.try_next().await? {
         let explain = |error: Error| error.with("file", &path);
-        let mut splitter = Splitter::new(format, csv, Position::start())?;
-        splitter.push(bytes);
-        if complete {
-            splitter.finish();
+        if let Some(header) = header {
+            inference.header(&header).map_err(explain)?;
         }
-        let mut headed = false;
-        loop {
-            let chunk = splitter.next().map_err(explain)?;
-            if let (false, Some(header)) = (headed, splitter.header()) {
-                inference.header(header).map_err(explain)?;
-                headed = true;
-            }
-            match chunk {
-                Some(chunk) => inference.push(&chunk).map_err(explain)?,
-                None => break,
-            }
+        for chunk in chunks {
+            inference.push(&chunk).map_err(explain)?;
         }
+        first.get_or_insert(path);
     }
-    inference.finish()
+    inference.finish().map_err(|error| match first {
+        Some(path) => error.with("file", path),
+        None => error,
+    })
+}
+
+/// The whole records at a file's beginning, and its header.
+fn pieces(
+    format: Format,
+    csv: &CsvOptions,
+    bytes: Bytes,
+    complete: bool,
+) -> Result<(Vec<Chunk>, Option<CsvHeader>)> {
+    let mut splitter = Splitter::new(format, csv, Position::start())?;
+    splitter.push(bytes);
+    if complete {
+        splitter.finish();
+    }
+    let mut chunks = Vec::new();
+    while let Some(chunk) = splitter.next()? {
+        chunks.push(chunk);
+    }
+    Ok((chunks, splitter.header().cloned()))
 }

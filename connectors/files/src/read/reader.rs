@@ -7,14 +7,14 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use tidegate_core::{
     Context, Error, Estimate, EventStream, Offset, Result, Scan, Split, StreamName, TablePartition,
 };
-use tidegate_formats::{Compression, CsvOptions, Format};
+use tidegate_formats::{Compression, CsvOptions, Format, PlainText, Splitter};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::columns::Columns;
 use super::lines::LineIndex;
 use super::parquet::{ParquetFile, footer};
 use super::piece::{Mark, Part, Piece, joined, ranges};
-use super::text::TextFile;
+use super::text::{TextFile, first_bytes};
 
 /// What all files of a stream have in common.
 #[derive(Debug)]
@@ -72,10 +72,12 @@ impl Reader {
             bytes: Some(bytes),
         };
         let parts: Vec<(Part, Estimate)> = match found.format {
-            Format::Ndjson if plain && file.size >= 2 * piece => ranges(file.size, piece)
-                .into_iter()
-                .map(|(from, to)| (Part::Bytes(from, to), sized(None, to - from)))
-                .collect(),
+            Format::Ndjson if plain && file.size >= 2 * piece && in_lines(found).await? => {
+                ranges(file.size, piece)
+                    .into_iter()
+                    .map(|(from, to)| (Part::Bytes(from, to), sized(None, to - from)))
+                    .collect()
+            }
             Format::Parquet if file.size >= 2 * piece => {
                 let metadata = self.footer(storage, file).await?;
                 let groups = metadata.metadata().row_groups().iter();
@@ -171,6 +173,28 @@ impl Reader {
         let key = (storage.show(&file.key), file.size);
         let new = || Arc::new(LineIndex::new(storage.clone(), file.clone()));
         Arc::clone(lines.entry(key).or_insert_with(new))
+    }
+}
+
+/// How much of an NDJSON file is looked at first for whether it can be read in pieces.
+const HEAD: u64 = 64 << 10;
+
+/// The most of one that is looked at.
+const HEAD_LIMIT: u64 = 16 << 20;
+
+/// Whether an NDJSON file that isn't compressed by its name has a record a line, in UTF-8.
+async fn in_lines(found: &Found) -> Result<bool> {
+    let mut wanted = HEAD;
+    loop {
+        let (head, complete) = first_bytes(&found.storage, &found.file, wanted).await?;
+        if !PlainText::is_verbatim(&head) {
+            return Ok(false);
+        }
+        match Splitter::can_range(&head, complete) {
+            Some(can) => return Ok(can),
+            None if wanted >= HEAD_LIMIT => return Ok(false),
+            None => wanted *= 16,
+        }
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow_schema::{Field, Schema};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
 };
 use tidegate_formats::{
-    Compression, CsvHeader, CsvOptions, Decoder, Decompressor, EncodedChunk, Format, Position,
+    Compression, CsvHeader, CsvOptions, Decoder, EncodedChunk, Format, PlainText, Position,
     Splitter,
 };
 use tidegate_storage::{ByteStream, FileMeta, ReadAhead, Storage};
@@ -52,7 +52,7 @@ impl TextFile {
     /// The events from the beginning or from after `resume`.
     pub(crate) async fn events(mut self, resume: Option<&Offset>) -> Result<EventStream> {
         let from = resume.map(Offset::decode::<Position>).transpose()?;
-        let splitter = match (self.part, from) {
+        let mut splitter = match (self.part, from) {
             (Part::Bytes(_, end), Some(from)) => Splitter::resume_range(self.format, from, end)?,
             (Part::Bytes(start, end), None) => Splitter::range(self.format, start, end)?,
             (_, from) => Splitter::new(self.format, &self.csv, from.unwrap_or(Position::start()))?,
@@ -62,11 +62,20 @@ impl TextFile {
         } else if splitter.offset() > 0 {
             let header = self.header().await?;
             self.bind(Some(&header))?;
+            splitter.set_header(header);
         }
-        // Compressed bytes have no other way to a position than from the beginning.
-        let (begin, skip) = match self.compression {
-            Compression::None => (splitter.offset(), 0),
-            _ => (0, splitter.offset()),
+        // Bytes that aren't the text itself have no other way to a position than from the beginning.
+        let (begin, skip) = match splitter.offset() {
+            0 => (0, 0),
+            offset if matches!(self.part, Part::Bytes(..)) || self.is_verbatim().await? => {
+                (offset, 0)
+            }
+            offset => (0, offset),
+        };
+        let plain = match self.format {
+            _ if begin > 0 => None,
+            Format::Raw => Some(PlainText::raw(self.compression)?),
+            _ => Some(PlainText::new(self.compression)?),
         };
         let bytes =
             self.storage
@@ -77,6 +86,7 @@ impl TextFile {
             let mut cut = Cut {
                 file: self,
                 splitter,
+                plain,
                 skip,
                 send,
             };
@@ -108,6 +118,7 @@ impl TextFile {
         let keys = &schema.fields()[stored.len()..];
         let decoder = |schema, scan| {
             let mut decoder = Decoder::new(self.format, &self.csv, schema, scan)?;
+            decoder.exact(self.columns.learnt);
             if *lenient {
                 decoder.fold_names();
             }
@@ -168,6 +179,15 @@ impl TextFile {
         error.with("file", self.storage.show(&self.file.key))
     }
 
+    /// Whether the file's bytes are its text.
+    async fn is_verbatim(&self) -> Result<bool> {
+        if self.compression != Compression::None || self.format == Format::Raw {
+            return Ok(self.compression == Compression::None);
+        }
+        let (head, _) = first_bytes(&self.storage, &self.file, 4).await?;
+        Ok(PlainText::is_verbatim(&head))
+    }
+
     /// The CSV header of a file that is read from its middle.
     async fn header(&self) -> Result<CsvHeader> {
         let mut wanted = HEADER_SAMPLE;
@@ -209,6 +229,8 @@ async fn next_event((mut receive, thread): Sent) -> Option<(Result<Event>, Sent)
 struct Cut {
     file: TextFile,
     splitter: Splitter,
+    /// What makes text of the bytes, unless they are it.
+    plain: Option<PlainText>,
     /// Plain bytes before the position, which come again and were given before.
     skip: u64,
     send: mpsc::Sender<Result<Event>>,
@@ -216,25 +238,45 @@ struct Cut {
 
 impl Cut {
     fn all(&mut self, runtime: &tokio::runtime::Handle, mut bytes: ByteStream) -> Result<()> {
-        let mut plain = Decompressor::new(self.file.compression)?;
         while !self.splitter.is_done() {
-            let Some(piece) = runtime.block_on(bytes.next()).transpose()? else {
-                plain.finish()?;
+            let piece = runtime.block_on(bytes.next()).transpose()?;
+            self.file
+                .metrics
+                .bytes(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+            let ended = piece.is_none();
+            if self.unpack(piece)?.is_break() {
+                return Ok(());
+            }
+            if ended {
                 if self.skip > 0 {
                     return Err(Error::conflict("the file is shorter than it was"));
                 }
                 self.splitter.finish();
                 return self.give().map(drop);
-            };
-            self.file.metrics.bytes(piece.len() as u64);
-            plain.push(piece);
-            while let Some(piece) = plain.next()? {
-                if self.take(piece)?.is_break() {
-                    return Ok(());
-                }
             }
         }
         Ok(())
+    }
+
+    /// Takes the text that the file's next bytes are; `None`: there are no more.
+    fn unpack(&mut self, piece: Option<Bytes>) -> Result<ControlFlow<()>> {
+        let Some(mut plain) = self.plain.take() else {
+            return match piece {
+                Some(piece) => self.take(piece),
+                None => Ok(ControlFlow::Continue(())),
+            };
+        };
+        match piece {
+            Some(piece) => plain.push(piece)?,
+            None => plain.finish()?,
+        }
+        while let Some(text) = plain.next()? {
+            if self.take(text)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.plain = Some(plain);
+        Ok(ControlFlow::Continue(()))
     }
 
     fn take(&mut self, mut piece: Bytes) -> Result<ControlFlow<()>> {
@@ -348,23 +390,46 @@ pub(crate) async fn sample(
     compression: Compression,
     wanted: usize,
 ) -> Result<(Bytes, bool)> {
-    let how = ReadAhead {
-        chunk: 256 << 10,
-        ahead: 0,
-    };
-    let mut bytes = storage.stream(file, 0..file.size, how);
-    let mut plain = Decompressor::new(compression)?;
+    let mut bytes = beginning(storage, file, file.size);
+    let mut plain = PlainText::new(compression)?;
     let mut sample = BytesMut::new();
     let explain = |error: Error| error.with("file", storage.show(&file.key));
-    while let Some(piece) = bytes.next().await.transpose()? {
-        plain.push(piece);
-        while let Some(piece) = plain.next().map_err(explain)? {
-            sample.extend_from_slice(&piece);
+    loop {
+        let piece = bytes.next().await.transpose()?;
+        let complete = piece.is_none();
+        match piece {
+            Some(piece) => plain.push(piece),
+            None => plain.finish(),
+        }
+        .map_err(explain)?;
+        while let Some(text) = plain.next().map_err(explain)? {
+            sample.extend_from_slice(&text);
             if sample.len() >= wanted {
                 return Ok((sample.freeze(), false));
             }
         }
+        if complete {
+            return Ok((sample.freeze(), true));
+        }
     }
-    plain.finish().map_err(explain)?;
-    Ok((sample.freeze(), true))
+}
+
+/// The first bytes of a file as they are, and whether they are all.
+pub(crate) async fn first_bytes(
+    storage: &Storage,
+    file: &FileMeta,
+    wanted: u64,
+) -> Result<(Bytes, bool)> {
+    let end = file.size.min(wanted);
+    let pieces: Vec<Bytes> = beginning(storage, file, end).try_collect().await?;
+    Ok((pieces.concat().into(), end == file.size))
+}
+
+/// A file's bytes up to `end`, in pieces that aren't asked for before they are needed.
+fn beginning(storage: &Storage, file: &FileMeta, end: u64) -> ByteStream {
+    let how = ReadAhead {
+        chunk: 256 << 10,
+        ahead: 0,
+    };
+    storage.stream(file, 0..end, how)
 }

@@ -196,6 +196,7 @@ impl Source for FilesSource {
             // A text's values have no types but those of the schema.
             lenient: found.format == Format::Parquet && !self.config.schema.is_empty(),
             on_new: self.on_new.clone(),
+            learnt: self.config.schema.is_empty(),
             ..Columns::found(Arc::clone(&self.schema))
         };
         self.reader.events(found, part, columns, scan, resume).await

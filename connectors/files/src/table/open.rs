@@ -151,7 +151,7 @@ pub fn table_format(table: &CatalogTable) -> (Format, CsvOptions) {
             header,
             quoted,
         } => {
-            csv.delimiter = *delimiter;
+            csv.delimiter = Some(*delimiter);
             csv.header = *header;
             if !quoted {
                 // A character that no text begins with: quotes are characters like others here.
@@ -226,6 +226,7 @@ impl Source for TableSource {
         let columns = Columns {
             schema: Arc::clone(&self.schema),
             lenient: true,
+            learnt: false,
             constants: parse_row(values, &self.table.partition_keys)?.into(),
             on_new: Some(Arc::clone(&self.on_new)),
         };

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Buf, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 use tidegate_core::{Error, Result};
-use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 use super::Compression;
 
@@ -67,7 +67,7 @@ impl Decompressor {
                 flushed: true,
             })),
             Compression::Zstd => Codec::Zstd {
-                decoder: ZstdDecoder::new()
+                decoder: new_zstd()
                     .map_err(|error| Error::io("zstd could not be set up", error))?,
                 inside: false,
                 flushed: true,
@@ -125,6 +125,14 @@ impl Decompressor {
     }
 }
 
+/// Takes windows up to the format's own limit (`zstd --long=31`), which only files have that were
+/// made so. Memory is taken as a frame needs it.
+fn new_zstd() -> std::io::Result<ZstdDecoder<'static>> {
+    let mut decoder = ZstdDecoder::new()?;
+    decoder.set_parameter(DParameter::WindowLogMax(31))?;
+    Ok(decoder)
+}
+
 impl Gzip {
     fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>> {
         let mut output = Vec::with_capacity(OUTPUT);
@@ -133,13 +141,17 @@ impl Gzip {
                 break;
             }
             if !self.inside {
-                // RFC 1952 has nothing between members, but tapes and block devices pad with zeros.
+                // RFC 1952 has nothing between members, but tapes and block devices pad with zeros,
+                // and what sends text ends it with a newline.
                 if self.members > 0 {
-                    let padding = input.iter().take_while(|byte| **byte == 0).count();
-                    input.advance(padding);
+                    let padding = |byte: &&u8| matches!(byte, 0 | b'\r' | b'\n');
+                    input.advance(input.iter().take_while(padding).count());
                 }
-                if input.is_empty() {
-                    break;
+                match input.first() {
+                    None => break,
+                    Some(0x1F) => {}
+                    Some(_) if self.members == 0 => {}
+                    Some(_) => return Err(followed()),
                 }
                 self.inside = true;
             }
@@ -198,6 +210,13 @@ fn next_zstd(
     }
     output.truncate(written);
     Ok((written > 0).then(|| output.into()))
+}
+
+fn followed() -> Error {
+    Error::data("bytes that are no gzip follow the gzip data").hint(
+        "more may have been written there uncompressed; if they are of no use, cut them off: \
+         `gzip -dc` leaves them out",
+    )
 }
 
 fn damaged(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -3,7 +3,9 @@
 mod compress;
 mod decompress;
 mod kind;
+mod plain;
 
 pub use compress::Compressor;
 pub use decompress::Decompressor;
 pub use kind::Compression;
+pub use plain::PlainText;

@@ -9,6 +9,7 @@ use tidegate_core::{Error, Result};
 
 use super::Fault;
 use super::binary::Binaries;
+use super::exact::Exact;
 use super::json::Cursor;
 use super::nested::{Lists, Structs};
 use super::primitive::*;
@@ -86,6 +87,11 @@ columns! {
     Milli(Primitive<Timestamp<TimestampMillisecondType>>),
     Micro(Primitive<Timestamp<TimestampMicrosecondType>>),
     Nano(Primitive<Timestamp<TimestampNanosecondType>>),
+    ExactInt64(Primitive<Exact<Int<Int64Type>>>),
+    ExactFloat64(Primitive<Exact<Float64>>),
+    ExactDecimal128(Primitive<Exact<Decimal128>>),
+    ExactDate(Primitive<Exact<Date>>),
+    ExactMicro(Primitive<Exact<Timestamp<TimestampMicrosecondType>>>),
     Text(Strings<i32>),
     LargeText(Strings<i64>),
     Binary(Binaries<i32>),
@@ -113,8 +119,9 @@ impl Column {
         }
     }
 
-    /// An empty column for `field`'s values. Errors: `Schema` for types that text can't hold.
-    pub(crate) fn new(field: &Field, capacity: usize) -> Result<Self> {
+    /// An empty column for `field`'s values. If it is `exact`, it takes only what comes back
+    /// from it as it was written. Errors: `Schema` for types that text can't hold.
+    pub(crate) fn new(field: &Field, capacity: usize, exact: bool) -> Result<Self> {
         let data_type = field.data_type();
         macro_rules! primitive {
             ($parse:expr) => {
@@ -127,7 +134,16 @@ impl Column {
             };
         }
         Ok(match data_type {
-            DataType::Boolean => Self::Bool(Bools::new(capacity)),
+            DataType::Boolean => Self::Bool(Bools::new(capacity, exact)),
+            DataType::Int64 if exact => Self::ExactInt64(primitive!(Exact(Int(PhantomData)))),
+            DataType::Float64 if exact => Self::ExactFloat64(primitive!(Exact(Float64))),
+            DataType::Decimal128(precision, scale) if exact => {
+                Self::ExactDecimal128(primitive!(Exact(Decimal128 {
+                    precision: *precision,
+                    scale: *scale
+                })))
+            }
+            DataType::Date32 if exact => Self::ExactDate(primitive!(Exact(Date))),
             DataType::Int8 => Self::Int8(int!()),
             DataType::Int16 => Self::Int16(int!()),
             DataType::Int32 => Self::Int32(int!()),
@@ -170,17 +186,18 @@ impl Column {
                     Some(_) => Zone::Other,
                 };
                 macro_rules! timestamp {
-                    () => {
-                        primitive!(Timestamp {
+                    ($($wrap:tt)*) => {
+                        primitive!($($wrap)* (Timestamp {
                             unit: *unit,
                             zone,
                             marker: PhantomData
-                        })
+                        }))
                     };
                 }
                 match unit {
                     TimeUnit::Second => Self::Second(timestamp!()),
                     TimeUnit::Millisecond => Self::Milli(timestamp!()),
+                    TimeUnit::Microsecond if exact => Self::ExactMicro(timestamp!(Exact)),
                     TimeUnit::Microsecond => Self::Micro(timestamp!()),
                     TimeUnit::Nanosecond => Self::Nano(timestamp!()),
                 }
@@ -189,8 +206,8 @@ impl Column {
             DataType::LargeUtf8 => Self::LargeText(Strings::new(is_json(field), capacity)),
             DataType::Binary => Self::Binary(Binaries::new(capacity)),
             DataType::LargeBinary => Self::LargeBinary(Binaries::new(capacity)),
-            DataType::List(item) => Self::List(Lists::new(item, capacity)?),
-            DataType::Struct(fields) => Self::Struct(Structs::new(fields, capacity)?),
+            DataType::List(item) => Self::List(Lists::new(item, capacity, exact)?),
+            DataType::Struct(fields) => Self::Struct(Structs::new(fields, capacity, exact)?),
             other => {
                 return Err(Error::schema(format!(
                     "column `{}` is a {other}, which can't be read from text",

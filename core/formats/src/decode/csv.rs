@@ -10,7 +10,6 @@ use super::column::{Build, Column};
 use super::decoder::{Rejects, batch};
 use super::fault::excerpt;
 use super::{Fault, Learnt, Unknown};
-use crate::Chunk;
 use crate::csv_options::Dialect;
 use crate::split::csv::first_record_end;
 
@@ -80,16 +79,16 @@ impl<'a> Lexer<'a> {
             return self.quoted(at + 1, scratch);
         }
         let end = self.plain_end(at);
-        let last = self.data.get(end) != Some(&self.delimiter);
-        // The newline may be two characters.
-        let return_before =
-            last && end > at && self.data[end - 1] == b'\r' && end < self.data.len();
+        let (length, last) = match &self.data[end..] {
+            [byte, ..] if *byte == self.delimiter => (1, false),
+            rest => (newline(rest), true),
+        };
         Ok(Lexed {
             start: at,
-            end: end - usize::from(return_before),
+            end,
             escaped: false,
             quoted: false,
-            next: self.data.len().min(end + 1),
+            next: end + length,
             last,
         })
     }
@@ -97,6 +96,7 @@ impl<'a> Lexer<'a> {
     /// The next delimiter or newline, or the end.
     #[inline]
     fn plain_end(&self, mut at: usize) -> usize {
+        let ends = |byte: u8| byte == self.delimiter || matches!(byte, b'\n' | b'\r');
         while let Some(bytes) = self
             .data
             .get(at..at + 8)
@@ -104,18 +104,23 @@ impl<'a> Lexer<'a> {
         {
             let word = u64::from_le_bytes(bytes);
             let delimiter = word ^ self.delimiters;
-            let newline = word ^ (LOW * 0x0A);
+            // All of 8 to 15, of which hardly any but newlines stand in text.
+            let newline = (word & (LOW * 0xF8)) ^ (LOW * 0x08);
             let hits = ((delimiter.wrapping_sub(LOW) & !delimiter)
                 | (newline.wrapping_sub(LOW) & !newline))
                 & HIGH;
-            if hits != 0 {
-                return at + (hits.trailing_zeros() / 8) as usize;
+            if hits == 0 {
+                at += 8;
+                continue;
             }
-            at += 8;
+            at += (hits.trailing_zeros() / 8) as usize;
+            if ends(self.data[at]) {
+                return at;
+            }
+            at += 1;
         }
         while let Some(byte) = self.data.get(at)
-            && *byte != self.delimiter
-            && *byte != b'\n'
+            && !ends(*byte)
         {
             at += 1;
         }
@@ -144,13 +149,9 @@ impl<'a> Lexer<'a> {
             scratch.extend_from_slice(&self.data[at..=quote]);
             at = quote + 2;
         };
-        let behind = &self.data[end + 1..];
-        let (next, last) = match behind {
+        let (next, last) = match &self.data[end + 1..] {
             [byte, ..] if *byte == self.delimiter => (end + 2, false),
-            [] => (end + 1, true),
-            [b'\n', ..] => (end + 2, true),
-            [b'\r'] => (end + 2, true),
-            [b'\r', b'\n', ..] => (end + 3, true),
+            rest @ ([] | [b'\n' | b'\r', ..]) => (end + 1 + newline(rest), true),
             _ => {
                 let text = excerpt(&self.data[start..end]);
                 return Err(Fault::new(format!(
@@ -166,6 +167,16 @@ impl<'a> Lexer<'a> {
             next,
             last,
         })
+    }
+}
+
+/// How many bytes the newline has that begins these: LF, CRLF or CR.
+#[inline]
+fn newline(bytes: &[u8]) -> usize {
+    match bytes {
+        [] => 0,
+        [b'\r', b'\n', ..] => 2,
+        _ => 1,
     }
 }
 
@@ -218,9 +229,10 @@ pub(crate) fn decode(
     places: &[usize],
     width: usize,
     new: Option<(&Learnt, &[(usize, String)])>,
-    chunk: &Chunk,
+    exact: bool,
     mut rejects: Rejects<'_>,
 ) -> Result<Decoded> {
+    let chunk = rejects.chunk();
     let data = &chunk.bytes[..];
     let capacity = chunk.rows_guess();
     let mut slots = Vec::with_capacity(places.len());
@@ -234,7 +246,7 @@ pub(crate) fn decode(
                 field.data_type(),
                 DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
             ),
-            column: Column::new(field, capacity)?,
+            column: Column::new(field, capacity, exact)?,
         });
     }
     let new = new.filter(|(_, names)| !names.is_empty());
@@ -249,18 +261,9 @@ pub(crate) fn decode(
     let (mut at, mut rows, mut scratch) = (0, 0, Vec::new());
     while at < data.len() {
         // In a file of one column, an empty line is a row like any other.
-        if width != 1 {
-            match &data[at..] {
-                [b'\n', ..] => {
-                    at += 1;
-                    continue;
-                }
-                [b'\r', b'\n', ..] | [b'\r'] => {
-                    at = data.len().min(at + 2);
-                    continue;
-                }
-                _ => {}
-            }
+        if width != 1 && matches!(data[at], b'\n' | b'\r') {
+            at += 1;
+            continue;
         }
         let start = at;
         let end = || start + first_record_end(&data[start..], dialect);
@@ -299,6 +302,13 @@ pub(crate) fn decode(
                     .strip_suffix(b"\n")
                     .unwrap_or(&data[start..at]);
                 let text = text.strip_suffix(b"\r").unwrap_or(text);
+                let blank = text.trim_ascii().is_empty() && !text.contains(&dialect.delimiter);
+                let fault = match width != 1 && blank {
+                    true => Fault::new(format!(
+                        "a line of blanks, but the file has {width} columns"
+                    )),
+                    false => fault,
+                };
                 rejects.push(start, text, &fault);
             }
         }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
-use memchr::memchr_iter;
 use tidegate_core::{Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, Scan};
 
 use super::column::Column;
 use super::{Fault, Learnt, OnNewColumns, csv, json, raw};
 use crate::csv_options::Dialect;
+use crate::split::count_lines;
 use crate::{Chunk, CsvHeader, CsvOptions, Format, Inference, Position, Splitter};
 
 /// Decodes chunks into the columns that a scan asks for.
@@ -27,8 +27,8 @@ use crate::{Chunk, CsvHeader, CsvOptions, Format, Inference, Position, Splitter}
 ///   its JSON text.
 /// - **CSV**: with a header, columns are matched by name and unknown ones are ignored; a row must
 ///   have as many fields as the header. The unquoted null text is NULL, and so is an empty field
-///   of any column that isn't text or binary. Empty lines are skipped, but in a file of one column,
-///   where they are rows.
+///   of any column that isn't text or binary. Lines end with LF, CRLF or CR. Empty ones are skipped,
+///   but in a file of one column, where they are rows.
 /// - **Numbers** may be in strings. Integers may be written as floats where these are whole;
 ///   decimals are taken exactly.
 /// - **Times**: dates are `YYYY-MM-DD`; timestamps are RFC 3339, or with a space for the `T`, and
@@ -49,6 +49,7 @@ pub struct Decoder {
     /// The file's (CSV), and the places and names of columns in it that are unknown.
     header: Option<Arc<CsvHeader>>,
     unknown: Arc<[(usize, String)]>,
+    exact: bool,
 }
 
 impl fmt::Debug for Decoder {
@@ -84,7 +85,7 @@ impl Decoder {
             Format::Raw => check_raw(&schema)?,
             Format::Ndjson | Format::Json | Format::Csv => {
                 for field in schema.fields() {
-                    Column::new(field, 0)?;
+                    Column::new(field, 0, false)?;
                 }
             }
         }
@@ -100,6 +101,7 @@ impl Decoder {
             learnt: None,
             header: None,
             unknown: Arc::new([]),
+            exact: false,
         })
     }
 
@@ -127,6 +129,7 @@ impl Decoder {
             width: names.len(),
             unknown: unknown.collect(),
             header: Some(Arc::new(header.clone())),
+            dialect: Arc::new(self.dialect.of(header)),
             ..self.clone()
         })
     }
@@ -169,6 +172,13 @@ impl Decoder {
         });
     }
 
+    /// Whether a row is rejected too for a value that would not come back from its column as it was
+    /// written: `007` from integers, `1e400` from floats. So where the schema was learnt
+    /// ([`Inference`](crate::Inference)) and not given.
+    pub fn exact(&mut self, exact: bool) {
+        self.exact = exact;
+    }
+
     /// The schema of what is decoded: the columns asked for, in the stream's order.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -180,8 +190,9 @@ impl Decoder {
         let learnt = self.learnt.as_ref();
         let decoded = match self.format {
             Format::Ndjson | Format::Json => {
-                let lines = self.format == Format::Ndjson;
-                json::decode(&self.schema, self.fold_names, chunk, lines, learnt, rejects)
+                let lines = self.format == Format::Ndjson && !chunk.start.free;
+                let (fold_names, exact) = (self.fold_names, self.exact);
+                json::decode(&self.schema, fold_names, exact, lines, learnt, rejects)
             }
             Format::Csv => csv::decode(
                 &self.schema,
@@ -189,7 +200,7 @@ impl Decoder {
                 &self.places,
                 self.width,
                 learnt.map(|learnt| (learnt, &*self.unknown)),
-                chunk,
+                self.exact,
                 rejects,
             ),
             Format::Raw => raw::decode(&self.schema, chunk, rejects),
@@ -312,6 +323,10 @@ impl<'a> Rejects<'a> {
             .push(String::from_utf8_lossy(row), fault.to_string(), origin);
     }
 
+    pub(crate) fn chunk(&self) -> &'a Chunk {
+        self.places.chunk
+    }
+
     /// The chunk's places, from its beginning.
     pub(crate) fn places(&self) -> Places<'a> {
         Places {
@@ -334,7 +349,7 @@ impl Places<'_> {
     /// Of the row that begins at `start` within the chunk. Rows come in order.
     pub(crate) fn origin(&mut self, start: usize) -> Origin {
         let (at, lines) = self.counted;
-        let lines = lines + memchr_iter(b'\n', &self.chunk.bytes[at..start]).count() as u64;
+        let lines = lines + count_lines(&self.chunk.bytes[at..start]);
         self.counted = (start, lines);
         Origin {
             file: Some(Arc::clone(self.file)),

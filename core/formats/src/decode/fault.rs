@@ -47,6 +47,17 @@ impl Fault {
         ))
     }
 
+    /// `text` would not come back as it is from a column whose type was learnt.
+    #[cold]
+    pub(crate) fn changed(text: &[u8], data_type: &DataType) -> Self {
+        Self::new(format!(
+            "{} would not stay as it is as {}, the type learnt from the first records (a `schema` can \
+             give another)",
+            excerpt(text),
+            name(data_type)
+        ))
+    }
+
     #[cold]
     pub(crate) fn null() -> Self {
         Self::new("null, but the column must not be null")

@@ -4,6 +4,7 @@ mod binary;
 mod column;
 mod csv;
 mod decoder;
+pub(crate) mod exact;
 mod fault;
 pub(crate) mod json;
 mod nested;
@@ -16,7 +17,7 @@ mod unknown;
 
 pub(crate) use csv::fields as csv_fields;
 pub use decoder::{Decoder, EncodedChunk};
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, excerpt};
 pub use json::{JsonRows, elements as json_elements};
 pub use raw::raw_schema;
 pub(crate) use unknown::{Learnt, Unknown};

@@ -23,12 +23,12 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    pub(crate) fn new(field: &FieldRef, capacity: usize) -> Result<Self> {
+    pub(crate) fn new(field: &FieldRef, capacity: usize, exact: bool) -> Result<Self> {
         let mut offsets = Vec::with_capacity(capacity + 1);
         offsets.push(0);
         Ok(Self {
             field: Arc::clone(field),
-            items: Box::new(Column::new(field, capacity)?),
+            items: Box::new(Column::new(field, capacity, exact)?),
             length: 0,
             offsets,
             nulls: NullBufferBuilder::new(capacity),
@@ -109,10 +109,10 @@ pub(crate) struct Structs {
 }
 
 impl Structs {
-    pub(crate) fn new(fields: &Fields, capacity: usize) -> Result<Self> {
+    pub(crate) fn new(fields: &Fields, capacity: usize, exact: bool) -> Result<Self> {
         Ok(Self {
             fields: fields.clone(),
-            object: Object::new(fields, capacity)?,
+            object: Object::new(fields, capacity, exact)?,
             nulls: NullBufferBuilder::new(capacity),
         })
     }

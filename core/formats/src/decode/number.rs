@@ -13,6 +13,8 @@ pub(crate) struct Number {
     pub(crate) exact: bool,
     /// Whether it was written without a point and an exponent.
     pub(crate) integer: bool,
+    /// Whether it was written with an exponent.
+    pub(crate) scientific: bool,
 }
 
 impl Number {
@@ -53,6 +55,7 @@ impl Number {
                 exponent: 0,
                 exact,
                 integer: true,
+                scientific: false,
             };
             return (whole > 0).then_some((number, at));
         }
@@ -89,7 +92,8 @@ impl Number {
             return None;
         }
         let exact = digits <= 19 || !overlong(&text[start..at]);
-        if byte(at) | 0x20 == b'e' {
+        let scientific = byte(at) | 0x20 == b'e';
+        if scientific {
             let sign = at + 1;
             let minus = byte(sign) == b'-';
             at = sign + usize::from(minus || byte(sign) == b'+');
@@ -111,6 +115,7 @@ impl Number {
                 exponent,
                 exact,
                 integer: false,
+                scientific,
             },
             at,
         ))

@@ -11,6 +11,7 @@ use tidegate_core::Result;
 
 use super::Fault;
 use super::column::Build;
+use super::exact;
 use super::json::{Cursor, Type};
 use super::number::{Integer, Number};
 use super::time;
@@ -162,10 +163,11 @@ macro_rules! numeric {
                 $text: &[u8],
                 $data_type: &DataType,
             ) -> Result<<$arrow as ArrowPrimitiveType>::Native, Fault> {
-                let $text = $text.trim_ascii();
+                let whole = $text;
+                let $text = whole.trim_ascii();
                 match Number::text($text) {
                     Some($number) => $of,
-                    None => Self::other($text, $data_type),
+                    None => Self::other($text).ok_or_else(|| Fault::value(whole, $data_type)),
                 }
             }
         }
@@ -174,8 +176,8 @@ macro_rules! numeric {
 
 /// What else than digits a number may be.
 trait Other<N> {
-    fn other(text: &[u8], data_type: &DataType) -> Result<N, Fault> {
-        Err(Fault::value(text, data_type))
+    fn other(_: &[u8]) -> Option<N> {
+        None
     }
 }
 
@@ -184,20 +186,18 @@ impl Other<i128> for Decimal128 {}
 impl Other<i256> for Decimal256 {}
 
 impl Other<f64> for Float64 {
-    fn other(text: &[u8], data_type: &DataType) -> Result<f64, Fault> {
-        special(text).ok_or_else(|| Fault::value(text, data_type))
+    fn other(text: &[u8]) -> Option<f64> {
+        special(text)
     }
 }
 
 impl Other<f32> for Float32 {
-    fn other(text: &[u8], data_type: &DataType) -> Result<f32, Fault> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "infinities and NaN stay what they are"
-        )]
-        special(text)
-            .map(|value| value as f32)
-            .ok_or_else(|| Fault::value(text, data_type))
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "infinities and NaN stay what they are"
+    )]
+    fn other(text: &[u8]) -> Option<f32> {
+        special(text).map(|value| value as f32)
     }
 }
 
@@ -275,7 +275,7 @@ numeric!(
 
 impl Decimal128 {
     #[inline]
-    fn of(&self, number: Number, text: &[u8]) -> Option<i128> {
+    pub(crate) fn of(&self, number: Number, text: &[u8]) -> Option<i128> {
         let limit = TENS[usize::from(self.precision)];
         let shift = i32::from(self.scale).checked_add(number.exponent)?;
         let value = if number.exact && (0..=18).contains(&shift) {
@@ -377,13 +377,16 @@ impl<T: ArrowPrimitiveType<Native = i64>> Parse for Timestamp<T> {
 pub(crate) struct Bools {
     values: BooleanBufferBuilder,
     nulls: NullBufferBuilder,
+    /// Whether only `true` and `false` are such.
+    exact: bool,
 }
 
 impl Bools {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, exact: bool) -> Self {
         Self {
             values: BooleanBufferBuilder::new(capacity),
             nulls: NullBufferBuilder::new(capacity),
+            exact,
         }
     }
 
@@ -418,12 +421,18 @@ impl Build for Bools {
                 self.append(false);
                 Ok(())
             }
-            Some(b'"') => self.append_text(cursor.text()?),
+            Some(b'"') if !self.exact => self.append_text(cursor.text()?),
+            _ if self.exact => Err(Fault::changed(cursor.raw()?, &DataType::Boolean)),
             _ => Err(Fault::value(cursor.raw()?, &DataType::Boolean)),
         }
     }
 
     fn append_text(&mut self, text: &[u8]) -> Result<(), Fault> {
+        if self.exact {
+            let value = exact::text_bool(text);
+            self.append(value.ok_or_else(|| Fault::changed(text, &DataType::Boolean))?);
+            return Ok(());
+        }
         let text = text.trim_ascii();
         let is = |names: [&[u8]; 3]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
         if is([b"true", b"t", b"1"]) {

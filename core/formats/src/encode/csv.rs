@@ -15,7 +15,9 @@ pub(crate) fn header<'a>(
         }
         let start = out.len();
         out.extend_from_slice(name.as_bytes());
-        enclose(start, dialect, out);
+        // Readers may take these for delimiters where there is no other.
+        let likely = name.contains([';', '\t', '|']);
+        enclose_if(likely, start, dialect, out);
     }
     out.push(b'\n');
 }
@@ -57,11 +59,16 @@ fn unquote(start: usize, out: &mut Vec<u8>) {
 
 /// Encloses what was appended since `start` in quotes, if it needs them.
 fn enclose(start: usize, dialect: &Dialect, out: &mut Vec<u8>) {
+    enclose_if(false, start, dialect, out);
+}
+
+/// The same, and also where it must be.
+fn enclose_if(must: bool, start: usize, dialect: &Dialect, out: &mut Vec<u8>) {
     let text = &out[start..];
     let special = |byte: &u8| {
         *byte == dialect.delimiter || *byte == dialect.quote || matches!(*byte, b'\n' | b'\r')
     };
-    if text != dialect.null.as_slice() && !text.iter().any(special) {
+    if !must && text != dialect.null.as_slice() && !text.iter().any(special) {
         return;
     }
     let text = out.split_off(start);

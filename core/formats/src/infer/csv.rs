@@ -2,8 +2,8 @@
 
 use arrow_schema::{DataType, TimeUnit};
 
+use crate::decode::exact;
 use crate::decode::number::Number;
-use crate::decode::time;
 
 /// What all fields of a column so far have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,8 +12,7 @@ pub(crate) enum Kind {
     #[default]
     Unknown,
     Bool,
-    Int,
-    Float,
+    Number(Numbers),
     Date,
     /// Without an offset from UTC.
     Naive,
@@ -22,52 +21,53 @@ pub(crate) enum Kind {
     Text,
 }
 
+/// Which types all numbers of a column come back from as they were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    int: bool,
+    float: bool,
+    /// Of decimals with so many digits after the point.
+    scale: Option<i8>,
+}
+
 impl Kind {
     /// The type of a text that isn't NULL.
     pub(crate) fn of(text: &[u8]) -> Self {
-        if text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false") {
+        if exact::text_bool(text).is_some() {
             return Self::Bool;
         }
         if let Some(number) = Number::text(text) {
-            return Self::of_number(number, text);
+            return Self::number(Numbers {
+                int: exact::text_int(number, text).is_some(),
+                float: exact::text_float(number, text).is_some(),
+                scale: exact::text_scale(number, text),
+            });
         }
-        // A year alone is a number; anything with a date in it has two dashes.
-        match (time::date(text), time::timestamp(text)) {
+        match (exact::text_date(text), exact::text_timestamp(text)) {
             (Some(_), _) => Self::Date,
-            (None, Some(written)) if written.to_unit(TimeUnit::Microsecond).is_none() => Self::Text,
-            (None, Some(written)) if written.offset.is_some() => Self::Instant,
+            (None, Some((written, _))) if written.offset.is_some() => Self::Instant,
             (None, Some(_)) => Self::Naive,
             (None, None) => Self::Text,
         }
     }
 
-    /// Numbers are those that can be written back as they were: `00123` and `+49` are codes, and
-    /// an integer too large for 64 bits would lose digits as a float.
-    fn of_number(number: Number, text: &[u8]) -> Self {
-        let digits = text.strip_prefix(b"-").unwrap_or(text);
-        if let [b'+', ..] | [b'0', b'0'..=b'9', ..] = digits {
-            return Self::Text;
-        }
-        if !number.integer {
-            return if number.to_f64(text).is_some() {
-                Self::Float
-            } else {
-                Self::Text
-            };
-        }
-        match number.to_i128(text).map(i64::try_from) {
-            Some(Ok(_)) => Self::Int,
-            _ => Self::Text,
+    fn number(numbers: Numbers) -> Self {
+        match numbers.data_type() {
+            Some(_) => Self::Number(numbers),
+            None => Self::Text,
         }
     }
 
     pub(crate) fn widen(&mut self, other: Self) {
-        use Kind::{Date, Float, Int, Naive, Text, Unknown};
+        use Kind::{Number, Text, Unknown};
         *self = match (*self, other) {
             (Unknown, kind) | (kind, Unknown) => kind,
             (old, new) if old == new => old,
-            (Int | Float, Int | Float) => Float,
-            (Date | Naive, Date | Naive) => Naive,
+            (Number(old), Number(new)) => Self::number(Numbers {
+                int: old.int && new.int,
+                float: old.float && new.float,
+                scale: old.scale.filter(|scale| new.scale == Some(*scale)),
+            }),
             _ => Text,
         };
     }
@@ -76,11 +76,20 @@ impl Kind {
         match self {
             Self::Unknown | Self::Text => DataType::Utf8,
             Self::Bool => DataType::Boolean,
-            Self::Int => DataType::Int64,
-            Self::Float => DataType::Float64,
+            Self::Number(numbers) => numbers.data_type().unwrap_or(DataType::Utf8),
             Self::Date => DataType::Date32,
             Self::Naive => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        }
+    }
+}
+
+impl Numbers {
+    fn data_type(self) -> Option<DataType> {
+        match self {
+            Self { int: true, .. } => Some(DataType::Int64),
+            Self { float: true, .. } => Some(DataType::Float64),
+            Self { scale, .. } => scale.map(|scale| DataType::Decimal128(38, scale)),
         }
     }
 }

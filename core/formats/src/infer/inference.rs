@@ -1,5 +1,6 @@
 //! A schema that is learnt chunk by chunk.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -9,21 +10,30 @@ use tidegate_core::{Error, ErrorKind, Result};
 
 use super::{csv, json};
 use crate::csv_options::Dialect;
-use crate::decode::csv_fields;
 use crate::decode::json::Cursor;
+use crate::decode::{csv_fields, excerpt};
 use crate::split::csv::first_record_end;
 use crate::split::json::value_end;
 use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter, raw_schema};
 
 /// Learns the schema of a file's records. All columns may be NULL.
 ///
+/// No value is changed by it: a column has a type only if each of its values comes back from that
+/// as it was written. A decoder of such a schema must be [`exact`](crate::Decoder::exact): it then
+/// holds the records that follow to the same.
+///
 /// - **JSON**: objects are structs, arrays lists, integers `int64` (larger ones
-///   `decimal(38,0)`), numbers with a point `float64`; a column that is only null is text, and so
-///   is one of several types: it holds their JSON. Strings stay text, also those that look like
-///   times: give a schema to read them as such.
-/// - **CSV**: `int64`, `float64`, `bool` (true, false), `date`, `timestamp` and
-///   `timestamp_naive` where all fields that aren't NULL are such; else text. Numbers with leading
-///   zeros (`00123`) or a `+`, and integers too large, are text: they are codes.
+///   `decimal(38,0)`), other numbers `float64` where it holds all their digits; a column that is
+///   only null is text, and so is one of several types, or of numbers that no type holds: it has
+///   their JSON. Strings stay text, also those that look like times: give a schema to read them as
+///   such.
+/// - **CSV**: where all fields that aren't NULL are written as the type's values are. `int64`;
+///   `float64` (`0.5`, `1.0`, `1.5e-7`, and integers among them that it holds); `decimal(38,s)` for
+///   numbers with the same number of digits after the point, some of which end in 0 (`1.10`,
+///   `2.50`) or have too many digits for a float; `bool` (`true`, `false`); `date`
+///   (`2024-02-29`); `timestamp_naive` (`2024-02-29T10:00:00`, or with a space), and `timestamp`
+///   where they end in `Z` or `+00:00`. All else is text: `00123`, `+49`, `7e3` and `1.10` beside
+///   `1.9` are codes, and another offset from UTC would be lost.
 /// - **Raw**: [`raw_schema`].
 ///
 /// Records that can't be read are passed over: they will be rejected.
@@ -36,6 +46,8 @@ pub struct Inference {
     named: bool,
     rows: u64,
     bytes: u64,
+    /// Why the first record that can't be read can't be.
+    refused: Option<String>,
 }
 
 impl Inference {
@@ -56,12 +68,14 @@ impl Inference {
             named: false,
             rows: 0,
             bytes: 0,
+            refused: None,
         })
     }
 
     /// The header of the CSV file whose chunks come. Errors: `Schema` if it isn't that of the
     /// files before.
     pub fn header(&mut self, header: &CsvHeader) -> Result<()> {
+        self.dialect = self.dialect.of(header);
         let names = header.names();
         if !self.named {
             self.columns = names
@@ -82,7 +96,8 @@ impl Inference {
         self.bytes += data.len() as u64;
         match self.format {
             Format::Csv => self.csv(data),
-            Format::Ndjson | Format::Json => self.json(data),
+            Format::Ndjson => self.json(data, !chunk.start.free),
+            Format::Json => self.json(data, false),
             Format::Raw | Format::Parquet => self.rows += 1,
         }
         Ok(())
@@ -114,13 +129,24 @@ impl Inference {
                 .collect(),
         };
         if fields.is_empty() {
-            return Err(
-                Error::schema("there is no record to learn a schema from").hint(
-                    "give a `schema`, or check that the file isn't empty and is of this format",
-                ),
-            );
+            return Err(self.nothing());
         }
         Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn nothing(&self) -> Error {
+        let why = match &self.refused {
+            Some(reason) => format!("the first one can't be read: {reason}"),
+            None if self.rows > 0 => "they have no keys".to_owned(),
+            None if self.bytes > 0 => "there are only blank lines".to_owned(),
+            None => "it is empty".to_owned(),
+        };
+        Error::schema(format!("there is no record to learn a schema from: {why}"))
+            .hint("give a `schema`, or check that the file is whole and of this format")
+    }
+
+    fn refuse(&mut self, reason: impl fmt::Display) {
+        self.refused.get_or_insert_with(|| reason.to_string());
     }
 
     fn csv(&mut self, data: &[u8]) {
@@ -154,8 +180,7 @@ impl Inference {
         }
     }
 
-    fn json(&mut self, data: &[u8]) {
-        let lines = self.format == Format::Ndjson;
+    fn json(&mut self, data: &[u8], lines: bool) {
         let mut at = 0;
         loop {
             let space = |byte: &u8| {
@@ -172,12 +197,18 @@ impl Inference {
             };
             let record = &rest[..length];
             at += length;
-            if record.first() != Some(&b'{') || simdutf8::basic::from_utf8(record).is_err() {
+            if simdutf8::basic::from_utf8(record).is_err() {
+                self.refuse("it is not valid UTF-8");
+                continue;
+            }
+            if record.first() != Some(&b'{') {
+                self.refuse(format_args!("{} is not a JSON object", excerpt(record)));
                 continue;
             }
             // A record that turns out to be malformed must leave no trace: look before noting.
             let mut look = Cursor::new(record);
-            if look.raw().and_then(|_| look.end()).is_err() {
+            if let Err(fault) = look.raw().and_then(|_| look.end()) {
+                self.refuse(fault);
                 continue;
             }
             self.rows += 1;

@@ -3,7 +3,9 @@
 use arrow_schema::{DataType, Field};
 
 use crate::decode::Fault;
+use crate::decode::exact;
 use crate::decode::json::{Cursor, Type, unescape};
+use crate::decode::number::Number;
 use crate::json_field;
 
 /// What all values of a column so far have in common.
@@ -13,8 +15,10 @@ pub(crate) enum Kind {
     #[default]
     Unknown,
     Bool,
-    /// Integers of 64 bits.
+    /// Integers of 64 bits that a float holds too.
     Int,
+    /// Integers of 64 bits.
+    Long,
     /// Integers of up to 38 digits.
     Big,
     Float,
@@ -61,17 +65,29 @@ impl Kind {
             Type::Text => self.scalar(cursor, Self::Text),
             Type::Number => {
                 let (number, text) = cursor.number()?;
-                let kind = match number.integer {
-                    false => Self::Float,
-                    true => match number.to_i128(text) {
-                        Some(value) if i64::try_from(value).is_ok() => Self::Int,
-                        Some(_) if text.len() <= 38 => Self::Big,
-                        _ => Self::Mixed,
-                    },
-                };
-                self.widen(kind);
+                self.widen(Self::of_number(number, text));
                 Ok(())
             }
+        }
+    }
+
+    /// Numbers are those that come back from their type as they are: an integer too large for 38
+    /// digits, or a fraction too long for a float, is text.
+    fn of_number(number: Number, text: &[u8]) -> Self {
+        let float = exact::float(number, text).is_some();
+        // An integer would lose the sign.
+        let zero = number.negative && number.to_i128(text) == Some(0);
+        if !number.integer || zero {
+            return if float { Self::Float } else { Self::Mixed };
+        }
+        match number.to_i128(text) {
+            Some(value) if i64::try_from(value).is_err() => match text.len() <= 38 {
+                true => Self::Big,
+                false => Self::Mixed,
+            },
+            Some(_) if float => Self::Int,
+            Some(_) => Self::Long,
+            None => Self::Mixed,
         }
     }
 
@@ -88,11 +104,12 @@ impl Kind {
     }
 
     fn widen(&mut self, kind: Self) {
-        use Kind::{Big, Float, Int, Mixed, Unknown};
+        use Kind::{Big, Float, Int, Long, Mixed, Unknown};
         *self = match (std::mem::take(self), kind) {
             (Unknown, kind) => kind,
             (old, new) if old == new => old,
-            (Int | Big, Int | Big) => Big,
+            (Int | Long, Int | Long) => Long,
+            (Int | Long | Big, Int | Long | Big) => Big,
             (Int | Float, Int | Float) => Float,
             // Many digits here and fractions there: neither type would keep both.
             _ => Mixed,
@@ -104,7 +121,7 @@ impl Kind {
         let data_type = match self {
             Self::Unknown | Self::Text => DataType::Utf8,
             Self::Bool => DataType::Boolean,
-            Self::Int => DataType::Int64,
+            Self::Int | Self::Long => DataType::Int64,
             Self::Big => DataType::Decimal128(38, 0),
             Self::Float => DataType::Float64,
             Self::List(items) => DataType::List(items.field(Field::LIST_FIELD_DEFAULT_NAME).into()),

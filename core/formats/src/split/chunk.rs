@@ -4,6 +4,15 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 use serde::{Deserialize, Serialize};
 
+/// How many lines end in these bytes: with LF, or with CR where there is none.
+pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
+    let count = |newline| memchr_iter(newline, bytes).count() as u64;
+    match count(b'\n') {
+        0 => count(b'\r'),
+        lines => lines,
+    }
+}
+
 /// A place between two records of a file, from which reading can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -15,6 +24,9 @@ pub struct Position {
     /// JSON: whether it stands behind an element of an array.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_array: bool,
+    /// NDJSON: whether the file's objects stand freely, several in a line or one over several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
 }
 
 impl Position {
@@ -24,6 +36,7 @@ impl Position {
             offset: 0,
             line: Some(1),
             in_array: false,
+            free: false,
         }
     }
 
@@ -31,9 +44,7 @@ impl Position {
     pub(crate) fn after(self, bytes: &[u8]) -> Self {
         Self {
             offset: self.offset + bytes.len() as u64,
-            line: self
-                .line
-                .map(|line| line + memchr_iter(b'\n', bytes).count() as u64),
+            line: self.line.map(|line| line + count_lines(bytes)),
             ..self
         }
     }

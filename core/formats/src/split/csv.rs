@@ -1,10 +1,10 @@
 //! Where CSV records end.
 //!
-//! A quote means something only where a field begins; inside a quoted field, two are one. That is
-//! all there is to know: the search jumps from quote to quote, and files without quotes are
-//! searched for newlines alone.
+//! A quote means something only where a field begins; inside a quoted field, two are one. A newline
+//! outside is LF, CRLF or CR. That is all there is to know: the search jumps from quote to quote,
+//! and files without quotes are searched for newlines alone.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::csv_options::Dialect;
 
@@ -52,15 +52,21 @@ impl CsvScan {
             let outside = quote.unwrap_or(bytes.len());
             let from = self.at.max(least.saturating_sub(1));
             if from < outside
-                && let Some(end) = memchr(b'\n', &bytes[from..outside])
+                && let Some(found) = memchr2(b'\n', b'\r', &bytes[from..outside])
             {
-                return Some(from + end + 1);
+                let end = from + found;
+                return match (bytes[end], bytes.get(end + 1)) {
+                    (b'\r', Some(b'\n')) => Some(end + 2),
+                    // Whether that is a CRLF is told by the next byte.
+                    (b'\r', None) => self.wait(end),
+                    _ => Some(end + 1),
+                };
             }
             let Some(quote) = quote else {
                 return self.wait(bytes.len()).and(None);
             };
             self.at = quote + 1;
-            self.quoted = quote == 0 || [self.delimiter, b'\n'].contains(&bytes[quote - 1]);
+            self.quoted = quote == 0 || [self.delimiter, b'\n', b'\r'].contains(&bytes[quote - 1]);
         }
     }
 

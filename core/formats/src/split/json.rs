@@ -1,6 +1,8 @@
 //! Where the values of a JSON file end.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
+
+use crate::decode::json::Cursor;
 
 /// The search for values in a file that is an array of them, one, or several in a row.
 ///
@@ -256,5 +258,71 @@ pub(crate) fn value_end(bytes: &[u8]) -> usize {
     match scan.advance(bytes, 1, true) {
         Ok(Some(cut)) => cut.end,
         _ => bytes.len(),
+    }
+}
+
+/// How far a first record over several lines is looked for: so large a one stands in one line.
+const LOOK: usize = 1 << 20;
+
+/// Whether the objects of an NDJSON file stand freely, several in a line or one over several, or in
+/// an array, as its first one tells.
+#[derive(Debug)]
+pub(crate) struct FirstRecord {
+    scan: JsonScan,
+    /// Behind the first value, once it was found.
+    end: Option<usize>,
+}
+
+impl FirstRecord {
+    pub(crate) fn new() -> Self {
+        Self {
+            scan: JsonScan::new(false),
+            end: None,
+        }
+    }
+
+    /// Looks at the file's first `bytes`, which only grow; `None` when more are needed. What is no
+    /// JSON is a line of its own, to be rejected alone.
+    pub(crate) fn is_free(&mut self, bytes: &[u8], complete: bool) -> Option<bool> {
+        let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let blank = bytes.iter().take_while(space).count();
+        let array = match bytes.get(blank) {
+            Some(b'{') => false,
+            Some(b'[') => true,
+            Some(_) => return Some(false),
+            None => return complete.then_some(false),
+        };
+        let end = match self.end {
+            Some(end) => end,
+            None => match self.scan.advance(bytes, 1, complete) {
+                Err(_) => return Some(false),
+                Ok(None) if complete => return Some(array),
+                Ok(None) => {
+                    let many = bytes.len() > LOOK && memchr(b'\n', &bytes[blank..]).is_some();
+                    return many.then_some(false);
+                }
+                Ok(Some(cut)) => {
+                    let value = &bytes[cut.skip..cut.end];
+                    let mut cursor = Cursor::new(value);
+                    cursor.space();
+                    let object = cursor.peek() == Some(b'{');
+                    if !object || cursor.raw().and_then(|_| cursor.end()).is_err() {
+                        return Some(false);
+                    }
+                    if array || memchr(b'\n', value.trim_ascii()).is_some() {
+                        return Some(true);
+                    }
+                    *self.end.insert(cut.end)
+                }
+            },
+        };
+        let behind = &bytes[end..];
+        let next = behind
+            .iter()
+            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+        match next {
+            None => complete.then_some(false),
+            Some(byte) => Some(*byte == b'{'),
+        }
     }
 }

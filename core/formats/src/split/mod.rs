@@ -6,6 +6,7 @@ mod header;
 pub(crate) mod json;
 mod splitter;
 
+pub(crate) use chunk::count_lines;
 pub use chunk::{Chunk, Position};
 pub use header::CsvHeader;
 pub use splitter::Splitter;

@@ -7,7 +7,8 @@ use memchr::memchr;
 use tidegate_core::{Error, Result};
 
 use super::csv::CsvScan;
-use super::json::JsonScan;
+use super::header::separator_line;
+use super::json::{FirstRecord, JsonScan};
 use super::{Chunk, CsvHeader, Position};
 use crate::csv_options::Dialect;
 use crate::{CsvOptions, Format};
@@ -21,7 +22,8 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 ///
 /// A chunk is the fewest records that make the chunk size, so its bounds depend only on where
 /// reading began: reading again from a chunk's `end` gives exactly the chunks that followed it,
-/// whatever pieces the bytes arrive in. A byte order mark at the beginning is skipped.
+/// whatever pieces the bytes arrive in. A byte order mark at the beginning is skipped. An NDJSON
+/// file whose first object isn't alone in its line is read as JSON is.
 ///
 /// ```
 /// use tidegate_formats::{CsvOptions, Format, Position, Splitter};
@@ -54,6 +56,8 @@ pub struct Splitter {
     finished: bool,
     /// Records that begin here or later belong to another range.
     until: u64,
+    /// Whether it gives a range, so that there is a record a line.
+    ranged: bool,
     done: bool,
 }
 
@@ -64,11 +68,15 @@ enum Scan {
     Raw,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Prelude {
-    /// Skip a byte order mark, then perhaps a header.
+    /// Skip a byte order mark.
     Bom,
+    /// Read the header.
     Header,
+    /// Without one: skip a line that says what stands between fields.
+    Separator,
+    /// Tell by the first record whether there is one a line.
+    Lines(FirstRecord),
     /// Skip the rest of a record that another range has.
     Partial,
     Over,
@@ -91,6 +99,7 @@ impl Splitter {
     pub fn new(format: Format, csv: &CsvOptions, position: Position) -> Result<Self> {
         let dialect = csv.dialect()?;
         let scan = match format {
+            Format::Ndjson if position.free => Scan::Json(JsonScan::new(position.in_array)),
             Format::Ndjson => Scan::Lines,
             Format::Csv => Scan::Csv(CsvScan::new(&dialect)),
             Format::Json => Scan::Json(JsonScan::new(position.in_array)),
@@ -122,6 +131,7 @@ impl Splitter {
             chunk_size: CHUNK,
             finished: false,
             until: u64::MAX,
+            ranged: false,
             // Behind a raw file's only record there is nothing, also of an empty file.
             done: format == Format::Raw && position != Position::start(),
         })
@@ -146,9 +156,11 @@ impl Splitter {
                 offset: before,
                 line: None,
                 in_array: false,
+                free: false,
             },
         };
         let mut splitter = Self::new(format, &CsvOptions::default(), position)?;
+        splitter.ranged = true;
         if start > 0 {
             splitter.prelude = Prelude::Partial;
         }
@@ -191,6 +203,21 @@ impl Splitter {
     /// range has.
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether an NDJSON file that begins with `head` may be read in ranges: whether it has a record
+    /// a line. `None` if the head is too short to tell; `complete` says that it is the whole file.
+    pub fn can_range(head: &[u8], complete: bool) -> Option<bool> {
+        let head = head.strip_prefix(BOM).unwrap_or(head);
+        let free = FirstRecord::new().is_free(head, complete)?;
+        Some(!free)
+    }
+
+    /// Says what header the CSV file has that is read from its middle.
+    pub fn set_header(&mut self, header: CsvHeader) {
+        self.dialect = self.dialect.of(&header);
+        self.scan = Scan::Csv(CsvScan::new(&self.dialect));
+        self.header = Some(header);
     }
 
     /// The CSV file's header, once it was read; it precedes the first chunk. `None` for files
@@ -249,44 +276,82 @@ impl Splitter {
 
     /// Does what precedes the first chunk; says whether it is done.
     fn prelude(&mut self) -> Result<bool> {
-        if self.prelude == Prelude::Bom {
-            if !self.finished && self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
-                return Ok(false);
-            }
-            if self.buffer.starts_with(BOM) {
-                drop(self.take(BOM.len()));
-            }
-            let header = matches!(self.scan, Scan::Csv(_)) && self.dialect.header;
-            self.prelude = if header {
-                Prelude::Header
-            } else {
-                Prelude::Over
+        loop {
+            let next = match &mut self.prelude {
+                Prelude::Over => return Ok(!self.done),
+                Prelude::Bom => self.bom(),
+                Prelude::Header => self.first_header()?,
+                Prelude::Separator => self.separator()?,
+                Prelude::Lines(first) => match first.is_free(&self.buffer, self.finished) {
+                    None => None,
+                    Some(free) => {
+                        if free {
+                            self.position.free = true;
+                            self.scan = Scan::Json(JsonScan::new(false));
+                        }
+                        Some(Prelude::Over)
+                    }
+                },
+                Prelude::Partial => self.partial(),
             };
-        }
-        if self.prelude == Prelude::Header {
-            let Some((header, end)) = CsvHeader::read(&self.buffer, &self.dialect, self.finished)?
-            else {
-                if self.buffer.len() > self.max_record {
-                    return Err(self.too_long());
+            match next {
+                Some(next) => self.prelude = next,
+                None if self.buffer.len() > self.max_record => return Err(self.too_long()),
+                None => {
+                    self.done |= self.finished;
+                    return Ok(false);
                 }
-                self.done = self.finished;
-                return Ok(false);
-            };
-            self.header = Some(header);
-            drop(self.take(end));
-            self.prelude = Prelude::Over;
+            }
         }
-        if self.prelude == Prelude::Partial {
-            let end = memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| {
-                self.prelude = Prelude::Over;
-                at + 1
-            });
-            drop(self.take(end));
-            self.position.line = None;
-            self.done |=
-                self.position.offset >= self.until || (self.finished && self.buffer.is_empty());
+    }
+
+    fn bom(&mut self) -> Option<Prelude> {
+        if !self.finished && self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+            return None;
         }
-        Ok(self.prelude == Prelude::Over && !self.done)
+        if self.buffer.starts_with(BOM) {
+            drop(self.take(BOM.len()));
+        }
+        Some(match self.scan {
+            Scan::Csv(_) if self.dialect.header => Prelude::Header,
+            Scan::Csv(_) => Prelude::Separator,
+            Scan::Lines if !self.ranged => Prelude::Lines(FirstRecord::new()),
+            _ => Prelude::Over,
+        })
+    }
+
+    fn first_header(&mut self) -> Result<Option<Prelude>> {
+        let found = CsvHeader::read(&self.buffer, &self.dialect, self.finished)?;
+        Ok(found.map(|(header, end)| {
+            drop(self.take(end));
+            self.set_header(header);
+            Prelude::Over
+        }))
+    }
+
+    fn separator(&mut self) -> Result<Option<Prelude>> {
+        let Some((said, end)) = separator_line(&self.buffer, self.finished) else {
+            return Ok(None);
+        };
+        match said.map(char::from) {
+            Some(said) if said != char::from(self.dialect.delimiter) => {
+                return Err(Error::schema(format!(
+                    "the file's first line says that {said:?} stands between its fields"
+                ))
+                .hint(format!("set `csv = {{ delimiter = {said:?} }}`")));
+            }
+            _ => drop(self.take(end)),
+        }
+        Ok(Some(Prelude::Over))
+    }
+
+    /// Skips the rest of a record that another range has.
+    fn partial(&mut self) -> Option<Prelude> {
+        let end = memchr(b'\n', &self.buffer);
+        drop(self.take(end.map_or(self.buffer.len(), |at| at + 1)));
+        self.position.line = None;
+        self.done |= self.position.offset >= self.until;
+        end.map(|_| Prelude::Over)
     }
 
     /// The first `length` bytes, and the position moved behind them.

@@ -93,7 +93,7 @@ fn null_is_what_the_options_say_and_quoted_it_is_text() {
     let csv = CsvOptions {
         null: "\\N".into(),
         header: false,
-        delimiter: '\t',
+        delimiter: Some('\t'),
         ..CsvOptions::default()
     };
     let decoded = decode_with(Format::Csv, &csv, &schema, "\\N\t\\N\n\"\\N\"\t1\n\t\n");
@@ -157,4 +157,51 @@ proptest! {
         let csv = CsvOptions { header: false, ..CsvOptions::default() };
         decode_with(Format::Csv, &csv, &schema, bytes);
     }
+}
+
+#[test]
+fn a7_lone_cr_ends_a_record_and_counts_as_a_line() {
+    let schema = schema([("id", DataType::Int64), ("city", DataType::Utf8)]);
+    let decoded = decode(
+        Format::Csv,
+        &schema,
+        "id,city\r1,Oslo\rx,Bergen\r2,\"a\rb\"\r\n3,\n\n4,Moss\r",
+    );
+    let batch = &decoded.batches[0];
+    assert_eq!(
+        batch.column(0).as_primitive::<Int64Type>().values(),
+        &[1, 2, 3, 4]
+    );
+    let cities: Vec<_> = batch.column(1).as_string::<i32>().iter().collect();
+    assert_eq!(cities, [Some("Oslo"), Some("a\rb"), None, Some("Moss")]);
+    assert_eq!(
+        rejected(&decoded),
+        [(3, "x,Bergen", "column `id`: `x` is not valid as int64")]
+    );
+    // Tabs and the like, which are near, end nothing.
+    let decoded = decode(
+        Format::Csv,
+        &schema,
+        "id,city\n1,a\tb\u{8}c\u{b}\u{c}d and more\te\n",
+    );
+    assert_eq!(
+        only(&decoded).column(1).as_string::<i32>().value(0),
+        "a\tb\u{8}c\u{b}\u{c}d and more\te"
+    );
+}
+
+#[test]
+fn c9_a_line_of_blanks_is_called_so() {
+    let schema = schema([("a", DataType::Int64), ("b", DataType::Utf8)]);
+    let decoded = decode(Format::Csv, &schema, "a,b\n   \n1,x\n");
+    assert_eq!(
+        rejected(&decoded),
+        [(2, "   ", "a line of blanks, but the file has 2 columns")]
+    );
+    let schema = crate::schema([("a", DataType::Int64)]);
+    let decoded = decode(Format::Csv, &schema, "a\n  \n");
+    assert_eq!(
+        rejected(&decoded)[0].2,
+        "column `a`: `  ` is not valid as int64"
+    );
 }

@@ -4,10 +4,12 @@
 
 mod compression;
 mod csv;
+mod exact;
 mod fold;
 mod infer;
 mod json;
 mod new_columns;
+mod plain;
 mod round_trip;
 mod split;
 

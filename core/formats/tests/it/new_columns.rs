@@ -160,7 +160,7 @@ fn a6_new_columns_are_learnt_to_be_added() {
 
 #[test]
 fn a6_documents_tell_what_no_column_has() {
-    let mut rows = JsonRows::new(nested(), 4).unwrap();
+    let mut rows = JsonRows::new(nested(), 4, false).unwrap();
     rows.on_new_columns(&policy(NewColumns::Ignore));
     assert!(rows.push(br#"{"id":1,"tip":2}"#).is_ok());
     assert!(rows.push(br#"{"id":"x","tip":2}"#).is_err());

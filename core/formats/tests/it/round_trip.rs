@@ -167,7 +167,7 @@ proptest! {
         header: bool,
     ) {
         // Where the null text is empty an empty text must be told from it, by its quotes.
-        let csv = CsvOptions { null: null.into(), delimiter, header, ..CsvOptions::default() };
+        let csv = CsvOptions { null: null.into(), delimiter: Some(delimiter), header, ..CsvOptions::default() };
         comes_back(&batch(columns), &csv)?;
     }
 

@@ -110,19 +110,128 @@ fn the_header_is_read_and_kept_out_of_the_chunks() {
         |text: &str, complete| CsvHeader::parse(text.as_bytes(), &CsvOptions::default(), complete);
     assert_eq!(parse("id,na", false).unwrap(), None);
     assert_eq!(parse("id,na", true).unwrap().unwrap().names(), ["id", "na"]);
-    assert!(
-        parse("id,id\n", true)
-            .unwrap_err()
-            .to_string()
-            .contains("`id` twice")
+}
+
+/// The names of a header and what its first row is cut into.
+fn headed(text: &str) -> (Vec<String>, String) {
+    let mut splitter =
+        Splitter::new(Format::Csv, &CsvOptions::default(), Position::start()).unwrap();
+    splitter.push(text.to_owned().into());
+    splitter.finish();
+    let rows = splitter.next().unwrap().map(|chunk| chunk.bytes);
+    let names = splitter.header().unwrap().names().to_vec();
+    let rows = String::from_utf8(rows.unwrap_or_default().to_vec()).unwrap();
+    (names, rows)
+}
+
+#[test]
+fn c3_columns_without_a_name_of_their_own_get_one() {
+    let names = |text: &str| headed(text).0;
+    assert_eq!(names("id,name,\n1,x,\n"), ["id", "name", "column3"]);
+    assert_eq!(names(",id, \n"), ["column1", "id", "column3"]);
+    assert_eq!(names("a,a,a\n"), ["a", "a_2", "a_3"]);
+    // What is made is not what is written, wherever that stands.
+    assert_eq!(names("a,a,a_2,a\n"), ["a", "a_3", "a_2", "a_4"]);
+    assert_eq!(names("column2,\n"), ["column2", "column2_2"]);
+    assert_eq!(
+        names("column2_2,,column2\n"),
+        ["column2_2", "column2_3", "column2"]
     );
-    assert!(parse("id,\n", true).is_err());
+    assert_eq!(names("a,A\n"), ["a", "A"]);
+    assert_eq!(names("  \n\nid,n\n1,2\n"), ["id", "n"]);
+}
+
+#[test]
+fn c9_the_header_tells_what_stands_between_fields() {
+    for (text, names) in [
+        ("id;city\n1;Oslo\n", &["id", "city"][..]),
+        ("id\tcity\n1\tOslo\n", &["id", "city"]),
+        ("id|city\n1|Oslo\n", &["id", "city"]),
+        ("id;price | NOK;x\n", &["id", "price | NOK", "x"]),
+        ("\"a,b\";c\n", &["a,b", "c"]),
+        ("a;b,c\n", &["a;b", "c"]),
+        ("\"a;b\"\n", &["a;b"]),
+        ("sep=;\r\na;b\r\n1;2\r\n", &["a", "b"]),
+        ("\u{feff}SEP=\t\na\tb,c\n", &["a", "b,c"]),
+        ("\"sep=|\"\na|b\n", &["a", "b"]),
+        ("sep=,\na,b\n", &["a", "b"]),
+        ("sep=x,y\n", &["sep=x", "y"]),
+        ("separator\n", &["separator"]),
+        ("se", &["se"]),
+    ] {
+        assert_eq!(headed(text).0, names, "{text:?}");
+    }
+    let given = CsvOptions {
+        delimiter: Some(','),
+        ..CsvOptions::default()
+    };
+    let header = CsvHeader::parse(b"a;b\n1;2\n", &given, true)
+        .unwrap()
+        .unwrap();
+    assert_eq!(header.names(), ["a;b"]);
+    let headless = CsvOptions {
+        header: false,
+        ..given
+    };
+    let mut splitter = Splitter::new(Format::Csv, &headless, Position::start()).unwrap();
+    splitter.push("sep=;\n1;2\n".into());
+    splitter.finish();
+    assert!(
+        splitter
+            .next()
+            .unwrap_err()
+            .hint_text()
+            .unwrap()
+            .contains("delimiter = ';'")
+    );
+}
+
+#[test]
+fn a7_lone_cr_ends_a_record() {
+    assert_eq!(
+        texts(Format::Csv, "id,city\r1,Oslo\r2,\"a\rb\"\r"),
+        ["1,Oslo\r", "2,\"a\rb\"\r"]
+    );
+    assert_eq!(
+        texts(Format::Csv, "a,b\r\n1,x\r2,y\n3,z\r\n\r4,w"),
+        ["1,x\r", "2,y\n", "3,z\r\n", "\r", "4,w"]
+    );
+    let chunks = chunks(Format::Csv, b"a,b\r1,x\r2,y\r", 1, 1);
+    let lines: Vec<_> = chunks.iter().map(|chunk| chunk.start.line).collect();
+    assert_eq!(lines, [Some(2), Some(3)]);
+}
+
+#[test]
+fn c4_objects_of_ndjson_may_stand_freely() {
+    for (text, records) in [
+        ("{\"a\":1}{\"a\":2}", &["{\"a\":1}", "{\"a\":2}"][..]),
+        ("{\"a\":1} {\"a\":2}\n", &["{\"a\":1}", " {\"a\":2}"]),
+        ("{\"a\":1}\r{\"a\":2}\r", &["{\"a\":1}", "\r{\"a\":2}"]),
+        (
+            "{\n \"a\":1\n}\n{\n \"a\":2\n}\n",
+            &["{\n \"a\":1\n}", "\n{\n \"a\":2\n}"],
+        ),
+        (
+            "\n[\n{\"a\":1},\n{\"a\":2}\n]\n",
+            &["\n{\"a\":1}", ",\n{\"a\":2}"],
+        ),
+        ("[{\"a\":1}]\n[{\"a\":2}]\n", &["{\"a\":1}", "{\"a\":2}"]),
+        // Lines, of which some are to be rejected.
+        ("{\"a\":\n{\"a\":2}\n", &["{\"a\":\n", "{\"a\":2}\n"]),
+        ("{\"a\":\"x\n{\"a\":2}\n", &["{\"a\":\"x\n", "{\"a\":2}\n"]),
+        ("{\"a\":1} x\n{}\n", &["{\"a\":1} x\n", "{}\n"]),
+        ("[1]\n{}\n", &["[1]\n", "{}\n"]),
+        ("{\"a\":1}\n{}{}\n", &["{\"a\":1}\n", "{}{}\n"]),
+        ("[]", &[]),
+    ] {
+        assert_eq!(texts(Format::Ndjson, text), records, "{text:?}");
+    }
 }
 
 /// Text that is mostly made of what matters to the formats.
 fn soup() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        "\"", "\"\"", "\n", "\r\n", ",", "a", "bc", "{}", "é", "\\", "1", ";", "", "   ",
+        "\"", "\"\"", "\n", "\r\n", "\r", ",", "a", "bc", "{}", "é", "\\", "1", ";", "", "   ",
     ]);
     prop::collection::vec(token, 0..60).prop_map(|tokens| tokens.concat())
 }
@@ -161,7 +270,10 @@ fn laws(format: Format, bytes: &[u8], size: usize, piece: usize) -> Result<(), T
         let (start, end) = (chunk.start.offset as usize, chunk.end.offset as usize);
         prop_assert_eq!(&bytes[start..end], &chunk.bytes[..]);
         let line = 1 + bytes[..start].iter().filter(|byte| **byte == b'\n').count() as u64;
-        prop_assert_eq!(chunk.start.line, Some(line));
+        // In a file of several kinds of newlines, it depends on who counts.
+        let returns = bytes.iter().filter(|byte| **byte == b'\r').count();
+        let pairs = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+        prop_assert!(returns > pairs || chunk.start.line == Some(line));
         let rest = chunks_from(format, bytes, chunk.end, size, piece).unwrap();
         prop_assert_eq!(&rest, &whole[at + 1..], "resumed at {:?}", chunk.end);
     }
@@ -173,13 +285,16 @@ proptest! {
     fn chunks_are_the_same_in_pieces_and_after_a_resume(
         text in soup(), size in 1usize..40, piece in 1usize..9,
     ) {
-        laws(Format::Ndjson, text.as_bytes(), size, piece)?;
+        laws(Format::Ndjson, text.replace('\r', "").as_bytes(), size, piece)?;
         laws(Format::Csv, format!("h\n{text}").as_bytes(), size, piece)?;
     }
 
     #[test]
     fn so_are_those_of_json(text in json_file(), size in 1usize..40, piece in 1usize..9) {
         laws(Format::Json, text.as_bytes(), size, piece)?;
+        if text.contains("{") {
+            laws(Format::Ndjson, text.as_bytes(), size, piece)?;
+        }
     }
 
     #[test]

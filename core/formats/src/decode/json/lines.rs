@@ -8,21 +8,21 @@ use tidegate_core::{Decoded, Result};
 use super::super::decoder::{Rejects, batch};
 use super::super::{Fault, Learnt, fault::excerpt};
 use super::{Cursor, Object};
-use crate::Chunk;
 use crate::split::json::value_end;
 
 /// Decodes the values of a chunk: one a line, or with white space and commas between them.
 pub(crate) fn decode(
     schema: &SchemaRef,
     fold_names: bool,
-    chunk: &Chunk,
+    exact: bool,
     lines: bool,
     learnt: Option<&Learnt>,
     mut rejects: Rejects<'_>,
 ) -> Result<Decoded> {
+    let chunk = rejects.chunk();
     let data = &chunk.bytes[..];
     let valid = simdutf8::basic::from_utf8(data).is_ok();
-    let mut object = Object::new(schema.fields(), chunk.rows_guess())?;
+    let mut object = Object::new(schema.fields(), chunk.rows_guess(), exact)?;
     if fold_names {
         object.fold_names();
     }

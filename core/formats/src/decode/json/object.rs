@@ -102,13 +102,13 @@ impl Key {
 }
 
 impl Object {
-    pub(crate) fn new(fields: &Fields, capacity: usize) -> Result<Self> {
+    pub(crate) fn new(fields: &Fields, capacity: usize, exact: bool) -> Result<Self> {
         let mut slots = Vec::with_capacity(fields.len());
         for field in fields {
             slots.push(Slot {
                 name: field.name().as_str().into(),
                 nullable: field.is_nullable(),
-                column: Column::new(field, capacity)?,
+                column: Column::new(field, capacity, exact)?,
                 turn: 0,
                 folded: false,
             });

@@ -18,7 +18,7 @@ use super::{Cursor, Object};
 ///
 /// # fn main() -> tidegate_core::Result<()> {
 /// let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int8, false)]));
-/// let mut rows = JsonRows::new(schema, 2)?;
+/// let mut rows = JsonRows::new(schema, 2, false)?;
 /// assert!(rows.push(br#"{"id": 1}"#).is_ok());
 /// let reason = rows.push(br#"{"id": 1000}"#).unwrap_err();
 /// assert_eq!(reason, "column `id`: `1000` doesn't fit into int8");
@@ -34,11 +34,12 @@ pub struct JsonRows {
 }
 
 impl JsonRows {
-    /// An empty batch, with room for `capacity` rows. Errors: `Schema` for types that JSON can't
+    /// An empty batch, with room for `capacity` rows. For `exact` see
+    /// [`Decoder::exact`](crate::Decoder::exact). Errors: `Schema` for types that JSON can't
     /// hold.
-    pub fn new(schema: SchemaRef, capacity: usize) -> Result<Self> {
+    pub fn new(schema: SchemaRef, capacity: usize, exact: bool) -> Result<Self> {
         Ok(Self {
-            object: Object::new(schema.fields(), capacity)?,
+            object: Object::new(schema.fields(), capacity, exact)?,
             schema,
             unknown: None,
         })
