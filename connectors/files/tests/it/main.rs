@@ -14,6 +14,7 @@ mod remembering;
 mod s3;
 mod support;
 mod tables;
+mod text_in;
 mod together;
 mod writing;
 mod writing_tables;

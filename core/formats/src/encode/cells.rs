@@ -130,6 +130,9 @@ fn refused(name: &str, data_type: &DataType) -> Error {
         DataType::Interval(IntervalUnit::YearMonth) => {
             "cast it to a number of months in a `sql` transform"
         }
+        DataType::Map(..) => {
+            "take `map_keys(m)` and `map_values(m)`, or `m['key']`, of it in SQL, or leave it out"
+        }
         _ => "cast it to another type in a `sql` transform",
     };
     Error::schema(format!(
