@@ -274,23 +274,6 @@ impl Page<'_> {
         }
     }
 
-    /// Refuses a page without records, or another than was asked for, in the middle of what the same
-    /// answer says there is: many servers give no more than their first 1,000 or 10,000 records.
-    ///
-    /// Errors: `Data`.
-    pub(crate) fn refuse_gap(&self, records: &Records, given: Given) -> Result<()> {
-        let (Some(told), Some(before)) = (self.told, lying_before(self.endpoint, self.step)) else {
-            return Ok(());
-        };
-        // Some count one page, with nothing in it, where there is nothing.
-        let is_counted = given == Given::Asked && unit(self.endpoint) == "pages";
-        let reached = before.saturating_add(u64::from(is_counted));
-        if records.count > 0 || reached >= told {
-            return Ok(());
-        }
-        Err(gap(self.endpoint, self.answer, reached, told))
-    }
-
     /// Refuses a first page of another size than was asked for, where pages are counted by it.
     ///
     /// Errors: `Config`: there would be others than were counted.
@@ -584,7 +567,8 @@ impl Page<'_> {
 const NO_TOTAL: &str = "`pagination.total` says where the server tells how much there is; leave it \
                         out if the server doesn't: pages are then read until an empty one";
 
-/// A page without records before the end that was told.
+/// A page without records, or another than was asked for, in the middle of what the server says
+/// there is: many give no more than their first 1,000 or 10,000 records.
 pub(crate) fn gap(endpoint: &Endpoint, answer: &Response, reached: u64, told: u64) -> Error {
     let unit = unit(endpoint);
     let error = answer.error(

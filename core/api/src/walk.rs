@@ -196,8 +196,13 @@ impl Walk {
         if first {
             self.position.known = fetched.known.clone();
         }
-        self.refuse_unnamed(&fetched, since).await?;
+        if fetched.records.count == 0 {
+            self.refuse_gap(&step, &fetched, since).await?;
+        }
         if !fetched.asked {
+            if !beyond {
+                self.refuse_unnamed(&fetched, since).await?;
+            }
             return self.end();
         }
         if beyond {
@@ -207,13 +212,6 @@ impl Walk {
             self.say_wrong(&fetched);
         }
         self.refuse_repetition(&step, &fetched, since).await?;
-        if fetched.records.count == 0 && fetched.told.is_none() {
-            let answer = &fetched.answer;
-            self.confirm_end(&step, since, |reached, told| {
-                gap(&self.endpoint, answer, reached, told).with("stream", &self.endpoint.name)
-            })
-            .await?;
-        }
         self.position.pages += 1;
         self.count(&fetched);
         let next = std::mem::replace(&mut fetched.next, Next::End);
@@ -320,6 +318,31 @@ impl Walk {
         };
         let got = self.api.fetch(&self.endpoint, step, asks).await?;
         Ok(got.page().map(|page| hash(&page.records.json)))
+    }
+
+    /// Where there is a `total`, a page without records must not be among what is counted.
+    ///
+    /// Errors: `Data`, instead of an end too early; those of fetching a page.
+    async fn refuse_gap(
+        &self,
+        step: &Step,
+        fetched: &Fetched,
+        since: Option<&Value>,
+    ) -> Result<()> {
+        let gap = |reached, told| {
+            let error = gap(&self.endpoint, &fetched.answer, reached, told);
+            error.with("stream", &self.endpoint.name)
+        };
+        let Some(told) = fetched.told else {
+            return self.confirm_end(step, since, gap).await;
+        };
+        // Some count one page, with nothing in it, where there is nothing.
+        let is_counted = fetched.asked && unit(&self.endpoint) == "pages";
+        let before = lying_before(&self.endpoint, step).unwrap_or(told);
+        match before.saturating_add(u64::from(is_counted)) {
+            reached if reached < told => Err(gap(reached, told)),
+            _ => Ok(()),
+        }
     }
 
     /// Where there is a `total`, a page that isn't there must not be among what is counted by now.

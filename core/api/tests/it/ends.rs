@@ -42,6 +42,17 @@ async fn a_server_that_gives_its_last_page_again_is_at_its_end() {
 }
 
 #[tokio::test]
+async fn an_empty_page_needs_not_say_which_is_before_it() {
+    let server = Server::new(|asked: &Asked| match asked.number("page").unwrap() {
+        1 => Json(json!({ "items": [{ "id": 1 }], "prev": null })),
+        page @ 2 => Json(json!({ "items": [{ "id": page }], "prev": 1 })),
+        _ => Json(json!({ "items": [] })),
+    });
+    let pagination = json!({ "type": "page", "previous": "/prev" });
+    assert_eq!(read(&server, pagination).await.unwrap().ids(), [1, 2]);
+}
+
+#[tokio::test]
 async fn a_misspelt_previous_is_not_the_end() {
     let pagination = json!({ "type": "page", "previous": "/previous" });
     let error = read(&clamping(1, 3), pagination).await.unwrap_err();

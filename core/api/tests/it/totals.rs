@@ -285,3 +285,21 @@ async fn a14_a_page_after_the_end_is_a_position_to_resume_from() {
         }
     }
 }
+
+#[tokio::test]
+async fn a14_more_that_is_said_after_the_end_and_does_not_come_is_an_error() {
+    for way in ways()
+        .into_iter()
+        .filter(|way| way["total"].get("header").is_none())
+    {
+        let after =
+            |_: &[Value]| Json(json!({ "items": [], "total": 10, "pages": 4 })).into_response();
+        let error = all(&server(6, |right, _| json!(right), after), &way).await;
+        let error = error.unwrap_err();
+        assert!(error.message().contains("no more than"), "{way}: {error:?}");
+        assert!(
+            error.hint_text().unwrap().contains("`pagination.total`"),
+            "{error:?}"
+        );
+    }
+}
