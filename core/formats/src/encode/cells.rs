@@ -76,7 +76,7 @@ pub(crate) enum Shape {
 pub(crate) fn written_type(field: &Field) -> Result<Option<DataType>> {
     match field.data_type() {
         DataType::Dictionary(_, value) => Ok(Some((**value).clone())),
-        DataType::Date64 => Ok(Some(DataType::Timestamp(TimeUnit::Millisecond, None))),
+        DataType::Date64 => Ok(Some(DataType::Date32)),
         DataType::Float16 => Ok(Some(DataType::Float32)),
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
             Ok(Some(DataType::Decimal128(*precision, *scale)))
