@@ -173,6 +173,18 @@ async fn columns(files: &[Found], reader: Reader, places: &Places) -> Result<Sch
     let mut fields = None;
     for (schema, file) in schemas.iter().zip(files) {
         let path = show(&file.root, &file.object.location);
+        let mut names = BTreeSet::new();
+        if let Some(twice) = schema
+            .fields()
+            .iter()
+            .find(|field| !names.insert(field.name()))
+        {
+            return Err(
+                Error::schema(format!("the file has two columns named `{}`", twice.name()))
+                    .with("path", &path)
+                    .hint("a query finds columns by name: name one of them otherwise where the file is written"),
+            );
+        }
         fields = Some(with_columns_of(fields.as_ref(), schema.fields(), &path)?);
     }
     Ok(Schema::new(fields.unwrap_or_default()))

@@ -6,21 +6,27 @@ use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::apply_file_schema_type_coercions;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetMetaData, apply_file_schema_type_coercions,
+};
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::cache::Cache;
+use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
 use datafusion::parquet::basic::Type;
-use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::ObjectMeta;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use tidegate_catalog::{Physical, as_read, plain};
 use tidegate_core::{DEEPEST, Error, check_depth, too_deep};
 
 use super::adapt::renamed;
 use super::places::{Found, Places, show};
 use super::reader::corrected;
+use super::trusted::trusted;
 use crate::table::external;
 
 /// The end of a file that is read at once: holds the footer and the page index of most files.
@@ -33,7 +39,8 @@ const AT_ONCE: usize = 32;
 /// The footer of a file; read once a session.
 pub(crate) async fn footer(places: &Places, file: &Found) -> DfResult<Arc<ParquetMetaData>> {
     let store = places.store(&file.root).map_err(external)?;
-    read(places, &store, &file.object)
+    let cache = places.runtime().cache_manager.get_file_metadata_cache();
+    read(cache.as_ref(), store.as_ref(), &file.object)
         .await
         .map_err(|error| match error {
             DataFusionError::ParquetError(cause) => external(
@@ -45,18 +52,28 @@ pub(crate) async fn footer(places: &Places, file: &Found) -> DfResult<Arc<Parque
         })
 }
 
-async fn read(
-    places: &Places,
-    store: &Arc<dyn object_store::ObjectStore>,
+/// The footer of an object, as far as it can be believed; remembered within the session.
+pub(super) async fn read(
+    cache: &dyn Cache<Path, CachedFileMetadataEntry>,
+    store: &dyn ObjectStore,
     object: &ObjectMeta,
 ) -> DfResult<Arc<ParquetMetaData>> {
-    let cache = places.runtime().cache_manager.get_file_metadata_cache();
-    DFParquetMetadata::new(store.as_ref(), object)
+    if let Some(entry) = cache.get(&object.location)
+        && entry.is_valid_for(object)
+        && let Some(known) = entry.file_metadata.as_any().downcast_ref()
+    {
+        return Ok(Arc::clone(CachedParquetMetaData::parquet_metadata(known)));
+    }
+    let read = DFParquetMetadata::new(store, object)
         .with_metadata_size_hint(Some(TAIL))
-        .with_file_metadata_cache(Some(cache))
+        .with_page_index_policy(Some(PageIndexPolicy::Optional))
         .fetch_metadata()
-        .await
-        .and_then(|footer| Ok(corrected(footer)?))
+        .await?;
+    let footer = trusted(corrected(read)?)?;
+    let remembered = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
+    let entry = CachedFileMetadataEntry::new(object.clone(), remembered);
+    cache.put(&object.location, entry);
+    Ok(footer)
 }
 
 /// The schemas of files, in their order.
@@ -145,7 +162,8 @@ fn statistics(
         .iter()
         .map(|field| match named.column_with_name(field.name()) {
             Some((index, other)) if other.data_type() == field.data_type() => {
-                of_file.column_statistics[index].clone()
+                let told = of_file.column_statistics[index].clone();
+                complete(footer, index, told)
             }
             _ => ColumnStatistics::new_unknown(),
         })
@@ -166,4 +184,28 @@ fn statistics(
         total_byte_size: of_file.total_byte_size,
         column_statistics: columns,
     })
+}
+
+/// What is told of a column, without what only some row groups tell: DataFusion makes it of those,
+/// as if there were no others.
+fn complete(footer: &ParquetMetaData, root: usize, told: ColumnStatistics) -> ColumnStatistics {
+    let unknown = ColumnStatistics::new_unknown().with_byte_size(told.byte_size);
+    let schema = footer.file_metadata().schema_descr();
+    let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root);
+    let Some(leaf) = leaf.filter(|_| schema.root_schema().get_fields()[root].is_primitive()) else {
+        return unknown;
+    };
+    let mut bounded = true;
+    for group in footer.row_groups() {
+        let Some(statistics) = group.column(leaf).statistics() else {
+            return unknown;
+        };
+        let all_null = statistics.null_count_opt() == u64::try_from(group.num_rows()).ok();
+        let both = statistics.min_bytes_opt().is_some() && statistics.max_bytes_opt().is_some();
+        bounded &= both || all_null;
+    }
+    match bounded {
+        true => told,
+        false => unknown.with_null_count(told.null_count),
+    }
 }

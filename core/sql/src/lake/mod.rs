@@ -27,6 +27,7 @@ mod scan;
 mod store;
 mod text;
 mod traffic;
+mod trusted;
 
 pub use explain::{Explanation, Share, TableShare};
 pub use names::needs_catalog;

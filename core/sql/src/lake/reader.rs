@@ -1,4 +1,4 @@
-//! Parquet files as DataFusion gets them: with notes for Arrow that it can go by.
+//! Parquet files as DataFusion gets them: with footers that it can go by.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,70 +6,102 @@ use std::sync::Arc;
 use arrow_schema::Schema;
 use bytes::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetFileReaderFactory,
+};
 use datafusion::error::Result as DfResult;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{
     ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema,
 };
 use datafusion::parquet::basic::Type;
-use datafusion::parquet::errors::Result;
+use datafusion::parquet::errors::{ParquetError, Result};
 use datafusion::parquet::file::metadata::{
     FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataBuilder,
 };
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt};
+use object_store::{ObjectMeta, ObjectStore};
 use tidegate_catalog::as_read;
 use tidegate_core::DEEPEST_NOTED;
 
-use super::footers::stored;
+use super::footers::{self, stored};
 
-/// Reads files as DataFusion's own factory does, but for the notes in their footers.
+/// Gives out DataFusion's readers, with footers that can be believed.
 #[derive(Debug)]
-pub(crate) struct Readers(pub(crate) CachedParquetFileReaderFactory);
+pub(crate) struct TrustedReaders {
+    readers: CachedParquetFileReaderFactory,
+    store: Arc<dyn ObjectStore>,
+    footers: Arc<FileMetadataCache>,
+}
 
-impl ParquetFileReaderFactory for Readers {
+impl TrustedReaders {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, footers: Arc<FileMetadataCache>) -> Self {
+        Self {
+            readers: CachedParquetFileReaderFactory::new(Arc::clone(&store), Arc::clone(&footers)),
+            store,
+            footers,
+        }
+    }
+}
+
+impl ParquetFileReaderFactory for TrustedReaders {
     fn create_reader(
         &self,
         partition: usize,
         file: PartitionedFile,
-        hint: Option<usize>,
+        size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
-        let reader = self.0.create_reader(partition, file, hint, metrics)?;
-        Ok(Box::new(Reader(reader)))
+        let object = file.object_meta.clone();
+        let bytes = self
+            .readers
+            .create_reader(partition, file, size_hint, metrics)?;
+        Ok(Box::new(TrustedReader {
+            bytes,
+            object,
+            store: Arc::clone(&self.store),
+            footers: Arc::clone(&self.footers),
+        }))
     }
 }
 
-struct Reader(Box<dyn AsyncFileReader + Send>);
+struct TrustedReader {
+    bytes: Box<dyn AsyncFileReader + Send>,
+    object: ObjectMeta,
+    store: Arc<dyn ObjectStore>,
+    footers: Arc<FileMetadataCache>,
+}
 
-impl AsyncFileReader for Reader {
+impl AsyncFileReader for TrustedReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        self.0.get_bytes(range)
+        self.bytes.get_bytes(range)
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.0.get_byte_ranges(ranges)
+        self.bytes.get_byte_ranges(ranges)
     }
 
     fn get_metadata<'a>(
         &'a mut self,
-        options: Option<&'a ArrowReaderOptions>,
+        _: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
-        let metadata = self.0.get_metadata(options);
-        metadata
-            .and_then(async |metadata| corrected(metadata))
-            .boxed()
+        async {
+            footers::read(self.footers.as_ref(), self.store.as_ref(), &self.object)
+                .await
+                .map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
     }
 }
 
 /// A footer whose note of the columns' Arrow types says how they are read ([`as_read`]), where
 /// there is none and DataFusion would take `INT96` for nanoseconds. A note that can't be read, as
 /// that of deep types, is taken out.
-pub(crate) fn corrected(metadata: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
+pub(super) fn corrected(metadata: Arc<ParquetMetaData>) -> Result<Arc<ParquetMetaData>> {
     let file = metadata.file_metadata();
     let leaves = file.schema_descr();
     let mut columns = leaves.columns().iter();

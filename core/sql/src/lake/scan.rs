@@ -8,7 +8,6 @@ use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
 };
@@ -24,7 +23,7 @@ use super::adapt::FoldedNames;
 use super::footers::{self, LOOKED_AT, TAIL};
 use super::partitions::Selection;
 use super::places::{Found, Places};
-use super::reader::Readers;
+use super::reader::TrustedReaders;
 use crate::table::external;
 
 /// How files are read.
@@ -148,7 +147,7 @@ impl Scan<'_> {
             global: session.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        let factory = Readers(CachedParquetFileReaderFactory::new(store, cache));
+        let factory = TrustedReaders::new(store, cache);
         let source = ParquetSource::new(schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(factory))

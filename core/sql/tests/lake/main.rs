@@ -7,4 +7,6 @@
 
 mod catalogued;
 mod paths;
+mod statistics;
+mod upstream;
 mod world;

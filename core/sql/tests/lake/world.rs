@@ -136,10 +136,14 @@ impl World {
     pub(crate) async fn try_rows(&self, sql: &str) -> Result<String> {
         let query = self.query(sql).await?;
         let batches: Vec<RecordBatch> = query.run()?.try_collect().await?;
-        let rows = pretty_format_batches(&batches)?.to_string();
+        Ok(Self::drawn(&batches))
+    }
+
+    /// Rows, a line each, their values divided by `|`.
+    pub(crate) fn drawn(batches: &[RecordBatch]) -> String {
+        let rows = pretty_format_batches(batches).unwrap().to_string();
         // Without rows there is no batch, perhaps, and no heading.
-        Ok(rows
-            .lines()
+        rows.lines()
             .filter(|line| line.starts_with('|'))
             .skip(1)
             .map(|line| {
@@ -147,6 +151,6 @@ impl World {
                 cells.collect::<Vec<_>>().join("|")
             })
             .collect::<Vec<_>>()
-            .join("\n"))
+            .join("\n")
     }
 }
