@@ -180,7 +180,13 @@ fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table])
             Error::config(lower(&told.message)).hint(helps.join("; "))
         }
         // A diagnostic without help says less than the error that it comes with.
-        _ => Error::config(format!("the query can't be planned: {}", lower(&text))),
+        _ => {
+            let error = Error::config(format!("the query can't be planned: {}", lower(&text)));
+            match beyond_nanoseconds(&text) {
+                true => error.hint(NANOSECONDS),
+                false => error,
+            }
+        }
     }
 }
 
@@ -251,7 +257,7 @@ pub(crate) fn lake(error: &DataFusionError) -> Error {
     }
     let error = running(error);
     match error.kind() {
-        tidegate_core::ErrorKind::Data => error.hint(
+        tidegate_core::ErrorKind::Data if error.hint_text() != Some(NANOSECONDS) => error.hint(
             "say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
         ),
         tidegate_core::ErrorKind::Config if error.message().contains("memory") => error.hint(
@@ -295,11 +301,26 @@ fn disk(error: &io::Error) -> Error {
 }
 
 fn value(error: &DataFusionError) -> Error {
-    Error::data(format!(
+    let text = error.strip_backtrace_message();
+    let error = Error::data(format!(
         "the query can't be computed for some row: {}",
-        lower(&error.strip_backtrace_message())
-    ))
-    .hint("say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one")
+        lower(&text)
+    ));
+    error.hint(match beyond_nanoseconds(&text) {
+        true => NANOSECONDS,
+        false => "say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one",
+    })
+}
+
+const NANOSECONDS: &str = "nanoseconds end in 2262: `CAST(x AS TIMESTAMP)` makes microseconds of a column that counts them";
+
+/// Whether a time should have become one that nanoseconds have no number for.
+fn beyond_nanoseconds(text: &str) -> bool {
+    let nanoseconds = text.contains("Nanosecond") || text.contains("Timestamp(ns");
+    nanoseconds
+        && ["verflow", "exceeds"]
+            .iter()
+            .any(|word| text.contains(word))
 }
 
 /// Whether the error is about values: another row may well succeed.

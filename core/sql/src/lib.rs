@@ -19,11 +19,13 @@
 //!   exists, but one that differs only in case, that one is meant. Quoted names are exact.
 //! - A table of the pipeline is called as the pipeline file calls it, `shop.sales` or `weekly`;
 //!   `shop.sales` is `sales` as well where that means only one.
-//! - Numbers with a point are exact decimals (`1.5` is `DECIMAL(2, 1)`), so that money stays exact;
-//!   next to a floating-point column they are floating-point numbers. A quotient of decimals has
+//! - Numbers with a point are exact decimals (`1.5` is `DECIMAL(2, 1)`), so that money stays exact.
+//!   Where a decimal meets a floating-point number, both are doubles. A quotient of decimals has
 //!   four digits more than its dividend, and what is beyond them is cut off: `sum(amt) / sum(qty)`
 //!   of `DECIMAL(38, 2)` has six digits after the point. A decimal or integer divided by zero is an
 //!   error: say `x / nullif(y, 0)`.
+//! - `TIMESTAMP` counts microseconds; dates and times meet in the unit of the times. A column with a
+//!   zone holds instants, told in UTC.
 //! - A field of what is NULL is NULL.
 //! - Integer arithmetic that overflows is an error where a query only filters and projects. In
 //!   other queries integers wrap around, as everywhere in DataFusion: let sums that may grow beyond
@@ -33,6 +35,7 @@
 
 mod analysis;
 mod case;
+mod dialect;
 mod error;
 mod lake;
 mod memory;

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tidegate_core::{Error, Result};
 
+use crate::dialect::settle_literals;
 use crate::error::{END, planning};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
@@ -39,7 +40,10 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
     match first {
         None => Err(Error::config("the query is empty")),
         Some(Statement::Statement(statement)) => match *statement {
-            Sql::Query(query) if reads_only(&query.body) => Ok(*query),
+            Sql::Query(mut query) if reads_only(&query.body) => {
+                settle_literals(&mut query);
+                Ok(*query)
+            }
             other => Err(refused(&other.to_string())),
         },
         Some(other) => Err(refused(&other.to_string())),

@@ -167,7 +167,8 @@ impl Query {
     }
 }
 
-async fn logical(text: &Ast, state: &SessionState) -> DfResult<LogicalPlan> {
+/// A query as DataFusion understands it, before it is optimised.
+pub(crate) async fn logical(text: &Ast, state: &SessionState) -> DfResult<LogicalPlan> {
     let statement = Statement::Statement(Box::new(Sql::Query(Box::new(text.clone()))));
     state.statement_to_plan(statement).await
 }

@@ -16,6 +16,7 @@ use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
+use crate::dialect::spoken_by;
 use crate::memory::{Shares, spillers};
 use crate::table::{Provider, Table};
 
@@ -36,8 +37,7 @@ pub struct Resources {
 
 /// A session that plans.
 pub(crate) fn planning_session(tables: &[Table]) -> DfResult<SessionState> {
-    let builder = SessionStateBuilder::new().with_config(config());
-    with_tables(builder, tables)
+    with_tables(session(config(), None), tables)
 }
 
 /// A session that also runs what it has planned.
@@ -50,22 +50,10 @@ pub(crate) struct RunningSession {
 impl RunningSession {
     /// With joins that sort, or that hash.
     pub(crate) fn new(tables: &[Table], resources: &Resources, sort_merge: bool) -> DfResult<Self> {
-        let limit = usize::try_from(resources.memory).unwrap_or(usize::MAX);
-        let mut config = config();
-        let options = config.options_mut();
-        options.optimizer.prefer_hash_join = !sort_merge;
-        // A partition with less than this does little but go to disk.
-        let affordable = limit / (16 << 20);
-        // With one partition DataFusion knows only hash joins.
-        let least = if sort_merge { 2 } else { 1 };
-        options.execution.target_partitions = resources.partitions.min(affordable).max(least);
-
         let (runtime, memory) = runtime(resources)?;
-        let builder = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(runtime);
+        let session = session(running(resources, sort_merge), Some(runtime));
         Ok(Self {
-            state: with_tables(builder, tables)?,
+            state: with_tables(session, tables)?,
             memory,
             row_width: row_width(tables),
         })
@@ -110,15 +98,44 @@ pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<S
     Ok((runtime, memory))
 }
 
-pub(crate) fn config() -> SessionConfig {
+/// A session without tables. Pipelines and queries over the lake have no others, so that they give
+/// the same values.
+pub(crate) fn session(config: SessionConfig, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
+    let mut builder = spoken_by(SessionStateBuilder::new().with_config(config));
+    if let Some(runtime) = runtime {
+        builder = builder.with_runtime_env(runtime);
+    }
+    let mut state = builder.build();
+    state.execution_props_mut().query_execution_start_time = Some(now());
+    state
+}
+
+fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, UNNAMED)
         .with_create_default_catalog_and_schema(false);
-    let sql = &mut config.options_mut().sql_parser;
+    let options = config.options_mut();
+    let sql = &mut options.sql_parser;
     sql.collect_spans = true;
     sql.enable_ident_normalization = false;
     sql.parse_float_as_decimal = true;
     sql.map_string_types_to_utf8view = false;
+    let parquet = &mut options.execution.parquet;
+    parquet.pushdown_filters = true;
+    parquet.reorder_filters = true;
+    config
+}
+
+/// Of a query that runs, with joins that sort or that hash.
+pub(crate) fn running(resources: &Resources, sort_merge: bool) -> SessionConfig {
+    let mut config = config();
+    let options = config.options_mut();
+    options.optimizer.prefer_hash_join = !sort_merge;
+    // A partition with less than this does little but go to disk.
+    let affordable = usize::try_from(resources.memory / (16 << 20)).unwrap_or(usize::MAX);
+    // With one partition DataFusion knows only hash joins.
+    let least = if sort_merge { 2 } else { 1 };
+    options.execution.target_partitions = resources.partitions.min(affordable).max(least);
     config
 }
 
@@ -129,9 +146,7 @@ pub(crate) fn now() -> chrono::DateTime<Utc> {
     chrono::DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }
 
-fn with_tables(builder: SessionStateBuilder, tables: &[Table]) -> DfResult<SessionState> {
-    let mut state = builder.with_default_features().build();
-    state.execution_props_mut().query_execution_start_time = Some(now());
+fn with_tables(state: SessionState, tables: &[Table]) -> DfResult<SessionState> {
     state
         .catalog_list()
         .register_catalog(CATALOG.to_owned(), catalog(tables)?);

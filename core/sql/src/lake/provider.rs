@@ -15,6 +15,7 @@ use super::partitions::{Content, decides, of_keys, select};
 use super::places::Places;
 use super::scan::{Reader, Scan, ScanId};
 use super::text::TextScan;
+use crate::nested::widened;
 use crate::table::external;
 
 /// A table of files.
@@ -78,10 +79,11 @@ impl LakeTable {
         let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
         let keys: Vec<FieldRef> = keys.iter().map(nullable).map(Arc::new).collect();
         let plain = Schema::new(columns.fields().iter().map(nullable).collect::<Vec<_>>());
-        let columns = Arc::new(match reader {
-            Reader::Parquet => transform_schema_to_view(&plain),
+        let plain = widened(&Arc::new(plain));
+        let columns = match reader {
+            Reader::Parquet => Arc::new(transform_schema_to_view(&plain)),
             _ => plain,
-        });
+        };
         let fields = columns.fields().iter().chain(&keys).cloned();
         Self {
             name,

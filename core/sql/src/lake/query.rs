@@ -10,15 +10,10 @@ use datafusion::catalog::{
 };
 use datafusion::common::stats::Precision;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Query as Ast, Statement as Sql};
 use futures::StreamExt;
 use tidegate_core::{BatchStream, Catalog, Error, Result};
 use tidegate_storage::Access;
@@ -34,7 +29,8 @@ use crate::error::{lake, planning};
 use crate::memory::{Shares, spillers};
 use crate::output::Shape;
 use crate::parse::statement;
-use crate::session::{CATALOG, Resources, UNNAMED, config, now, runtime};
+use crate::query::logical;
+use crate::session::{CATALOG, Resources, UNNAMED, running, runtime, session};
 use crate::table::Table;
 
 /// What queries are run against.
@@ -101,7 +97,8 @@ impl Lake {
 
         let mut hashing = true;
         loop {
-            let state = state(&runtime, resources, hashing);
+            let config = running(resources, !hashing);
+            let state = session(config, Some(Arc::clone(&runtime)));
             with_tables(&state, &named).map_err(failed)?;
             let plan = logical(&ast, &state).await.map_err(failed)?;
             let plan = state.optimize(&plan).map_err(failed)?;
@@ -186,27 +183,6 @@ impl fmt::Debug for LakeQuery {
     }
 }
 
-fn state(runtime: &Arc<RuntimeEnv>, resources: &Resources, hashing: bool) -> SessionState {
-    let mut config = config();
-    let options = config.options_mut();
-    options.optimizer.prefer_hash_join = hashing;
-    // A partition with less than this does little but go to disk.
-    let affordable = usize::try_from(resources.memory / (16 << 20)).unwrap_or(usize::MAX);
-    // With one partition DataFusion knows only hash joins.
-    let least = if hashing { 1 } else { 2 };
-    options.execution.target_partitions = resources.partitions.min(affordable).max(least);
-    let parquet = &mut options.execution.parquet;
-    parquet.pushdown_filters = true;
-    parquet.reorder_filters = true;
-    let mut state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(Arc::clone(runtime))
-        .with_default_features()
-        .build();
-    state.execution_props_mut().query_execution_start_time = Some(now());
-    state
-}
-
 fn with_tables(state: &SessionState, named: &[Named]) -> DfResult<()> {
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(UNNAMED, Arc::new(MemorySchemaProvider::new()))?;
@@ -225,11 +201,6 @@ fn with_tables(state: &SessionState, named: &[Named]) -> DfResult<()> {
         .catalog_list()
         .register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     Ok(())
-}
-
-async fn logical(ast: &Ast, state: &SessionState) -> DfResult<LogicalPlan> {
-    let statement = Statement::Statement(Box::new(Sql::Query(Box::new(ast.clone()))));
-    state.statement_to_plan(statement).await
 }
 
 /// A table as far as names and errors are concerned.

@@ -1,0 +1,405 @@
+//! DataFusion's coercion of types, with a choice of our own before each of its choices.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, TimeUnit};
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{
+    Between, BinaryExpr, Case, Cast, InList, InSubquery, ScalarFunction, SetComparison,
+};
+use datafusion::logical_expr::expr_rewriter::{NamePreserver, coerce_plan_expr_for_schema};
+use datafusion::logical_expr::expr_schema::cast_subquery;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+use datafusion::scalar::ScalarValue;
+
+use super::common::{Member, common, single};
+use super::constants::{constant, double};
+use super::moments::{Moment, Unit, never};
+
+/// In the place of DataFusion's rule, whose work it does as well.
+#[derive(Debug)]
+pub(super) struct Coercion;
+
+impl AnalyzerRule for Coercion {
+    fn name(&self) -> &'static str {
+        "coercion"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(node)?.data)
+    }
+}
+
+/// A node whose inputs are done.
+fn node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let table = scan.table_name.clone();
+        schema.merge(&DFSchema::try_from_qualified_schema(
+            table,
+            &scan.source.schema(),
+        )?);
+    }
+    let plan = match plan {
+        LogicalPlan::Filter(mut filter) => {
+            filter.predicate = filter.predicate.cast_to(&DataType::Boolean, &schema)?;
+            LogicalPlan::Filter(filter)
+        }
+        LogicalPlan::Join(join) => LogicalPlan::Join(joined(join)?),
+        LogicalPlan::Union(union) => LogicalPlan::Union(united(union)?),
+        plan => plan,
+    };
+    let mut rewriter = Rewriter {
+        schema: &schema,
+        datafusion: TypeCoercionRewriter::new(&schema),
+    };
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.rewrite(&mut rewriter)?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })?
+    .map_data(|plan| rewriter.datafusion.coerce_plan(plan)?.recompute_schema())
+}
+
+/// The pairs of a join that are equal stand beside its condition.
+fn joined(mut join: Join) -> DfResult<Join> {
+    for (left, right) in &mut join.on {
+        let sides = [(&*left, join.left.schema()), (&*right, join.right.schema())];
+        let members = sides.map(|(expr, schema)| member(expr, schema));
+        let [one, other] = members;
+        let mut wanted = common(&[one?, other?]).into_iter();
+        for (side, schema) in [(left, join.left.schema()), (right, join.right.schema())] {
+            if let Some(wanted) = wanted.next().flatten() {
+                *side = converted(side.clone(), &wanted, schema)?;
+            }
+        }
+    }
+    Ok(join)
+}
+
+fn united(mut union: Union) -> DfResult<Union> {
+    let columns = union.schema.fields().len();
+    let mut wanted: Vec<Vec<Option<DataType>>> = Vec::with_capacity(columns);
+    for column in 0..columns {
+        let of = |input: &Arc<LogicalPlan>| Member {
+            data_type: input.schema().field(column).data_type().clone(),
+            constant: None,
+        };
+        let members: Vec<Member> = union.inputs.iter().map(of).collect();
+        wanted.push(common(&members));
+    }
+    for (at, input) in union.inputs.iter_mut().enumerate() {
+        let columns = wanted.iter().map(|column| column[at].as_ref());
+        *input = Arc::new(with_types(input.as_ref(), columns)?);
+    }
+    Ok(union)
+}
+
+/// A plan that gives its columns in other types.
+fn with_types<'a>(
+    plan: &LogicalPlan,
+    types: impl Iterator<Item = Option<&'a DataType>>,
+) -> DfResult<LogicalPlan> {
+    let schema = plan.schema();
+    let fields = schema.iter().zip(types);
+    let fields = fields.map(|((table, field), wanted)| match wanted {
+        None => (table.cloned(), Arc::clone(field)),
+        Some(wanted) => {
+            let field = field.as_ref().clone().with_data_type(wanted.clone());
+            (table.cloned(), Arc::new(field))
+        }
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect(), schema.metadata().clone())?;
+    coerce_plan_expr_for_schema(plan.clone(), &schema)
+}
+
+struct Rewriter<'a> {
+    schema: &'a DFSchema,
+    datafusion: TypeCoercionRewriter<'a>,
+}
+
+impl TreeNodeRewriter for Rewriter<'_> {
+    type Node = Expr;
+
+    fn f_up(&mut self, expr: Expr) -> DfResult<Transformed<Expr>> {
+        let expr = match expr {
+            Expr::BinaryExpr(binary) if compares(binary.op) => self.comparison(binary)?,
+            Expr::BinaryExpr(binary) if binary.op == Operator::Minus => self.difference(binary)?,
+            Expr::Between(between) => return self.between(between),
+            Expr::InList(list) => self.in_list(list)?,
+            Expr::Case(case) => self.case(case)?,
+            Expr::ScalarFunction(call) => self.call(call)?,
+            Expr::InSubquery(InSubquery {
+                expr,
+                subquery,
+                negated,
+            }) => {
+                let (expr, subquery) = self.with_subquery(*expr, subquery)?;
+                Expr::InSubquery(InSubquery::new(Box::new(expr), subquery, negated))
+            }
+            Expr::SetComparison(SetComparison {
+                expr,
+                subquery,
+                op,
+                quantifier,
+            }) => {
+                let (expr, subquery) = self.with_subquery(*expr, subquery)?;
+                let expr = Box::new(expr);
+                Expr::SetComparison(SetComparison::new(expr, subquery, op, quantifier))
+            }
+            Expr::Cast(cast) => self.cast(cast)?,
+            expr => expr,
+        };
+        self.datafusion.f_up(expr)
+    }
+}
+
+fn compares(op: Operator) -> bool {
+    use Operator as O;
+    matches!(
+        op,
+        O::Eq
+            | O::NotEq
+            | O::Lt
+            | O::LtEq
+            | O::Gt
+            | O::GtEq
+            | O::IsDistinctFrom
+            | O::IsNotDistinctFrom
+    )
+}
+
+impl Rewriter<'_> {
+    /// Brings expressions that meet to types in which they can.
+    fn meet(&self, exprs: Vec<&mut Expr>) -> DfResult<()> {
+        let members = exprs.iter().map(|expr| member(expr, self.schema));
+        let members = members.collect::<DfResult<Vec<_>>>()?;
+        for (expr, wanted) in exprs.into_iter().zip(common(&members)) {
+            if let Some(wanted) = wanted {
+                *expr = converted(std::mem::take(expr), &wanted, self.schema)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn comparison(&self, binary: BinaryExpr) -> DfResult<Expr> {
+        let BinaryExpr {
+            mut left,
+            mut op,
+            mut right,
+        } = binary;
+        if constant(&left).is_some()
+            && let Some(swapped) = op.swap()
+        {
+            op = swapped;
+            std::mem::swap(&mut left, &mut right);
+        }
+        if let Some(unit) = self.unit(&left)?
+            && let Some(moment) = unit.moment(&right)
+        {
+            return Ok(moment.compared(*left, op, &unit));
+        }
+        self.meet(vec![&mut left, &mut right])?;
+        Ok(Expr::BinaryExpr(BinaryExpr::new(left, op, right)))
+    }
+
+    /// What a time is counted in that isn't known yet.
+    fn unit(&self, expr: &Expr) -> DfResult<Option<Unit>> {
+        Ok(match constant(expr) {
+            Some(_) => None,
+            None => Unit::of(&expr.get_type(self.schema)?),
+        })
+    }
+
+    /// Of times; numbers are subtracted as DataFusion does it.
+    fn difference(&self, binary: BinaryExpr) -> DfResult<Expr> {
+        let BinaryExpr {
+            mut left,
+            op,
+            mut right,
+        } = binary;
+        let times = (left.get_type(self.schema)?, right.get_type(self.schema)?);
+        if let (
+            DataType::Timestamp(..) | DataType::Date32,
+            DataType::Timestamp(..) | DataType::Date32,
+        ) = times
+        {
+            self.meet(vec![&mut left, &mut right])?;
+        }
+        Ok(Expr::BinaryExpr(BinaryExpr::new(left, op, right)))
+    }
+
+    fn between(&mut self, between: Between) -> DfResult<Transformed<Expr>> {
+        let Between {
+            mut expr,
+            negated,
+            mut low,
+            mut high,
+        } = between;
+        if self.unit(&expr)?.is_some() {
+            // Each bound meets the time in its own way.
+            let least = BinaryExpr::new(expr.clone(), Operator::GtEq, low);
+            let greatest = BinaryExpr::new(expr, Operator::LtEq, high);
+            let least = self.datafusion_of(self.comparison(least)?)?;
+            let greatest = self.datafusion_of(self.comparison(greatest)?)?;
+            let both = least.and(greatest);
+            return Ok(Transformed::yes(match negated {
+                true => Expr::Not(Box::new(both)),
+                false => both,
+            }));
+        }
+        self.meet(vec![&mut expr, &mut low, &mut high])?;
+        self.datafusion
+            .f_up(Expr::Between(Between::new(expr, negated, low, high)))
+    }
+
+    fn in_list(&self, list: InList) -> DfResult<Expr> {
+        let InList {
+            mut expr,
+            mut list,
+            negated,
+        } = list;
+        if let Some(unit) = self.unit(&expr)? {
+            list.retain_mut(|one| match unit.moment(one) {
+                None => true,
+                Some(Moment::Exact(at)) => {
+                    *one = unit.literal(at);
+                    true
+                }
+                Some(_) => false,
+            });
+            if list.is_empty() {
+                return Ok(never(*expr, negated, &unit));
+            }
+        }
+        let mut all: Vec<&mut Expr> = vec![&mut expr];
+        all.extend(&mut list);
+        self.meet(all)?;
+        Ok(Expr::InList(InList::new(expr, list, negated)))
+    }
+
+    fn case(&self, mut case: Case) -> DfResult<Expr> {
+        if let Some(base) = &mut case.expr {
+            let whens = case.when_then_expr.iter_mut();
+            let mut compared: Vec<&mut Expr> = vec![&mut **base];
+            compared.extend(whens.map(|(when, _)| &mut **when));
+            self.meet(compared)?;
+        }
+        let thens = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
+        let results = thens.chain(case.else_expr.as_deref_mut()).collect();
+        self.meet(results)?;
+        Ok(Expr::Case(case))
+    }
+
+    fn call(&self, mut call: ScalarFunction) -> DfResult<Expr> {
+        match call.func.name() {
+            "to_timestamp" => return self.to_timestamp(call),
+            "nvl2" => {
+                let chosen = call.args.iter_mut().skip(1).collect();
+                self.meet(chosen)?;
+            }
+            name if bring_together(name) => {
+                self.meet(call.args.iter_mut().collect())?;
+            }
+            _ => {}
+        }
+        Ok(Expr::ScalarFunction(call))
+    }
+
+    /// `to_timestamp` of a text, a date or whole seconds, in the unit of `TIMESTAMP`. DataFusion's
+    /// goes by way of nanoseconds.
+    fn to_timestamp(&self, mut call: ScalarFunction) -> DfResult<Expr> {
+        let [only] = &*call.args else {
+            return Ok(Expr::ScalarFunction(call));
+        };
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let of = only.get_type(self.schema)?;
+        let whole = of.is_integer() || of.is_string() || matches!(of, DataType::Date32);
+        match whole {
+            true => self.cast(Cast::new(Box::new(call.args.remove(0)), micros)),
+            false => Ok(Expr::ScalarFunction(call)),
+        }
+    }
+
+    fn datafusion_of(&self, expr: Expr) -> DfResult<Expr> {
+        Ok(TypeCoercionRewriter::new(self.schema).f_up(expr)?.data)
+    }
+
+    fn with_subquery(&self, expr: Expr, subquery: Subquery) -> DfResult<(Expr, Subquery)> {
+        let of = Member {
+            data_type: subquery.subquery.schema().field(0).data_type().clone(),
+            constant: None,
+        };
+        let mut wanted = common(&[member(&expr, self.schema)?, of]).into_iter();
+        let expr = match wanted.next().flatten() {
+            Some(wanted) => converted(expr, &wanted, self.schema)?,
+            None => expr,
+        };
+        let subquery = match wanted.next().flatten() {
+            Some(wanted) => cast_subquery(subquery, &wanted)?,
+            None => subquery,
+        };
+        Ok((expr, subquery))
+    }
+
+    fn cast(&self, cast: Cast) -> DfResult<Expr> {
+        let of = cast.expr.get_type(self.schema)?;
+        let wanted = cast.field.data_type();
+        Ok(match (&of, wanted) {
+            // Seconds, as in DuckDB and PostgreSQL, whatever the unit.
+            (of, DataType::Timestamp(unit, zone))
+                if of.is_integer() && *unit != TimeUnit::Second =>
+            {
+                let seconds = DataType::Timestamp(TimeUnit::Second, zone.clone());
+                let seconds = Expr::Cast(Cast::new(cast.expr, seconds));
+                Expr::Cast(Cast::new_from_field(Box::new(seconds), cast.field))
+            }
+            // AT TIME ZONE changes no unit.
+            (
+                DataType::Timestamp(unit, _),
+                DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)),
+            ) if *unit != TimeUnit::Nanosecond => {
+                let wanted = DataType::Timestamp(*unit, Some(Arc::clone(zone)));
+                Expr::Cast(Cast::new(cast.expr, wanted))
+            }
+            _ => Expr::Cast(cast),
+        })
+    }
+}
+
+/// Functions whose arguments get one type.
+fn bring_together(function: &str) -> bool {
+    matches!(
+        function,
+        "coalesce" | "nvl" | "nullif" | "greatest" | "least" | "make_array"
+    ) || (function.starts_with("array_") && function != "array_element")
+}
+
+fn member(expr: &Expr, schema: &DFSchema) -> DfResult<Member> {
+    Ok(Member {
+        data_type: expr.get_type(schema)?,
+        constant: constant(expr),
+    })
+}
+
+/// The expression in another type; a constant decimal as the nearest number.
+fn converted(expr: Expr, wanted: &DataType, schema: &DFSchema) -> DfResult<Expr> {
+    let number = constant(&expr).and_then(|value| double(&value));
+    match (number, wanted) {
+        (Some(number), DataType::Float64) => {
+            Ok(Expr::Literal(ScalarValue::Float64(Some(number)), None))
+        }
+        (Some(number), DataType::Float32) => {
+            let number = ScalarValue::Float32(Some(single(number)));
+            Ok(Expr::Literal(number, None))
+        }
+        _ => expr.cast_to(wanted, schema),
+    }
+}

@@ -1,0 +1,39 @@
+//! What queries mean here, where that differs from DataFusion: which type values of different types
+//! have together, and what the names of types and `now()` stand for.
+//!
+//! ```text
+//! text ── literals ──> AST ── types, now ──> plan ── coercion ──> plan with one type a comparison
+//! ```
+
+mod coercion;
+mod common;
+mod constants;
+mod literals;
+mod moments;
+mod now;
+mod types;
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::optimizer::Analyzer;
+
+pub(crate) use literals::settle as settle_literals;
+pub(crate) use types::UTC;
+
+/// A builder of sessions that speak the dialect.
+pub(crate) fn spoken_by(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let rules = Analyzer::new().rules.into_iter();
+    let rules = rules.map(|rule| match rule.name() {
+        "type_coercion" => Arc::new(coercion::Coercion) as _,
+        _ => rule,
+    });
+    let mut builder = builder
+        .with_default_features()
+        .with_analyzer_rules(rules.collect())
+        .with_type_planner(Arc::new(types::Types));
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.push(Arc::new(ScalarUDF::from(now::Now::default())));
+    builder
+}
