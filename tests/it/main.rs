@@ -26,6 +26,7 @@ mod query;
 mod quickstart;
 mod rest;
 mod retail;
+mod same;
 mod stackoverflow;
 mod stackoverflow_example;
 mod stackoverflow_kills;

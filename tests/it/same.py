@@ -1,0 +1,125 @@
+"""What `same.rs` compares with: the inputs, as other programs write them, and DuckDB's answers.
+
+    same.py inputs FOLDER
+    same.py answers FOLDER QUERIES
+
+The first writes the inputs. The second reads the file QUERIES, a JSON list of texts, and prints for
+each a JSON list of its rows, sorted, each with its values in the order of their columns.
+"""
+
+import datetime as dt
+import json
+import math
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+
+def inputs():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    nan, inf = math.nan, math.inf
+
+    def write(name, *groups, schema=None, **options):
+        tables = [pa.table(group, schema=schema) for group in groups]
+        with pq.ParquetWriter(f"{name}.parquet", tables[0].schema, **options) as writer:
+            for table in tables:
+                writer.write_table(table)
+
+    # No statistics for texts above 4096 bytes.
+    trace = "Traceback: " + "frame\n" * 900
+    write("jobs", {"job": [1, 2], "error": ["", ""]}, {"job": [3, 4], "error": [trace, ""]})
+    write("texts", {"s": ["b", "a"]}, {"s": ["z" * 5000, "k"]})
+    some = [("id", pa.int64()), ("n", pa.int64())]
+    write(
+        "nulls", {"id": [1, 2], "n": [None, None]}, {"id": [3, 4], "n": [7, None]},
+        schema=pa.schema(some),
+    )
+    floats = pa.schema([("id", pa.int64()), ("f", pa.float64())])
+    write("one", {"id": [1, 2, 3], "f": [1.0, nan, 1.0]}, schema=floats)
+    write("two", {"id": [1, 2], "f": [1.0, nan]}, {"id": [3, 4], "f": [3.0, 3.0]}, schema=floats)
+    write("last", {"id": [1, 2], "f": [1.0, 1.0]}, {"id": [3, 4], "f": [nan, nan]}, schema=floats)
+    write("zeros", {"id": [1, 2], "f": [-0.0, 0.0]}, schema=floats)
+    write("mass", {"id": [1, 2, 3, 4], "f": [1.5e-20, 2.5, 1e20, nan]}, schema=floats)
+    place = pa.struct([("lat", pa.float64())])
+    write(
+        "places", {"id": [1, 2], "spot": [{"lat": 1.0}, {"lat": nan}]},
+        schema=pa.schema([("id", pa.int64()), ("spot", place)]),
+    )
+    write(
+        "singles",
+        {
+            "id": [1, 2, 3, 4, 5],
+            "f": [0.25, 16777216.0, nan, inf, 1e-30],
+            "i": [1, 16777217, 2, 3, 4],
+            "d": [Decimal("0.25"), Decimal("1.50"), None, Decimal("9.99"), Decimal("0.01")],
+        },
+        schema=pa.schema([
+            ("id", pa.int64()), ("f", pa.float32()), ("i", pa.int64()), ("d", pa.decimal128(9, 2)),
+        ]),
+    )
+    oslo = pa.timestamp("us", tz="Europe/Oslo")
+    hours = [dt.datetime(2024, 7, 1, hour, tzinfo=dt.timezone.utc) for hour in range(1, 7)]
+    write(
+        "oslo", {"i": list(range(6)), "moment": hours},
+        schema=pa.schema([("i", pa.int64()), ("moment", oslo)]),
+    )
+    micros = pa.timestamp("us")
+    write(
+        "valid",
+        {
+            "id": [1, 2, 3],
+            "valid_to": [dt.datetime(2024, 1, 1), dt.datetime(9999, 12, 31), None],
+            "day": [dt.date(2024, 1, 1), dt.date(9999, 12, 31), dt.date(1, 1, 1)],
+            "text": ["2024-01-01 00:00:00", "9999-12-31 00:00:00", "0001-01-01 00:00:00"],
+        },
+        schema=pa.schema([
+            ("id", pa.int64()), ("valid_to", micros), ("day", pa.date32()), ("text", pa.string()),
+        ]),
+    )
+    write(
+        "nanos",
+        {"id": [1, 2], "moment": pa.array([1_719_792_000_123_456_789, 0], pa.timestamp("ns"))},
+    )
+    write(
+        "dates",
+        {"id": [1, 2], "day": pa.array([dt.date(2024, 1, 1), dt.date(1969, 12, 31)], pa.date64())},
+    )
+    Path("mass.ndjson").write_text('{"id":1,"mass":1.5e-20}\n{"id":2,"mass":2.5}\n')
+    Path("large.ndjson").write_text('{"id":1,"mass":1e16}\n{"id":2,"mass":2.5}\n')
+
+
+def plain(value):
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case Decimal():
+            return float(value)
+        case dt.datetime() | dt.date():
+            return value.isoformat()
+        case list():
+            return [plain(one) for one in value]
+        case dict():
+            return {name: plain(one) for name, one in value.items()}
+    return value
+
+
+def answers(queries):
+    import duckdb
+
+    db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
+    for query in json.loads(Path(queries).read_text()):
+        try:
+            rows = db.execute(query).fetchall()
+        except duckdb.Error as error:
+            rows = [[query], [str(error)]]
+        rows = [[plain(value) for value in row] for row in rows]
+        print(json.dumps(sorted(rows, key=str)))
+
+
+queries = [os.path.abspath(path) for path in sys.argv[3:]]
+os.chdir(sys.argv[2])
+{"inputs": inputs, "answers": answers}[sys.argv[1]](*queries)

@@ -1,0 +1,154 @@
+//! Decimals, integers and floating-point numbers beside each other.
+
+use super::{Case, ours, same};
+
+/// A3.
+pub(super) const NUMBERS: &[Case] = &[
+    same(
+        "SELECT id FROM {mass.ndjson} WHERE mass > 0.0",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {large.ndjson} WHERE mass > 0.5",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT coalesce(mass, 0.0) AS m FROM {mass.ndjson}",
+        &[r#"{"m":1.5e-20}"#, r#"{"m":2.5}"#],
+    ),
+    ours(
+        "SELECT DISTINCT arrow_typeof(coalesce(mass, 0.0)) AS t FROM {mass.ndjson}",
+        &[r#"{"t":"Float64"}"#],
+    ),
+    same("SELECT id FROM {mass} WHERE f < 0.5", &[r#"{"id":1}"#]),
+    same(
+        "SELECT id FROM {mass} WHERE f > 0e0 AND f < 1e1",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    same("SELECT id FROM {mass} WHERE f = 1.5e-20", &[r#"{"id":1}"#]),
+    same(
+        "SELECT id FROM {mass} WHERE 2.5 <= f",
+        &[r#"{"id":2}"#, r#"{"id":3}"#, r#"{"id":4}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f BETWEEN 0.0 AND 2.5",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f IN (2.5, 0.25)",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f NOT IN (2.5, 0.25, 1e20)",
+        &[r#"{"id":1}"#, r#"{"id":4}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f IS DISTINCT FROM 2.5",
+        &[r#"{"id":1}"#, r#"{"id":3}"#, r#"{"id":4}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE CASE WHEN id > 2 THEN 0 ELSE f END > 0.25",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id, CASE WHEN f > 100 THEN 0.5 ELSE f END AS c FROM {mass} WHERE id < 4",
+        &[
+            r#"{"id":1,"c":1.5e-20}"#,
+            r#"{"id":2,"c":2.5}"#,
+            r#"{"id":3,"c":0.5}"#,
+        ],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE CASE f WHEN 2.5 THEN true ELSE false END",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id, nullif(f, 2.5) AS c FROM {mass} WHERE id < 3",
+        &[r#"{"id":1,"c":1.5e-20}"#, r#"{"id":2,"c":null}"#],
+    ),
+    same(
+        "SELECT id, greatest(f, 0.5) AS g, least(f, 0.5) AS l FROM {mass} WHERE id < 4",
+        &[
+            r#"{"id":1,"g":0.5,"l":1.5e-20}"#,
+            r#"{"id":2,"g":2.5,"l":0.5}"#,
+            r#"{"id":3,"g":1e+20,"l":0.5}"#,
+        ],
+    ),
+    same(
+        "SELECT m.id FROM {mass} m JOIN (SELECT 2.5 AS x) o ON m.f = o.x",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT m.id FROM {mass} m JOIN (SELECT 2.5 AS x) o ON m.f < o.x",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f IN (SELECT 2.5)",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE f < (SELECT 0.5)",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT f FROM {mass} WHERE id < 3 UNION ALL SELECT 0.1",
+        &[r#"{"f":0.1}"#, r#"{"f":1.5e-20}"#, r#"{"f":2.5}"#],
+    ),
+    same(
+        "SELECT f FROM {mass} INTERSECT SELECT 2.5",
+        &[r#"{"f":2.5}"#],
+    ),
+    same(
+        "SELECT f FROM {mass} WHERE id < 3 EXCEPT SELECT 2.5",
+        &[r#"{"f":1.5e-20}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} GROUP BY id HAVING min(f) < 0.5",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT sum(CASE WHEN f < 3 THEN f ELSE 0.0 END) AS s FROM {mass}",
+        &[r#"{"s":2.5}"#],
+    ),
+    same(
+        "SELECT id, lag(f, 1, 0.25) OVER (ORDER BY id) AS p FROM {mass} WHERE id < 3",
+        &[r#"{"id":1,"p":0.25}"#, r#"{"id":2,"p":1.5e-20}"#],
+    ),
+    same(
+        "SELECT id, f * 0.5 AS h FROM {mass} WHERE id < 3",
+        &[r#"{"id":1,"h":7.5e-21}"#, r#"{"id":2,"h":1.25}"#],
+    ),
+    ours(
+        "SELECT id FROM {mass} WHERE f > 1e-100 AND f < 1e100",
+        &[r#"{"id":1}"#, r#"{"id":2}"#, r#"{"id":3}"#],
+    ),
+    same(
+        "SELECT id FROM {singles} WHERE f > 0.125",
+        &[r#"{"id":1}"#, r#"{"id":2}"#, r#"{"id":3}"#, r#"{"id":4}"#],
+    ),
+    same("SELECT id FROM {singles} WHERE f = 0.25", &[r#"{"id":1}"#]),
+    same(
+        "SELECT id FROM {singles} WHERE f < 0.5",
+        &[r#"{"id":1}"#, r#"{"id":5}"#],
+    ),
+    ours(
+        "SELECT id FROM {singles} WHERE f >= 16777217.0",
+        &[r#"{"id":3}"#, r#"{"id":4}"#],
+    ),
+    ours("SELECT id FROM {singles} WHERE f = i", &[]),
+    same("SELECT id FROM {singles} WHERE f = d", &[r#"{"id":1}"#]),
+    ours(
+        "SELECT coalesce(f, 0.5) AS c FROM {singles} WHERE id = 5",
+        &[r#"{"c":1e-30}"#],
+    ),
+    same("SELECT id FROM {singles} WHERE d = 0.25", &[r#"{"id":1}"#]),
+    same(
+        "SELECT id FROM {singles} WHERE d > 1.4 AND i < 1e9",
+        &[r#"{"id":2}"#, r#"{"id":4}"#],
+    ),
+    same(
+        "SELECT sum(d) + 0.001 AS s FROM {singles}",
+        &[r#"{"s":11.751}"#],
+    ),
+    same("SELECT 0.1 + 0.2 AS s", &[r#"{"s":0.3}"#]),
+];
