@@ -95,6 +95,10 @@ pub(super) const NUMBERS: &[Case] = &[
         &[r#"{"f":0.1}"#, r#"{"f":1.5e-20}"#, r#"{"f":2.5}"#],
     ),
     same(
+        "SELECT 0.1 AS f UNION ALL SELECT f FROM {mass} WHERE id < 3",
+        &[r#"{"f":0.1}"#, r#"{"f":1.5e-20}"#, r#"{"f":2.5}"#],
+    ),
+    same(
         "SELECT f FROM {mass} INTERSECT SELECT 2.5",
         &[r#"{"f":2.5}"#],
     ),
@@ -151,4 +155,5 @@ pub(super) const NUMBERS: &[Case] = &[
         &[r#"{"s":11.751}"#],
     ),
     same("SELECT 0.1 + 0.2 AS s", &[r#"{"s":0.3}"#]),
+    same("SELECT 1e16 AS x", &[r#"{"x":10000000000000000.0}"#]),
 ];

@@ -95,11 +95,15 @@ fn united(mut union: Union) -> DfResult<Union> {
         let members: Vec<Member> = union.inputs.iter().map(of).collect();
         wanted.push(common(&members));
     }
+    if wanted.iter().flatten().all(Option::is_none) {
+        return Ok(union);
+    }
     for (at, input) in union.inputs.iter_mut().enumerate() {
         let columns = wanted.iter().map(|column| column[at].as_ref());
         *input = Arc::new(with_types(input.as_ref(), columns)?);
     }
-    Ok(union)
+    // DataFusion goes on from the types of the first input, as they are now.
+    Union::try_new_with_loose_types(union.inputs)
 }
 
 /// A plan that gives its columns in other types.

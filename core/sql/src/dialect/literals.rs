@@ -33,17 +33,20 @@ impl VisitorMut for Settle {
                 }
             }
             Expr::Value(number) => {
-                if let Value::Number(text, _) = &number.value
-                    && beyond_decimals(text)
-                {
-                    let text = Value::SingleQuotedString(text.replace('_', ""));
-                    *expr = Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(Expr::Value(text.with_span(number.span))),
-                        data_type: DataType::DoublePrecision,
-                        array: false,
-                        format: None,
-                    };
+                if let Value::Number(text, _) = &mut number.value {
+                    if let Some(plain) = spelled_out(text) {
+                        *text = plain;
+                    }
+                    if beyond_decimals(text) {
+                        let text = Value::SingleQuotedString(text.replace('_', ""));
+                        *expr = Expr::Cast {
+                            kind: CastKind::Cast,
+                            expr: Box::new(Expr::Value(text.with_span(number.span))),
+                            data_type: DataType::DoublePrecision,
+                            array: false,
+                            format: None,
+                        };
+                    }
                 }
             }
             _ => {}
@@ -89,5 +92,15 @@ fn beyond_decimals(text: &str) -> bool {
     };
     let behind = count(fraction).saturating_sub(exponent);
     let all = count(whole.trim_start_matches(['0', '_'])).saturating_add(count(fraction));
-    all > DIGITS || behind > DIGITS || all.saturating_sub(behind) > DIGITS
+    all > DIGITS || behind > DIGITS || all.saturating_sub(behind) >= DIGITS
+}
+
+/// `1e3` as `1000.0`: DataFusion makes a decimal of negative scale of it, which can't be written.
+fn spelled_out(text: &str) -> Option<String> {
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: usize = exponent.trim_start_matches('+').parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = exponent.checked_sub(fraction.len())?;
+    let fits = !text.contains('_') && whole.len() + exponent < 76;
+    fits.then(|| format!("{whole}{fraction}{}.0", "0".repeat(zeros)))
 }

@@ -6,10 +6,10 @@ use arrow_schema::{Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{
     CachedParquetMetaData, apply_file_schema_type_coercions,
 };
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::cache::Cache;
 use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
