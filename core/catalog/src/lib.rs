@@ -7,6 +7,7 @@
 //!
 //! The traits are in `tidegate-core`, the catalogs in crates of their own.
 
+mod adapt;
 mod fit;
 pub mod hive;
 mod merge;
@@ -17,6 +18,7 @@ mod registrar;
 mod target;
 mod together;
 
+pub use adapt::{Adapted, adapt, can_adapt, either};
 pub use fit::{Fit, Fitted};
 pub use merge::{merge_tables, widen};
 pub use partition::{

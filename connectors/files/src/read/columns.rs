@@ -7,11 +7,9 @@ use arrow_array::{
 };
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use tidegate_catalog::{matched, reads_as};
+use tidegate_catalog::{Adapted, adapt, can_adapt, either, matched, reads_as};
 use tidegate_core::{Decoded, Error, Origin, Rejected, Result, Scan};
 use tidegate_formats::{OnNewColumns, row_to_json};
-
-use super::adapt::{Adapted, adapt, can_adapt, either};
 
 /// The columns of a stream of files.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! Reading files, whoever has found them: which pieces, which columns, which row groups.
 
-mod adapt;
 mod columns;
 mod lend;
 mod lines;

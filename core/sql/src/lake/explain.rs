@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tidegate_core::Result;
 
-use super::adapt::FoldedNames;
+use super::adapt::ByName;
 use super::footers::{self, LOOKED_AT};
 use super::partitions::Content;
 use super::places::Found;
@@ -206,7 +206,7 @@ async fn of_file(
     };
     let schema = footers::schema(&footer)?;
     let schema = Arc::new(apply_file_schema_type_coercions(columns, &schema).unwrap_or(schema));
-    let adapter = FoldedNames.create(Arc::clone(columns), Arc::clone(&schema))?;
+    let adapter = ByName.create(Arc::clone(columns), Arc::clone(&schema))?;
     // A condition on a partition key is of no column of the file.
     let Ok(predicate) = adapter.rewrite(Arc::clone(predicate)) else {
         return Ok(all);

@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 
-use super::adapt::FoldedNames;
+use super::adapt::ByName;
 use super::footers::{self, LOOKED_AT, TAIL};
 use super::partitions::Selection;
 use super::places::{Found, Places};
@@ -128,7 +128,7 @@ impl Scan<'_> {
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(self.limit)
-            .with_expr_adapter(Some(Arc::new(FoldedNames)))
+            .with_expr_adapter(Some(Arc::new(ByName)))
             .with_projection_indices(self.projection.cloned())?
             .build();
         Ok(DataSourceExec::from_data_source(config))

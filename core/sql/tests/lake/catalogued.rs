@@ -337,3 +337,46 @@ async fn dates_compare_with_dates_of_files() {
         "2024-01-01"
     );
 }
+
+#[tokio::test]
+async fn a_value_that_the_tables_type_cannot_hold_is_an_error_and_not_another_value() {
+    use arrow_array::{Decimal128Array, TimestampNanosecondArray};
+    use arrow_schema::TimeUnit;
+    let nanos = |value: i64| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(vec![value])) };
+    let decimal = |value: i128| -> ArrayRef {
+        let values = Decimal128Array::from(vec![value]);
+        Arc::new(values.with_precision_and_scale(5, 2).unwrap())
+    };
+    let float = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    for (number, (to, fits, other, shown)) in [
+        (DataType::Int32, float(2.0), float(2.5), "2.5"),
+        (DataType::Int32, ints([2]), ints([1 << 40]), "1099511627776"),
+        (DataType::Decimal128(5, 1), decimal(20), decimal(25), "0.25"),
+        (
+            micros,
+            nanos(2_000),
+            nanos(2_001),
+            "1970-01-01T00:00:00.000002001",
+        ),
+        (DataType::Int64, texts(&["2"]), texts(&["x"]), "x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = World::new().await;
+        let name = format!("shop.t{number}");
+        world
+            .table(&name, TableFormat::Parquet, vec![field("a", to)], vec![])
+            .await;
+        world.parquet(&format!("t{number}/0.parquet"), vec![("A", fits)], 10);
+        let sql = format!("SELECT a, a IS NULL AS n FROM {name}");
+        assert!(world.rows(&sql).await.ends_with("|false"), "{shown}");
+        world.parquet(&format!("t{number}/1.parquet"), vec![("A", other)], 10);
+        let error = world.try_rows(&sql).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error:?}");
+        let says = format!("column `a`: `{shown}` doesn't fit");
+        assert!(error.message().contains(&says), "{error}");
+        assert!(error.hint_text().unwrap().contains("wider type"));
+    }
+}

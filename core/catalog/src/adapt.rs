@@ -8,14 +8,17 @@ use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, new_null_ar
 use arrow_buffer::BooleanBuffer;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, FieldRef, Fields};
-use tidegate_catalog::matched;
 use tidegate_core::Result;
+
+use crate::{matched, widen};
 
 /// A column of another type, and which of its rows have a value that the type can't hold.
 #[derive(Debug)]
-pub(crate) struct Adapted {
-    pub(crate) column: ArrayRef,
-    pub(crate) lost: Option<BooleanBuffer>,
+pub struct Adapted {
+    /// The column.
+    pub column: ArrayRef,
+    /// Its rows that have lost a value; `None`: none has.
+    pub lost: Option<BooleanBuffer>,
 }
 
 /// How values of one type become another's.
@@ -28,7 +31,7 @@ enum Way {
 }
 
 /// Whether columns of type `from` can be read as `to` at all.
-pub(crate) fn can_adapt(from: &DataType, to: &DataType) -> bool {
+pub fn can_adapt(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     if let (Some(item), Some(wanted)) = (item(from), item(to)) {
         let sized = |of: &T| match of {
@@ -116,8 +119,9 @@ fn way(from: &DataType, to: &DataType) -> Option<Way> {
     }
 }
 
-/// The column as type `to`. Where the type can't hold a value, the row is lost.
-pub(crate) fn adapt(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
+/// The column as type `to`, which it can become ([`can_adapt`]). Where the type can't hold a value,
+/// the row is lost.
+pub fn adapt(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
     use DataType as T;
     match (column.data_type(), to) {
         (from, _) if from == to => Ok(Adapted {
@@ -223,10 +227,7 @@ fn folded(offsets: &arrow_buffer::OffsetBuffer<i32>, lost: &BooleanBuffer) -> Bo
 }
 
 /// What either of two has.
-pub(crate) fn either(
-    one: Option<BooleanBuffer>,
-    other: Option<BooleanBuffer>,
-) -> Option<BooleanBuffer> {
+pub fn either(one: Option<BooleanBuffer>, other: Option<BooleanBuffer>) -> Option<BooleanBuffer> {
     match (one, other) {
         (Some(one), Some(other)) => Some(&one | &other),
         (one, other) => one.or(other),
@@ -247,7 +248,7 @@ fn leaf(column: &ArrayRef, to: &DataType) -> Result<Adapted> {
     }
     let from = column.data_type();
     let adapted = cast_with_options(column, to, &CastOptions::default())?;
-    let exact = tidegate_catalog::widen(from, to).is_some_and(|wider| wider == *to);
+    let exact = widen(from, to).is_some_and(|wider| wider == *to);
     let lost = match way(from, to) {
         _ if column.null_count() == column.len() => None,
         Some(Way::Checked) if !exact => {
