@@ -184,3 +184,53 @@ fn refused(statement: &str) -> Error {
     ))
     .hint("what is to be done with the rows is said by the pipeline's sinks")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b1_what_is_nested_too_deep_is_refused_before_it_is_parsed() {
+        let within = |count: usize, open: &str, close: &str| {
+            format!("SELECT {}1{} AS x", open.repeat(count), close.repeat(count))
+        };
+        let in_a_row = |count: usize, term: &str, with: &str| vec![term; count].join(with);
+        for count in [5_000, 100_000] {
+            for sql in [
+                within(count, "(", ")"),
+                within(count, "abs(", ")"),
+                within(count, "[", "]"),
+                within(count, "CASE WHEN true THEN ", " END"),
+                within(count, "NOT ", ""),
+                within(count, "- ", ""),
+                within(count, "", "::int"),
+                within(count, "CAST(NULL AS ARRAY<", ">)"),
+                format!("SELECT {} AS x", in_a_row(count, "1", "+")),
+                format!("SELECT {} AS x", in_a_row(count, "'a'", "||")),
+                format!("SELECT 1 WHERE {}", in_a_row(count, "a = 1", " AND ")),
+                format!("SELECT 1 WHERE {}", in_a_row(count, "a = 2", " OR ")),
+                format!("SELECT 1 FROM {}", in_a_row(count, "t", " NATURAL JOIN ")),
+                in_a_row(count, "SELECT 1, 2", " UNION ALL "),
+            ] {
+                let error = parse(&sql).unwrap_err();
+                assert!(error.message().contains("nested too deeply"), "{error}");
+            }
+        }
+        // What is long, but not deep, is no more than long.
+        let columns = in_a_row(20_000, "a + b * c", ", ");
+        let numbers = in_a_row(20_000, "-1", ", ");
+        let cases = in_a_row(20_000, "CASE WHEN a IS NULL OR b > 1 THEN 1 END", ", ");
+        for sql in [
+            format!("SELECT x IN ({numbers}) FROM t"),
+            format!("SELECT {columns} FROM t"),
+            format!("SELECT {cases} FROM t"),
+            format!(
+                "SELECT 1 WHERE {}",
+                in_a_row(900, "a IS NOT NULL AND b > 2 + 3", " OR ")
+            ),
+        ] {
+            parse(&sql).unwrap();
+        }
+    }
+}
