@@ -230,7 +230,10 @@ mod tests {
                 in_a_row(900, "a IS NOT NULL AND b > 2 + 3", " OR ")
             ),
         ] {
-            parse(&sql).unwrap();
+            // Parsed and freed on a thread with as much stack as those that plan have.
+            let thread = std::thread::Builder::new().stack_size(tidegate_core::STACK_SIZE);
+            let parsed = thread.spawn(move || parse(&sql)).unwrap().join();
+            parsed.unwrap().unwrap();
         }
     }
 }

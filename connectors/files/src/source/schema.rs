@@ -70,7 +70,9 @@ pub(super) async fn find(
 /// The columns of Parquet files, with what those are called.
 async fn columns(storage: &Storage, files: &[FileMeta]) -> Result<Vec<(Fields, String)>> {
     let step = files.len().div_ceil(FOOTERS).max(1);
-    let last = files.last().filter(|_| (files.len() - 1) % step != 0);
+    let last = files
+        .last()
+        .filter(|_| !(files.len() - 1).is_multiple_of(step));
     let some: Vec<_> = files.iter().step_by(step).chain(last).cloned().collect();
     stream::iter(some)
         .map(|file| async move {

@@ -142,8 +142,8 @@ impl PhysicalExpr for Checked {
     fn evaluate(&self, batch: &RecordBatch) -> DfResult<ColumnarValue> {
         let column = self.of.evaluate(batch)?.into_array(batch.num_rows())?;
         let adapted = adapt(&column, self.to.data_type()).map_err(external)?;
-        let lost = adapted.lost.iter().flat_map(|lost| lost.set_indices());
-        if let Some(row) = lost.into_iter().next() {
+        let mut lost = adapted.lost.iter().flat_map(|lost| lost.set_indices());
+        if let Some(row) = lost.next() {
             let value = array_value_to_string(&column, row)?;
             return Err(external(
                 Error::data(format!(
