@@ -6,7 +6,8 @@ marked `alone`: then only a run and a `query` are compared.
 
     integer division     truncates in DataFusion, gives a double in DuckDB, whose `//` truncates
     overflow             integers wrap around here and are an error there: operands are kept small
-    decimals             quotients and averages have other digits: `alone`
+    decimals             quotients and averages have other digits, and beside one of 38 digits
+                         DuckDB drops the fraction of another: `alone`
     FLOAT beside 0.1     DuckDB makes the literal a FLOAT, Tidegate a double: only exact fractions
     -0.0                 is less than 0.0 here and the same there: `+ 0e0` makes it 0.0
     -NaN                 (inf - inf on x86) isn't NaN here, and is there: made NaN
@@ -126,6 +127,9 @@ class Expressions:
     def holds_float32(self):
         return any(column[2] == pa.float32() for column in self.columns)
 
+    def holds_wide_decimal(self):
+        return any(pa.types.is_decimal(column[2]) and column[2].precision == 38 for column in self.columns)
+
     def kinds(self):
         return sorted({kind_of(column[2]) for column in self.columns} - {"nested", "time", "bin"})
 
@@ -190,19 +194,21 @@ class Expressions:
         if kind in NUMBERS and self.some(0.3):
             b = self.literal(self.rng.choice(NUMBERS))
         kind = max(a.kind, b.kind, key=lambda kind: WIDTH.get(kind, 0))
+        alone = kind == "dec" and self.holds_wide_decimal()
         turn = self.rng.randrange(6)
         if turn == 0:
-            return Node(kind, "coalesce($0, $1)", (a, b))
+            return Node(kind, "coalesce($0, $1)", (a, b), alone=alone)
         if turn == 1:
             return Node(kind, "nullif($0, $1)", (self.rid(a), self.rid(b)))
         if turn == 2:
-            return Node(kind, "CASE WHEN $0 THEN $1 ELSE $2 END", (c, a, b))
+            return Node(kind, "CASE WHEN $0 THEN $1 ELSE $2 END", (c, a, b), alone=alone)
         if turn == 3:
             return Node(kind, "CASE WHEN $0 THEN $1 END", (c, a))
         if turn == 4:
             of = self.rng.choice(["greatest", "least"])
-            return Node(kind, f"{of}($0, $1)", (self.rid(a), self.rid(b)))
-        return Node(kind, "CASE $0 WHEN $1 THEN $2 ELSE $0 END", (self.rid(self.leaf(kind)), self.rid(self.leaf(kind)), b))
+            return Node(kind, f"{of}($0, $1)", (self.rid(a), self.rid(b)), alone=alone)
+        kids = (self.rid(self.leaf(kind)), self.rid(self.leaf(kind)), b)
+        return Node(kind, "CASE $0 WHEN $1 THEN $2 ELSE $0 END", kids, alone=alone)
 
     def rid(self, node):
         """A float without -0.0, which the dialects compare differently."""
@@ -467,6 +473,8 @@ def query(rng, schemas):
     if shape == "union":
         first = several(3)
         second = tuple(make.make(one.kind if one.kind != "int" or make.some(0.5) else rng.choice(NUMBERS)) for one in first)
+        if make.holds_wide_decimal():
+            first = tuple(replace(one, alone=one.alone or one.kind == "dec") for one in first)
         return Query(first, table, where, union=Query(second, table, make.make("bool", 2)))
     if shape == "window":
         return Query((ident, *[window(make) for _ in range(rng.randint(1, 2))]), table, where)
