@@ -1,5 +1,6 @@
 //! What queries mean here, where that differs from DataFusion: which type values of different types
-//! have together, and what the names of types and `now()` stand for.
+//! have together, what the names of types and `now()` stand for, and which of floating-point numbers
+//! is the greatest.
 //!
 //! ```text
 //! text ── literals ──> AST ── types, now ──> plan ── coercion ──> plan with one type a comparison
@@ -8,6 +9,7 @@
 mod coercion;
 mod common;
 mod constants;
+mod extremes;
 mod literals;
 mod moments;
 mod now;
@@ -35,5 +37,7 @@ pub(crate) fn spoken_by(builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_type_planner(Arc::new(types::Types));
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.push(Arc::new(ScalarUDF::from(now::Now::default())));
+    let aggregates = builder.aggregate_functions().get_or_insert_default();
+    aggregates.extend(extremes::functions());
     builder
 }

@@ -6,6 +6,7 @@
 )]
 
 mod catalogued;
+mod extremes;
 mod paths;
 mod statistics;
 mod upstream;
