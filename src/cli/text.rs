@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate::core::{BatchStream, Context, Event, Metrics, Rejected, Rows};
@@ -53,18 +53,7 @@ impl TextFiles for Readers {
             .iter()
             .map(|file| (file.storage.clone(), file.meta.clone()))
             .collect();
-        let together = text_columns(&files, format, &csv, None).await;
-        if together.is_ok() || format != Format::Csv || files.len() == 1 {
-            return together;
-        }
-        // Their headers may differ: each is looked at alone.
-        let each = files.into_iter().map(|file| {
-            let csv = csv.clone();
-            async move { text_columns(&[file], format, &csv, None).await }
-        });
-        let each: Vec<_> = each.collect();
-        let each: Vec<SchemaRef> = stream::iter(each).buffered(8).try_collect().await?;
-        Ok(merged(&each))
+        text_columns(&files, format, &csv, None).await
     }
 
     async fn read(&self, file: TextFile, wanted: TextRows) -> Result<BatchStream> {
@@ -122,27 +111,6 @@ fn several(one: &TextFile, other: &TextFile) -> Error {
         .with("one", shown(one))
         .with("other", shown(other))
         .hint("choose by a pattern: `folder/**/*.csv`")
-}
-
-/// The columns of CSV files by name, each of a type that holds the values of all.
-fn merged(schemas: &[SchemaRef]) -> SchemaRef {
-    let mut fields: Vec<Field> = Vec::new();
-    for field in schemas.iter().flat_map(|schema| schema.fields()) {
-        let known = fields.iter_mut().find(|known| known.name() == field.name());
-        let Some(known) = known else {
-            fields.push(field.as_ref().clone());
-            continue;
-        };
-        let wide = match (known.data_type(), field.data_type()) {
-            (one, other) if one == other => continue,
-            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
-                DataType::Float64
-            }
-            _ => DataType::Utf8,
-        };
-        *known = known.clone().with_data_type(wide);
-    }
-    Arc::new(Schema::new(fields))
 }
 
 /// How a file is read: as its table says, or its name.

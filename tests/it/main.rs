@@ -21,6 +21,7 @@ mod mysql_bad_input;
 mod mysql_follow;
 mod mysql_kills;
 mod mysql_sink;
+mod new_columns;
 mod pinterest;
 mod query;
 mod quickstart;

@@ -61,7 +61,7 @@ pub fn can_adapt(from: &DataType, to: &DataType) -> bool {
 }
 
 /// What a list's items are, whatever its layout.
-fn item(data_type: &DataType) -> Option<&FieldRef> {
+pub(super) fn item(data_type: &DataType) -> Option<&FieldRef> {
     use DataType as T;
     match data_type {
         T::List(item)
@@ -216,7 +216,10 @@ fn structs(column: &StructArray, from: &Fields, to: &Fields) -> Result<Adapted> 
 }
 
 /// Which lists have lost an item.
-fn folded(offsets: &arrow_buffer::OffsetBuffer<i32>, lost: &BooleanBuffer) -> BooleanBuffer {
+pub(super) fn folded(
+    offsets: &arrow_buffer::OffsetBuffer<i32>,
+    lost: &BooleanBuffer,
+) -> BooleanBuffer {
     let mut rows = BooleanBufferBuilder::new(offsets.len().saturating_sub(1));
     for ends in offsets.windows(2) {
         let at = |end: i32| usize::try_from(end).unwrap_or(0);

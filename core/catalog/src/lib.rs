@@ -17,6 +17,7 @@ mod predicate;
 mod registrar;
 mod target;
 mod together;
+mod unknown;
 
 pub use adapt::{Adapted, adapt, can_adapt, either};
 pub use fit::{Fit, Fitted};
@@ -30,3 +31,4 @@ pub use predicate::{column, may_match, may_match_all};
 pub use registrar::{Registrar, Registration, Wanted, partition_values};
 pub use target::{CatalogSettings, CatalogTarget, SchemaPolicy};
 pub use together::{Physical, as_read, matched, plain, reads_as, with_columns_of};
+pub use unknown::{UnknownColumn, known_part};

@@ -71,16 +71,16 @@ fn warn(component: Option<&str>, before: usize, column: &IgnoredColumn) {
         return;
     }
     let Origin { file, line, offset } = &column.first;
-    let way_out = match component {
-        Some(_) => ": `on_new_columns` says what is done with it",
-        None => "",
+    let why = match component {
+        Some(_) => "the stream doesn't have it: `on_new_columns` says what is done with it",
+        None => "the table doesn't have it",
     };
     tracing::warn!(
         component,
         file = file.as_deref(),
         line,
         offset = offset.filter(|_| line.is_none()),
-        "the column `{}` is left out, because the beginnings that were looked at don't have it{way_out}",
+        "the column `{}` is left out, because {why}",
         column.name
     );
 }

@@ -31,7 +31,7 @@ mod unblock;
 
 pub use access::Access;
 pub use location::{Location, Place};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, spread};
 pub use read::{ByteStream, FileMeta, ReadAhead};
 pub use staged::{Staged, StagedToken, StagedWriter, Staging};
 pub use storage::Storage;

@@ -10,6 +10,16 @@ use crate::glob::{self, Step};
 use crate::read::FileMeta;
 use crate::{Access, Location, Storage};
 
+/// At most about `most` of many files, from all over, the first and the last among them: what is
+/// looked at to know them all.
+pub fn spread<T: Clone>(files: &[T], most: usize) -> Vec<T> {
+    let step = files.len().div_ceil(most.max(1)).max(1);
+    let last = files
+        .last()
+        .filter(|_| !(files.len() - 1).is_multiple_of(step));
+    files.iter().step_by(step).chain(last).cloned().collect()
+}
+
 /// Files named by a path, a folder or a glob.
 ///
 /// A folder means all files under it, but for names that begin with `.` or `_`. Hidden files

@@ -143,7 +143,7 @@ fn learn(
     loop {
         let chunk = splitter.next()?;
         if let (false, Some(header)) = (headed, splitter.header()) {
-            inference.header(header)?;
+            inference.header(header);
             headed = true;
         }
         match chunk {

@@ -7,8 +7,10 @@ use arrow_array::{
 };
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use tidegate_catalog::{Adapted, adapt, can_adapt, either, matched, reads_as};
-use tidegate_core::{Decoded, Error, Origin, Rejected, Result, Scan};
+use tidegate_catalog::{
+    Adapted, UnknownColumn, adapt, can_adapt, either, known_part, matched, reads_as,
+};
+use tidegate_core::{Decoded, Error, NewColumns, Origin, Rejected, Result, Scan};
 use tidegate_formats::{OnNewColumns, row_to_json};
 
 /// The columns of a stream of files.
@@ -96,7 +98,7 @@ impl Columns {
     fn check(&self, field: &Field, has: &DataType) -> Result<()> {
         let fits = match self.lenient {
             true => can_adapt(has, field.data_type()),
-            false => reads_as(has, field.data_type()),
+            false => reads_as(&known_part(has, field.data_type()), field.data_type()),
         };
         if fits {
             return Ok(());
@@ -116,7 +118,16 @@ impl Columns {
     /// also for a column that isn't asked for.
     pub(crate) fn bind(&self, scan: &Scan, found: &Schema) -> Result<Bound> {
         let all = self.sources(found)?;
-        let mut places = Vec::new();
+        let refused = match self.on_new.as_ref().map(|on_new| on_new.policy()) {
+            Some(NewColumns::Reject) => UnknownColumn::all(self.schema.fields(), found.fields()),
+            _ => Vec::new(),
+        };
+        let refused = refused.into_iter().map(|unknown| {
+            let place = found.index_of(unknown.outermost())?;
+            Ok((place, unknown))
+        });
+        let mut refused = refused.collect::<Result<Vec<_>>>()?;
+        let mut places: Vec<_> = refused.iter().map(|(place, _)| *place).collect();
         let mut columns = Vec::new();
         for at in scan.indices(&self.schema)? {
             if let From::File(place) = all[at] {
@@ -127,15 +138,18 @@ impl Columns {
         places.sort_unstable();
         places.dedup();
         // From here on, a file's column is counted among those that are read.
-        for column in &mut columns {
-            if let From::File(place) = column {
-                *place = places.binary_search(place).unwrap_or_default();
-            }
+        let of_files = columns.iter_mut().filter_map(|column| match column {
+            From::File(place) => Some(place),
+            _ => None,
+        });
+        for place in of_files.chain(refused.iter_mut().map(|(place, _)| place)) {
+            *place = places.binary_search(place).unwrap_or_default();
         }
         Ok(Bound {
             schema: scan.schema(&self.schema)?,
             columns,
             places,
+            refused,
         })
     }
 }
@@ -146,6 +160,8 @@ pub(crate) struct Bound {
     schema: SchemaRef,
     columns: Vec<From>,
     places: Vec<usize>,
+    /// Columns that no row may have a value of, and which of those that are read they are in.
+    refused: Vec<(usize, UnknownColumn)>,
 }
 
 impl Bound {
@@ -176,6 +192,12 @@ impl Bound {
                     adapted.column
                 }
             });
+        }
+        for (place, unknown) in &self.refused {
+            let filled = unknown.filled(read.column(*place))?;
+            if filled.count_set_bits() > 0 {
+                lost = either(lost, Some(filled));
+            }
         }
         let mut rejected = Rejected::default();
         let mut left = rows;
@@ -228,6 +250,14 @@ impl Bound {
                     "column `{}`: `{text}` doesn't fit into {}",
                     field.name(),
                     tidegate_formats::TypeSpec::from_arrow(field.data_type())
+                ));
+            }
+        }
+        for (place, unknown) in &self.refused {
+            if unknown.filled(&read.column(*place).slice(row, 1))?.value(0) {
+                return Ok(format!(
+                    "column `{}`: the stream has no such column",
+                    unknown.name()
                 ));
             }
         }

@@ -10,15 +10,21 @@ use tidegate_core::{Context, Error, EventStream, Metrics, Result, Scan, StreamNa
 use tidegate_formats::{
     Chunk, Compression, CsvHeader, CsvOptions, Format, Inference, Position, Splitter,
 };
-use tidegate_storage::{FileMeta, Storage};
+use tidegate_storage::{FileMeta, Storage, spread};
 
 use super::columns::Columns;
 use super::piece::Part;
 use super::reader::{Found, Reader};
 use super::text::sample;
 
-/// How many plain bytes of each file are looked at for its columns.
+/// How many files are looked at for their columns, from all over.
+const FILES: usize = 64;
+
+/// How many plain bytes of each are.
 const BYTES: usize = 2 << 20;
+
+/// And how many of all together, where each still has enough.
+const ALL_BYTES: usize = 32 << 20;
 
 /// Files that are looked at together.
 const AT_ONCE: usize = 4;
@@ -86,8 +92,9 @@ impl TextPart {
     }
 }
 
-/// The columns that text files have together, guessed from their first records. `compression`
-/// stands for what their names tell. Errors: `Data`, `Schema`, with `file`; those of the place.
+/// The columns that text files have together, guessed from the first records of 64 of them at most.
+/// `compression` stands for what their names tell. Errors: `Data`, `Schema`, with `file`; those of the
+/// place.
 pub async fn text_columns(
     files: &[(Storage, FileMeta)],
     format: Format,
@@ -95,10 +102,12 @@ pub async fn text_columns(
     compression: Option<Compression>,
 ) -> Result<SchemaRef> {
     let mut inference = Inference::new(format, csv)?;
-    let samples = files.iter().cloned().map(|(storage, file)| async move {
+    let files = spread(files, FILES);
+    let bytes = (ALL_BYTES / files.len().max(1)).min(BYTES);
+    let samples = files.into_iter().map(|(storage, file)| async move {
         let path = storage.show(&file.key);
         let compression = compression.unwrap_or_else(|| Compression::from_path(&path));
-        let mut wanted = BYTES;
+        let mut wanted = bytes;
         loop {
             let (bytes, complete) = sample(&storage, &file, compression, wanted).await?;
             let (chunks, header) =
@@ -116,7 +125,7 @@ pub async fn text_columns(
     while let Some((path, chunks, header)) = samples.try_next().await? {
         let explain = |error: Error| error.with("file", &path);
         if let Some(header) = header {
-            inference.header(&header).map_err(explain)?;
+            inference.header(&header);
         }
         for chunk in chunks {
             inference.push(&chunk).map_err(explain)?;

@@ -8,13 +8,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_catalog::{matched, with_columns_of};
 use tidegate_core::{Error, Result};
 use tidegate_formats::{Format, raw_schema};
-use tidegate_storage::{FileMeta, Storage};
+use tidegate_storage::{FileMeta, Storage, spread};
 
 use super::config::FilesSourceConfig;
 use crate::read::{footer, text_columns};
-
-/// How many text files are looked at.
-const FILES: usize = 8;
 
 /// How many Parquet files' footers are looked at: of more, some from all over.
 const FOOTERS: usize = 1_000;
@@ -60,8 +57,8 @@ pub(super) async fn find(
             }))
         }
         _ => {
-            let files = files.iter().take(FILES);
-            let files: Vec<_> = files.map(|file| (storage.clone(), file.clone())).collect();
+            let files = files.iter().cloned();
+            let files: Vec<_> = files.map(|file| (storage.clone(), file)).collect();
             text_columns(&files, format, &config.csv, config.compression).await
         }
     }
@@ -69,12 +66,7 @@ pub(super) async fn find(
 
 /// The columns of Parquet files, with what those are called.
 async fn columns(storage: &Storage, files: &[FileMeta]) -> Result<Vec<(Fields, String)>> {
-    let step = files.len().div_ceil(FOOTERS).max(1);
-    let last = files
-        .last()
-        .filter(|_| !(files.len() - 1).is_multiple_of(step));
-    let some: Vec<_> = files.iter().step_by(step).chain(last).cloned().collect();
-    stream::iter(some)
+    stream::iter(spread(files, FOOTERS))
         .map(|file| async move {
             let footer = footer(storage, &file).await?;
             Ok((footer.schema().fields().clone(), storage.show(&file.key)))

@@ -1,9 +1,12 @@
 //! Schemas that are learnt, and endpoints that contradict themselves.
 
+use std::sync::Arc;
+
 use axum::Json;
+use futures::StreamExt;
 use serde_json::{Value, json};
-use tidegate_api::{Endpoint, Open, learn};
-use tidegate_core::ErrorKind;
+use tidegate_api::{ApiSource, Endpoint, Open, learn};
+use tidegate_core::{Ask, ErrorKind, Event, IgnoredColumn, NewColumns, Result, Rows, Scan, Source};
 use tidegate_formats::SchemaSpec;
 use tidegate_http::{HttpClient, Method};
 
@@ -150,4 +153,75 @@ async fn what_contradicts_itself_is_refused() {
     ] {
         serde_json::from_value::<tidegate_api::Pagination>(unknown).unwrap_err();
     }
+}
+
+/// What the pages have that the columns don't.
+async fn left_out(source: &ApiSource) -> Result<Vec<IgnoredColumn>> {
+    let scans = [Scan::all("records")];
+    let ask = Ask {
+        scans: &scans,
+        state: None,
+        finished: &[],
+        first: true,
+    };
+    let mut all = Vec::new();
+    for split in source.plan(&ask).await?.new {
+        let mut events = source.read(&split, &scans, None).await?;
+        while let Some(event) = events.next().await.transpose()? {
+            if let Event::Rows {
+                rows: Rows::Encoded(rows),
+                ..
+            } = event
+            {
+                IgnoredColumn::merge(&mut all, rows.decode()?.ignored);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn a6_what_only_later_pages_have_is_told_with_its_page_or_added() {
+    let server = Server::new(|asked: &Asked| {
+        Json(match asked.number("page") {
+            Some(1) | None => vec![json!({ "id": 1, "geo": { "lat": 1.5 } })],
+            Some(2) => vec![json!({ "id": 2, "late": "x", "geo": { "lng": 2 }, "no": null })],
+            _ => vec![],
+        })
+    });
+    let cx = impatient();
+    let cx = cx.source();
+    let client = HttpClient::new(&cx).unwrap();
+    let learnt = async |policy| {
+        let mut one = endpoint(server.at("/"), paged(json!({ "type": "page" })), "");
+        one.schema = Some(learn(&cx, &client, &Open, &one, 1).await.unwrap());
+        one.on_new_columns = policy;
+        let schema = written(one.schema.as_ref().unwrap());
+        let store = Arc::clone(&cx.store);
+        (
+            ApiSource::new(client.clone(), vec![one]).store(store),
+            schema,
+        )
+    };
+    let (source, _) = learnt(None).await;
+    assert!(left_out(&source).await.unwrap().is_empty());
+    let (source, _) = learnt(Some(NewColumns::Ignore)).await;
+    let ignored = left_out(&source).await.unwrap();
+    let names: Vec<_> = ignored.iter().map(|c| (&*c.name, c.values)).collect();
+    assert_eq!(names, [("geo.lng", 1), ("late", 1)]);
+    assert!(ignored[0].first.file.as_deref().unwrap().contains("page=2"));
+    let (source, _) = learnt(Some(NewColumns::Fail)).await;
+    let error = left_out(&source).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema);
+    let (source, _) = learnt(Some(NewColumns::Add)).await;
+    let error = left_out(&source).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaChanged);
+    source.close().await.unwrap();
+    // Opened again, the source has them.
+    let (source, schema) = learnt(Some(NewColumns::Add)).await;
+    assert_eq!(
+        schema,
+        "id:int64,geo:struct<lat:float64,lng:int64>,late:string"
+    );
+    assert!(left_out(&source).await.unwrap().is_empty());
 }

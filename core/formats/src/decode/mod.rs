@@ -20,5 +20,5 @@ pub use decoder::{Decoder, EncodedChunk};
 pub(crate) use fault::{Fault, excerpt};
 pub use json::{JsonRows, elements as json_elements};
 pub use raw::raw_schema;
-pub(crate) use unknown::{Learnt, Unknown};
+pub(crate) use unknown::{Learnt, Unknown, within};
 pub use unknown::{OnNewColumns, with_new};

@@ -73,10 +73,14 @@ impl OnNewColumns {
                 let found = found()?;
                 let mut wider = self.wider.lock().unwrap_or_else(PoisonError::into_inner);
                 let known = wider.as_deref().unwrap_or(schema);
-                *wider = Some(Arc::new(Schema::new(with_new(
-                    known.fields(),
-                    found.fields(),
-                ))));
+                // What has only NULLs has no type yet.
+                let has_values = |path: &str| ignored.iter().any(|column| column.name == path);
+                let fields = merge(known.fields(), found.fields(), "", &has_values);
+                if fields == schema.fields {
+                    // Of these values no type can be told: they are left out, and told of.
+                    return Ok(());
+                }
+                *wider = Some(Arc::new(Schema::new(fields)));
                 Err(place(Error::new(
                     ErrorKind::SchemaChanged,
                     format!("the column `{}` came up", first.name),
@@ -89,12 +93,21 @@ impl OnNewColumns {
 /// The fields of a schema and those that only another one has, members of structs too. They may all
 /// be NULL.
 pub fn with_new(known: &Fields, found: &Fields) -> Fields {
+    merge(known, found, "", &|_| true)
+}
+
+/// The same, but only with those whose path `wanted` says.
+fn merge(known: &Fields, found: &Fields, path: &str, wanted: &dyn Fn(&str) -> bool) -> Fields {
     let mut fields: Vec<_> = known.iter().cloned().collect();
     for field in found {
+        let path = within(path, field.name());
         match fields.iter_mut().find(|other| other.name() == field.name()) {
-            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            None if wanted(&path) => {
+                fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
+            }
+            None => {}
             Some(known) => {
-                let both = with_new_members(known.data_type(), field.data_type());
+                let both = merge_members(known.data_type(), field.data_type(), &path, wanted);
                 if let Some(both) = both {
                     *known = Arc::new(Field::clone(known).with_data_type(both));
                 }
@@ -104,17 +117,30 @@ pub fn with_new(known: &Fields, found: &Fields) -> Fields {
     fields.into()
 }
 
-fn with_new_members(known: &DataType, found: &DataType) -> Option<DataType> {
+fn merge_members(
+    known: &DataType,
+    found: &DataType,
+    path: &str,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Option<DataType> {
     match (known, found) {
         (DataType::Struct(known), DataType::Struct(found)) => {
-            Some(DataType::Struct(with_new(known, found)))
+            Some(DataType::Struct(merge(known, found, path, wanted)))
         }
         (DataType::List(known), DataType::List(found)) => {
-            let items = with_new_members(known.data_type(), found.data_type())?;
+            let items = merge_members(known.data_type(), found.data_type(), path, wanted)?;
             let items = Field::clone(known).with_data_type(items);
             Some(DataType::List(Arc::new(items)))
         }
         _ => None,
+    }
+}
+
+/// The path of a member of what is at `path`.
+pub(crate) fn within(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Inference {
     format: Format,
     dialect: Dialect,
     columns: Vec<(String, csv::Kind)>,
+    /// Which of the columns the fields of the present CSV file are.
+    places: Vec<usize>,
     fields: Vec<(String, json::Kind)>,
     named: bool,
     rows: u64,
@@ -64,6 +66,7 @@ impl Inference {
             format,
             dialect: csv.dialect()?,
             columns: Vec::new(),
+            places: Vec::new(),
             fields: Vec::new(),
             named: false,
             rows: 0,
@@ -72,22 +75,22 @@ impl Inference {
         })
     }
 
-    /// The header of the CSV file whose chunks come. Errors: `Schema` if it isn't that of the
-    /// files before.
-    pub fn header(&mut self, header: &CsvHeader) -> Result<()> {
+    /// The header of the CSV file whose chunks come. Columns that the files before didn't have are
+    /// added to theirs.
+    pub fn header(&mut self, header: &CsvHeader) {
         self.dialect = self.dialect.of(header);
-        let names = header.names();
-        if !self.named {
-            self.columns = names
-                .iter()
-                .map(|name| (name.clone(), csv::Kind::Unknown))
-                .collect();
-            self.named = true;
-        } else if !self.columns.iter().map(|(name, _)| name).eq(names) {
-            return Err(Error::schema("the files' headers differ")
-                .hint("give a `schema`: columns are then found by name in each file"));
+        self.named = true;
+        self.places.clear();
+        for (at, name) in header.names().iter().enumerate() {
+            let known = match self.columns.get(at) {
+                Some((same, _)) if same == name => Some(at),
+                _ => self.columns.iter().position(|(other, _)| other == name),
+            };
+            self.places.push(known.unwrap_or_else(|| {
+                self.columns.push((name.clone(), csv::Kind::Unknown));
+                self.columns.len() - 1
+            }));
         }
-        Ok(())
     }
 
     /// Takes note of a chunk's records.
@@ -165,13 +168,15 @@ impl Inference {
             if !self.named {
                 let name = |at: usize| (format!("column_{at}"), csv::Kind::Unknown);
                 self.columns = (1..=fields.len()).map(name).collect();
+                self.places = (0..fields.len()).collect();
                 self.named = true;
             }
-            if fields.len() != self.columns.len() {
+            if fields.len() != self.places.len() {
                 continue;
             }
             self.rows += 1;
-            for (field, (_, kind)) in fields.iter().zip(&mut self.columns) {
+            for (field, place) in fields.iter().zip(&self.places) {
+                let (_, kind) = &mut self.columns[*place];
                 let null = !field.quoted && *field.bytes == *self.dialect.null;
                 if !null && !field.bytes.is_empty() && *kind != csv::Kind::Text {
                     kind.widen(csv::Kind::of(&field.bytes));
@@ -243,13 +248,13 @@ pub fn infer(format: Format, csv: &CsvOptions, sample: Bytes, complete: bool) ->
     let mut named = false;
     while let Some(chunk) = splitter.next()? {
         if let (false, Some(header)) = (named, splitter.header()) {
-            inference.header(header)?;
+            inference.header(header);
             named = true;
         }
         inference.push(&chunk)?;
     }
     if let (false, Some(header)) = (named, splitter.header()) {
-        inference.header(header)?;
+        inference.header(header);
     }
     inference.finish()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Schema};
 use tidegate_catalog::{parse_name, parse_values, with_columns_of};
 use tidegate_core::{Error, Result};
+use tidegate_storage::spread;
 
 use super::footers;
 use super::partitions::Content;
@@ -14,19 +15,18 @@ use super::provider::{Described, LakeTable, Notes};
 use super::scan::Reader;
 use crate::error::running;
 
-/// Text files whose columns are looked at before a query is planned.
-const TEXTS: usize = 64;
-
 /// A path, a folder or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
 pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
     let reader = format(text, &found)?;
     let (keys, found) = partitioned(found);
-    let most = match reader {
-        Reader::Parquet => footers::LOOKED_AT,
-        _ => TEXTS,
+    let looked = found.iter().map(|(file, _)| file.clone());
+    let looked: Vec<Found> = looked.collect();
+    let looked = match reader {
+        Reader::Parquet => spread(&looked, footers::LOOKED_AT),
+        // Whoever reads text knows how many of its files are to be looked at.
+        _ => looked,
     };
-    let looked: Vec<Found> = sample(&found, most);
     let columns = columns(&looked, reader, places).await?;
     let is_key = |field: &FieldRef| keys.iter().any(|key| key.name() == field.name());
     let fields: Vec<FieldRef> = columns
@@ -146,15 +146,6 @@ fn key_type(name: &str, values: &[Option<&str>]) -> DataType {
         true => DataType::Date32,
         false => DataType::Utf8,
     }
-}
-
-/// At most about so many of the files, from all over, the first and the last among them.
-fn sample(files: &[Valued], most: usize) -> Vec<Found> {
-    let step = files.len().div_ceil(most).max(1);
-    let some = files.iter().step_by(step).chain(files.last());
-    let mut some: Vec<Found> = some.map(|(file, _)| file.clone()).collect();
-    some.dedup_by(|a, b| a.object.location == b.object.location);
-    some
 }
 
 /// The columns that the files have together, by name, each wide enough for all.

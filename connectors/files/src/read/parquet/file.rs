@@ -1,9 +1,10 @@
 //! Reading of one Parquet file, or of some of its row groups.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -11,9 +12,10 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
+use tidegate_catalog::{UnknownColumn, with_columns_of};
 use tidegate_core::{
-    Decode, Decoded, Error, Event, EventStream, Metrics, Offset, Origin, Result, Rows, Scan,
-    StreamName,
+    Decode, Decoded, Error, Event, EventStream, IgnoredColumn, Metrics, NewColumns, Offset, Origin,
+    Result, Rows, Scan, StreamName,
 };
 use tidegate_storage::{FileMeta, Storage};
 
@@ -56,7 +58,6 @@ impl ParquetFile {
         };
         let may_match = prune::groups(&metadata, &self.columns, &scan.predicates, groups.clone())
             .map_err(|error| self.explain(error))?;
-        let reading = Arc::new(self.reading(metadata, scan)?);
         let from = match resume {
             Some(resume) => resume.decode()?,
             None => Position {
@@ -64,7 +65,7 @@ impl ParquetFile {
                 rows: 0,
             },
         };
-        let file = Arc::new(self);
+        let mut reading = self.reading(metadata, scan)?;
         // Nobody needs more rows than the limit, so what follows it isn't fetched. Where rows are
         // dropped above, there is no telling how many it takes.
         let limit = scan.limit.filter(|_| scan.predicates.is_empty());
@@ -79,6 +80,10 @@ impl ParquetFile {
             let rows = reading.metadata.metadata().row_group(group).num_rows();
             before += rows.unsigned_abs();
         }
+        if resume.is_none() {
+            reading.ignored = Mutex::new(self.ignored(&wanted)?);
+        }
+        let (file, reading) = (Arc::new(self), Arc::new(reading));
         let groups = wanted.into_iter().map(move |group| {
             let (file, reading) = (Arc::clone(&file), Arc::clone(&reading));
             let done = if group == from.group { from.rows } else { 0 };
@@ -106,11 +111,57 @@ impl ParquetFile {
         });
         Ok(Reading {
             first_rows: first_rows.collect(),
+            ignored: Mutex::default(),
             metadata,
             mask,
             bound,
             path: self.storage.show(&self.file.key).into(),
         })
+    }
+
+    /// The columns that these row groups have values of and the stream hasn't, where that is allowed.
+    fn ignored(&self, groups: &[usize]) -> Result<Vec<IgnoredColumn>> {
+        let known = &self.columns.schema;
+        let on_new = match &self.columns.on_new {
+            Some(on_new) if on_new.policy() != NewColumns::Reject => on_new,
+            _ => return Ok(Vec::new()),
+        };
+        let path = self.storage.show(&self.file.key);
+        let found = self.metadata.schema();
+        let mut ignored = Vec::new();
+        for unknown in UnknownColumn::all(known.fields(), found.fields()) {
+            let values = groups
+                .iter()
+                .map(|group| self.values(&unknown, *group))
+                .sum();
+            if values > 0 {
+                ignored.push(IgnoredColumn {
+                    name: unknown.name(),
+                    values,
+                    first: Origin {
+                        file: Some(path.as_str().into()),
+                        ..Origin::default()
+                    },
+                });
+            }
+        }
+        on_new.allow(known, &ignored, || {
+            let both = with_columns_of(Some(known.fields()), found.fields(), &path)?;
+            Ok(Arc::new(Schema::new(both)))
+        })?;
+        Ok(ignored)
+    }
+
+    /// How many values of a column a row group has, as far as its statistics tell: else NULLs count.
+    fn values(&self, column: &UnknownColumn, group: usize) -> u64 {
+        let chunks = self.metadata.metadata().row_group(group).columns().iter();
+        let its = chunks.filter(|chunk| column.has(chunk.column_path().parts()));
+        let values = its.map(|chunk| {
+            let nulls = chunk.statistics().and_then(|known| known.null_count_opt());
+            let values = chunk.num_values().unsigned_abs();
+            values.saturating_sub(nulls.unwrap_or(0))
+        });
+        values.max().unwrap_or(0)
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -169,6 +220,8 @@ struct Reading {
     /// The number of each row group's first row in the file.
     first_rows: Vec<u64>,
     path: Arc<str>,
+    /// What is left out of the rows; told with the first of them.
+    ignored: Mutex<Vec<IgnoredColumn>>,
 }
 
 impl Reading {
@@ -222,10 +275,20 @@ impl Decode for EncodedRows {
     }
 
     fn decode(self: Box<Self>) -> Result<Decoded> {
-        let Reading { bound, path, .. } = self.reading.as_ref();
+        let Reading {
+            bound,
+            path,
+            ignored,
+            ..
+        } = self.reading.as_ref();
         let batches = self.batches().map_err(|error| unreadable(error, path))?;
         let first = self.reading.first_rows[self.group] + self.rows.start;
-        let mut decoded = Decoded::default();
+        let mut ignored = ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decoded = Decoded {
+            ignored: std::mem::take(&mut *ignored),
+            ..Decoded::default()
+        };
+        drop(ignored);
         let mut before = first;
         for batch in &batches {
             // A row of Parquet has no line: it is told by its number.

@@ -7,8 +7,8 @@ use arrow_array::ArrayRef;
 use arrow_schema::Fields;
 use tidegate_core::Result;
 
-use super::super::Fault;
 use super::super::column::{Build, Column};
+use super::super::{Fault, within};
 use super::{Cursor, string};
 
 /// How far ahead and back a key is looked for in the order that was seen before.
@@ -148,15 +148,11 @@ impl Object {
     /// Gives the numbers and names of all unknown keys that were met, in members too; this object
     /// is at `path`.
     pub(crate) fn name_unknown(&self, path: &str, give: &mut dyn FnMut(usize, String)) {
-        let within = |name: &str| match path {
-            "" => name.to_owned(),
-            path => format!("{path}.{name}"),
-        };
         for (name, number) in &self.unknown {
-            give(*number, within(name));
+            give(*number, within(path, name));
         }
         for slot in &self.slots {
-            slot.column.name_unknown(&within(&slot.name), give);
+            slot.column.name_unknown(&within(path, &slot.name), give);
         }
     }
 
