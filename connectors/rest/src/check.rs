@@ -1,7 +1,7 @@
 //! What can be refused without asking the server.
 
 use tidegate_api::{Endpoint, Pagination, Place, raw};
-use tidegate_core::{Error, Result, StreamName};
+use tidegate_core::{Error, NewColumns, Result, StreamName};
 use tidegate_http::header::{HeaderName, HeaderValue};
 use tidegate_http::{OnQuota, is_rate};
 
@@ -33,6 +33,13 @@ impl RestConfig {
             );
         }
         self.check_stream()?;
+        if self.on_new_columns == Some(NewColumns::Add) && !self.schema.is_empty() {
+            return Err(of_key(
+                "on_new_columns",
+                "columns can't be added to a `schema` that is given",
+            )
+            .hint("leave out `schema`, or name all columns in it"));
+        }
         if let Some(rate) = self.rate_limit
             && !(is_rate(rate) && rate <= FASTEST)
         {
