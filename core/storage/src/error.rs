@@ -38,7 +38,9 @@ pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Err
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::auth(message)
             .hint("check the permissions of the file and of its folder")
             .because(error),
-        Store::InvalidPath { .. } => Error::config(message).because(error),
+        Store::InvalidPath { .. } | Store::NotSupported { .. } => {
+            Error::config(message).because(error)
+        }
         other => match io_kind(&other) {
             Some(kind) => Error::io(message, io::Error::new(kind, other)),
             None => Error::internal(message).because(other),

@@ -1,7 +1,11 @@
 //! Patterns of paths: `*`, `?` and `[..]` within a name, `**` over any number of folders.
 
+use std::borrow::Cow;
+
 use globset::{GlobBuilder, GlobMatcher};
 use tidegate_core::{Error, Result};
+
+use crate::listing::is_hidden;
 
 /// One step of a pattern, from the folder where its first wildcard stands.
 #[derive(Debug, Clone)]
@@ -10,7 +14,7 @@ pub(crate) enum Step {
     Name(String),
     /// Names that match.
     Names { glob: GlobMatcher, hidden: bool },
-    /// Any number of folders.
+    /// Any number of folders that aren't hidden.
     Deep,
 }
 
@@ -21,7 +25,7 @@ impl Step {
             Self::Names { glob, hidden } => {
                 (*hidden || !name.starts_with('.')) && glob.is_match(name)
             }
-            Self::Deep => !name.starts_with('.'),
+            Self::Deep => !is_hidden(name),
         }
     }
 }
@@ -31,21 +35,37 @@ pub(crate) fn is_wild(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// The folder before the first wildcard, and the steps from there.
-pub(crate) fn parse(path: &str) -> Result<(String, Vec<Step>)> {
-    let mut root = Vec::new();
-    let mut steps = Vec::new();
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        if steps.is_empty() && !is_wild(name) {
-            root.push(name);
-        } else {
-            steps.push(step(name)?);
-        }
+/// A `file://` url whose percent-encoded wildcards are patterns of just these characters.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.starts_with("file://") || !text.contains('%') {
+        return Cow::Borrowed(text);
     }
-    Ok((format!("/{}", root.join("/")), steps))
+    let mut escaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        let (before, code) = rest.split_at(at);
+        escaped.push_str(before);
+        let code = code.get(..3).unwrap_or("%");
+        match code.to_ascii_uppercase().as_str() {
+            "%5B" | "%2A" | "%3F" => escaped.extend(["[", code, "]"]),
+            _ => escaped.push_str(code),
+        }
+        rest = &rest[at + code.len()..];
+    }
+    escaped.push_str(rest);
+    Cow::Owned(escaped)
 }
 
-fn step(name: &str) -> Result<Step> {
+/// The one name that a pattern without other wildcards than `[[]`, `[*]` and `[?]` means.
+pub(crate) fn literal(pattern: &str) -> Option<String> {
+    let plain = pattern.replace("[[]", "\u{1}").replace("[*]", "\u{2}");
+    let plain = plain.replace("[?]", "\u{3}");
+    let literal = plain.replace('\u{1}', "[").replace('\u{2}', "*");
+    (!is_wild(&plain)).then(|| literal.replace('\u{3}', "?"))
+}
+
+/// A name of a path as a step of a pattern.
+pub(crate) fn step(name: &str) -> Result<Step> {
     if name == "**" {
         return Ok(Step::Deep);
     }
@@ -87,17 +107,30 @@ pub(crate) fn matches(steps: &[Step], path: &[&str]) -> bool {
     }
 }
 
+/// Whether files below a folder, which is relative to the pattern's root, may match its steps.
+pub(crate) fn may_hold(steps: &[Step], folder: &[&str]) -> bool {
+    match (steps, folder) {
+        ([], _) => false,
+        (_, []) => true,
+        ([Step::Deep, rest @ ..], [name, below @ ..]) => {
+            may_hold(rest, folder) || (steps[0].matches(name) && may_hold(steps, below))
+        }
+        ([step, rest @ ..], [name, below @ ..]) => step.matches(name) && may_hold(rest, below),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(pattern: &str, path: &str) -> bool {
-        let (root, steps) = parse(pattern).unwrap();
-        let Some(rest) = path.strip_prefix(root.trim_end_matches('/')) else {
-            return false;
-        };
-        let names: Vec<_> = rest.split('/').filter(|name| !name.is_empty()).collect();
-        matches(&steps, &names)
+        let steps = pattern.trim_start_matches('/').split('/').map(step);
+        let steps: Vec<_> = steps.collect::<Result<_>>().unwrap();
+        let names: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        let found = matches(&steps, &names);
+        let folders = (1..names.len()).all(|depth| may_hold(&steps, &names[..depth]));
+        assert!(folders || !found, "{pattern} {path}");
+        found
     }
 
     #[test]
@@ -119,11 +152,36 @@ mod tests {
         assert!(!check("/a/*", "/a/.x.csv.1.tidegate-tmp"));
         assert!(!check("/a/**/*", "/a/.git/config"));
         assert!(check("/a/.*", "/a/.x"));
+        assert!(!check("/a/**/*", "/a/_temporary/x"));
+        assert!(check("/a/**/*", "/a/_op=insert/_x"));
+        assert!(check("/a/*/x", "/a/_y/x"));
+    }
+
+    #[test]
+    fn folders_that_cant_have_it_arent_looked_into() {
+        let steps: Vec<_> = ["a*", "**", "c", "x"]
+            .map(|name| step(name).unwrap())
+            .into();
+        for (folder, may) in [("a", true), ("b", false), ("a/c", true), ("a/.b", false)] {
+            let names: Vec<_> = folder.split('/').collect();
+            assert_eq!(may_hold(&steps, &names), may, "{folder}");
+        }
+        let steps: Vec<_> = ["a", "x"].map(|name| step(name).unwrap()).into();
+        assert!(!may_hold(&steps, &["a", "x"]));
+    }
+
+    #[test]
+    fn encoded_characters_are_no_wildcards() {
+        assert_eq!(escape("file:///a%5b1%5D*%"), "file:///a[%5b]1%5D*%");
+        assert_eq!(escape("/a%5B"), "/a%5B");
+        assert_eq!(literal("a[[]1][*][?]").as_deref(), Some("a[1]*?"));
+        assert_eq!(literal("a[[]*"), None);
+        assert_eq!(literal("a[ab]"), None);
     }
 
     #[test]
     fn a_bad_pattern_says_so() {
-        assert!(parse("/a/b**").is_err());
-        assert!(parse("/a/[x").is_err());
+        assert!(step("b**").is_err());
+        assert!(step("[x").is_err());
     }
 }

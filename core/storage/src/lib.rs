@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A [`Location`] is a url or path of the pipeline file, made absolute; a [`Storage`] is the folder
-//! or prefix there, and all keys are relative to it. Reading and listing go through
-//! [`object_store`]; writing goes through [`Staging`], one implementation per kind of place.
+//! or prefix there, and all keys are relative to it. Reading goes through [`object_store`]; listing
+//! (`Lister`) and writing ([`Staging`]) have one implementation per kind of place.
 //!
 //! Here is what is true of places, and nothing of formats, rows or components.
 
@@ -18,6 +18,7 @@ mod access;
 mod conditional;
 mod error;
 mod glob;
+mod listing;
 mod local;
 mod location;
 mod memory;
@@ -30,6 +31,7 @@ mod storage;
 mod unblock;
 
 pub use access::Access;
+pub use listing::{LeftOut, Listing, Names, folders, is_hidden};
 pub use location::{Location, Place};
 pub use pattern::{Pattern, spread};
 pub use read::{ByteStream, FileMeta, ReadAhead};

@@ -4,6 +4,9 @@
 //! `publish` returns, the rename is. So a machine that loses power finds each file either hidden or
 //! published, never half.
 
+mod list;
+mod objects;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +19,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tidegate_core::{Error, Result};
 use uuid::Uuid;
+
+pub(crate) use list::LocalLister;
+pub(crate) use objects::LocalFiles;
 
 use crate::error::local as failed;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};

@@ -88,10 +88,17 @@ impl Location {
                     return Err(Error::config(format!("`{text}` names no bucket"))
                         .hint("write s3://bucket/prefix"));
                 }
+                let path = path.strip_suffix('/').unwrap_or(path);
+                // Without it, it would be another key.
+                if !path.is_empty() && path.split('/').any(str::is_empty) {
+                    return Err(Error::config("a part of this url is empty (`//`)")
+                        .with("url", text)
+                        .hint("write one `/`; keys with empty parts can't be read or written"));
+                }
                 Ok(Self {
                     place: Place::S3,
                     bucket: bucket.to_owned(),
-                    path: format!("/{}", path.trim_matches('/')),
+                    path: format!("/{path}"),
                 })
             }
             "gs" | "az" | "abfss" | "http" | "https" => Err(Error::unsupported(format!(
@@ -152,6 +159,19 @@ impl Location {
             place: self.place,
             bucket: self.bucket.clone(),
             path: path.to_owned(),
+        }
+    }
+
+    /// The key of another location relative to here (empty: of here itself); `None` if it lies
+    /// elsewhere.
+    pub fn key_of<'a>(&self, other: &'a Self) -> Option<&'a str> {
+        if (self.place, &self.bucket) != (other.place, &other.bucket) {
+            return None;
+        }
+        let rest = other.path.strip_prefix(self.path.trim_end_matches('/'))?;
+        match rest {
+            "" | "/" => Some(""),
+            rest => rest.strip_prefix('/'),
         }
     }
 
@@ -227,6 +247,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_what_lies_below() {
+        let at = |text: &str| Location::parse(text, Path::new("/")).unwrap();
+        let key = |of: &str, other: &str| {
+            let other = at(other);
+            at(of).key_of(&other).map(str::to_owned)
+        };
+        assert_eq!(key("/a", "/a/b c/d").as_deref(), Some("b c/d"));
+        assert_eq!(key("/a", "file:///a/b%20c/").as_deref(), Some("b c"));
+        assert_eq!(key("/a", "/a").as_deref(), Some(""));
+        assert_eq!(key("/", "/a").as_deref(), Some("a"));
+        assert_eq!(key("s3://x/a", "s3a://x/a/b").as_deref(), Some("b"));
+        for (of, other) in [("/a", "/ab"), ("/a/b", "/a"), ("s3://x/a", "s3://y/a/b")] {
+            assert_eq!(key(of, other), None, "{of} {other}");
+        }
+    }
+
+    #[test]
     fn urls_are_decoded_and_hosts_refused() {
         assert_eq!(parse("file:///x/a%20b"), "/x/a b");
         assert_eq!(parse("file://localhost/x"), "/x");
@@ -234,6 +271,9 @@ mod tests {
         assert_eq!(parse("memory://t/a/"), "memory://t/a");
         assert_eq!(parse("s3://bucket/x/"), "s3://bucket/x");
         assert_eq!(parse("s3://bucket"), "s3://bucket");
+        for text in ["s3://bucket//x", "s3://bucket/a//b", "s3://bucket/a//"] {
+            assert!(parse(text).starts_with("config"), "{text}");
+        }
         assert!(parse("s3:///x").starts_with("config"));
         assert!(parse("gs://bucket/x").starts_with("unsupported"));
         assert!(parse("gopher://x").starts_with("config"));

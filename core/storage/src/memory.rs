@@ -1,16 +1,19 @@
-//! Staged writes in memory: what tests and embedders stand on.
+//! Files in memory: what tests and embedders stand on.
 
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use serde_json::Value;
 use tidegate_core::{Error, Result};
 use uuid::Uuid;
 
+use crate::listing::{Found, Kind, Lister, Wanted};
+use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
 
 static STORE: LazyLock<Arc<InMemory>> = LazyLock::new(Arc::default);
@@ -18,6 +21,75 @@ static STORE: LazyLock<Arc<InMemory>> = LazyLock::new(Arc::default);
 /// The one store of this process: `memory://name/…` is the same place wherever it is opened.
 pub(crate) fn store() -> Arc<dyn ObjectStore> {
     Arc::clone(&*STORE) as _
+}
+
+/// Lists what lies in memory.
+#[derive(Debug)]
+pub(crate) struct MemoryLister {
+    objects: Arc<dyn ObjectStore>,
+    root: ObjectPath,
+}
+
+impl MemoryLister {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, root: ObjectPath) -> Self {
+        Self { objects, root }
+    }
+
+    fn key(&self, path: &ObjectPath) -> Option<String> {
+        let key = path.as_ref().strip_prefix(self.root.as_ref())?;
+        Some(key.trim_start_matches('/').to_owned())
+    }
+
+    fn folder_path(&self, key: &str) -> ObjectPath {
+        path(&self.root, key)
+    }
+
+    fn file(&self, object: &ObjectMeta, wanted: &Wanted) -> Option<FileMeta> {
+        let key = self.key(&object.location)?;
+        wanted(Kind::File, &key).then(|| FileMeta::new(key, object))
+    }
+}
+
+#[async_trait]
+impl Lister for MemoryLister {
+    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+        let prefix = self.folder_path(key);
+        let listing = self.objects.list_with_delimiter(Some(&prefix)).await;
+        let listing = listing.map_err(failed)?;
+        let folders = listing.common_prefixes.iter();
+        let folders = folders.filter_map(|folder| self.key(folder));
+        Ok(Found {
+            files: listing
+                .objects
+                .iter()
+                .filter_map(|object| self.file(object, wanted))
+                .collect(),
+            folders: folders.filter(|key| wanted(Kind::Folder, key)).collect(),
+            left_out: Vec::new(),
+        })
+    }
+
+    async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+        let objects: Vec<_> = self
+            .objects
+            .list(Some(&self.folder_path(key)))
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        let files = objects.iter();
+        Ok(Found {
+            files: files
+                .filter_map(|object| self.file(object, wanted))
+                .collect(),
+            ..Found::default()
+        })
+    }
+
+    async fn is_folder(&self, key: &str) -> Result<bool> {
+        let prefix = self.folder_path(key);
+        let mut under = self.objects.list(Some(&prefix));
+        Ok(under.try_next().await.map_err(failed)?.is_some())
+    }
 }
 
 #[derive(Debug)]
@@ -32,9 +104,7 @@ impl MemoryStaging {
     }
 
     fn path(&self, key: &str) -> ObjectPath {
-        // As `Storage::object_path`: joining part by part would encode some characters.
-        let whole = format!("{}/{key}", self.root);
-        ObjectPath::parse(&whole).unwrap_or_else(|_| ObjectPath::from(whole))
+        path(&self.root, key)
     }
 
     fn hidden(&self, token: &StagedToken) -> ObjectPath {
@@ -42,8 +112,14 @@ impl MemoryStaging {
     }
 }
 
+fn path(root: &ObjectPath, key: &str) -> ObjectPath {
+    // As `Storage::object_path`: joining part by part would encode some characters.
+    let whole = format!("{root}/{key}");
+    ObjectPath::parse(&whole).unwrap_or_else(|_| ObjectPath::from(whole))
+}
+
 fn failed(error: object_store::Error) -> Error {
-    crate::error::object("write", "memory", error)
+    crate::error::object("use", "memory", error)
 }
 
 fn absent(result: object_store::Result<()>) -> Result<()> {

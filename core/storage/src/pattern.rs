@@ -1,14 +1,15 @@
 //! Finding files by a path, a folder or a glob.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectMeta, ObjectStore};
 use tidegate_core::{Error, Result};
 
 use crate::glob::{self, Step};
+use crate::listing::{Found, Kind, Listing, Names, Wanted};
 use crate::read::FileMeta;
-use crate::{Access, Location, Storage};
+use crate::{Access, Location, Place, Storage};
 
 /// At most about `most` of many files, from all over, the first and the last among them: what is
 /// looked at to know them all.
@@ -22,134 +23,181 @@ pub fn spread<T: Clone>(files: &[T], most: usize) -> Vec<T> {
 
 /// Files named by a path, a folder or a glob.
 ///
-/// A folder means all files under it, but for names that begin with `.` or `_`. Hidden files
-/// (with them the temporary ones of staged writes) are only found by a pattern that says so.
+/// A name that is there is taken as it is, whatever its characters: `sales[1].csv` is that file, and
+/// a pattern only if there is none. A folder means all files under it but hidden ones
+/// ([`is_hidden`](crate::is_hidden)), and so do the folders of `**`. A wildcard within a name finds names
+/// that begin with `.` (with them the temporary files of staged writes) only if it begins with `.`.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     storage: Storage,
-    steps: Vec<Step>,
+    steps: Arc<[Step]>,
     text: String,
 }
 
 impl Pattern {
     /// Reads a url or path that may have `*`, `**`, `?` and `[..]`; relative paths are relative to
-    /// `base`. No I/O but opening the storage.
+    /// `base`, which is never a pattern. Characters that a `file://` url has percent-encoded are no
+    /// wildcards. Looks whether names with wildcards are there.
     pub async fn parse(text: &str, base: &Path, access: &Access) -> Result<Self> {
         let location = Location::parse(text, base)?;
-        let (root, steps) = glob::parse(location.path())?;
+        let pattern = Location::parse(&glob::escape(text), base)?;
+        let base = Location::parse(".", base)?;
+        let names = names(&location).zip(names(&pattern));
+        let names: Vec<(&str, &str)> = names.collect();
+        let (mut root, mut literal) = (String::new(), 0);
+        for (index, (name, pattern)) in names.iter().enumerate() {
+            let here = location.at(&format!("{root}/{name}"));
+            let plain = !glob::is_wild(pattern) || here.key_of(&base).is_some();
+            if plain || is_there(&here, index + 1 < names.len(), access).await? {
+                if !plain {
+                    warn_of_others(&location.at(&root), name, pattern, access).await?;
+                }
+                root = format!("{root}/{name}");
+            } else if let Some(name) = glob::literal(pattern) {
+                root = format!("{root}/{name}");
+            } else {
+                break;
+            }
+            literal = index + 1;
+        }
+        let steps = names[literal..]
+            .iter()
+            .map(|(_, pattern)| glob::step(pattern));
+        let root = if root.is_empty() { "/" } else { &root };
         Ok(Self {
-            storage: Storage::open(&location.at(&root), access).await?,
-            steps,
+            storage: Storage::open(&location.at(root), access).await?,
+            steps: steps.collect::<Result<_>>()?,
             text: text.to_owned(),
         })
     }
 
     /// The storage that the found files' keys are relative to: the folder before the first
-    /// wildcard, or the parent of the file named.
+    /// wildcard, or the file named.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// All files that match, sorted by key. Empty if there are none.
+    /// All files that match, sorted by key. Empty if there are none. What matches and can't be read
+    /// is left out with a warning.
     pub async fn list(&self) -> Result<Vec<FileMeta>> {
-        let mut found = if self.steps.is_empty() {
-            match self.storage.file("").await? {
-                Some(file) => vec![file],
-                None => self.folder().await?,
-            }
-        } else if self.steps.iter().any(|step| matches!(step, Step::Deep)) {
-            self.walk_all().await?
-        } else {
-            self.walk_steps().await?
-        };
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        self.storage.without_markers(found).await
+        Ok(self.storage.warned(self.listing().await?))
     }
 
-    /// The same, and an error that says what was looked for if there are none.
-    pub async fn expect(&self) -> Result<Vec<FileMeta>> {
-        let found = self.list().await?;
-        if !found.is_empty() {
-            return Ok(found);
+    /// The same, and an error that says what was looked for if there are none; `base` says what
+    /// relative paths are relative to.
+    pub async fn expect(&self, base: &str) -> Result<Vec<FileMeta>> {
+        let listing = self.listing().await?;
+        if !listing.files.is_empty() {
+            return Ok(self.storage.warned(listing));
         }
         let root = self.storage.location();
-        let error = Error::not_found(format!("no file matches `{}`", self.text));
-        Err(if self.storage.exists().await? {
-            error.with("folder", root)
-        } else {
-            error.with("missing", root)
-        }
-        .hint("paths are relative to the pipeline file's folder"))
-    }
-
-    async fn folder(&self) -> Result<Vec<FileMeta>> {
-        let plain = |name: &str| !name.starts_with(['.', '_']);
-        self.under(&|key| key.split('/').all(plain)).await
-    }
-
-    async fn walk_all(&self) -> Result<Vec<FileMeta>> {
-        let matches = |key: &str| {
-            let names: Vec<_> = key.split('/').collect();
-            glob::matches(&self.steps, &names)
+        let mut error = Error::not_found(format!("no file matches `{}`", self.text));
+        error = match self.storage.exists().await? {
+            true => error.with("folder", root),
+            false => error.with("missing", root),
         };
-        self.under(&matches).await
+        for left_out in &listing.left_out {
+            let because = format!("{:?}, because {}", left_out.path, left_out.reason);
+            error = error.with("left out", because);
+        }
+        let literally = self.text.contains(['[', '?']) && !self.steps.is_empty();
+        Err(error.hint(if self.text.starts_with("~/") {
+            "`~` is a folder of this name here: write the whole path".to_owned()
+        } else if literally {
+            format!(
+                "nothing has exactly this name, so `*`, `?` and `[..]` are wildcards; `[[]` and `[?]` \
+                 stand for the characters themselves. Paths are relative to {base}"
+            )
+        } else {
+            format!("paths are relative to {base}")
+        }))
     }
 
-    async fn under(&self, keep: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<FileMeta>> {
-        let root = self.storage.object_path("")?;
-        let mut objects = self.storage.objects().list(Some(&root));
-        let mut found = Vec::new();
-        while let Some(object) = objects.next().await {
-            let object = object.map_err(|error| self.unlisted(error))?;
-            found.extend(self.file(&object).filter(|file| keep(&file.key)));
+    async fn listing(&self) -> Result<Listing> {
+        if self.steps.is_empty() {
+            return match self.storage.file("").await? {
+                Some(file) => Ok(Listing {
+                    files: vec![file],
+                    ..Listing::default()
+                }),
+                None => self.storage.listing("", Names::Visible).await,
+            };
         }
-        Ok(found)
+        let deep = self.steps.iter().any(|step| matches!(step, Step::Deep));
+        let found = if deep || self.storage.location().place() == Place::Local {
+            let steps = Arc::clone(&self.steps);
+            let wanted: Wanted = Arc::new(move |kind, key| {
+                let names: Vec<_> = key.split('/').collect();
+                match kind {
+                    Kind::File => glob::matches(&steps, &names),
+                    Kind::Folder => glob::may_hold(&steps, &names),
+                }
+            });
+            self.storage.lister().below("", &wanted).await?
+        } else {
+            self.walk().await?
+        };
+        Ok(self.storage.listed(found))
     }
 
     /// Goes down folder by folder, so that what can't match is never listed.
-    async fn walk_steps(&self) -> Result<Vec<FileMeta>> {
+    async fn walk(&self) -> Result<Found> {
         let mut folders = vec![String::new()];
-        let mut found = Vec::new();
-        let mut steps = self.steps.as_slice();
-        while let [step, rest @ ..] = steps {
-            let mut next = Vec::new();
-            let list = |folder: String| async move {
-                let prefix = self.storage.object_path(&folder)?;
-                let listing = self.storage.objects().list_with_delimiter(Some(&prefix));
-                listing.await.map_err(|error| self.unlisted(error))
+        let mut found = Found::default();
+        for (index, step) in self.steps.iter().enumerate() {
+            let (step, last) = (step.clone(), index + 1 == self.steps.len());
+            let wanted: Wanted = Arc::new(move |kind, key| {
+                let name = key.rsplit('/').next().unwrap_or(key);
+                (kind == Kind::File) == last && step.matches(name)
+            });
+            let list = |folder: String| {
+                let wanted = &wanted;
+                async move { self.storage.lister().folder(&folder, wanted).await }
             };
-            let mut listings = futures::stream::iter(folders).map(list).buffered(8);
-            while let Some(listing) = listings.try_next().await? {
-                if rest.is_empty() {
-                    found.extend(
-                        listing
-                            .objects
-                            .iter()
-                            .filter_map(|object| self.file(object))
-                            .filter(|file| step.matches(file.name())),
-                    );
-                } else {
-                    next.extend(
-                        listing
-                            .common_prefixes
-                            .iter()
-                            .filter_map(|prefix| self.storage.key(prefix))
-                            .filter(|key| step.matches(key.rsplit('/').next().unwrap_or(key))),
-                    );
-                }
+            let mut listings = futures::stream::iter(std::mem::take(&mut folders))
+                .map(list)
+                .buffered(8);
+            while let Some(mut listing) = listings.try_next().await? {
+                folders.append(&mut listing.folders);
+                found.extend(listing);
             }
-            drop(listings);
-            folders = next;
-            steps = rest;
         }
         Ok(found)
     }
+}
 
-    fn file(&self, object: &ObjectMeta) -> Option<FileMeta> {
-        Some(FileMeta::new(self.storage.key(&object.location)?, object))
-    }
+fn names(location: &Location) -> impl Iterator<Item = &str> {
+    location.path().split('/').filter(|name| !name.is_empty())
+}
 
-    fn unlisted(&self, error: object_store::Error) -> Error {
-        crate::error::object("list files", &self.storage.location().to_string(), error)
+/// Whether there is a file or folder of exactly this name.
+async fn is_there(location: &Location, folder: bool, access: &Access) -> Result<bool> {
+    let storage = Storage::open(location, access).await?;
+    match folder {
+        true => storage.is_folder("").await,
+        false => storage.exists().await,
     }
+}
+
+/// Says that a name is taken as it is where others would match it as a pattern.
+async fn warn_of_others(
+    folder: &Location,
+    name: &str,
+    pattern: &str,
+    access: &Access,
+) -> Result<()> {
+    let Ok(step) = glob::step(pattern) else {
+        return Ok(());
+    };
+    let storage = Storage::open(folder, access).await?;
+    let itself = name.to_owned();
+    let wanted: Wanted = Arc::new(move |_, key| key != itself && step.matches(key));
+    let found = storage.lister().folder("", &wanted).await?;
+    let files = found.files.iter().map(|file| &file.key);
+    if let Some(other) = files.chain(&found.folders).next() {
+        tracing::warn!(
+            "`{name}` is there and is taken as it is, not as the pattern that `{other}` would match too"
+        );
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{BoxStream, StreamExt};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
@@ -80,21 +80,6 @@ impl Storage {
                 &self.show(key),
                 error,
             )),
-        }
-    }
-
-    /// The files in the folder `key` and below, in no order; none if there is no such folder.
-    pub async fn list_under(&self, key: &str) -> Result<Vec<FileMeta>> {
-        let prefix = self.object_path(key)?;
-        let files = self.objects().list(Some(&prefix));
-        let files = files.try_filter_map(|object| async move {
-            let key = self.key(&object.location);
-            Ok(key.map(|key| FileMeta::new(key, &object)))
-        });
-        match files.try_collect().await {
-            Ok(files) => Ok(files),
-            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
-            Err(error) => Err(crate::error::object("list files", &self.show(key), error)),
         }
     }
 

@@ -1,16 +1,16 @@
 //! One folder or prefix, somewhere.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use tidegate_core::{Error, Result};
 
-use crate::local::LocalStaging;
-use crate::memory::{self, MemoryStaging};
+use crate::listing::{Found, Kind, LeftOut, Lister, Listing, Names, Wanted};
+use crate::local::{LocalFiles, LocalLister, LocalStaging};
+use crate::memory::{self, MemoryLister, MemoryStaging};
 use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
 use crate::{Access, Location, Place, ReadAhead};
@@ -24,7 +24,10 @@ struct Inner {
     location: Location,
     root: ObjectPath,
     objects: Arc<dyn ObjectStore>,
+    lister: Arc<dyn Lister>,
     staging: Arc<dyn Staging>,
+    /// What was warned of.
+    left_out: Mutex<BTreeSet<LeftOut>>,
 }
 
 impl Storage {
@@ -32,39 +35,44 @@ impl Storage {
     pub async fn open(location: &Location, access: &Access) -> Result<Self> {
         let parts = location.path().trim_matches('/');
         let root = ObjectPath::parse(parts).map_err(|error| {
-            Error::config("this path can't be used")
-                .with("path", location)
-                .because(error)
+            let error = Error::config("this path can't be used").because(error);
+            let error = error.with("path", location);
+            error.hint("names with control characters can't be read; rename the file")
         })?;
-        let (objects, staging): (Arc<dyn ObjectStore>, Arc<dyn Staging>) = match location.place() {
-            Place::Local => (
-                Arc::new(LocalFileSystem::new()),
-                Arc::new(LocalStaging::new(location.path())),
-            ),
-            #[cfg(feature = "s3")]
-            Place::S3 => {
-                let (bucket, objects) = crate::s3::Bucket::open(location, access).await?;
-                let staging = crate::s3::S3Staging::new(bucket, location.clone());
-                (objects, Arc::new(staging))
-            }
-            #[cfg(not(feature = "s3"))]
-            Place::S3 => {
-                let _ = access;
-                return Err(
-                    Error::unsupported("this program was built without S3").with("url", location)
-                );
-            }
-            Place::Memory => {
-                let objects = memory::store();
-                let staging = MemoryStaging::new(Arc::clone(&objects), root.clone());
-                (objects, Arc::new(staging))
-            }
-        };
+        let (objects, lister, staging): (Arc<dyn ObjectStore>, Arc<dyn Lister>, Arc<dyn Staging>) =
+            match location.place() {
+                Place::Local => (
+                    Arc::new(LocalFiles),
+                    Arc::new(LocalLister::new(location.path())),
+                    Arc::new(LocalStaging::new(location.path())),
+                ),
+                #[cfg(feature = "s3")]
+                Place::S3 => {
+                    let (bucket, objects) = crate::s3::Bucket::open(location, access).await?;
+                    let lister = crate::s3::S3Lister::new(bucket.clone(), location.clone());
+                    let staging = crate::s3::S3Staging::new(bucket, location.clone());
+                    (objects, Arc::new(lister), Arc::new(staging))
+                }
+                #[cfg(not(feature = "s3"))]
+                Place::S3 => {
+                    let _ = access;
+                    return Err(Error::unsupported("this program was built without S3")
+                        .with("url", location));
+                }
+                Place::Memory => {
+                    let objects = memory::store();
+                    let lister = MemoryLister::new(Arc::clone(&objects), root.clone());
+                    let staging = MemoryStaging::new(Arc::clone(&objects), root.clone());
+                    (objects, Arc::new(lister), Arc::new(staging))
+                }
+            };
         Ok(Self(Arc::new(Inner {
             location: location.clone(),
             root,
             objects,
+            lister,
             staging,
+            left_out: Mutex::default(),
         })))
     }
 
@@ -117,95 +125,88 @@ impl Storage {
         })
     }
 
-    /// The key of a path in [`Storage::objects`], if it is in here.
-    pub fn key(&self, path: &ObjectPath) -> Option<String> {
-        let rest = path.as_ref().strip_prefix(self.0.root.as_ref())?;
-        let key = rest.trim_start_matches('/');
-        (self.0.root.as_ref().is_empty() || rest.is_empty() || rest.len() > key.len())
-            .then(|| key.to_owned())
+    /// The files in the folder `key` and below that `names` takes, from that folder on, sorted by
+    /// key; none if there is no such folder. What can't be read is left out with a warning.
+    pub async fn list(&self, key: &str, names: Names) -> Result<Vec<FileMeta>> {
+        Ok(self.warned(self.listing(key, names).await?))
     }
 
-    /// All files under here but hidden ones, sorted by key.
-    pub async fn list(&self) -> Result<Vec<FileMeta>> {
-        let failed =
-            |error| crate::error::object("list files", &self.0.location.to_string(), error);
-        let mut found: Vec<_> = self
-            .0
-            .objects
-            .list(Some(&self.0.root))
-            .map_err(failed)
-            .try_filter_map(|object| async move {
-                Ok(self
-                    .key(&object.location)
-                    .filter(|key| key.split('/').all(|name| !name.starts_with('.')))
-                    .map(|key| FileMeta::new(key, &object)))
-            })
-            .try_collect()
-            .await?;
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        self.without_markers(found).await
-    }
-
-    /// The files right in the folder `key` but hidden ones, sorted by key.
-    pub async fn list_folder(&self, key: &str) -> Result<Vec<FileMeta>> {
-        let prefix = self.object_path(key)?;
-        let listing = self.0.objects.list_with_delimiter(Some(&prefix)).await;
-        let mut found: Vec<_> = match listing {
-            Ok(listing) => {
-                let files = listing.objects.iter();
-                files
-                    .filter_map(|object| Some(FileMeta::new(self.key(&object.location)?, object)))
-                    .filter(|file| !file.name().starts_with('.'))
-                    .collect()
-            }
-            Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            Err(error) => {
-                return Err(crate::error::object("list files", &self.show(key), error));
-            }
+    /// The same, and what is left out of it.
+    pub async fn listing(&self, key: &str, names: Names) -> Result<Listing> {
+        let from = if key.is_empty() { 0 } else { key.len() + 1 };
+        let takes = move |key: &str| {
+            let mut below = key.get(from..).unwrap_or_default().split('/');
+            below.all(|name| names.take(name))
         };
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        self.without_markers(found).await
+        let wanted: Wanted = Arc::new(move |_, key| takes(key));
+        Ok(self.listed(self.0.lister.below(key, &wanted).await?))
+    }
+
+    /// The files right in the folder `key` that don't begin with `.`, sorted by key; none if there
+    /// is no such folder. What can't be read is left out with a warning.
+    pub async fn list_folder(&self, key: &str) -> Result<Vec<FileMeta>> {
+        let wanted: Wanted = Arc::new(|kind, key| {
+            let name = key.rsplit('/').next().unwrap_or(key);
+            kind == Kind::File && Names::Undotted.take(name)
+        });
+        let found = self.0.lister.folder(key, &wanted).await?;
+        Ok(self.warned(self.listed(found)))
+    }
+
+    pub(crate) fn lister(&self) -> &dyn Lister {
+        self.0.lister.as_ref()
+    }
+
+    /// What was found, in order and by its full names.
+    pub(crate) fn listed(&self, found: Found) -> Listing {
+        let Found {
+            mut files,
+            left_out,
+            ..
+        } = found;
+        files.sort_by(|a, b| a.key.cmp(&b.key));
+        let left_out = left_out.into_iter().map(|(key, reason)| LeftOut {
+            path: self.show(&key),
+            reason,
+        });
+        Listing {
+            files,
+            left_out: left_out.collect(),
+        }
+    }
+
+    /// The files of a listing; warns of what it left out, once.
+    pub(crate) fn warned(&self, listing: Listing) -> Vec<FileMeta> {
+        if !listing.left_out.is_empty() {
+            let mut known = self
+                .0
+                .left_out
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for left_out in listing.left_out {
+                if !known.contains(&left_out) {
+                    let LeftOut { path, reason } = &left_out;
+                    tracing::warn!("left out, because {reason}: {path:?}");
+                    known.insert(left_out);
+                }
+            }
+        }
+        listing.files
     }
 
     /// Whether there is anything here: a file, or a folder.
     pub async fn exists(&self) -> Result<bool> {
+        if self.0.location.place() == Place::Local {
+            let path = self.0.location.path().to_owned();
+            // A link to nothing is something, and so is what may only be seen.
+            let there = move || Ok(std::path::Path::new(&path).symlink_metadata().is_ok());
+            return crate::unblock::unblock(there).await;
+        }
         Ok(self.is_folder("").await? || self.file("").await?.is_some())
     }
 
-    /// Whether `key` is a folder. Where there are no folders, it is one if a key is under it.
     pub(crate) async fn is_folder(&self, key: &str) -> Result<bool> {
-        match self.0.location.place() {
-            Place::Local => {
-                let path = self.show(key);
-                crate::unblock::unblock(move || Ok(std::path::Path::new(&path).is_dir())).await
-            }
-            Place::Memory | Place::S3 => {
-                let path = self.object_path(key)?;
-                let mut under = self.0.objects.list(Some(&path));
-                let found = under
-                    .try_next()
-                    .await
-                    .map_err(|error| crate::error::object("list files", &self.show(key), error))?;
-                Ok(found.is_some())
-            }
-        }
-    }
-
-    /// Leaves out what the consoles of S3 make for an empty folder: an empty object whose key ends
-    /// in `/`, which listings give without it. Under the name as it is listed there is nothing.
-    pub(crate) async fn without_markers(&self, files: Vec<FileMeta>) -> Result<Vec<FileMeta>> {
-        if self.0.location.place() != Place::S3 || files.iter().all(|file| file.size > 0) {
-            return Ok(files);
-        }
-        futures::stream::iter(files)
-            .map(|file| async move {
-                let real = file.size > 0 || self.file(&file.key).await?.is_some();
-                Ok(real.then_some(file))
-            })
-            .buffered(16)
-            .try_filter_map(|file| async move { Ok(file) })
-            .try_collect()
-            .await
+        self.0.lister.is_folder(key).await
     }
 }
 

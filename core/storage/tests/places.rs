@@ -13,7 +13,7 @@ use futures::future::try_join_all;
 use serde_json::json;
 use tidegate_aws::{Aws, AwsSettings};
 use tidegate_core::{Context, Error, ErrorKind, Metrics, Result};
-use tidegate_storage::{Access, Location, Pattern, Staged, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Names, Pattern, Staged, StagedToken, Storage};
 use tidegate_testkit::servers::{self, AwsServer, Fault, Faults, Proxy, Reply};
 
 /// A place, new and empty, that is gone after the test.
@@ -154,7 +154,7 @@ async fn put(storage: &Storage, key: &str, bytes: &[u8]) {
 }
 
 async fn keys(storage: &Storage) -> Vec<String> {
-    let files = storage.list().await.unwrap();
+    let files = storage.list("", Names::Undotted).await.unwrap();
     files.into_iter().map(|file| file.key).collect()
 }
 
@@ -199,6 +199,8 @@ in_every_place! {
     a_folder_is_where_keys_are,
     a_file_that_changed_is_not_read_on,
     names_that_cannot_be_are_refused,
+    a8_a_name_that_is_there_is_taken_as_it_is,
+    partitions_that_begin_with_an_underscore_are_found,
 }
 
 async fn a_file_appears_at_publish_and_again_is_nothing(world: World) {
@@ -512,6 +514,7 @@ on_s3! {
     a_rename_that_died_halfway_is_finished,
     a_bucket_that_is_not_there_is_named,
     empty_folders_of_a_console_are_no_files,
+    names_of_either_normal_form_are_told_apart,
 }
 
 async fn abort_all(world: &World) {
@@ -623,7 +626,7 @@ async fn a_bucket_that_is_not_there_is_named(world: World) {
     let location = Location::parse("s3://nowhere/x", Path::new("/")).unwrap();
     let storage = Storage::open(&location, &world.access()).await.unwrap();
     let checked = storage.check_writable().await.unwrap_err();
-    let listed = storage.list().await.unwrap_err();
+    let listed = storage.list("", Names::Undotted).await.unwrap_err();
     for error in [checked, listed] {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(error.to_string().contains("bucket"), "{error:?}");
@@ -649,6 +652,118 @@ async fn empty_folders_of_a_console_are_no_files(world: World) {
     assert_eq!(found.list().await.unwrap(), []);
 }
 
+/// SeaweedFS is a file system below, which has no empty names and takes `folder/` for a folder.
+#[tokio::test]
+async fn c8_keys_that_cant_be_read_hide_no_others() {
+    let world = World::moto().await;
+    let storage = world.open("in").await;
+    put(&storage, "a/b.csv", b"1").await;
+    put(&storage, "a/c d+e%20.csv", b"1").await;
+    let prefix = world.url.strip_prefix("s3://lake/").unwrap();
+    let odd = [
+        "a//b.csv",
+        "a/b\u{1}.csv",
+        "a/./b.csv",
+        "a/../b.csv",
+        "a/full/",
+    ];
+    for key in odd {
+        let request = world.client().await.put_object().bucket("lake");
+        let request = request.key(format!("{prefix}/in/{key}"));
+        let request = request.body(Bytes::from_static(b"x").into());
+        request.send().await.unwrap();
+    }
+    let listing = storage.listing("", Names::Visible).await.unwrap();
+    let keys: Vec<_> = listing.files.iter().map(|file| file.key.as_str()).collect();
+    assert_eq!(keys, ["a/b.csv", "a/c d+e%20.csv"]);
+    let mut left_out: Vec<_> = listing
+        .left_out
+        .iter()
+        .map(|one| one.path.as_str())
+        .collect();
+    left_out.sort_unstable();
+    // `.` and `..` are hidden names.
+    let wanted = [odd[0], odd[1], odd[4]].map(|key| storage.show(key));
+    let mut wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    assert_eq!(left_out, wanted);
+    for (text, count) in [
+        ("in/a/*.csv", 2),
+        ("in/**/*.csv", 2),
+        ("in/a/b.*", 1),
+        ("in", 2),
+    ] {
+        let url = world.open("").await.url(text);
+        let found = Pattern::parse(&url, Path::new("/"), &world.access()).await;
+        assert_eq!(found.unwrap().list().await.unwrap().len(), count, "{text}");
+    }
+    let url = format!("{}/in/a//b.csv", world.url);
+    let error = Pattern::parse(&url, Path::new("/"), &world.access()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Config);
+}
+
+async fn names_of_either_normal_form_are_told_apart(world: World) {
+    let storage = world.open("in").await;
+    for (name, content) in [("\u{e9}.csv", b"1"), ("e\u{301}.csv", b"2")] {
+        put(&storage, name, content).await;
+    }
+    assert_eq!(keys(&storage).await, ["e\u{301}.csv", "\u{e9}.csv"]);
+    assert_eq!(content(&storage, "\u{e9}.csv").await, b"1");
+    assert_eq!(content(&storage, "e\u{301}.csv").await, b"2");
+}
+
+async fn a8_a_name_that_is_there_is_taken_as_it_is(world: World) {
+    let root = world.open("").await;
+    for key in [
+        "in/s[1].csv",
+        "in/s1.csv",
+        "t[1]/a*.csv",
+        "t[1]/ab.csv",
+        "t1/c.csv",
+    ] {
+        put(&root, key, key.as_bytes()).await;
+    }
+    for (text, wanted) in [
+        ("in/s[1].csv", vec!["in/s[1].csv"]),
+        ("in/s[[]1].csv", vec!["in/s[1].csv"]),
+        ("in/s[12].csv", vec!["in/s1.csv"]),
+        ("t[1]", vec!["t[1]/a*.csv", "t[1]/ab.csv"]),
+        ("t[1]/a*.csv", vec!["t[1]/a*.csv"]),
+        ("t[1]/?b.csv", vec!["t[1]/ab.csv"]),
+    ] {
+        let url = format!("{}/{text}", world.url);
+        let found = Pattern::parse(&url, Path::new("/"), &world.access()).await;
+        let found = found.unwrap();
+        let mut read = Vec::new();
+        for file in found.list().await.unwrap() {
+            let bytes = found.storage().read(&file, 0..file.size).await.unwrap();
+            read.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+        assert_eq!(read, wanted, "{text}");
+    }
+}
+
+async fn partitions_that_begin_with_an_underscore_are_found(world: World) {
+    let root = world.open("t").await;
+    for key in [
+        "_op=insert/a.csv",
+        "_tmp/b.csv",
+        ".x=1/c.csv",
+        "_SUCCESS",
+        "_op=a/_x=1/d.csv",
+    ] {
+        put(&root, key, b"1").await;
+    }
+    let listed = root.list("", Names::Visible).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|file| file.key.as_str()).collect();
+    assert_eq!(listed, ["_op=a/_x=1/d.csv", "_op=insert/a.csv"]);
+    for (text, count) in [("t", 2), ("t/**/*.csv", 2), ("t/*/*.csv", 2)] {
+        let url = format!("{}/{text}", world.url);
+        let found = Pattern::parse(&url, Path::new("/"), &world.access()).await;
+        assert_eq!(found.unwrap().list().await.unwrap().len(), count, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_secret_is_told_from_a_wrong_key() {
     let world = World::seaweedfs().await;
@@ -664,7 +779,7 @@ async fn a_wrong_secret_is_told_from_a_wrong_key() {
         let access = access(&settings, &world.metrics);
         let storage = Storage::open(&location, &access).await.unwrap();
         let written = storage.check_writable().await.unwrap_err();
-        let read = storage.list().await.unwrap_err();
+        let read = storage.list("", Names::Undotted).await.unwrap_err();
         for error in [written, read] {
             assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
             hints.push(error.hint_text().unwrap().to_owned());
@@ -779,7 +894,7 @@ async fn what_the_server_refuses_is_explained() {
             Some(reply.with("x-amz-bucket-region", "eu-west-1"))
         });
         let written = storage.check_writable().await.unwrap_err();
-        let listed = storage.list().await.unwrap_err();
+        let listed = storage.list("", Names::Undotted).await.unwrap_err();
         for error in [&written, &listed] {
             assert_eq!(error.kind(), kind, "{code}: {error:?}");
             assert!(

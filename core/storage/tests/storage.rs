@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use tidegate_core::{ErrorKind, Result};
-use tidegate_storage::{Access, Location, Pattern, ReadAhead, Staged, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Names, Pattern, ReadAhead, Staged, StagedToken, Storage};
 
 async fn open(path: &Path) -> Storage {
     let location = Location::parse(path.to_str().unwrap(), Path::new("/")).unwrap();
@@ -114,7 +114,7 @@ async fn nothing_found_is_an_error_that_says_where() {
     let pattern = Pattern::parse("in/*.csv", dir.path(), &Access::default())
         .await
         .unwrap();
-    let error = pattern.expect().await.unwrap_err();
+    let error = pattern.expect("here").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("`in/*.csv`"), "{error}");
     assert!(error.hint_text().is_some());
@@ -173,7 +173,7 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
             .await
             .unwrap();
         assert_eq!(staged.bytes, 11);
-        assert!(storage.list().await.unwrap().is_empty());
+        assert!(storage.list("", Names::Undotted).await.unwrap().is_empty());
         // The token and what was staged go through the state as JSON.
         let staged: Staged =
             serde_json::from_value(serde_json::to_value(&staged).unwrap()).unwrap();
@@ -186,7 +186,7 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
                 .discard(std::slice::from_ref(&staged.token))
                 .await
                 .unwrap();
-            let files = storage.list().await.unwrap();
+            let files = storage.list("", Names::Undotted).await.unwrap();
             assert_eq!(files.len(), 1, "{place}");
             assert_eq!(storage.read(&files[0], 0..11).await.unwrap(), "hello world");
         }
@@ -194,7 +194,7 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
             .delete(&["y=1/part.txt".into(), "y=2/none".into()])
             .await
             .unwrap();
-        assert!(storage.list().await.unwrap().is_empty());
+        assert!(storage.list("", Names::Undotted).await.unwrap().is_empty());
         let error = storage.publish(&[staged]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{place}");
     }

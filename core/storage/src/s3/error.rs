@@ -1,4 +1,4 @@
-//! Errors of reading and listing, which come from `object_store`.
+//! Errors of reading, which come from `object_store`.
 
 use std::error::Error as StdError;
 
@@ -27,10 +27,6 @@ pub(crate) fn reading(doing: &str, what: &str, error: Store) -> Error {
     };
     let found = if let Some(cause) = find::<CredentialsError>(&error) {
         tidegate_aws::credentials_error(doing, cause)
-    } else if matches!(error, Store::InvalidPath { .. }) {
-        Error::config(format!("can't {doing}: a name here can't be used"))
-            .hint("names with empty parts (`a//b`) or control characters can't be read")
-            .because(error)
     } else if status.is_none() && find::<HttpError>(&error).is_some() {
         Error::transient(format!("can't {doing}: the server can't be reached"))
             .hint("check the network and, if there is one, `endpoint_url`")

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+    ReqwestConnector,
 };
 use tidegate_core::Metrics;
 use tokio::runtime;
@@ -80,14 +79,7 @@ struct CountingService {
 #[async_trait]
 impl HttpService for CountingService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let lists = is_listing(&request);
-        let mut answer = self.client.execute(request).await;
-        if lists {
-            answer = match answer {
-                Ok(answer) => whole(answer).await,
-                Err(error) => Err(error),
-            };
-        }
+        let answer = self.client.execute(request).await;
         match &answer {
             Err(_) => self.metrics.retries(1),
             Ok(answer) => {
@@ -107,21 +99,6 @@ impl HttpService for CountingService {
             })
         })
     }
-}
-
-/// Whether a page of a listing is asked for (ListObjectsV2).
-fn is_listing(request: &HttpRequest) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    query.split('&').any(|pair| pair == "list-type=2")
-}
-
-/// An answer that is there as a whole. `object_store` asks again for an object whose body breaks off,
-/// but not for a page of a listing; as an interrupted request it does.
-async fn whole(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
-    let (head, body) = answer.into_parts();
-    let chunks: Result<Vec<Bytes>, _> = body.bytes_stream().try_collect().await;
-    let chunks = chunks.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
-    Ok(HttpResponse::from_parts(head, chunks.concat().into()))
 }
 
 /// A body that breaks off is asked for again from where it broke.

@@ -60,7 +60,7 @@ impl S3Staging {
             "a name has no empty parts, and none that is `.` or `..`"
         } else if whole.len() > KEY_LIMIT {
             "S3 takes names of up to 1,024 bytes, with their prefix"
-        } else if whole.chars().any(char::is_control) {
+        } else if whole.chars().any(|c| c.is_ascii_control()) {
             "a name has no control characters"
         } else {
             return Ok(whole);

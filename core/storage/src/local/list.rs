@@ -1,0 +1,151 @@
+//! Listing of folders.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidegate_core::Result;
+
+use super::objects::etag;
+use crate::listing::{Found, Kind, Lister, Wanted, join, unreadable};
+use crate::read::FileMeta;
+use crate::unblock::unblock;
+
+/// Lists what lies under a folder. Links are followed, but not in circles.
+#[derive(Debug)]
+pub(crate) struct LocalLister {
+    root: PathBuf,
+}
+
+impl LocalLister {
+    pub(crate) fn new(root: &str) -> Self {
+        Self {
+            root: PathBuf::from(root),
+        }
+    }
+
+    async fn walk(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
+        let (root, key, wanted) = (self.root.clone(), key.to_owned(), Arc::clone(wanted));
+        unblock(move || walk(&root, key, &wanted, deep)).await
+    }
+}
+
+#[async_trait]
+impl Lister for LocalLister {
+    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+        self.walk(key, wanted, false).await
+    }
+
+    async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+        self.walk(key, wanted, true).await
+    }
+
+    async fn is_folder(&self, key: &str) -> Result<bool> {
+        let path = self.root.join(key);
+        unblock(move || Ok(path.is_dir())).await
+    }
+}
+
+/// A folder that is still to be read.
+struct Folder {
+    key: String,
+    /// The real paths of the folders that the way here went through by links.
+    links: Arc<Vec<PathBuf>>,
+}
+
+fn walk(root: &Path, key: String, wanted: &Wanted, deep: bool) -> Result<Found> {
+    let mut found = Found::default();
+    let mut folders = vec![Folder {
+        key: key.clone(),
+        links: Arc::default(),
+    }];
+    while let Some(folder) = folders.pop() {
+        let path = root.join(&folder.key);
+        let failed = |error| crate::error::local("list files", &path, error);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // There is no folder, or none any more.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                continue;
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && folder.key != key => {
+                found.leave_out(folder.key, "its content may not be listed");
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let key = join(&folder.key, &name.to_string_lossy());
+            let (file, below) = (wanted(Kind::File, &key), wanted(Kind::Folder, &key));
+            if !file && !below {
+                continue;
+            }
+            let link = entry.file_type().map_err(failed)?.is_symlink();
+            let metadata = match look(&entry.path(), link) {
+                Ok(Some(metadata)) => metadata,
+                Ok(None) => continue,
+                Err(reason) => {
+                    found.leave_out(key, reason);
+                    continue;
+                }
+            };
+            let is_folder = metadata.is_dir();
+            if !(if is_folder { below } else { file }) {
+                continue;
+            }
+            let odd = match name.to_str() {
+                None => Some("its name is not UTF-8"),
+                Some(name) => unreadable(name),
+            };
+            if let Some(reason) = odd {
+                found.leave_out(key, reason);
+            } else if is_folder && !deep {
+                found.folders.push(key);
+            } else if is_folder {
+                match links(&folder, &path, &entry.path(), link) {
+                    Some(links) => folders.push(Folder { key, links }),
+                    None => found.leave_out(key, "it is a link to a folder that it lies in"),
+                }
+            } else if metadata.is_file() {
+                found.files.push(FileMeta {
+                    key,
+                    size: metadata.len(),
+                    modified: metadata.modified().map_err(failed)?.into(),
+                    etag: Some(etag(&metadata)),
+                });
+            } else {
+                found.leave_out(key, "it is no file but a pipe, a socket or a device");
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What an entry of a folder is; `None` if it has gone meanwhile, an error why nobody can tell.
+fn look(path: &Path, link: bool) -> std::result::Result<Option<Metadata>, String> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
+        Err(_) if link && path.is_symlink() => Err("it is a link to nothing".to_owned()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The way into a folder of `folder`; `None` if it leads in a circle.
+fn links(folder: &Folder, path: &Path, entry: &Path, link: bool) -> Option<Arc<Vec<PathBuf>>> {
+    if !link {
+        return Some(Arc::clone(&folder.links));
+    }
+    // Without its real path a circle can't be told; such a folder can't be listed either.
+    let (here, there) = (fs::canonicalize(path).ok()?, fs::canonicalize(entry).ok()?);
+    let mut links = folder.links.as_ref().clone();
+    links.push(here);
+    let circle = links.iter().any(|before| before.starts_with(&there));
+    (!circle).then(|| Arc::new(links))
+}
