@@ -6,12 +6,15 @@ use aws_sdk_glue::types::{
     PartitionValueList, Table, TableInput,
 };
 use tidegate_aws::{Aws, Refusal, SdkResultExt};
-use tidegate_core::{Result, TableName};
+use tidegate_core::{Error, Result, TableName};
 
 use crate::table::built;
 
 /// The most partitions of one BatchCreatePartition or BatchUpdatePartition.
 pub(crate) const MOST_PUT: usize = 100;
+
+/// The most partitions of one BatchGetPartition.
+pub(crate) const MOST_GOT: usize = 1000;
 
 /// The most partitions of one BatchDeletePartition.
 pub(crate) const MOST_DELETED: usize = 25;
@@ -218,12 +221,15 @@ impl Api {
         }
     }
 
-    /// Adds at most [`MOST_PUT`] partitions. One that is there is fine.
+    /// Adds at most [`MOST_PUT`] partitions. Gives the values of those that are there already.
     pub(crate) async fn create_partitions(
         &self,
         name: &TableName,
         partitions: Vec<PartitionInput>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Vec<String>>> {
+        const THERE: &str = "AlreadyExistsException";
+        let values = |input: &PartitionInput| input.values().to_vec();
+        let all: Vec<_> = partitions.iter().map(values).collect();
         let request = self.client.batch_create_partition();
         let request = request.set_catalog_id(self.catalog.clone());
         let request = request
@@ -232,12 +238,43 @@ impl Api {
         let request = request.set_partition_input_list(Some(partitions));
         let doing = "add partitions to a table of Glue";
         let answer = match request.send().await {
-            Err(error) if is(&error, |error| error.is_already_exists_exception()) => return Ok(()),
+            Err(error) if is(&error, |error| error.is_already_exists_exception()) => {
+                return Ok(all);
+            }
             answer => of(name, answer.doing(doing))?,
         };
         let errors = answer.errors().iter();
         let errors = errors.map(|error| (error.partition_values(), error.error_detail()));
-        of(name, failures(doing, "AlreadyExistsException", errors))
+        of(name, failures(doing, THERE, errors.clone()))?;
+        Ok(errors.map(|(values, _)| values.to_vec()).collect())
+    }
+
+    /// At most [`MOST_GOT`] partitions, with their columns, without those that aren't there.
+    pub(crate) async fn partitions_of(
+        &self,
+        name: &TableName,
+        mut values: Vec<PartitionValueList>,
+    ) -> Result<Vec<Partition>> {
+        let mut found = Vec::with_capacity(values.len());
+        while !values.is_empty() {
+            let request = self.client.batch_get_partition();
+            let request = request.set_catalog_id(self.catalog.clone());
+            let request = request
+                .database_name(&name.database)
+                .table_name(&name.table);
+            let asked = values.len();
+            let answer = request.set_partitions_to_get(Some(values)).send().await;
+            let answer = of(name, answer.doing("read partitions of a table of Glue"))?;
+            values = answer.unprocessed_keys.unwrap_or_default();
+            if values.len() >= asked {
+                return Err(
+                    Error::transient("Glue processed none of the partitions asked for")
+                        .with("table", name),
+                );
+            }
+            found.extend(answer.partitions.unwrap_or_default());
+        }
+        Ok(found)
     }
 
     /// Replaces at most [`MOST_PUT`] partitions. One that isn't there any more is fine.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
+use aws_sdk_glue::types::Table;
 use tidegate_catalog::{hive, merge_tables};
 use tidegate_core::{Catalog, CatalogTable, Error, Predicate, Result, TableName, TablePartition};
 
@@ -63,6 +64,32 @@ impl GlueCatalog {
     }
 }
 
+impl GlueCatalog {
+    /// Gives partitions (all, or those of these values) the columns that the table has by now.
+    ///
+    /// Partitions have no versions: whoever read an older table may have written over what a newer one
+    /// asks for. So it is only done when a look finds nothing to do.
+    async fn settle(&self, name: &TableName, values: Option<&[Vec<String>]>) -> Result<()> {
+        for attempt in 0..TRIES {
+            let found = self.api.table(name).await?.ok_or_else(|| absent(name))?;
+            let table = table::read(&found)?;
+            let changed = match values {
+                Some(values) => partitions::align_these(&self.api, &table, values).await?,
+                None => partitions::align(&self.api, &table).await?,
+            };
+            if changed == 0 {
+                return Ok(());
+            }
+            if attempt > 0 {
+                wait(attempt).await;
+            }
+        }
+        Err(Error::transient(format!(
+            "partitions of table `{name}` of Glue were changed by others {TRIES} times"
+        )))
+    }
+}
+
 #[async_trait]
 impl Catalog for GlueCatalog {
     fn fold(&self, name: &str) -> Result<String> {
@@ -109,6 +136,7 @@ impl Catalog for GlueCatalog {
             let Some(merged) = merge_tables(&table::read(&found)?, &want)? else {
                 return Ok(());
             };
+            // Before the table itself, so that a crash in between is made good by the next try.
             if !merged.partition_keys.is_empty() {
                 partitions::align(&self.api, &merged).await?;
             }
@@ -116,6 +144,9 @@ impl Catalog for GlueCatalog {
             let version = found.version_id();
             if self.api.update_table(&want.name, input, version).await? == Change::LookAgain {
                 wait(attempt).await;
+            } else if !merged.partition_keys.is_empty() {
+                // And after it, for those that others made of the older table meanwhile.
+                self.settle(&want.name, None).await?;
             }
         }
         Err(Error::transient(format!(
@@ -137,7 +168,19 @@ impl Catalog for GlueCatalog {
         let descriptor = found.storage_descriptor().ok_or_else(|| {
             Error::unsupported(format!("table `{name}` of Glue isn't one of files"))
         })?;
-        partitions::add(&self.api, &name, descriptor, partitions).await
+        let added = partitions::add(&self.api, &name, descriptor, partitions).await?;
+        // Whoever has changed the table since it was read may have done so before these were there;
+        // and a try that ended here, or somebody with an older table, may have made the others.
+        let now = self.api.table(&name).await?.ok_or_else(|| absent(&name))?;
+        let columns = |table: &Table| table.storage_descriptor().map(|d| d.columns().to_vec());
+        let unsure = match columns(&now) == columns(&found) {
+            true => added.there,
+            false => added.all,
+        };
+        match unsure.is_empty() {
+            true => Ok(()),
+            false => self.settle(&name, Some(&unsure)).await,
+        }
     }
 
     async fn partitions(

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::NULL_PARTITION;
 use tidegate_core::{CatalogTable, Error, Predicate, Result, TableName, TablePartition};
 
-use crate::api::{Api, MOST_DELETED, MOST_PUT};
+use crate::api::{Api, MOST_DELETED, MOST_GOT, MOST_PUT};
 use crate::table::{built, folder, widened};
 
 /// How many batches are on their way at once: few, because Glue limits requests a second.
@@ -17,13 +17,14 @@ const AT_ONCE: usize = 4;
 /// The most characters of a value (AWS Glue, `ValueString`).
 const LONGEST: usize = 1024;
 
-/// Adds partitions that are read as the table is.
+/// Adds partitions that are read as the table is. Gives the values of all, and of those that were
+/// there before.
 pub(crate) async fn add(
     api: &Api,
     name: &TableName,
     descriptor: &StorageDescriptor,
     partitions: &[TablePartition],
-) -> Result<()> {
+) -> Result<Added> {
     let mut inputs = Vec::with_capacity(partitions.len());
     let mut known = std::collections::HashSet::with_capacity(partitions.len());
     for partition in partitions {
@@ -40,7 +41,19 @@ pub(crate) async fn add(
                 .build(),
         );
     }
-    batches(inputs, MOST_PUT, |batch| api.create_partitions(name, batch)).await
+    let there = batches(inputs, MOST_PUT, |batch| api.create_partitions(name, batch)).await?;
+    Ok(Added {
+        all: known.into_iter().collect(),
+        there: there.into_iter().flatten().collect(),
+    })
+}
+
+/// The values of partitions that were added.
+pub(crate) struct Added {
+    /// All of them.
+    pub(crate) all: Vec<Vec<String>>,
+    /// Those that were there already.
+    pub(crate) there: Vec<Vec<String>>,
 }
 
 /// The partitions that match, sorted.
@@ -81,28 +94,26 @@ pub(crate) async fn delete(
     name: &TableName,
     values: &[Vec<Option<String>>],
 ) -> Result<()> {
-    let lists = values.iter().map(|values| {
-        let values = to_glue(name, values)?;
-        built(
-            PartitionValueList::builder()
-                .set_values(Some(values))
-                .build(),
-        )
-    });
+    let lists = values.iter().map(|values| list_of(to_glue(name, values)?));
     let lists = lists.collect::<Result<Vec<_>>>()?;
     batches(lists, MOST_DELETED, |batch| {
         api.delete_partitions(name, batch)
     })
     .await
+    .map(drop)
 }
 
-/// Gives all partitions the columns that the table is about to have.
+fn list_of(values: Vec<String>) -> Result<PartitionValueList> {
+    let list = PartitionValueList::builder().set_values(Some(values));
+    built(list.build())
+}
+
+/// Gives all partitions the columns of `table`, and says how many did not have them. Nothing that a
+/// partition has is dropped.
 ///
 /// Engines compare a partition's columns with the table's: Athena refuses one whose type differs
-/// (HIVE_PARTITION_SCHEMA_MISMATCH), and reads NULL where a column is missing. Called before the
-/// table is changed, so that a crash in between is made good by the next try; nothing that a
-/// partition has is dropped.
-pub(crate) async fn align(api: &Api, table: &CatalogTable) -> Result<()> {
+/// (HIVE_PARTITION_SCHEMA_MISMATCH), and reads NULL where a column is missing.
+pub(crate) async fn align(api: &Api, table: &CatalogTable) -> Result<usize> {
     let (mut changed, mut token) = (Vec::new(), None);
     loop {
         let page = api
@@ -117,10 +128,39 @@ pub(crate) async fn align(api: &Api, table: &CatalogTable) -> Result<()> {
             break;
         }
     }
-    batches(changed, MOST_PUT, |batch| {
-        api.update_partitions(&table.name, batch)
+    update(api, &table.name, changed).await
+}
+
+/// The same for the partitions of these values.
+pub(crate) async fn align_these(
+    api: &Api,
+    table: &CatalogTable,
+    values: &[Vec<String>],
+) -> Result<usize> {
+    let lists = values.iter().cloned().map(list_of);
+    let lists = lists.collect::<Result<Vec<_>>>()?;
+    let found = batches(lists, MOST_GOT, |batch| {
+        api.partitions_of(&table.name, batch)
     })
-    .await
+    .await?;
+    let mut changed = Vec::new();
+    for partition in found.iter().flatten() {
+        changed.extend(aligned(partition, table)?);
+    }
+    update(api, &table.name, changed).await
+}
+
+async fn update(
+    api: &Api,
+    name: &TableName,
+    changed: Vec<BatchUpdatePartitionRequestEntry>,
+) -> Result<usize> {
+    let count = changed.len();
+    batches(changed, MOST_PUT, |batch| {
+        api.update_partitions(name, batch)
+    })
+    .await?;
+    Ok(count)
 }
 
 fn aligned(
@@ -151,10 +191,10 @@ fn aligned(
     built(entry).map(Some)
 }
 
-async fn batches<T, F, Fut>(items: Vec<T>, most: usize, send: F) -> Result<()>
+async fn batches<T, R, F, Fut>(items: Vec<T>, most: usize, send: F) -> Result<Vec<R>>
 where
     F: Fn(Vec<T>) -> Fut,
-    Fut: Future<Output = Result<()>>,
+    Fut: Future<Output = Result<R>>,
 {
     let mut batches = Vec::with_capacity(items.len().div_ceil(most));
     let mut items = items.into_iter().peekable();
@@ -164,9 +204,8 @@ where
     futures::stream::iter(batches)
         .map(send)
         .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<()>>()
+        .try_collect()
         .await
-        .map(drop)
 }
 
 /// Values as Glue has them: NULL is Hive's word for it, and so is the empty text, for which Hive

@@ -12,6 +12,7 @@ use tidegate_core::{Catalog, CatalogConfig, Context, Result};
 use tidegate_glue::GlueConfig;
 use tidegate_testkit::servers::{AwsServer, moto};
 use tidegate_testkit::suites::{TestContext, context};
+use tokio::sync::oneshot;
 
 /// A server between Glue's client and moto.
 pub(crate) struct Strict {
@@ -29,7 +30,11 @@ struct Shared {
     seen: Mutex<Vec<(String, Value)>>,
     stale: Mutex<usize>,
     meddle: Mutex<Option<Meddle>>,
+    halt: Mutex<Option<Halt>>,
 }
+
+/// How many requests come first; what is told that one waits; what it waits for.
+type Halt = (usize, oneshot::Sender<()>, oneshot::Receiver<()>);
 
 /// Answers some requests (operation, input) instead of moto.
 type Meddle = Box<dyn FnMut(&str, &Value) -> Option<(StatusCode, Value)> + Send>;
@@ -53,6 +58,7 @@ pub(crate) async fn strict() -> Strict {
         seen: Mutex::default(),
         stale: Mutex::default(),
         meddle: Mutex::default(),
+        halt: Mutex::default(),
     });
     let router = Router::new()
         .fallback(serve)
@@ -108,6 +114,19 @@ impl Strict {
         *self.shared.meddle.lock().unwrap() = Some(Box::new(meddle));
     }
 
+    /// Lets the request after the next `after` wait: the first channel tells that it does, the other
+    /// lets it go on.
+    pub(crate) fn halt(&self, after: usize) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((stops, stopped), (go, goes)) = (oneshot::channel(), oneshot::channel());
+        *self.shared.halt.lock().unwrap() = Some((after, stops, goes));
+        (stopped, go)
+    }
+
+    /// Ends the wait for a request that never came.
+    pub(crate) fn halt_no_more(&self) {
+        self.shared.halt.lock().unwrap().take();
+    }
+
     /// Calls moto itself, not seen here.
     pub(crate) async fn glue(&self, operation: &str, input: Value) -> Value {
         let mut headers = HeaderMap::new();
@@ -152,6 +171,7 @@ impl Shared {
         let too_many = match operation {
             "BatchCreatePartition" => length("PartitionInputList") > 100,
             "BatchUpdatePartition" => !(1..=100).contains(&length("Entries")),
+            "BatchGetPartition" => length("PartitionsToGet") > 1000,
             "BatchDeletePartition" => length("PartitionsToDelete") > 25,
             "GetPartitions" => {
                 most("MaxResults", 1000)
@@ -189,6 +209,21 @@ async fn serve(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
         .lock()
         .unwrap()
         .push((operation.to_owned(), input.clone()));
+    let halt = {
+        let mut halt = shared.halt.lock().unwrap();
+        match &mut *halt {
+            Some((0, ..)) => halt.take(),
+            Some((left, ..)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
+    };
+    if let Some((_, stops, goes)) = halt {
+        let _ = stops.send(());
+        let _ = goes.await;
+    }
     let meddled = {
         let mut meddle = shared.meddle.lock().unwrap();
         meddle.as_mut().and_then(|meddle| meddle(operation, &input))

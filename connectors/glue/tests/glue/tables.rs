@@ -278,3 +278,107 @@ async fn partitions_get_the_columns_that_the_table_gets() {
     let all = ["BatchUpdatePartition", "UpdateTable"].map(|operation| strict.seen(operation).len());
     assert_eq!(all, [2, 1]);
 }
+
+/// The columns of all partitions, which are the same.
+async fn columns_of_partitions(strict: &Strict, count: usize) -> Value {
+    let name = json!({ "DatabaseName": "shop", "TableName": "sales" });
+    let found = strict.glue("GetPartitions", name).await;
+    let found = found["Partitions"].as_array().unwrap();
+    assert_eq!(found.len(), count);
+    let columns: Vec<_> = found
+        .iter()
+        .map(|partition| &partition["StorageDescriptor"]["Columns"])
+        .collect();
+    assert!(
+        columns.windows(2).all(|pair| pair[0] == pair[1]),
+        "{columns:?}"
+    );
+    columns[0].clone()
+}
+
+fn partition(value: &str) -> TablePartition {
+    TablePartition {
+        values: vec![Some(value.to_owned())],
+        location: format!("s3://lake/sales/k={value}"),
+    }
+}
+
+/// Two runs: one makes partitions while the other widens a column and adds one. Whichever request of
+/// the one all of the other comes before, no partition keeps the older columns.
+#[tokio::test]
+async fn partitions_made_while_another_run_widens_get_the_columns_too() {
+    let narrow = table(&[("n", DataType::Int32)], &["k"]);
+    let wide = table(&[("n", DataType::Int64), ("more", DataType::Utf8)], &["k"]);
+    let wanted = json!([{ "Name": "n", "Type": "bigint" }, { "Name": "more", "Type": "string" }]);
+    let new = [partition("new"), partition("old")];
+    let strict = strict().await;
+    let (one, other) = (strict.open().await, strict.open().await);
+    let moments = ["add", "merge"]
+        .into_iter()
+        .flat_map(|halted| (0..8).map(move |at| (halted, at)));
+    for (halted, at) in moments {
+        one.merge(&narrow).await.unwrap();
+        let old = [partition("old")];
+        one.add_partitions(&narrow.name, &old).await.unwrap();
+        // The first run stops before its request number `at` until the other one has ended.
+        let (stopped, go) = strict.halt(at);
+        let first = async {
+            match halted {
+                "add" => one.add_partitions(&narrow.name, &new).await.unwrap(),
+                _ => one.merge(&wide).await.unwrap(),
+            }
+            strict.halt_no_more();
+        };
+        let second = async {
+            let _ = stopped.await;
+            match halted {
+                "add" => other.merge(&wide).await.unwrap(),
+                _ => other.add_partitions(&narrow.name, &new).await.unwrap(),
+            }
+            let _ = go.send(());
+        };
+        tokio::join!(first, second);
+        assert_eq!(
+            columns_of_partitions(&strict, 2).await,
+            wanted,
+            "{halted} {at}"
+        );
+        assert!(one.drop_table(&narrow.name).await.unwrap());
+    }
+}
+
+/// A process that dies after it made partitions of an older table makes them good when it is
+/// replayed, though they are there.
+#[tokio::test]
+async fn partitions_that_a_dead_process_made_get_the_columns_when_it_is_replayed() {
+    let strict = strict().await;
+    let catalog = strict.open().await;
+    let narrow = table(&[("n", DataType::Int32)], &["k"]);
+    catalog.merge(&narrow).await.unwrap();
+    let wide = table(&[("n", DataType::Int64)], &["k"]);
+    catalog.merge(&wide).await.unwrap();
+    let stale = json!({
+        "DatabaseName": "shop", "TableName": "sales",
+        "PartitionInputList": [{
+            "Values": ["new"],
+            "StorageDescriptor": {
+                "Columns": [{ "Name": "n", "Type": "int" }],
+                "Location": "s3://lake/sales/k=new/",
+            },
+        }],
+    });
+    strict.glue("BatchCreatePartition", stale).await;
+    catalog
+        .add_partitions(&wide.name, &[partition("new")])
+        .await
+        .unwrap();
+    let wanted = json!([{ "Name": "n", "Type": "bigint" }]);
+    assert_eq!(columns_of_partitions(&strict, 1).await, wanted);
+    // Where all is right, one look says so.
+    let before = strict.seen("BatchUpdatePartition").len();
+    catalog
+        .add_partitions(&wide.name, &[partition("new")])
+        .await
+        .unwrap();
+    assert_eq!(strict.seen("BatchUpdatePartition").len(), before);
+}
