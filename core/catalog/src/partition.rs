@@ -1,5 +1,6 @@
 //! Partitions as folders, `yr_num=2024/kind=a%2Fb`, spelled and read as Hive and Spark do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, StringArray, new_null_array};
@@ -92,13 +93,15 @@ fn digit(c: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// `key=value` as a folder's name, encoded.
+/// `key=value` as a folder's name, encoded. A key's first `.` is encoded, too: it would hide the
+/// folder from readers.
 pub fn folder_name(key: &str, value: Option<&str>) -> String {
-    format!(
-        "{}={}",
-        encode_value(key),
-        encode_value(value.unwrap_or(""))
-    )
+    let (dot, key) = match key.strip_prefix('.') {
+        Some(rest) if !rest.is_empty() => ("%2E", rest),
+        _ => ("", key),
+    };
+    let (key, value) = (encode_value(key), encode_value(value.unwrap_or("")));
+    format!("{dot}{key}={value}")
 }
 
 /// The folder of a partition, `a=1/b=x%3A`; empty without keys.
@@ -121,6 +124,91 @@ pub fn parse_name(name: &str) -> Option<(String, Option<String>)> {
     // `key=` is written by programs that don't know the word for it.
     let value = decode_value(value).filter(|value| !value.is_empty());
     Some((key, value))
+}
+
+/// The partition keys that the folders of files name, as columns.
+#[derive(Debug)]
+pub struct FolderKeys {
+    /// The keys, in the order in which they are met, typed by their values ([`key_type`]).
+    pub keys: Vec<FieldRef>,
+    /// For each file the values of the keys. NULL, too, where its path has no such folder.
+    pub values: Vec<Vec<Option<String>>>,
+    /// For each key the first file without such a folder.
+    pub missing: Vec<Option<usize>>,
+}
+
+impl FolderKeys {
+    /// Reads the paths of files, `year=2024/x.csv`; names that are no `key=value` say nothing. Keys
+    /// that differ only in case are one.
+    ///
+    /// Errors: `Schema` where a path has a key twice.
+    pub fn of<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut names: Vec<String> = Vec::new();
+        let mut found: Vec<Vec<Option<Option<String>>>> = Vec::new();
+        for path in paths {
+            let mut values = vec![None; names.len()];
+            let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+            for (key, value) in folders.split('/').filter_map(parse_name) {
+                let known = names.iter().position(|name| same_name(name, &key));
+                let at = known.unwrap_or_else(|| {
+                    names.push(key.clone());
+                    values.push(None);
+                    names.len() - 1
+                });
+                if values[at].replace(value).is_some() {
+                    return Err(Error::schema(format!("the folders name `{key}` twice"))
+                        .with("path", path)
+                        .hint("a partition has one value of each key"));
+                }
+            }
+            found.push(values);
+        }
+        let value = |file: &[Option<Option<String>>], at: usize| file.get(at).cloned().flatten();
+        let keys = names.iter().enumerate().map(|(at, name)| {
+            let values: Vec<_> = found.iter().map(|file| value(file, at).flatten()).collect();
+            let kind = key_type(values.iter().map(Option::as_deref));
+            Arc::new(Field::new(name, kind, true))
+        });
+        let all = 0..names.len();
+        Ok(Self {
+            keys: keys.collect(),
+            missing: all
+                .clone()
+                .map(|at| found.iter().position(|file| value(file, at).is_none()))
+                .collect(),
+            values: found
+                .iter()
+                .map(|file| all.clone().map(|at| value(file, at).flatten()).collect())
+                .collect(),
+        })
+    }
+
+    /// The key that a column has the name of, whatever its case.
+    pub fn position(&self, column: &str) -> Option<usize> {
+        let mut keys = self.keys.iter();
+        keys.position(|key| same_name(key.name(), column))
+    }
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
+/// The type of a partition key with these values: integers, dates or text, whichever writes all of
+/// them back as they are. So `07` and `1.10` are text.
+pub fn key_type<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> DataType {
+    let values: BTreeSet<&str> = values.into_iter().flatten().collect();
+    let written_back = |data_type: &DataType| {
+        let key = Field::new("key", data_type.clone(), true);
+        values.iter().all(|text| {
+            let typed = parse_values([Some(*text)], &key);
+            let again = typed.and_then(|typed| value_text(&*typed, 0));
+            again.is_ok_and(|again| again.as_deref() == Some(*text))
+        })
+    };
+    let types = [DataType::Int64, DataType::Date32].into_iter();
+    let mut fits = types.filter(|data_type| !values.is_empty() && written_back(data_type));
+    fits.next().unwrap_or(DataType::Utf8)
 }
 
 /// Refuses a partition key whose values can't name folders and be read back: what is no text,
@@ -253,6 +341,11 @@ mod tests {
             "a=1/b=__HIVE_DEFAULT_PARTITION__"
         );
         assert_eq!(folder::<&str>(&[], &[]), "");
+        assert_eq!(folder_name(".x", Some(".y")), "%2Ex=.y");
+        assert_eq!(
+            parse_name("%2Ex=.y"),
+            Some((".x".into(), Some(".y".into())))
+        );
     }
 
     #[test]
@@ -280,6 +373,78 @@ mod tests {
         for path in ["a", "a=1/b", "=1", "2024/02/29"] {
             assert_eq!(parse_folder(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn c9_folders_of_uneven_depth_keep_their_keys() {
+        let paths = [
+            "a=1/x",
+            "a=2/b=u/x",
+            "x",
+            "plain/B=v/A=/x",
+            "a=__HIVE_DEFAULT_PARTITION__/x",
+        ];
+        let found = FolderKeys::of(paths).unwrap();
+        let keys: Vec<_> = found
+            .keys
+            .iter()
+            .map(|key| (key.name().as_str(), key.data_type()))
+            .collect();
+        assert_eq!(keys, [("a", &DataType::Int64), ("b", &DataType::Utf8)]);
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            found.values,
+            [
+                [text("1"), None],
+                [text("2"), text("u")],
+                [None, None],
+                [None, text("v")],
+                [None, None]
+            ]
+        );
+        assert_eq!(found.missing, [Some(2), Some(0)]);
+        let error = FolderKeys::of(["a=1/A=2/x"]).unwrap_err();
+        assert!(error.message().contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn keys_have_a_type_only_if_it_writes_all_values_back() {
+        let of = |values: &[Option<&'static str>]| key_type(values.iter().copied());
+        let int = ["2024", "-1", "0", "9223372036854775807"];
+        assert_eq!(of(&int.map(Some)), DataType::Int64);
+        assert_eq!(of(&[Some("1"), None]), DataType::Int64);
+        for text in [
+            "007",
+            "+7",
+            " 7",
+            "-0",
+            "1e3",
+            "1.10",
+            "9223372036854775808",
+            "true",
+            "٣",
+        ] {
+            assert_eq!(of(&[Some("1"), Some(text)]), DataType::Utf8, "{text}");
+        }
+        assert_eq!(
+            of(&[Some("2024-02-29"), Some("0001-01-01")]),
+            DataType::Date32
+        );
+        for text in [
+            "2024-1-5",
+            "2024-02-30",
+            "20240105",
+            "2024-01-05T00:00:00",
+            "+2024-1-5",
+        ] {
+            assert_eq!(
+                of(&[Some("2024-02-29"), Some(text)]),
+                DataType::Utf8,
+                "{text}"
+            );
+        }
+        assert_eq!(of(&[None]), DataType::Utf8);
+        assert_eq!(of(&[]), DataType::Utf8);
     }
 
     #[test]

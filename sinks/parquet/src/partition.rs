@@ -7,7 +7,7 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
-use tidegate_catalog::{NAME_LIMIT, check_key, folder_name, value_text};
+use tidegate_catalog::{NAME_LIMIT, NULL_PARTITION, check_key, folder_name, value_text};
 use tidegate_core::{Error, Origin, Rejected, Result};
 use tidegate_formats::row_to_json;
 
@@ -154,6 +154,11 @@ impl Partitioner {
             let schema = batch.schema_ref();
             let column = schema.field(*index).name();
             let value = value_text(batch.column(*index), row)?;
+            if value.as_deref() == Some(NULL_PARTITION) {
+                return Ok(Err(format!(
+                    "column `{column}`: a folder named `{NULL_PARTITION}` means NULL, and can't mean this text"
+                )));
+            }
             let name = folder_name(column, value.as_deref());
             if name.len() > NAME_LIMIT {
                 return Ok(Err(format!(

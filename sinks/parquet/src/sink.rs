@@ -11,7 +11,7 @@ use tidegate_core::{
     Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Result, Sink,
     SinkContext, SinkWriter, Spread, TableFormat, Visibility, WriterId, async_trait,
 };
-use tidegate_storage::{Access, Location, Place, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Names, Place, StagedToken, Storage};
 
 use crate::config::{Mode, ParquetConfig, Types};
 use crate::epoch::{EpochFiles, Sizes};
@@ -284,7 +284,7 @@ impl Sink for ParquetSink {
         };
         let delete: Vec<_> = self
             .storage
-            .list()
+            .list("", Names::Undotted)
             .await?
             .into_iter()
             .map(|file| file.key)

@@ -15,15 +15,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The tree of these files. Hidden ones (`_…`, `.…`) and empty ones are left out, as readers do.
-    pub(super) fn tree(mut files: Vec<FileMeta>) -> Self {
-        files.sort_by(|a, b| a.key.cmp(&b.key));
+    /// The tree of these files. Empty ones are left out, as readers do.
+    pub(super) fn tree(files: Vec<FileMeta>) -> Self {
         let mut root = Self::default();
-        for file in files {
-            let hidden = file.key.split('/').any(|name| name.starts_with(['_', '.']));
-            if hidden || file.size == 0 {
-                continue;
-            }
+        for file in files.into_iter().filter(|file| file.size > 0) {
             let mut folder = &mut root;
             if let Some((parents, _)) = file.key.rsplit_once('/') {
                 for name in parents.split('/') {

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tidegate_core::{CatalogTable, Context, Error, Result, TableFormat, TableName, TablePartition};
 use tidegate_formats::{Compression, Format};
-use tidegate_storage::{Access, FileMeta, Location, Storage};
+use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Storage};
 
 use super::classify::{Classified, classify};
 use super::folders::{Folder, join};
@@ -28,19 +28,25 @@ const LOOKS: usize = 8;
 pub async fn crawl(location: &str, cx: &Context, options: &CrawlOptions) -> Result<CrawlReport> {
     let access = Access::of(cx, options.aws.as_ref())?;
     let location = Location::parse(location, &cx.base)?;
-    if location.path().contains(['*', '?']) {
+    let storage = Storage::open(&location, &access).await?;
+    if location.path().contains(['*', '?', '[']) && !storage.exists().await? {
         return Err(Error::config("a crawl takes a folder, not a pattern")
             .with("url", &location)
             .hint("name the folder that the tables lie in"));
     }
-    let storage = Storage::open(&location, &access).await?;
-    let files = storage.list_under("").await?;
-    if files.is_empty() {
+    let Listing { files, left_out } = storage.listing("", Names::Visible).await?;
+    if files.is_empty() && left_out.is_empty() {
         return Err(Error::not_found("there are no files").with("path", &location));
     }
     let crawl = Crawl { storage, options };
     let root = Folder::tree(files);
-    let mut report = CrawlReport::default();
+    let skipped = left_out
+        .into_iter()
+        .map(|LeftOut { path, reason }| Skipped { path, reason });
+    let mut report = CrawlReport {
+        skipped: skipped.collect(),
+        ..CrawlReport::default()
+    };
     let found = crawl.folder(&root, 0, &mut report.skipped).await?;
     crawl.name(found, &mut report);
     report.skipped.sort();

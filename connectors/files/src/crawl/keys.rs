@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use arrow_schema::DataType;
-use chrono::NaiveDate;
 use tidegate_catalog::parse_name;
 
 /// What a level of folders is: its key, if they name one, and whether a single folder of it is a
@@ -30,29 +29,10 @@ pub(super) fn is_value(name: &str) -> bool {
 
 /// The narrowest type that reads all values and writes them as they were.
 pub(super) fn key_type<'a>(values: impl Iterator<Item = Option<&'a str>> + Clone) -> DataType {
-    let all = |fits: &dyn Fn(&str) -> bool| {
-        let mut some = values.clone().flatten().peekable();
-        some.peek().is_some() && some.all(fits)
-    };
-    if all(&|text| {
-        text.parse::<i32>()
-            .is_ok_and(|number| number.to_string() == text)
-    }) {
-        return DataType::Int32;
-    }
-    if all(&|text| {
-        text.parse::<i64>()
-            .is_ok_and(|number| number.to_string() == text)
-    }) {
-        return DataType::Int64;
-    }
-    let date = |text: &str| {
-        NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            .is_ok_and(|date| date.format("%Y-%m-%d").to_string() == text)
-    };
-    match all(&date) {
-        true => DataType::Date32,
-        false => DataType::Utf8,
+    let narrow = |text: &str| text.parse::<i32>().is_ok();
+    match tidegate_catalog::key_type(values.clone()) {
+        DataType::Int64 if values.flatten().all(narrow) => DataType::Int32,
+        other => other,
     }
 }
 

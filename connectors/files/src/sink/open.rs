@@ -12,7 +12,7 @@ use tidegate_core::{
     SinkWriter, TableFormat, Visibility, WriterId, async_trait,
 };
 use tidegate_formats::Format;
-use tidegate_storage::{Access, Location, Staged, StagedToken, Storage};
+use tidegate_storage::{Access, Location, Names, Staged, StagedToken, Storage};
 
 use super::config::{FilesSinkConfig, Mode};
 use super::encode::Encoding;
@@ -134,7 +134,7 @@ impl FilesSink {
         for folder in folders {
             all.extend(match folder {
                 Some(folder) => self.shared.storage.list_folder(folder).await?,
-                None => self.shared.storage.list().await?,
+                None => self.shared.storage.list("", Names::Undotted).await?,
             });
         }
         Ok(all

@@ -16,6 +16,9 @@ use super::config::FilesSourceConfig;
 use super::{added, schema};
 use crate::read::{Columns, Found, Mark, Piece, Reader, State};
 
+/// What relative paths are relative to.
+const BASE: &str = "the pipeline file's folder";
+
 #[derive(Debug)]
 pub(super) struct FilesSource {
     config: FilesSourceConfig,
@@ -33,7 +36,7 @@ impl FilesSource {
         let pattern = Pattern::parse(&config.url, &cx.base, &access).await?;
         let files = match config.watch {
             true => pattern.list().await?,
-            false => pattern.expect().await?,
+            false => pattern.expect(BASE).await?,
         };
         let storage = pattern.storage();
         if config.format.is_none() {
@@ -153,7 +156,7 @@ impl Source for FilesSource {
         let asked_before = !ask.first && ask.state.is_some();
         let files = match (self.config.watch, asked_before) {
             (false, true) => Vec::new(),
-            (false, false) => self.pattern.expect().await?,
+            (false, false) => self.pattern.expect(BASE).await?,
             (true, _) => self.pattern.list().await?,
         };
         let mut fresh = Vec::new();

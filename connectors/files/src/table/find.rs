@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::folder;
 use tidegate_core::{CatalogTable, Result, TablePartition};
 use tidegate_formats::{Compression, Format};
-use tidegate_storage::{Access, FileMeta, Location, Storage};
+use tidegate_storage::{Access, FileMeta, Location, Names, Storage, folders, is_hidden};
 
 use crate::read::Found;
 
@@ -51,12 +51,10 @@ impl Finder {
     /// A partition's storage, and its folder there.
     async fn place(&self, partition: &TablePartition) -> Result<(Storage, String)> {
         let location = Location::parse(&partition.location, &self.base)?;
-        let (text, root) = (location.to_string(), self.storage.location().to_string());
-        if let Some(rest) = text.strip_prefix(&root)
-            && let Some(key) = rest.strip_prefix('/').or(rest.is_empty().then_some(""))
-        {
+        if let Some(key) = self.storage.location().key_of(&location) {
             return Ok((self.storage.clone(), key.to_owned()));
         }
+        let text = location.to_string();
         let known = {
             let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
             others.get(&text).cloned()
@@ -83,9 +81,13 @@ impl Finder {
         Ok(self.found(storage, file, partition))
     }
 
+    fn is_here(&self, storage: &Storage) -> bool {
+        storage.location() == self.storage.location()
+    }
+
     fn found(&self, storage: Storage, file: FileMeta, partition: Option<TablePartition>) -> Found {
         let path = storage.show(&file.key);
-        let here = storage.location() == self.storage.location();
+        let here = self.is_here(&storage);
         Found {
             name: match here && !file.key.is_empty() {
                 true => file.key.clone(),
@@ -104,10 +106,7 @@ impl Finder {
 
     /// All files of a table without partitions.
     pub(super) async fn everything(&self) -> Result<Vec<Found>> {
-        let mut files = self.storage.list_under("").await?;
-        files.retain(|file| visible(&file.key) && file.size > 0);
-        files.sort_by(|a, b| a.key.cmp(&b.key));
-        let found = files.into_iter();
+        let found = list(&self.storage, "").await?.into_iter();
         Ok(found
             .map(|file| self.found(self.storage.clone(), file, None))
             .collect())
@@ -126,40 +125,31 @@ impl Finder {
         }
         // Many small listings cost more than one large one, unless it finds much that isn't asked for.
         let mut by_folder: HashMap<String, Vec<FileMeta>> = HashMap::new();
-        let at_once = all && places.len() > FEW;
-        if at_once {
-            let here = |storage: &Storage| storage.location() == self.storage.location();
-            let folders: HashSet<&str> = places
+        if all && places.len() > FEW {
+            // That listing has no hidden folders, which may be partitions all the same.
+            by_folder = places
                 .iter()
-                .filter(|(_, storage, _)| here(storage))
-                .map(|(_, _, folder)| folder.as_str())
+                .filter(|(_, storage, folder)| {
+                    self.is_here(storage) && !folder.split('/').any(is_hidden)
+                })
+                .map(|(_, _, folder)| (folder.clone(), Vec::new()))
                 .collect();
-            for file in self.storage.list_under("").await? {
-                let mut parents = file.key.as_str();
-                while let Some((parent, _)) = parents.rsplit_once('/') {
-                    if folders.contains(parent) {
-                        by_folder.entry(parent.to_owned()).or_default().push(file);
-                        break;
+            for file in list(&self.storage, "").await? {
+                for folder in folders(&file.key) {
+                    if let Some(files) = by_folder.get_mut(folder) {
+                        files.push(file.clone());
                     }
-                    parents = parent;
                 }
             }
         }
         let listings = places.into_iter().map(|(partition, storage, folder)| {
-            let here = storage.location() == self.storage.location();
-            let known = match at_once && here {
-                true => Some(by_folder.remove(&folder).unwrap_or_default()),
-                false => None,
-            };
+            let known = by_folder.get(&folder).filter(|_| self.is_here(&storage));
+            let known = known.cloned();
             async move {
-                let mut files = match known {
+                let files = match known {
                     Some(files) => files,
-                    None => storage.list_under(&folder).await?,
+                    None => list(&storage, &folder).await?,
                 };
-                // What is hidden counts from the partition's folder on.
-                let within = |key: &str| key.get(folder.len()..).is_some_and(visible);
-                files.retain(|file| within(&file.key) && file.size > 0);
-                files.sort_by(|a, b| a.key.cmp(&b.key));
                 let found = files
                     .into_iter()
                     .map(|file| self.found(storage.clone(), file, Some(partition.clone())));
@@ -194,7 +184,9 @@ impl Finder {
     }
 }
 
-/// Whether no part of a path is hidden.
-fn visible(key: &str) -> bool {
-    key.split('/').all(|name| !name.starts_with(['.', '_']))
+/// The files of a table in a folder and below.
+async fn list(storage: &Storage, folder: &str) -> Result<Vec<FileMeta>> {
+    let mut files = storage.list(folder, Names::Visible).await?;
+    files.retain(|file| file.size > 0);
+    Ok(files)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, Schema};
-use tidegate_catalog::{parse_name, parse_values, with_columns_of};
+use arrow_schema::{FieldRef, Schema};
+use tidegate_catalog::{FolderKeys, with_columns_of};
 use tidegate_core::{Error, Result};
 use tidegate_storage::spread;
 
@@ -19,29 +19,43 @@ use crate::error::running;
 pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
     let reader = format(text, &found)?;
-    let (keys, found) = partitioned(found);
-    let looked = found.iter().map(|(file, _)| file.clone());
-    let looked: Vec<Found> = looked.collect();
-    let looked = match reader {
-        Reader::Parquet => spread(&looked, footers::LOOKED_AT),
+    let paths: Vec<&str> = found.iter().map(|file| places.below_base(file)).collect();
+    let partitions = FolderKeys::of(paths)?;
+    let columns = match reader {
+        Reader::Parquet => {
+            let looked = spread(&found, footers::LOOKED_AT);
+            columns(&looked, reader, places).await?
+        }
         // Whoever reads text knows how many of its files are to be looked at.
-        _ => looked,
+        _ => columns(&found, reader, places).await?,
     };
-    let columns = columns(&looked, reader, places).await?;
-    let is_key = |field: &FieldRef| keys.iter().any(|key| key.name() == field.name());
-    let fields: Vec<FieldRef> = columns
-        .fields()
-        .iter()
-        .filter(|field| !is_key(field))
-        .cloned()
-        .collect();
+    let mut fields: Vec<FieldRef> = Vec::with_capacity(columns.fields().len());
+    for field in columns.fields() {
+        match partitions.position(field.name()) {
+            None => fields.push(Arc::clone(field)),
+            // A folder's value counts, if there is one.
+            Some(key) => {
+                if let Some(file) = partitions.missing[key] {
+                    return Err(Error::schema(format!(
+                        "the column `{}` is named by the folders of some files, and not of all",
+                        field.name()
+                    ))
+                    .with(
+                        "path",
+                        show(&found[file].root, &found[file].object.location),
+                    )
+                    .hint("choose files that are alike by a pattern"));
+                }
+            }
+        }
+    }
     let described = Described {
         name: text.to_owned(),
         location: text.to_owned(),
         reader,
         columns: &Schema::new(fields),
-        keys: &keys,
-        content: Content::Files(Arc::new(found)),
+        keys: &partitions.keys,
+        content: Content::Files(Arc::new(found.into_iter().zip(partitions.values).collect())),
     };
     Ok(LakeTable::new(described, places, notes))
 }
@@ -89,62 +103,6 @@ fn by_name(file: &Found) -> Result<Reader> {
         }
         _ => Err(refused("the file's name doesn't say its format")
             .hint("a query reads .parquet, .csv, .tsv, .json, .ndjson and .jsonl; all but Parquet also as .gz and .zst")),
-    }
-}
-
-/// A file, and the values of the partition keys.
-type Valued = (Found, Vec<Option<String>>);
-
-/// The keys that the folders of all files name (`year=2024/month=01`), typed by their values, and
-/// the files with those values.
-fn partitioned(files: Vec<Found>) -> (Vec<FieldRef>, Vec<Valued>) {
-    let of = |file: &Found| -> Vec<(String, Option<String>)> {
-        let path = file.object.location.as_ref();
-        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-        folders.split('/').filter_map(parse_name).collect()
-    };
-    let first = of(&files[0]);
-    let names: Vec<String> = first.into_iter().map(|(name, _)| name).collect();
-    let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    let all: Vec<Vec<(String, Option<String>)>> = files.iter().map(of).collect();
-    let alike = all
-        .iter()
-        .all(|pairs| pairs.iter().map(|(name, _)| name).eq(&names));
-    if names.is_empty() || !distinct || !alike {
-        let files = files.into_iter().map(|file| (file, Vec::new()));
-        return (Vec::new(), files.collect());
-    }
-    let values: Vec<Vec<Option<String>>> = all
-        .into_iter()
-        .map(|pairs| pairs.into_iter().map(|(_, value)| value).collect())
-        .collect();
-    let keys = names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| {
-            let column: Vec<Option<&str>> =
-                values.iter().map(|row| row[index].as_deref()).collect();
-            Arc::new(Field::new(name, key_type(name, &column), true))
-        })
-        .collect();
-    (keys, files.into_iter().zip(values).collect())
-}
-
-/// Whole numbers as they would be printed, dates, or text.
-fn key_type(name: &str, values: &[Option<&str>]) -> DataType {
-    let given = || values.iter().flatten();
-    if given().next().is_none() {
-        return DataType::Utf8;
-    }
-    let printed = |text: &str| text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
-    if given().all(|text| printed(text)) {
-        return DataType::Int64;
-    }
-    let date = Field::new(name, DataType::Date32, true);
-    let dated = |text: &str| text.len() == 10 && parse_values([Some(text)], &date).is_ok();
-    match given().all(|text| dated(text)) {
-        true => DataType::Date32,
-        false => DataType::Utf8,
     }
 }
 

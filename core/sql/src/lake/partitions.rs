@@ -16,6 +16,7 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_catalog::parse_values;
 use tidegate_core::{Catalog, CatalogTable, Predicate, Result, TablePartition};
+use tidegate_storage::{folders, is_hidden};
 
 use super::places::{Found, Places};
 use crate::predicate::predicates;
@@ -194,24 +195,27 @@ async fn wholesale(
     partitions: Selected<'_>,
     places: &Places,
 ) -> Result<Files> {
-    let root = format!("{}/", table.location.trim_end_matches('/'));
-    let (within, elsewhere): (Selected<'_>, Selected<'_>) = partitions
-        .into_iter()
-        .partition(|(partition, _)| partition.location.starts_with(&root));
-    let mut folders = HashMap::new();
-    for (partition, values) in &within {
-        folders.insert(&partition.location[root.len()..], values);
+    let root = places.location(&table.location)?;
+    let mut within: HashMap<String, Vec<Arc<Vec<ScalarValue>>>> = HashMap::new();
+    let mut elsewhere = Vec::new();
+    for (partition, values) in partitions {
+        let location = places.location(&partition.location)?;
+        match root.key_of(&location) {
+            // That listing has no hidden folders, which may be partitions all the same.
+            Some(folder) if !folder.split('/').any(is_hidden) => {
+                within.entry(folder.to_owned()).or_default().push(values);
+            }
+            _ => elsewhere.push((partition, values)),
+        }
     }
     let mut files = Vec::new();
     for file in whole(table, places).await?.iter() {
-        let mut folder = file.key.as_str();
-        while let Some((parent, _)) = folder.rsplit_once('/') {
-            if let Some(values) = folders.get(parent) {
-                files.push((file.clone(), Arc::clone(values)));
-                break;
-            }
-            folder = parent;
-        }
+        let partitions = folders(&file.key).filter_map(|folder| within.get(folder));
+        files.extend(
+            partitions
+                .flatten()
+                .map(|values| (file.clone(), Arc::clone(values))),
+        );
     }
     files.extend(one_by_one(elsewhere, places).await?);
     Ok(files)

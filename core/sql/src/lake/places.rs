@@ -9,7 +9,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectMeta, ObjectStore};
 use tidegate_core::{CatalogTable, Error, Result};
-use tidegate_storage::{Access, FileMeta, Location, Pattern, Place, Storage};
+use tidegate_storage::{Access, FileMeta, Location, Names, Pattern, Place, Storage};
 use url::Url;
 
 use super::store::ReadStore;
@@ -91,8 +91,8 @@ impl Places {
         Location::parse(text, &self.base)
     }
 
-    /// All files under a folder, but for hidden names (`.x`, `_x`) and empty files. None if there
-    /// is no such folder.
+    /// All files under a folder, but for hidden names and empty files. None if there is no such
+    /// folder.
     pub(crate) async fn files(&self, folder: &Location) -> Result<Arc<Vec<Found>>> {
         let known = lock(&self.listings).get(folder).cloned();
         if let Some(known) = known {
@@ -100,7 +100,7 @@ impl Places {
         }
         let storage = Storage::open(folder, &self.access).await?;
         self.traffic.listed();
-        let listed = storage.list().await?;
+        let listed = storage.list("", Names::Visible).await?;
         let found = Arc::new(self.found(&storage, listed)?);
         lock(&self.listings).insert(folder.clone(), Arc::clone(&found));
         Ok(found)
@@ -110,24 +110,34 @@ impl Places {
     pub(crate) async fn matching(&self, text: &str) -> Result<Vec<Found>> {
         let pattern = Pattern::parse(text, &self.base, &self.access).await?;
         self.traffic.listed();
-        let listed = pattern.expect().await.map_err(|error| {
-            error.hint("paths are relative to the current folder; a pattern may have `*` and `**`")
-        })?;
+        let listed = pattern.expect("the current folder").await?;
         let found = self.found(pattern.storage(), listed)?;
         if found.is_empty() {
             return Err(Error::not_found(format!(
-                "the files of `{text}` are all empty or hidden"
+                "the files of `{text}` are all empty"
             )));
         }
         Ok(found)
     }
 
+    /// A file's path, without the folders that the current one lies in.
+    pub(crate) fn below_base<'a>(&self, file: &'a Found) -> &'a str {
+        let path = file.object.location.as_ref();
+        let local = file.root.as_str() == "file:///";
+        let base = self.base.to_str().map(|base| base.trim_matches('/'));
+        let below = base
+            .filter(|_| local)
+            .and_then(|base| path.strip_prefix(base));
+        below
+            .and_then(|below| below.strip_prefix('/'))
+            .unwrap_or(path)
+    }
+
     fn found(&self, storage: &Storage, listed: Vec<FileMeta>) -> Result<Vec<Found>> {
         let root = self.root(storage)?;
-        let plain = |key: &str| key.split('/').all(|name| !name.starts_with(['.', '_']));
         listed
             .into_iter()
-            .filter(|file| file.size > 0 && plain(&file.key))
+            .filter(|file| file.size > 0)
             .map(|file| {
                 Ok(Found {
                     root: root.clone(),
