@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
+use tidegate_catalog::FolderKeys;
 use tidegate_core::{
     Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Result, Scan, Source,
     SourceContext, Split, Stream, StreamName, async_trait,
@@ -42,6 +43,7 @@ impl FilesSource {
         if config.format.is_none() {
             same_format(config, storage, &files)?;
         }
+        warn_of_folders(&files);
         let found = schema::find(config, storage, &files).await?;
         let schema = match config.on_new_columns {
             Some(NewColumns::Add) => added::with(cx, config, found).await?,
@@ -108,6 +110,21 @@ impl FilesSource {
         }
         waiting.insert(file.key.clone(), mark);
         false
+    }
+}
+
+/// Says that what folders name is no column here.
+fn warn_of_folders(files: &[FileMeta]) {
+    let Ok(found) = FolderKeys::of(files.iter().map(|file| file.key.as_str())) else {
+        return;
+    };
+    if !found.keys.is_empty() {
+        let keys = found.keys.iter().map(|key| format!("`{}`", key.name()));
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            "folders name {keys}, which `type = \"files\"` makes no columns of: a catalog's table has \
+             them (`tidegate catalog crawl`, `type = \"table\"`), and so has `tidegate query`"
+        );
     }
 }
 

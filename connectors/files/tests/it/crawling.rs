@@ -304,6 +304,23 @@ async fn a_table_that_contradicts_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn partitions_that_begin_with_an_underscore_are_found_beside_odd_names() {
+    let dir = tempfile::tempdir().unwrap();
+    for op in ["insert", "delete"] {
+        let file = format!("l[1]/t/_op={op}/a#1");
+        write(dir.path(), &file, support::ndjson(0..3));
+    }
+    write(dir.path(), "l[1]/t/_op=insert/Icon\r", "x");
+    write(dir.path(), "l[1]/t/_tmp/x.csv", "a\n1\n");
+    let report = crawl(dir.path(), "l[1]").await;
+    assert_eq!(report.tables.len(), 1, "{report:?}");
+    assert_eq!(report.tables[0].partitions.len(), 2, "{report:?}");
+    assert_eq!(report.tables[0].table.partition_keys[0].name(), "_op");
+    assert_eq!(report.skipped.len(), 1, "{report:?}");
+    assert!(report.skipped[0].reason.contains("control"), "{report:?}");
+}
+
+#[tokio::test]
 async fn nothing_to_find_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let cx = support::context(dir.path());

@@ -163,3 +163,39 @@ async fn a_schema_that_is_given_is_the_streams() {
     assert_eq!(ids(&batches), [1, 2]);
     assert_eq!(source.streams()[0].name.as_str(), "pairs");
 }
+
+/// Names that other readers hide or take for patterns, incremental too.
+#[tokio::test]
+async fn a8_a9_c8_files_of_odd_names_are_read_once_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("p[1]?");
+    write(dir.path(), "p1x/in/a.ndjson", ndjson(900..901));
+    for (id, name) in ["s[1].ndjson", "a#1", "100%.ndjson", "_op=x/b.ndjson"]
+        .iter()
+        .enumerate()
+    {
+        let id = i64::try_from(id).unwrap();
+        write(&base, &format!("in/{name}"), ndjson(id..id + 1));
+    }
+    write(&base, "in/s1.ndjson", ndjson(4..5));
+    write(&base, "in/_tmp/c.ndjson", ndjson(901..902));
+    write(&base, "in/Icon\r", "x");
+    let read = async |url: &str| {
+        let config = json!({ "url": url, "format": "ndjson", "incremental": true });
+        let source = source(&base, config).await.unwrap();
+        let first = plan(&source, None, true).await.unwrap();
+        let again = plan(&source, Some(&first.state), true).await.unwrap();
+        assert!(again.new.is_empty(), "{url}");
+        let (batches, _) = read_all(&source).await.unwrap();
+        let mut ids = ids(&batches);
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(read("in").await, [0, 1, 2, 3, 4]);
+    assert_eq!(read("in/**/*").await, [0, 1, 2, 3, 4]);
+    assert_eq!(read("in/*").await, [0, 1, 2, 4]);
+    assert_eq!(read("in/s[1].ndjson").await, [0]);
+    assert_eq!(read("in/s[12].ndjson").await, [4]);
+    assert_eq!(read("in/a#1").await, [1]);
+    assert_eq!(read("../p[1]?/in/s1.ndjson").await, [4]);
+}

@@ -375,3 +375,53 @@ async fn an_unknown_table_is_told_from_those_that_are_there() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn partitions_that_begin_with_an_underscore_are_read() {
+    let years: Vec<i32> = (2010..2022).collect();
+    let dir = site(TableFormat::Ndjson, &[], &[]).await;
+    let catalog = catalog(dir.path()).await;
+    let mut table = table(
+        &dir.path().join("u").display().to_string(),
+        TableFormat::Ndjson,
+        true,
+    );
+    table.name = TableName::new("d", "u");
+    table.partition_keys = vec![field("_op", DataType::Int32)];
+    catalog.merge(&table).await.unwrap();
+    let mut partitions = Vec::new();
+    for year in &years {
+        let folder = format!("_op={year}");
+        support::write(
+            dir.path(),
+            &format!("u/{folder}/a.ndjson"),
+            support::ndjson(0..2),
+        );
+        let location = format!("{}/{folder}", table.location);
+        partitions.push(TablePartition {
+            values: vec![Some(year.to_string())],
+            location,
+        });
+    }
+    // Two of one folder, one in a folder that listings pass over.
+    let both = TablePartition {
+        values: vec![Some("1".to_owned())],
+        location: partitions[0].location.clone(),
+    };
+    support::write(dir.path(), "u/_staged/a.ndjson", support::ndjson(0..2));
+    let staged = TablePartition {
+        values: vec![Some("2".to_owned())],
+        location: format!("{}/_staged", table.location),
+    };
+    partitions.extend([both, staged]);
+    catalog
+        .add_partitions(&table.name, &partitions)
+        .await
+        .unwrap();
+    let config = json!({ "catalog": target(dir.path(), "u"), "stream": "t" });
+    let cx = support::context(dir.path());
+    let source = support::open_source("table", &cx, config).await.unwrap();
+    let all = rows(&source, &Scan::all("t")).await.unwrap();
+    let count: usize = all.batches.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(count, 2 * (years.len() + 2));
+}

@@ -380,3 +380,35 @@ async fn a_value_that_the_tables_type_cannot_hold_is_an_error_and_not_another_va
         assert!(error.hint_text().unwrap().contains("wider type"));
     }
 }
+
+/// More partitions than are listed one by one, in folders of odd names, and one that is the table's
+/// own folder's neighbour.
+#[tokio::test]
+async fn partitions_that_begin_with_an_underscore_are_found_by_one_listing() {
+    let world = World::new().await;
+    let columns = vec![field("id", DataType::Int64)];
+    let keys = vec![field("_op", DataType::Utf8)];
+    let table = world
+        .table("shop.changes", TableFormat::Parquet, columns, keys)
+        .await;
+    for n in 0..70 {
+        let (value, folder) = (format!("{n} a:b"), format!("_op={n} a%3Ab"));
+        let file = format!("changes/{folder}/a.parquet");
+        world.parquet(&file, vec![("id", ints([n]))], 10);
+        let url = format!("{}/{folder}", table.location)
+            .replace('%', "%25")
+            .replace(' ', "%20");
+        world
+            .partition(&table, &[Some(&value)], &format!("file://{url}"))
+            .await;
+    }
+    world.parquet("changes/_staged/a.parquet", vec![("id", ints([1000]))], 10);
+    world.partition(&table, &[Some("staged")], "_staged").await;
+    let rows = world
+        .rows("SELECT count(*) AS n, sum(id) AS s FROM changes")
+        .await;
+    assert_eq!(rows, "71|3415");
+    let rows =
+        world.rows("SELECT id FROM changes WHERE _op = '7 a:b' OR _op = 'staged' ORDER BY id");
+    assert_eq!(rows.await, "7\n1000");
+}

@@ -126,6 +126,38 @@ async fn lists_are_named_as_every_reader_expects() {
 }
 
 #[tokio::test]
+async fn c9_the_text_that_means_null_is_rejected_as_a_folders_name() {
+    let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
+    let sink = bench.open().await.unwrap();
+    let kinds = [
+        "__HIVE_DEFAULT_PARTITION__",
+        "__HIVE_DEFAULT_PARTITION__ ",
+        "x",
+    ];
+    let batch = rows(0..3, |id| {
+        Some(kinds[usize::try_from(id).unwrap()].to_owned())
+    });
+    let id = WriterId {
+        epoch: Epoch(1),
+        index: 0,
+    };
+    let mut writer = sink.writer(id).await.unwrap();
+    let rejected = writer.write(0, batch).await.unwrap();
+    assert_eq!(rejected.len(), 1);
+    assert!(
+        rejected.rows[0].reason.contains("means NULL"),
+        "{rejected:?}"
+    );
+    let prepared = writer.prepare().await.unwrap();
+    let prepared: Vec<_> = prepared.prepared.into_iter().collect();
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    assert_eq!(
+        ids(&bench.out()).into_values().collect::<Vec<_>>(),
+        [[1], [2]]
+    );
+}
+
+#[tokio::test]
 async fn a_value_too_long_for_a_folder_is_rejected_alone() {
     let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
     let sink = bench.open().await.unwrap();
