@@ -23,8 +23,9 @@ use super::open::FilesSource;
 #[serde(deny_unknown_fields)]
 pub struct FilesSourceConfig {
     /// A path (relative to the pipeline file), or a `file://` or `s3://` url: of a file, of a folder (all
-    /// files in it and below, but those that begin with `.` or `_`), or with `*`, `?` and `[..]`
-    /// within a name and `**` over folders. Nothing found is an error, unless `watch` is set.
+    /// files in it and below, but those that begin with `.`, or with `_` and have no `=`), or with `*`,
+    /// `?` and `[..]` within a name and `**` over folders. A name that is there is taken as it is, even
+    /// with such characters. Nothing found is an error, unless `watch` is set.
     pub url: String,
 
     /// What the files hold. Default: by their extension (`.ndjson`, `.jsonl`, `.json`, `.csv`,

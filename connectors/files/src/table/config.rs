@@ -23,7 +23,7 @@ use super::open::TableSource;
 /// missing is NULL, and other types are turned into the table's. A row with a value that the
 /// table's type can't hold goes to `<id>.rejected`, with its file, its line (in Parquet its row,
 /// from 0) and the reason. Of a row group that isn't fetched, nothing is rejected. Files and folders
-/// that begin with `_` or `.` aren't read.
+/// that begin with `.`, or with `_` and have no `=`, aren't read.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableSourceConfig {
