@@ -28,7 +28,7 @@ impl LocalLister {
 
     async fn walk(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
         let (root, key, wanted) = (self.root.clone(), key.to_owned(), Arc::clone(wanted));
-        unblock(move || walk(&root, key, &wanted, deep)).await
+        unblock(move || walk(&root, &key, &wanted, deep)).await
     }
 }
 
@@ -55,10 +55,10 @@ struct Folder {
     links: Arc<Vec<PathBuf>>,
 }
 
-fn walk(root: &Path, key: String, wanted: &Wanted, deep: bool) -> Result<Found> {
+fn walk(root: &Path, from: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
     let mut found = Found::default();
     let mut folders = vec![Folder {
-        key: key.clone(),
+        key: from.to_owned(),
         links: Arc::default(),
     }];
     while let Some(folder) = folders.pop() {
@@ -72,7 +72,7 @@ fn walk(root: &Path, key: String, wanted: &Wanted, deep: bool) -> Result<Found> 
             {
                 continue;
             }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && folder.key != key => {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && folder.key != from => {
                 found.leave_out(folder.key, "its content may not be listed");
                 continue;
             }
@@ -96,7 +96,8 @@ fn walk(root: &Path, key: String, wanted: &Wanted, deep: bool) -> Result<Found> 
                 }
             };
             let is_folder = metadata.is_dir();
-            if !(if is_folder { below } else { file }) {
+            let is_wanted = if is_folder { below } else { file };
+            if !is_wanted {
                 continue;
             }
             let odd = match name.to_str() {
