@@ -95,6 +95,11 @@ pub(super) const NUMBERS: &[Case] = &[
         &[r#"{"f":0.1}"#, r#"{"f":1.5e-20}"#, r#"{"f":2.5}"#],
     ),
     same(
+        "SELECT coalesce(mass, 0.5) AS m FROM {mass.ndjson} WHERE id = 1
+         UNION ALL SELECT mass FROM {mass.ndjson} WHERE id = 1",
+        &[r#"{"m":1.5e-20}"#, r#"{"m":1.5e-20}"#],
+    ),
+    same(
         "SELECT 0.1 AS f UNION ALL SELECT f FROM {mass} WHERE id < 3",
         &[r#"{"f":0.1}"#, r#"{"f":1.5e-20}"#, r#"{"f":2.5}"#],
     ),

@@ -230,7 +230,8 @@ class Expressions:
         turn = self.rng.randrange(13)
         if turn < 4:
             op = self.rng.choice(["=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"])
-            return Node("bool", f"($0 {op} $1)", self.compared(depth - 1))
+            a, b = self.compared(depth - 1)
+            return Node("bool", f"($0 {op} $1)", (a, b), alone="dec" in (a.kind, b.kind) and self.holds_wide_decimal())
         if turn == 4:
             a, b = self.compared(depth - 1)
             c = self.rid(self.literal(b.kind))
@@ -488,15 +489,16 @@ def query(rng, schemas):
     if not common:
         return Query((ident, *several(2)), table, where)
     kind = rng.choice(common)
+    both = Expressions(rng, columns + other)
+    alone = kind == "dec" and both.holds_wide_decimal()
     if shape == "in":
         inner = Expressions(rng, other).column(kind)
-        test = Node("bool", f"($0 {rng.choice(['', 'NOT '])}IN (SELECT {inner.ours} FROM @other@ b))", (make.column(kind),))
+        test = Node("bool", f"($0 {rng.choice(['', 'NOT '])}IN (SELECT {inner.ours} FROM @other@ b))", (make.column(kind),), alone=alone)
         if kind == "float":
             test = Node("bool", test.ours.replace(inner.ours, f"{inner.ours} + 0e0"), (make.rid(test.kids[0]),))
         return Query((ident, *several(2)), table, test)
-    both = Expressions(rng, columns + other)
     a, b = make.rid(make.column(kind)), make.rid(Expressions(rng, other).column(kind))
-    on = Node("bool", "($0 = $1)", (a, b))
+    on = Node("bool", "($0 = $1)", (a, b), alone=alone)
     how = rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
     if how == "JOIN" and make.some(0.3):
         on = Node("bool", "($0 AND $1)", (on, both.make("bool", 1)))

@@ -95,14 +95,14 @@ fn united(mut union: Union) -> DfResult<Union> {
         let members: Vec<Member> = union.inputs.iter().map(of).collect();
         wanted.push(common(&members));
     }
-    if wanted.iter().flatten().all(Option::is_none) {
-        return Ok(union);
+    if wanted.iter().flatten().any(Option::is_some) {
+        for (at, input) in union.inputs.iter_mut().enumerate() {
+            let columns = wanted.iter().map(|column| column[at].as_ref());
+            *input = Arc::new(with_types(input.as_ref(), columns)?);
+        }
     }
-    for (at, input) in union.inputs.iter_mut().enumerate() {
-        let columns = wanted.iter().map(|column| column[at].as_ref());
-        *input = Arc::new(with_types(input.as_ref(), columns)?);
-    }
-    // DataFusion goes on from the types of the first input, as they are now.
+    // DataFusion goes on from the types of the first input: as they are now, not as they were before
+    // its own functions were coerced.
     Union::try_new_with_loose_types(union.inputs)
 }
 
