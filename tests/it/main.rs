@@ -7,6 +7,7 @@ mod deep;
 mod edits;
 mod examples;
 mod files_behaviour;
+mod fuzz;
 mod ground;
 mod house;
 mod jsonplaceholder;
