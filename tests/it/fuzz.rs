@@ -10,6 +10,7 @@ use super::support::{Site, workspace};
 fn random_tables_come_back_and_random_sql_means_one_thing() {
     let site = Site::new();
     let output = Command::new(python("readers"))
+        .arg("-B")
         .arg(workspace().join("xtask/src/fuzz/values.py"))
         .arg(env!("CARGO_BIN_EXE_tidegate"))
         .args(["--seed", "2026", "--cases", "24", "--keep"])

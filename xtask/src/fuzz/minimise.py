@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-import files
 from cases import Source
 
 # How long one case may take; what is found then is small enough to read.

@@ -75,7 +75,8 @@ impl Values {
         });
         println!("\nfuzzing with --seed {seed} …");
         let mut fuzz = Command::new(place::root().join("readers/bin/python"));
-        fuzz.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fuzz/values.py"))
+        fuzz.arg("-B")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fuzz/values.py"))
             .arg(program)
             .args(["--seed", &seed.to_string()])
             .args(["--first", &self.first.to_string()])

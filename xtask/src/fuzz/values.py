@@ -15,7 +15,6 @@ import shlex
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import compare
