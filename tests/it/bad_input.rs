@@ -109,7 +109,7 @@ fn a_file_that_may_not_be_read() {
     assert_eq!(
         error_of(&site, &ended),
         "\
-error: can't look at a file
+error: can't read a file
        path: SITE/in/a.ndjson
   component: in
   caused by: Permission denied (os error 13)

@@ -78,6 +78,9 @@ fn b1_what_is_deeper_is_rejected_with_the_reason() {
         let records = format!("{{\"id\":1}}\n{deep}");
         for (sink, to) in [("parquet", "out"), ("files", "out/a.ndjson")] {
             let site = site(&records, sink, to);
+            let schema = "schema = [{ name = \"c\", type = \"json\" }]\n[sinks.out]";
+            let text = pipeline("in.ndjson", sink, to).replace("[sinks.out]", schema);
+            site.write("pipeline.toml", text);
             let ended = site.run(&[]);
             assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
             ended.expect_said(&["a row was rejected", "512 levels"]);

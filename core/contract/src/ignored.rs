@@ -25,7 +25,6 @@ pub enum NewColumns {
 
 impl NewColumns {
     /// Whether it is the default, which needn't be stored.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -185,6 +185,8 @@ fn time_prefix(text: &[u8]) -> Option<(i64, &[u8])> {
 mod tests {
     use proptest::prelude::*;
 
+    use chrono::NaiveDate;
+
     use super::*;
 
     #[test]
