@@ -50,7 +50,7 @@ mod tests {
     fn every_day_of_twelve_thousand_years_is_chronos_and_goes_both_ways() {
         let mut there = NaiveDate::from_ymd_opt(-2000, 1, 1).unwrap();
         while there.year() < 10_001 {
-            let (month, day) = (there.month() as i32, there.day() as i32);
+            let (month, day) = (there.month().cast_signed(), there.day().cast_signed());
             let days = days(there.year(), month, day).unwrap();
             assert_eq!(days, there.to_epoch_days(), "{there}");
             let back = (there.year().into(), month.into(), day.into());

@@ -247,7 +247,7 @@ async fn c8_a_folder_that_may_not_be_listed_is_left_out() {
     put(dir.path(), "in/a.csv");
     put(dir.path(), "in/locked/b.csv");
     let locked = dir.path().join("in/locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // For the superuser nothing is locked.
     if fs::read_dir(&locked).is_err() {
         assert_eq!(found("in", dir.path()).await, ["in/a.csv"]);

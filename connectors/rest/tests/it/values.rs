@@ -52,7 +52,8 @@ async fn c5_ends_are_written_beside_the_paging() {
             _ => end,
         }
     }
-    let ends: [(fn(&Seen) -> Response, Value); 6] = [
+    type Answer = fn(&Seen) -> Response;
+    let ends: [(Answer, Value); 6] = [
         (
             |seen| page(seen, StatusCode::NO_CONTENT.into_response()),
             json!({}),

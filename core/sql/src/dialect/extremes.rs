@@ -112,13 +112,16 @@ impl<F: AggregateUDFImpl + PartialEq + Eq + std::hash::Hash> AggregateUDFImpl fo
 
 fn by_total_order<T: ArrowPrimitiveType + Send>(greatest: bool) -> Box<dyn GroupsAccumulator> {
     type Held<T> = <T as ArrowPrimitiveType>::Native;
-    let (start, replaces): (_, fn(Held<T>, Held<T>) -> bool) = if greatest {
-        (Held::<T>::MIN_TOTAL_ORDER, Held::<T>::is_gt)
-    } else {
-        (Held::<T>::MAX_TOTAL_ORDER, Held::<T>::is_lt)
+    let start = match greatest {
+        true => Held::<T>::MIN_TOTAL_ORDER,
+        false => Held::<T>::MAX_TOTAL_ORDER,
     };
     let take = move |held: &mut Held<T>, new: Held<T>| {
-        if replaces(new, *held) {
+        let replaces = match greatest {
+            true => new.is_gt(*held),
+            false => new.is_lt(*held),
+        };
+        if replaces {
             *held = new;
         }
     };
