@@ -22,6 +22,10 @@ pub(super) const NUMBERS: &[Case] = &[
     ),
     same("SELECT id FROM {mass} WHERE f < 0.5", &[r#"{"id":1}"#]),
     same(
+        "SELECT DISTINCT (id = 5) IS NOT TRUE AS x FROM {mass}",
+        &[r#"{"x":true}"#],
+    ),
+    same(
         "SELECT id FROM {mass} WHERE f > 0e0 AND f < 1e1",
         &[r#"{"id":1}"#, r#"{"id":2}"#],
     ),
