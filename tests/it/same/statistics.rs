@@ -106,6 +106,10 @@ pub(super) const STATISTICS: &[Case] = &[
         "SELECT CAST(count(DISTINCT f) AS BIGINT) AS n FROM {last}",
         &[r#"{"n":2}"#],
     ),
+    ours(
+        "SELECT id FROM {zeros} WHERE f IN (SELECT f FROM {zeros} WHERE id = 1)",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
     same(
         "SELECT id, f FROM {zeros}",
         &[r#"{"id":1,"f":-0.0}"#, r#"{"id":2,"f":0.0}"#],
