@@ -254,9 +254,11 @@ fn looks_like(head: &[u8]) -> Option<&'static str> {
     let most = |zeros: usize, others: usize| {
         zeros >= 2 && zeros >= head.len() / 128 && zeros >= others * 8
     };
-    if quads > 0 && two >= quads && three >= quads {
+    // Some are beyond the first plane.
+    let nearly = |zeros: usize| zeros * 4 >= quads * 3;
+    if quads > 0 && nearly(two) && three >= quads {
         Some("UTF-32LE")
-    } else if quads > 0 && zero >= quads && one >= quads {
+    } else if quads > 0 && zero >= quads && nearly(one) {
         Some("UTF-32BE")
     } else if most(odd, even) {
         Some("UTF-16LE")
