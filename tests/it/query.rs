@@ -446,3 +446,58 @@ fn paths_of_text_are_understood_by_their_names_and_contents() {
         .expect_code(2)
         .expect_said(&["several formats", "b.tsv"]);
 }
+
+#[test]
+fn columns_whose_names_differ_only_in_case_are_two_columns() {
+    let site = Site::new();
+    site.write(
+        "one/s.ndjson",
+        "{\"Name\":\"q\",\"b\":1}\n{\"name\":\"z\",\"b\":2}\n",
+    );
+    site.write("two/1.csv", "Name,city\nx,Oslo\n");
+    site.write("two/2.csv", "name,city\nz,Bergen\n");
+    site.write("two/y=1/3.csv", "city,name\nTurku,t\n");
+    for (sql, rows) in [
+        (
+            "SELECT name FROM 'one/s.ndjson' ORDER BY b",
+            r#"{"name":null} {"name":"z"}"#,
+        ),
+        (
+            "SELECT b FROM 'one/s.ndjson' WHERE name IS NULL",
+            r#"{"b":1}"#,
+        ),
+        (
+            "SELECT city, name FROM 'two' ORDER BY city",
+            r#"{"city":"Bergen","name":"z"} {"city":"Oslo","name":null} {"city":"Turku","name":"t"}"#,
+        ),
+        (
+            "SELECT * FROM 'two/*.csv' ORDER BY city",
+            r#"{"Name":null,"city":"Bergen","name":"z"} {"Name":"x","city":"Oslo","name":null}"#,
+        ),
+        ("SELECT y FROM 'two' WHERE name = 't'", r#"{"y":1}"#),
+    ] {
+        let ended = site.tidegate(&["query", sql, "--format", "ndjson"]);
+        let ended = ended.expect_done();
+        let lines: Vec<_> = ended.stdout.lines().collect();
+        assert_eq!(lines.join(" "), rows, "{sql}");
+    }
+    // In a catalog's table names of another case count, but a column's own name is its alone.
+    site.write(
+        "lake/n/s.ndjson",
+        "{\"Name\":\"q\",\"name\":\"z\",\"B\":1}\n",
+    );
+    site.write(
+        "tidegate.toml",
+        "[catalog]\ntype = \"local\"\npath = \"catalog\"\n",
+    );
+    let crawl = ["catalog", "crawl", "--database", "d", "lake"];
+    site.tidegate(&crawl).expect_done();
+    for (sql, row) in [
+        ("SELECT name FROM d.n", r#"{"name":"z"}"#),
+        ("SELECT \"Name\" FROM d.n", r#"{"Name":"q"}"#),
+        ("SELECT b FROM d.n", r#"{"B":1}"#),
+    ] {
+        let ended = site.tidegate(&["query", sql, "--format", "ndjson"]);
+        assert_eq!(ended.expect_done().stdout.trim(), row, "{sql}");
+    }
+}

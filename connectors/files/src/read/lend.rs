@@ -72,7 +72,8 @@ impl TextPart {
         };
         let columns = Columns {
             schema: self.schema,
-            lenient: true,
+            // Columns that were found in the files are told apart as the files do.
+            lenient: !self.learnt,
             learnt: self.learnt,
             constants: self.keys.into(),
             on_new: Some(Arc::default()),

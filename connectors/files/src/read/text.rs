@@ -4,9 +4,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
+use tidegate_catalog::matched;
 use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
 };
@@ -131,25 +132,25 @@ impl TextFile {
             }))
         };
         // The columns that the file has, by the file's names.
-        let named = |names: &[String], field: &Arc<Field>| {
-            let name = match lenient {
-                true => same_name(names, field.name())?,
-                false => names.iter().find(|name| *name == field.name())?,
-            };
-            Some(Arc::new(field.as_ref().clone().with_name(name)))
-        };
         let found: Vec<_> = match header {
             None => stored.to_vec(),
             Some(header) => {
-                let found = stored
-                    .iter()
-                    .filter_map(|field| named(header.names(), field));
+                let names = header.names().iter();
+                let names = names.map(|name| Arc::new(Field::new(name, DataType::Utf8, true)));
+                let names: Vec<_> = names.collect();
+                let found = stored.iter().zip(matched(stored, &names));
+                let found = found.filter_map(|(field, place)| {
+                    let name = names[place?].name();
+                    (*lenient || name == field.name())
+                        .then(|| Arc::new(field.as_ref().clone().with_name(name)))
+                });
                 found.collect()
             }
         };
         // Columns that were given have to be there; those that other files had needn't.
-        let learnt = on_new.is_some() && !found.is_empty();
-        if !lenient && (found.len() == stored.len() || !learnt) {
+        let learnt = on_new.is_some() && self.columns.learnt && !found.is_empty();
+        let whole = keys.is_empty() && found.len() == stored.len();
+        if !lenient && (whole || !learnt) {
             return Ok(Records {
                 decoder: decoder(Arc::clone(schema), &self.scan)?,
                 bound: None,
@@ -373,14 +374,6 @@ impl Decode for Arranged {
         }
         Ok(decoded)
     }
-}
-
-/// The name that is the same, exactly or else whatever its case.
-fn same_name<'a>(names: &'a [String], wanted: &str) -> Option<&'a String> {
-    names.iter().find(|name| *name == wanted).or_else(|| {
-        let folded = wanted.to_lowercase();
-        names.iter().find(|name| name.to_lowercase() == folded)
-    })
 }
 
 /// At least the first `wanted` plain bytes of a file, and whether that is all of it.

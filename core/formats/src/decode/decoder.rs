@@ -1,6 +1,6 @@
 //! The decoder that a stream's readers share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,12 +110,14 @@ impl Decoder {
     /// Errors: `Schema` if a column of the stream's schema isn't in the file.
     pub fn with_header(&self, header: &CsvHeader) -> Result<Self> {
         let names = header.names();
+        let places = names.iter().enumerate();
+        let places: HashMap<&String, usize> = places.map(|(at, name)| (name, at)).collect();
         for field in self.full.fields() {
-            if !names.contains(field.name()) {
+            if !places.contains_key(field.name()) {
                 return Err(no_column(field.name(), names));
             }
         }
-        let place = |name: &String| names.iter().position(|other| other == name);
+        let place = |name: &String| places.get(name).copied();
         let places: Option<Arc<[usize]>> = self
             .schema
             .fields()
@@ -146,7 +148,8 @@ impl Decoder {
     }
 
     /// Takes JSON keys that are no column's name for the column whose name they are in another case,
-    /// unless a row has that column's own key too: catalogs keep names in lower case.
+    /// unless a row has that column's own key too, or they are the name of another column of the
+    /// stream: catalogs keep names in lower case.
     pub fn fold_names(&mut self) {
         self.fold_names = true;
     }
@@ -191,8 +194,8 @@ impl Decoder {
         let decoded = match self.format {
             Format::Ndjson | Format::Json => {
                 let lines = self.format == Format::Ndjson && !chunk.start.free;
-                let (fold_names, exact) = (self.fold_names, self.exact);
-                json::decode(&self.schema, fold_names, exact, lines, learnt, rejects)
+                let stream = self.fold_names.then(|| self.full.fields());
+                json::decode(&self.schema, stream, self.exact, lines, learnt, rejects)
             }
             Format::Csv => csv::decode(
                 &self.schema,

@@ -119,7 +119,7 @@ impl Structs {
 
     /// See [`Object::fold_names`].
     pub(crate) fn fold_names(&mut self) {
-        self.object.fold_names();
+        self.object.fold_names(&Fields::empty());
     }
 
     /// See [`Object::name_unknown`].

@@ -1,7 +1,7 @@
 //! A chunk of JSON values to a batch.
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{Fields, SchemaRef};
 use memchr::memchr;
 use tidegate_core::{Decoded, Result};
 
@@ -13,7 +13,7 @@ use crate::split::json::value_end;
 /// Decodes the values of a chunk: one a line, or with white space and commas between them.
 pub(crate) fn decode(
     schema: &SchemaRef,
-    fold_names: bool,
+    fold_names: Option<&Fields>,
     exact: bool,
     lines: bool,
     learnt: Option<&Learnt>,
@@ -23,8 +23,8 @@ pub(crate) fn decode(
     let data = &chunk.bytes[..];
     let valid = simdutf8::basic::from_utf8(data).is_ok();
     let mut object = Object::new(schema.fields(), chunk.rows_guess(), exact)?;
-    if fold_names {
-        object.fold_names();
+    if let Some(stream) = fold_names {
+        object.fold_names(stream);
     }
     let mut cursor = if lines {
         Cursor::lines(data)

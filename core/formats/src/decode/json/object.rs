@@ -30,6 +30,9 @@ pub(crate) struct Object {
     index: HashMap<Box<[u8]>, usize>,
     /// The same in lower case, if keys of another case count too.
     folded: Option<HashMap<String, usize>>,
+    /// Names of columns that are not wanted, but are keys of their own and in no other case those of
+    /// columns that are.
+    apart: HashSet<String>,
     /// Names of columns that are known and not wanted; in lower case, if keys of another case count.
     others: Option<Arc<HashSet<String>>>,
     /// Keys that no column has, by their text, and their numbers.
@@ -120,6 +123,7 @@ impl Object {
         Ok(Self {
             index: index.collect(),
             folded: None,
+            apart: HashSet::new(),
             others: None,
             unknown: HashMap::new(),
             slots,
@@ -130,13 +134,19 @@ impl Object {
     }
 
     /// From now on, a key that is no column's name counts as the column whose name it is in another
-    /// case, unless that column's own key is there too. So in members and items as well.
-    pub(crate) fn fold_names(&mut self) {
+    /// case, unless that column's own key is there too. So in members and items as well. `stream` has
+    /// all columns, also those that are not wanted: their keys are theirs.
+    pub(crate) fn fold_names(&mut self, stream: &Fields) {
         let mut folded = HashMap::with_capacity(self.slots.len());
         for (at, slot) in self.slots.iter_mut().enumerate() {
             folded.entry(slot.name.to_lowercase()).or_insert(at);
             slot.column.fold_names();
         }
+        let names = stream.iter().map(|field| field.name());
+        let apart = names.filter(|name| {
+            !self.index.contains_key(name.as_bytes()) && folded.contains_key(&name.to_lowercase())
+        });
+        self.apart = apart.cloned().collect();
         self.folded = Some(folded);
     }
 
@@ -318,6 +328,7 @@ impl Object {
         let lower = self.folded.as_ref().map(|_| name.to_lowercase());
         if let (Some(folded), Some(lower)) = (&self.folded, &lower)
             && let Some(&slot) = folded.get(lower)
+            && !self.apart.contains(name)
         {
             return Target::Slot { slot, folded: true };
         }
