@@ -29,10 +29,7 @@ pub(crate) struct Object {
     /// The keys by their text, unescaped.
     index: HashMap<Box<[u8]>, usize>,
     /// The same in lower case, if keys of another case count too.
-    folded: Option<HashMap<String, usize>>,
-    /// Names of columns that are not wanted, but are keys of their own and in no other case those of
-    /// columns that are.
-    apart: HashSet<String>,
+    folded: Option<Box<Folded>>,
     /// Names of columns that are known and not wanted; in lower case, if keys of another case count.
     others: Option<Arc<HashSet<String>>>,
     /// Keys that no column has, by their text, and their numbers.
@@ -40,6 +37,15 @@ pub(crate) struct Object {
     order: Vec<Key>,
     /// The number of the current object, to tell which slots it has filled.
     turn: u64,
+}
+
+/// Keys of another case than columns' names.
+struct Folded {
+    /// The columns, by their names in lower case.
+    slots: HashMap<String, usize>,
+    /// Names of columns that are not wanted: as keys they are their own, in no other case those of
+    /// columns that are.
+    apart: HashSet<String>,
 }
 
 struct Slot {
@@ -123,7 +129,6 @@ impl Object {
         Ok(Self {
             index: index.collect(),
             folded: None,
-            apart: HashSet::new(),
             others: None,
             unknown: HashMap::new(),
             slots,
@@ -137,17 +142,17 @@ impl Object {
     /// case, unless that column's own key is there too. So in members and items as well. `stream` has
     /// all columns, also those that are not wanted: their keys are theirs.
     pub(crate) fn fold_names(&mut self, stream: &Fields) {
-        let mut folded = HashMap::with_capacity(self.slots.len());
+        let mut slots = HashMap::with_capacity(self.slots.len());
         for (at, slot) in self.slots.iter_mut().enumerate() {
-            folded.entry(slot.name.to_lowercase()).or_insert(at);
+            slots.entry(slot.name.to_lowercase()).or_insert(at);
             slot.column.fold_names();
         }
         let names = stream.iter().map(|field| field.name());
         let apart = names.filter(|name| {
-            !self.index.contains_key(name.as_bytes()) && folded.contains_key(&name.to_lowercase())
+            !self.index.contains_key(name.as_bytes()) && slots.contains_key(&name.to_lowercase())
         });
-        self.apart = apart.cloned().collect();
-        self.folded = Some(folded);
+        let apart = apart.cloned().collect();
+        self.folded = Some(Box::new(Folded { slots, apart }));
     }
 
     /// Names that are no unknown columns'.
@@ -327,8 +332,8 @@ impl Object {
         };
         let lower = self.folded.as_ref().map(|_| name.to_lowercase());
         if let (Some(folded), Some(lower)) = (&self.folded, &lower)
-            && let Some(&slot) = folded.get(lower)
-            && !self.apart.contains(name)
+            && let Some(&slot) = folded.slots.get(lower)
+            && !folded.apart.contains(name)
         {
             return Target::Slot { slot, folded: true };
         }
