@@ -78,7 +78,7 @@ impl SourceConfig for TableSourceConfig {
         if self.on_new_columns == NewColumns::Add {
             return Err(Error::config("a source can't add columns to a table")
                 .with("key", "on_new_columns")
-                .hint("`tidegate crawl` does, and a sink with `schema_policy`"));
+                .hint("`tidegate catalog crawl` does, and a sink with `schema_policy`"));
         }
         if self.piece_size.0 == 0 {
             return Err(Error::config("`piece_size` must be more than 0"));

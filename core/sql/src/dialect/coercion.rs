@@ -101,7 +101,7 @@ fn united(mut union: Union) -> DfResult<Union> {
             *input = Arc::new(with_types(input.as_ref(), columns)?);
         }
     }
-    // DataFusion goes on from the types of the first input: as they are now, not as they were before
+    // DataFusion takes the types of the first input: as they are now, not as they were before
     // its own functions were coerced.
     Union::try_new_with_loose_types(union.inputs)
 }

@@ -1,7 +1,7 @@
 //! Local files as objects, for readers that take a store.
 //!
 //! `object_store` has one, too. It hides names that end in `#` and digits, which it gives to its own
-//! temporary files, and waits for ever for a pipe to be opened.
+//! temporary files, and blocks until a pipe is opened.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
