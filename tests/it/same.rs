@@ -213,6 +213,43 @@ fn a_run_and_a_query_over_the_same_input_give_the_same_values() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// What DataFusion would let wrap around.
+#[test]
+fn what_overflows_is_an_error_in_a_run_and_in_a_query() {
+    let site = Site::new();
+    let rows = "{\"id\":9223372036854775807,\"k\":1}\n{\"id\":1,\"k\":1}\n";
+    site.write("n.ndjson", rows);
+    for sql in [
+        "SELECT sum(id) AS s FROM n",
+        "SELECT k, sum(id) AS s FROM n GROUP BY k",
+        "SELECT sum(DISTINCT id) AS s FROM n",
+        "SELECT sum(id) OVER (ORDER BY id) AS s FROM n",
+        "SELECT max(id) + 1 AS s FROM n",
+        "SELECT max(id) * k AS s FROM (SELECT id, k + 1 AS k FROM n) GROUP BY k",
+        "SELECT -(min(-id) - 1) AS s FROM n",
+        "SELECT count(*) + 9223372036854775807 AS s FROM n",
+        "SELECT sum(CAST(id AS DECIMAL(38, 19))) * 99999999999 AS s FROM n",
+        "SELECT sum(d) AS s FROM (SELECT CAST('90000000000000000000000000000000000000' AS DECIMAL(38, 0)) AS d FROM n)",
+    ] {
+        let asked = sql.replace(" FROM n", " FROM 'n.ndjson'");
+        let query = site.tidegate(&["query", &asked]);
+        site.write(
+            "pipeline.toml",
+            format!(
+                "name = \"o\"\n[sources.n]\ntype = \"files\"\nurl = \"n.ndjson\"\n\
+                 [transforms.t]\ntype = \"sql\"\ninputs = [\"n\"]\nquery = \"{sql}\"\n\
+                 [sinks.s]\ntype = \"files\"\ninputs = [\"t\"]\nurl = \"out/o.ndjson\"\n"
+            ),
+        );
+        let run = site.run(&["--restart"]);
+        for (who, ended) in [("query", query), ("run", run)] {
+            let told = &ended.stderr;
+            let beyond = told.contains("verflow") || told.contains("grows beyond");
+            assert!(!ended.status.success() && beyond, "{sql}, {who}: {told}");
+        }
+    }
+}
+
 fn run_of(folder: &Path) -> Vec<String> {
     let texts = visible_files(folder).into_iter().map(fs::read_to_string);
     let text: String = texts.map(|text| text.expect("UTF-8")).collect();

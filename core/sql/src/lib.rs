@@ -27,9 +27,7 @@
 //! - `TIMESTAMP` counts microseconds; dates and times meet in the unit of the times. A column with a
 //!   zone holds instants, told in UTC.
 //! - A field of what is NULL is NULL.
-//! - Integer arithmetic that overflows is an error where a query only filters and projects. In
-//!   other queries integers wrap around, as everywhere in DataFusion: let sums that may grow beyond
-//!   64 bits be decimals.
+//! - Arithmetic and sums that grow beyond their type are an error, and never wrap around.
 //! - What comes out has plain types: views and dictionaries become text and bytes, and a column of
 //!   nothing but `NULL` becomes text.
 

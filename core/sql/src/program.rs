@@ -6,12 +6,11 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use datafusion::common::cast::as_boolean_array;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, exec_err};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
-use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::PhysicalExpr;
 use tidegate_core::Error;
 
@@ -125,7 +124,7 @@ impl Step {
             Some(input) => input.schema(),
             None => return exec_err!("a step without an input"),
         };
-        let compile = |expr: &Expr| checked(state.create_physical_expr(expr.clone(), input)?);
+        let compile = |expr: &Expr| state.create_physical_expr(expr.clone(), input);
         match node {
             LogicalPlan::Filter(filter) => Ok(Self::Filter(compile(&filter.predicate)?)),
             LogicalPlan::Projection(projection) => {
@@ -196,27 +195,4 @@ fn by_row(expr: &Expr) -> DfResult<bool> {
         })
     })?;
     Ok(alone)
-}
-
-/// DataFusion's integer arithmetic wraps around by itself; here it fails instead.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
-    let done = expr.transform_up(|expr| match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary)
-            if matches!(
-                binary.op(),
-                Operator::Plus | Operator::Minus | Operator::Multiply
-            ) =>
-        {
-            let checked = BinaryExpr::new(
-                Arc::clone(binary.left()),
-                *binary.op(),
-                Arc::clone(binary.right()),
-            );
-            Ok(Transformed::yes(
-                Arc::new(checked.with_fail_on_overflow(true)) as _,
-            ))
-        }
-        _ => Ok(Transformed::no(expr)),
-    })?;
-    Ok(done.data)
 }

@@ -165,4 +165,50 @@ pub(super) const NUMBERS: &[Case] = &[
     ),
     same("SELECT 0.1 + 0.2 AS s", &[r#"{"s":0.3}"#]),
     same("SELECT 1e16 AS x", &[r#"{"x":10000000000000000.0}"#]),
+    // Inside structs and lists as well.
+    same(
+        "SELECT id FROM {mass} WHERE (f, id) = (0.000000000000000000015, 1)",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM {mass} WHERE (f, id) IN ((2.5, 2), (1.5, 1))",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT named_struct('a', f) AS x FROM {mass} WHERE id = 1 UNION ALL SELECT named_struct('a', 0.5)",
+        &[r#"{"x":{"a":0.5}}"#, r#"{"x":{"a":1.5e-20}}"#],
+    )
+    .asked(
+        "SELECT struct_pack(a := f) AS x FROM {mass} WHERE id = 1 UNION ALL SELECT struct_pack(a := 0.5::DOUBLE)",
+    ),
+    same(
+        "SELECT [f] AS x FROM {mass} WHERE id = 1 UNION ALL SELECT [0.1]",
+        &[r#"{"x":[0.1]}"#, r#"{"x":[1.5e-20]}"#],
+    ),
+    ours(
+        "SELECT id FROM {places} WHERE coalesce(spot, named_struct('lat', 0.1)) = named_struct('lat', 1.0)",
+        &[r#"{"id":1}"#],
+    ),
+    same("SELECT id FROM {mass} WHERE list_has([f], 2.5)", &[r#"{"id":2}"#]),
+    same(
+        "SELECT list_append([f], 0.1) AS x FROM {mass} WHERE id = 2",
+        &[r#"{"x":[2.5,0.1]}"#],
+    ),
+    // Zeros with and without a sign are one.
+    same(
+        "SELECT id, nullif(f, 0.0) IS NULL AS n FROM {zeros}",
+        &[r#"{"id":1,"n":true}"#, r#"{"id":2,"n":true}"#],
+    ),
+    same(
+        "SELECT id, CASE f WHEN 0.0 THEN 'zero' ELSE 'other' END AS c FROM {zeros}",
+        &[r#"{"id":1,"c":"zero"}"#, r#"{"id":2,"c":"zero"}"#],
+    ),
+    same(
+        "SELECT id, count(*) OVER (PARTITION BY f) AS n FROM {zeros}",
+        &[r#"{"id":1,"n":2}"#, r#"{"id":2,"n":2}"#],
+    ),
+    same(
+        "SELECT id, rank() OVER (ORDER BY f) AS n FROM {zeros}",
+        &[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":1}"#],
+    ),
 ];

@@ -221,4 +221,65 @@ pub(super) const TIMES: &[Case] = &[
         "SELECT CAST(day AS VARCHAR) AS t FROM {dates} WHERE id = 1",
         &[r#"{"t":"2024-01-01"}"#],
     ),
+    // Beyond what nanoseconds can count.
+    same(
+        "SELECT id, date_trunc('month', valid_to) AS m FROM {valid} WHERE id < 3",
+        &[
+            r#"{"id":1,"m":"2024-01-01T00:00:00"}"#,
+            r#"{"id":2,"m":"9999-12-01T00:00:00"}"#,
+        ],
+    ),
+    same(
+        "SELECT id, date_trunc('week', CAST(day AS TIMESTAMP)) AS w FROM {valid}",
+        &[
+            r#"{"id":1,"w":"2024-01-01T00:00:00"}"#,
+            r#"{"id":2,"w":"9999-12-27T00:00:00"}"#,
+            r#"{"id":3,"w":"0001-01-01T00:00:00"}"#,
+        ],
+    ),
+    ours(
+        "SELECT id, date_trunc('year', day) AS y FROM {valid} WHERE id > 1",
+        &[
+            r#"{"id":2,"y":"9999-01-01T00:00:00"}"#,
+            r#"{"id":3,"y":"0001-01-01T00:00:00"}"#,
+        ],
+    ),
+    same(
+        "SELECT id, date_bin(INTERVAL '1 month', valid_to) AS m FROM {valid}",
+        &[
+            r#"{"id":1,"m":"2024-01-01T00:00:00"}"#,
+            r#"{"id":2,"m":"9999-12-01T00:00:00"}"#,
+            r#"{"id":3,"m":null}"#,
+        ],
+    )
+    .asked("SELECT id, time_bucket(INTERVAL '1 month', valid_to) AS m FROM {valid}"),
+    same(
+        "SELECT id, date_bin(INTERVAL '6 hours', valid_to, TIMESTAMP '0001-01-01 01:00:00') AS b FROM {valid} WHERE id < 3",
+        &[
+            r#"{"id":1,"b":"2023-12-31T19:00:00"}"#,
+            r#"{"id":2,"b":"9999-12-30T19:00:00"}"#,
+        ],
+    )
+    .asked("SELECT id, time_bucket(INTERVAL '6 hours', valid_to, TIMESTAMP '0001-01-01 01:00:00') AS b FROM {valid} WHERE id < 3"),
+    same(
+        "SELECT i, date_bin(INTERVAL '2 hours', moment) AS b FROM {oslo} WHERE i = 0",
+        &[r#"{"i":0,"b":"2024-07-01T00:00:00Z"}"#],
+    )
+    .asked("SELECT i, '2024-07-01T00:00:00Z' AS b FROM {oslo} WHERE i = 0"),
+    // A time without a zone is one of UTC, in whatever zone the instant is told.
+    ours(
+        "SELECT i FROM {oslo} WHERE (moment AT TIME ZONE 'Europe/Oslo') = TIMESTAMP '2024-07-01 02:00:00'",
+        &[r#"{"i":1}"#],
+    ),
+    ours(
+        "SELECT i FROM {oslo} WHERE (moment AT TIME ZONE 'Europe/Oslo') = CAST('2024-07-01 0' || (i + 1) || ':00:00' AS TIMESTAMP)",
+        &[
+            r#"{"i":0}"#,
+            r#"{"i":1}"#,
+            r#"{"i":2}"#,
+            r#"{"i":3}"#,
+            r#"{"i":4}"#,
+            r#"{"i":5}"#,
+        ],
+    ),
 ];

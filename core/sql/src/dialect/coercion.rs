@@ -13,13 +13,17 @@ use datafusion::logical_expr::expr::{
 use datafusion::logical_expr::expr_rewriter::{NamePreserver, coerce_plan_expr_for_schema};
 use datafusion::logical_expr::expr_schema::cast_subquery;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union, lit, when,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion::scalar::ScalarValue;
 
+use super::arithmetic::checked;
 use super::common::{Member, common, single};
 use super::constants::{constant, double};
+use super::lists;
 use super::moments::{Moment, Unit, never};
 
 /// In the place of DataFusion's rule, whose work it does as well.
@@ -140,6 +144,11 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::InList(list) => self.in_list(list)?,
             Expr::Case(case) => self.case(case)?,
             Expr::ScalarFunction(call) => self.call(call)?,
+            Expr::WindowFunction(mut call) => {
+                self.keys(call.params.partition_by.iter_mut())?;
+                self.keys(call.params.order_by.iter_mut().map(|by| &mut by.expr))?;
+                Expr::WindowFunction(call)
+            }
             Expr::InSubquery(InSubquery {
                 expr,
                 subquery,
@@ -161,7 +170,8 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::Cast(cast) => self.cast(cast)?,
             expr => expr,
         };
-        self.datafusion.f_up(expr)
+        let coerced = self.datafusion.f_up(expr)?;
+        coerced.map_data(|expr| checked(expr, self.schema))
     }
 }
 
@@ -295,6 +305,14 @@ impl Rewriter<'_> {
             let mut compared: Vec<&mut Expr> = vec![&mut **base];
             compared.extend(whens.map(|(when, _)| &mut **when));
             self.meet(compared)?;
+            // DataFusion's takes -0.0 and 0.0 for two.
+            if base.get_type(self.schema)?.is_floating() && !base.is_volatile() {
+                for (when, _) in &mut case.when_then_expr {
+                    let same = base.as_ref().clone().eq(std::mem::take(when.as_mut()));
+                    **when = self.datafusion_of(same)?;
+                }
+                case.expr = None;
+            }
         }
         let thens = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
         let results = thens.chain(case.else_expr.as_deref_mut()).collect();
@@ -305,6 +323,7 @@ impl Rewriter<'_> {
     fn call(&self, mut call: ScalarFunction) -> DfResult<Expr> {
         match call.func.name() {
             "to_timestamp" => return self.to_timestamp(call),
+            "nullif" if call.args.len() == 2 => return self.null_if(call),
             "nvl2" => {
                 let chosen = call.args.iter_mut().skip(1).collect();
                 self.meet(chosen)?;
@@ -315,6 +334,33 @@ impl Rewriter<'_> {
             _ => {}
         }
         Ok(Expr::ScalarFunction(call))
+    }
+
+    /// `nullif` compares as `=` does: DataFusion's takes -0.0 and 0.0 for two.
+    fn null_if(&self, mut call: ScalarFunction) -> DfResult<Expr> {
+        self.meet(call.args.iter_mut().collect())?;
+        let of = call.args[0].get_type(self.schema)?;
+        if !of.is_floating() || call.args.iter().any(Expr::is_volatile) {
+            return Ok(Expr::ScalarFunction(call));
+        }
+        let other = call.args.remove(1);
+        let one = call.args.remove(0);
+        let same = self.datafusion_of(one.clone().eq(other))?;
+        let null = lit(ScalarValue::try_from(&of)?);
+        when(same, null).otherwise(one)
+    }
+
+    /// Keys of windows: -0.0 and 0.0 are one.
+    fn keys<'a>(&self, keys: impl Iterator<Item = &'a mut Expr>) -> DfResult<()> {
+        for key in keys {
+            let of = key.get_type(self.schema)?;
+            if of.is_floating() && !key.is_volatile() {
+                let zero = lit(ScalarValue::new_zero(&of)?);
+                let is_zero = key.clone().eq(zero.clone());
+                *key = when(is_zero, zero).otherwise(std::mem::take(key))?;
+            }
+        }
+        Ok(())
     }
 
     /// `to_timestamp` of a text, a date or whole seconds, in the unit of `TIMESTAMP`. DataFusion's
@@ -382,8 +428,8 @@ impl Rewriter<'_> {
 fn bring_together(function: &str) -> bool {
     matches!(
         function,
-        "coalesce" | "nvl" | "nullif" | "greatest" | "least" | "make_array"
-    ) || (function.starts_with("array_") && function != "array_element")
+        "coalesce" | "nvl" | "greatest" | "least" | "make_array"
+    ) || lists::meet(function)
 }
 
 fn member(expr: &Expr, schema: &DFSchema) -> DfResult<Member> {
@@ -404,6 +450,34 @@ fn converted(expr: Expr, wanted: &DataType, schema: &DFSchema) -> DfResult<Expr>
             let number = ScalarValue::Float32(Some(single(number)));
             Ok(Expr::Literal(number, None))
         }
-        _ => expr.cast_to(wanted, schema),
+        _ => match (expr, wanted) {
+            (Expr::ScalarFunction(call), wanted) => made(call, wanted, schema),
+            (expr, wanted) => expr.cast_to(wanted, schema),
+        },
     }
+}
+
+/// What a constructor of structs or lists makes, of parts in their wanted types.
+fn made(mut call: ScalarFunction, wanted: &DataType, schema: &DFSchema) -> DfResult<Expr> {
+    let parts: Vec<(&mut Expr, &DataType)> = match (call.func.name(), wanted) {
+        ("struct", DataType::Struct(fields)) => {
+            let types = fields.iter().map(|field| field.data_type());
+            call.args.iter_mut().zip(types).collect()
+        }
+        ("named_struct", DataType::Struct(fields)) => {
+            let types = fields.iter().map(|field| field.data_type());
+            call.args.iter_mut().skip(1).step_by(2).zip(types).collect()
+        }
+        ("make_array", DataType::List(item)) => {
+            let items = call.args.iter_mut();
+            items.map(|one| (one, item.data_type())).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (part, wanted) in parts {
+        if part.get_type(schema)? != *wanted {
+            *part = converted(std::mem::take(part), wanted, schema)?;
+        }
+    }
+    Expr::ScalarFunction(call).cast_to(wanted, schema)
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, FieldRef, TimeUnit};
+use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
 use datafusion::scalar::ScalarValue;
 
 use super::constants::double;
@@ -19,17 +19,123 @@ pub(super) struct Member {
 
 /// What members become so that they can meet; `None` for those that DataFusion may bring there.
 pub(super) fn common(members: &[Member]) -> Vec<Option<DataType>> {
+    let wanted = together(members);
+    let pairs = members.iter().zip(wanted);
+    pairs
+        .map(|(member, wanted)| (wanted != member.data_type).then_some(wanted))
+        .collect()
+}
+
+/// The types that members have when they meet. Items of lists meet items, and what is compared with
+/// items; fields of structs meet fields of the same name, or else at the same place.
+fn together(members: &[Member]) -> Vec<DataType> {
+    if members
+        .iter()
+        .any(|member| item(&member.data_type).is_some())
+    {
+        let items: Vec<Member> = members.iter().map(Member::item).collect();
+        let items = members.iter().zip(together(&items));
+        return items
+            .map(|(member, wanted)| with_item(&member.data_type, wanted))
+            .collect();
+    }
+    match fields_of(members) {
+        Some(fields) => with_fields(members, &fields),
+        None => leaves(members),
+    }
+}
+
+impl Member {
+    pub(super) fn of(data_type: &DataType) -> Self {
+        Self {
+            data_type: data_type.clone(),
+            constant: None,
+        }
+    }
+
+    /// What meets the items of lists: its own, or itself.
+    fn item(&self) -> Self {
+        item(&self.data_type).map_or_else(|| self.clone(), |item| Self::of(item.data_type()))
+    }
+}
+
+fn item(list: &DataType) -> Option<&FieldRef> {
+    use DataType as T;
+    match list {
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) | T::Map(item, _) => {
+            Some(item)
+        }
+        _ => None,
+    }
+}
+
+/// The type with another in the place of its items; what is no list becomes that.
+fn with_item(list: &DataType, wanted: DataType) -> DataType {
+    use DataType as T;
+    let with = |item: &FieldRef| Arc::new(item.as_ref().clone().with_data_type(wanted.clone()));
+    match list {
+        T::List(item) => T::List(with(item)),
+        T::LargeList(item) => T::LargeList(with(item)),
+        T::FixedSizeList(item, size) => T::FixedSizeList(with(item), *size),
+        T::Map(entries, sorted) => T::Map(with(entries), *sorted),
+        _ => wanted,
+    }
+}
+
+/// The fields of structs that meet; `None` if not all are structs, and equally long.
+fn fields_of(members: &[Member]) -> Option<Vec<&Fields>> {
+    let structs = members.iter().filter(|member| !member.data_type.is_null());
+    let fields = structs.map(|member| match &member.data_type {
+        DataType::Struct(fields) => Some(fields),
+        _ => None,
+    });
+    let fields: Vec<&Fields> = fields.collect::<Option<_>>()?;
+    let first = fields.first()?;
+    let equal = fields.iter().all(|fields| fields.len() == first.len());
+    equal.then_some(fields)
+}
+
+fn with_fields(members: &[Member], structs: &[&Fields]) -> Vec<DataType> {
+    let named = |fields: &Fields, name: &str| fields.iter().position(|one| one.name() == name);
+    let first = structs[0];
+    let by_name = structs
+        .iter()
+        .all(|fields| first.iter().all(|one| named(fields, one.name()).is_some()));
+    let mut wanted: Vec<Vec<FieldRef>> = structs.iter().map(|fields| fields.to_vec()).collect();
+    for (at, field) in first.iter().enumerate() {
+        let places = structs.iter().map(|fields| match by_name {
+            true => named(fields, field.name()).unwrap_or(at),
+            false => at,
+        });
+        let places: Vec<usize> = places.collect();
+        let met = structs.iter().zip(&places);
+        let met: Vec<Member> = met
+            .map(|(fields, at)| Member::of(fields[*at].data_type()))
+            .collect();
+        for ((fields, at), data_type) in wanted.iter_mut().zip(places).zip(together(&met)) {
+            fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(data_type));
+        }
+    }
+    let mut wanted = wanted.into_iter();
+    let types = members.iter().map(|member| match &member.data_type {
+        DataType::Null => None,
+        _ => wanted.next(),
+    });
+    types
+        .map(|fields| fields.map_or(DataType::Null, |fields| DataType::Struct(fields.into())))
+        .collect()
+}
+
+/// The types of what has no parts.
+fn leaves(members: &[Member]) -> Vec<DataType> {
     let number = number(members);
     let time = number.is_none().then(|| time(members)).flatten();
-    members
-        .iter()
-        .map(|member| {
-            let wanted = match (&number, &time) {
-                (Some(number), _) => with_numbers(&member.data_type, number)?,
-                (None, Some(time)) if is_time(&member.data_type) => time.clone(),
-                _ => return None,
-            };
-            (wanted != member.data_type).then_some(wanted)
+    let types = members.iter().map(|member| &member.data_type);
+    types
+        .map(|data_type| match (&number, &time) {
+            (Some(number), _) if is_decimal(data_type) || data_type.is_floating() => number.clone(),
+            (None, Some(time)) if is_time(data_type) => time.clone(),
+            _ => data_type.clone(),
         })
         .collect()
 }
@@ -40,52 +146,28 @@ pub(super) fn common(members: &[Member]) -> Vec<Option<DataType>> {
 /// A `FLOAT` stays one beside a literal that it holds exactly; beside others, and beside integers
 /// that it can't hold, both become doubles.
 fn number(members: &[Member]) -> Option<DataType> {
-    let leaves: Vec<&DataType> = members.iter().map(|one| leaf(&one.data_type)).collect();
-    let double = leaves.contains(&&DataType::Float64);
-    if !double && !leaves.iter().any(|leaf| leaf.is_floating()) {
+    let values = members.iter().map(|one| values(&one.data_type));
+    let values: Vec<&DataType> = values.collect();
+    let double = values.contains(&&DataType::Float64);
+    if !double && !values.iter().any(|one| one.is_floating()) {
         return None;
     }
-    let single = members
-        .iter()
-        .zip(&leaves)
-        .all(|(member, leaf)| match leaf {
-            leaf if is_decimal(leaf) || is_wide(leaf) => {
-                member.constant.as_ref().is_some_and(is_single)
-            }
-            _ => true,
-        });
+    let single = members.iter().zip(&values).all(|(member, one)| match one {
+        one if is_decimal(one) || is_wide(one) => member.constant.as_ref().is_some_and(is_single),
+        _ => true,
+    });
     let number = match double || !single {
         true => DataType::Float64,
         false => DataType::Float32,
     };
-    let bends = |leaf: &&DataType| is_decimal(leaf) || (!single && is_wide(leaf));
-    leaves.iter().any(bends).then_some(number)
+    let bends = |one: &&DataType| is_decimal(one) || (!single && is_wide(one));
+    values.iter().any(bends).then_some(number)
 }
 
-/// The type with `number` in the place of its decimals and floating-point numbers; `None` if it has
-/// neither.
-fn with_numbers(data_type: &DataType, number: &DataType) -> Option<DataType> {
-    let inside = |item: &FieldRef| -> Option<FieldRef> {
-        let inner = with_numbers(item.data_type(), number)?;
-        Some(item.as_ref().clone().with_data_type(inner).into())
-    };
+/// What a dictionary's values are.
+fn values(data_type: &DataType) -> &DataType {
     match data_type {
-        DataType::List(item) => inside(item).map(DataType::List),
-        DataType::LargeList(item) => inside(item).map(DataType::LargeList),
-        DataType::FixedSizeList(item, size) => {
-            inside(item).map(|item| DataType::FixedSizeList(item, *size))
-        }
-        other => (is_decimal(other) || other.is_floating()).then(|| number.clone()),
-    }
-}
-
-/// What the innermost list has.
-fn leaf(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            leaf(item.data_type())
-        }
-        DataType::Dictionary(_, values) => leaf(values),
+        DataType::Dictionary(_, values) => values,
         other => other,
     }
 }
@@ -123,19 +205,25 @@ pub(super) fn single(number: f64) -> f32 {
 }
 
 /// Times and dates meet in the finest unit of the times, where DataFusion takes nanoseconds as soon
-/// as one of them is a date. A time without a zone beside an instant is one of its zone.
+/// as one of them is a date. One without a zone beside an instant is of UTC, whatever zone the
+/// instant is told in.
 fn time(members: &[Member]) -> Option<DataType> {
     let mut unit: Option<TimeUnit> = None;
-    let mut zone: Option<Arc<str>> = None;
+    let mut zones: Vec<Option<&Arc<str>>> = Vec::new();
     for member in members {
-        if let DataType::Timestamp(of, at) = &member.data_type {
+        if let DataType::Timestamp(of, zone) = &member.data_type {
             unit = unit.max(Some(*of));
-            zone = match (zone, at) {
-                (Some(zone), Some(at)) if zone != *at => Some(UTC.into()),
-                (zone, at) => zone.or_else(|| at.clone()),
-            };
+            zones.push(zone.as_ref());
+        }
+        if let DataType::Date32 | DataType::Date64 = &member.data_type {
+            zones.push(None);
         }
     }
+    let first = zones.first().copied().flatten().cloned();
+    let zone = match zones.iter().all(|zone| *zone == zones[0]) {
+        true => first,
+        false => Some(UTC.into()),
+    };
     Some(DataType::Timestamp(unit?, zone))
 }
 

@@ -1,18 +1,24 @@
 //! What queries mean here, where that differs from DataFusion: which type values of different types
-//! have together, what the names of types and `now()` stand for, and which of floating-point numbers
-//! is the greatest.
+//! have together, what the names of types and `now()` stand for, which of floating-point numbers is
+//! the greatest, and that what grows beyond its type is an error.
 //!
 //! ```text
 //! text ── literals ──> AST ── types, now ──> plan ── coercion ──> plan with one type a comparison
 //! ```
 
+mod aggregates;
+mod arithmetic;
+mod calendar;
 mod coercion;
 mod common;
 mod constants;
 mod extremes;
+mod functions;
+mod lists;
 mod literals;
 mod moments;
 mod now;
+mod sums;
 mod types;
 
 use std::sync::Arc;
@@ -37,7 +43,8 @@ pub(crate) fn spoken_by(builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_type_planner(Arc::new(types::Types));
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.push(Arc::new(ScalarUDF::from(now::Now::default())));
-    let aggregates = builder.aggregate_functions().get_or_insert_default();
-    aggregates.extend(extremes::functions());
+    functions.extend(functions::functions());
+    let functions = builder.aggregate_functions().get_or_insert_default();
+    functions.extend(aggregates::functions());
     builder
 }

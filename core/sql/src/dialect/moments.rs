@@ -10,7 +10,6 @@ use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::constants::constant;
-use super::types::UTC;
 
 /// What a column of times counts.
 #[derive(Debug)]
@@ -31,20 +30,18 @@ pub(super) enum Moment {
 }
 
 impl Unit {
-    /// Of times without a zone, or of UTC: in others, it depends on the zone what a text means.
     pub(super) fn of(data_type: &DataType) -> Option<Self> {
         match data_type {
-            DataType::Timestamp(unit, zone) if zone.as_deref().is_none_or(|zone| zone == UTC) => {
-                Some(Self {
-                    unit: *unit,
-                    zone: zone.clone(),
-                })
-            }
+            DataType::Timestamp(unit, zone) => Some(Self {
+                unit: *unit,
+                zone: zone.clone(),
+            }),
             _ => None,
         }
     }
 
-    /// Where a constant lies; `None` for what is none, or tells no time.
+    /// Where a constant lies; `None` for what is none, or tells no time. One without a zone is of
+    /// UTC.
     pub(super) fn moment(&self, expr: &Expr) -> Option<Moment> {
         let nanos = nanos(&constant(expr)?)?;
         let size = size(self.unit);
@@ -101,7 +98,7 @@ pub(super) fn never(time: Expr, negated: bool, unit: &Unit) -> Expr {
 }
 
 /// Nanoseconds in a unit.
-fn size(unit: TimeUnit) -> i128 {
+pub(super) fn size(unit: TimeUnit) -> i128 {
     match unit {
         TimeUnit::Second => 1_000_000_000,
         TimeUnit::Millisecond => 1_000_000,
@@ -111,7 +108,7 @@ fn size(unit: TimeUnit) -> i128 {
 }
 
 /// A date, a time, or a text that tells one, in nanoseconds since 1970.
-fn nanos(constant: &ScalarValue) -> Option<i128> {
+pub(super) fn nanos(constant: &ScalarValue) -> Option<i128> {
     use ScalarValue as S;
     let (at, unit) = match constant {
         S::TimestampSecond(Some(at), _) => (*at, TimeUnit::Second),

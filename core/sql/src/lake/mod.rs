@@ -7,9 +7,8 @@
 //!           └── catalog (db.table, table), or paths ('s3://bucket/x/*.parquet', 'data/x.csv')
 //! ```
 //!
-//! The dialect is that of [`Query`](crate::Query), but integers wrap around, as everywhere in
-//! DataFusion. Only what a query names is looked up, and only partitions that its conditions leave
-//! are listed.
+//! The dialect is that of [`Query`](crate::Query). Only what a query names is looked up, and only
+//! partitions that its conditions leave are listed.
 //!
 //! Parquet is read by DataFusion; text by [`TextFiles`], which whoever makes the lake gives to it.
 
