@@ -87,6 +87,11 @@ def inputs():
         "dates",
         {"id": [1, 2], "day": pa.array([dt.date(2024, 1, 1), dt.date(1969, 12, 31)], pa.date64())},
     )
+    # A note of Arrow types that nobody can read.
+    noted = pa.table({"id": [1, 2]})
+    with pq.ParquetWriter("noted.parquet", noted.schema, store_schema=False) as writer:
+        writer.write_table(noted)
+        writer.add_key_value_metadata({"ARROW:schema": "!!!"})
     Path("mass.ndjson").write_text('{"id":1,"mass":1.5e-20}\n{"id":2,"mass":2.5}\n')
     Path("large.ndjson").write_text('{"id":1,"mass":1e16}\n{"id":2,"mass":2.5}\n')
 

@@ -122,4 +122,5 @@ pub(super) const STATISTICS: &[Case] = &[
         "SELECT max(spot['lat']) AS m FROM {places}",
         &[r#"{"m":"NaN"}"#],
     ),
+    same("SELECT id FROM {noted}", &[r#"{"id":1}"#, r#"{"id":2}"#]),
 ];

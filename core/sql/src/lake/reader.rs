@@ -108,14 +108,15 @@ pub(super) fn corrected(metadata: Arc<ParquetMetaData>) -> Result<Arc<ParquetMet
     let deep = columns.any(|leaf| leaf.path().parts().len() > DEEPEST_NOTED);
     let mut columns = leaves.columns().iter();
     let old = columns.any(|leaf| leaf.physical_type() == Type::INT96);
-    if !deep && !old {
-        return Ok(metadata);
-    }
     let notes = file.key_value_metadata();
     let is_note = |note: &KeyValue| note.key == ARROW_SCHEMA_META_KEY;
     let noted = notes.is_some_and(|notes| notes.iter().any(is_note));
-    let readable = parquet_to_arrow_schema(leaves, notes).is_ok();
-    if readable && (noted || !old) {
+    // Without a note, there is nothing to put right but INT96.
+    let right = match noted {
+        true => parquet_to_arrow_schema(leaves, notes).is_ok(),
+        false => !old,
+    };
+    if right {
         return Ok(metadata);
     }
     let others = notes.into_iter().flatten().filter(|note| !is_note(note));
