@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::finish::{Ended, Ending, finish};
+use super::finish::{Ended, Ending, abandon, finish};
 use super::queue::SplitKey;
 use super::shared::{Shared, Signal};
 use super::splits::SourceSplits;
@@ -219,6 +219,9 @@ impl Attempt {
                 self.end_epoch(Then::GoOn).await?;
                 continue;
             }
+            if look.empty && self.release_read() {
+                continue;
+            }
             if let Some(stuck) = self.sources.iter().find(|source| source.is_stuck()) {
                 return Err(Error::internal(
                     "a source's splits wait for splits that it doesn't have",
@@ -356,6 +359,15 @@ impl Attempt {
     fn can_cut(&self) -> bool {
         let one_stage = self.bounded && self.shared.graph.has_gather();
         !(one_stage || self.sources.iter().any(SourceSplits::has_session))
+    }
+
+    /// In a run that is one epoch, no commit tells that what comes after a split may start where
+    /// order matters: all of its rows have been written, as nothing waits on the queue. Says whether
+    /// some may.
+    fn release_read(&mut self) -> bool {
+        let one_epoch = !self.can_cut();
+        let mut sources = self.sources.iter_mut();
+        one_epoch && sources.any(SourceSplits::release_read)
     }
 
     fn wants_cut(&self, look: super::queue::Look) -> bool {
@@ -547,11 +559,7 @@ impl Attempt {
         if let Some(cpu) = self.cpu.take() {
             cpu.shutdown_background();
         }
-        for writers in self.shared.current().writers.values() {
-            for writer in writers.take() {
-                writer.abandon().await;
-            }
-        }
+        abandon(&self.shared.current()).await;
         for (_, node, source, _) in self.shared.graph.sources() {
             if let Err(error) = source.close().await {
                 tracing::warn!(component = %node.spec.id, %error, "could not be closed");

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Commit, ComponentId, Epoch, Error, Offset, Prepared, Result, Sink, SplitId, StreamName,
-    Visibility,
+    Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Result, Sink, SplitId,
+    StreamName, Visibility,
 };
 
 use super::flow::{Carrier, EpochSet};
@@ -53,9 +53,13 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
             continue;
         };
         let component = shared.id(id).clone();
-        let values = prepare(&shared, &set, id)
-            .await
-            .map_err(|error| error.with("component", &component))?;
+        let values = match prepare(&shared, &set, id).await {
+            Ok(values) => values,
+            Err(error) => {
+                abandon(&set).await;
+                return Err(error.with("component", &component));
+            }
+        };
         let values = values.into_iter().map(|value| (component.clone(), value));
         match sink.visibility() {
             Visibility::Epoch => prepared.extend(values),
@@ -179,31 +183,58 @@ async fn prepare(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Resul
         })
         .collect();
     let mut values = Vec::new();
-    let mut failed = None;
+    let mut failed: Option<Error> = None;
+    // All are waited for, also after one has failed: none may go on beside what comes then.
     for task in tasks {
-        let sealed = task
-            .await
-            .map_err(|e| Error::internal("a writer panicked").because(e))?;
-        match sealed {
-            Err(error) => failed = failed.or(Some(error)),
-            Ok(sealed) => {
+        let prepared = match task.await {
+            Err(error) => Err(panicked(error)),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(sealed)) => {
                 values.extend(sealed.prepared);
-                if !sealed.rejected.is_empty() {
-                    let (shared, set) = (Arc::clone(shared), Arc::clone(set));
-                    let carry = move || {
-                        let runtime = shared.runtime.clone();
-                        let mut carrier = Carrier::new(&shared.graph, set, runtime, 0);
-                        carrier.reject(id, sealed.rejected)?;
-                        carrier.flush()
-                    };
-                    tokio::task::spawn_blocking(carry)
-                        .await
-                        .map_err(|e| Error::internal("a writer panicked").because(e))??;
-                }
+                carry(shared, set, id, sealed.rejected).await
             }
+        };
+        if let Err(error) = prepared {
+            failed.get_or_insert(error);
         }
     }
     failed.map_or(Ok(values), Err)
+}
+
+/// Gives up what an epoch's writers have begun.
+pub(super) async fn abandon(set: &EpochSet) {
+    for writers in set.writers.values() {
+        for writer in writers.take() {
+            writer.abandon().await;
+        }
+    }
+}
+
+/// Passes rows that a writer rejected late to whoever reads them.
+async fn carry(
+    shared: &Arc<Shared>,
+    set: &Arc<EpochSet>,
+    id: NodeId,
+    rejected: Rejected,
+) -> Result<()> {
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let (shared, set) = (Arc::clone(shared), Arc::clone(set));
+    let carry = move || {
+        let runtime = shared.runtime.clone();
+        let mut carrier = Carrier::new(&shared.graph, set, runtime, 0);
+        carrier.reject(id, rejected)?;
+        carrier.flush()
+    };
+    let carried = tokio::task::spawn_blocking(carry).await;
+    carried.map_err(panicked)?
+}
+
+fn panicked(error: tokio::task::JoinError) -> Error {
+    Error::internal("a writer panicked")
+        .hint("this is a bug; the message above says where")
+        .because(error)
 }
 
 /// Commits, as often as it takes while the error is a passing one. The fence is looked at before

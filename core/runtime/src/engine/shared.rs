@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Handle,
     current: RwLock<Arc<EpochSet>>,
     signals: mpsc::UnboundedSender<Signal>,
-    error: Mutex<Option<Error>>,
+    failure: Failure,
 }
 
 impl Shared {
@@ -54,7 +54,7 @@ impl Shared {
             runtime: Handle::current(),
             current: RwLock::new(Arc::new(first)),
             signals,
-            error: Mutex::default(),
+            failure: Failure::default(),
         };
         (Arc::new(shared), receiver)
     }
@@ -99,10 +99,7 @@ impl Shared {
 
     /// Ends the attempt; the first error is the one that counts.
     pub(crate) fn fail(&self, error: Error) {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
+        self.failure.tell(error);
         self.close();
         self.tell(Signal::Failed);
     }
@@ -114,15 +111,63 @@ impl Shared {
     }
 
     pub(crate) fn error(&self) -> Option<Error> {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.failure.take()
     }
 
     /// The error that ended the attempt, for a part that finds everything closed.
     pub(crate) fn closed_error(&self) -> Error {
         self.error()
             .unwrap_or_else(|| Error::internal("the run was ended from outside"))
+    }
+}
+
+/// The first error of an attempt. What fails after it mostly fails because of it: once it is taken,
+/// nothing comes in its place.
+#[derive(Debug, Default)]
+struct Failure(Mutex<Told>);
+
+#[derive(Debug, Default)]
+enum Told {
+    #[default]
+    Nothing,
+    Error(Error),
+    Taken,
+}
+
+impl Failure {
+    fn tell(&self, error: Error) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*told, Told::Nothing) {
+            *told = Told::Error(error);
+        }
+    }
+
+    fn take(&self) -> Option<Error> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *told, Told::Taken) {
+            Told::Error(error) => Some(error),
+            Told::Nothing => {
+                *told = Told::Nothing;
+                None
+            }
+            Told::Taken => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_the_first_error_never_takes_its_place() {
+        let failure = Failure::default();
+        assert!(failure.take().is_none());
+        failure.tell(Error::transient("the server doesn't answer"));
+        failure.tell(Error::internal("the run has ended"));
+        let first = failure.take().expect("the first");
+        assert_eq!(first.message(), "the server doesn't answer");
+        failure.tell(Error::internal("the run has ended"));
+        assert!(failure.take().is_none());
     }
 }

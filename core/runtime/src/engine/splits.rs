@@ -135,6 +135,15 @@ impl SourceSplits {
         }
     }
 
+    /// Lets what comes after splits that have been read start. Says whether something may.
+    pub(crate) fn release_read(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        for read in self.read.values() {
+            self.unfinished.remove(&read.split.id);
+        }
+        is_idle && !self.is_idle()
+    }
+
     /// What the source is to be told as finished with the next question. `uncommitted`: with what
     /// no checkpoint has yet, in a run that restarts as a whole.
     pub(crate) fn take_news(&mut self, uncommitted: bool) -> Vec<FinishedSplit> {

@@ -357,6 +357,9 @@ pub struct PlaceConfig {
     /// Bytes a writer takes before another is opened.
     #[serde(default)]
     pub writer_bytes: u64,
+    /// How long a writer that doesn't panic takes to prepare.
+    #[serde(default)]
+    pub prepare_ms: u64,
 }
 
 #[async_trait]
@@ -530,6 +533,11 @@ impl SinkWriter for PlaceWriter {
         if strikes(&format!("{}/prepare", self.sink.config.place)) {
             return Err(Error::transient("the disk is slow"));
         }
+        assert!(
+            !strikes(&format!("{}/panic", self.sink.config.place)),
+            "a writer is broken"
+        );
+        tokio::time::sleep(Duration::from_millis(self.sink.config.prepare_ms)).await;
         let Some(rows) = self.rows else {
             return Ok(Sealed::default());
         };

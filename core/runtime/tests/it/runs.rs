@@ -440,3 +440,40 @@ async fn a_check_tells_of_sessions_and_what_sources_note() {
         ["a run that is interrupted resumes from its last checkpoint"]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ordered_rows_of_chained_splits_beside_a_stage_come_to_an_end() {
+    let world = World::new("chained_stage")
+        .source("n", json!({"rows": 300, "splits": 4, "chained": true}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({}))
+        .sink("rows", &["n"], json!({"ordered": true}))
+        .sink("total", &["sum"], json!({}));
+    let done = tokio::time::timeout(Duration::from_secs(20), world.complete()).await;
+    assert!(done.is_ok(), "the run hangs");
+    let place = world.place("rows");
+    let written: Vec<i64> = place.visible.into_values().flatten().collect();
+    assert_eq!(written, all(1200));
+    assert_eq!(world.place("total").rows(), [(0..1200).sum::<i64>()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_panics_leaves_nothing_of_any_sink() {
+    let world = World::new("panics")
+        .source("n", json!({"rows": 3000, "splits": 3}))
+        .sink("one", &["n"], json!({"prepare_ms": 300, "hash": true}))
+        .sink("two", &["n"], json!({}));
+    arm(&world.fault("one/panic"), 1);
+    let (_, result) = world.run().await;
+    let error = result.expect_err("a panic");
+    assert_eq!(error.message(), "a writer panicked");
+    assert!(format!("{error:?}").contains("one"), "{error:?}");
+    for sink in ["one", "two"] {
+        let place = world.place(sink);
+        assert!(
+            place.staged.is_empty() && place.visible.is_empty(),
+            "{sink}"
+        );
+    }
+    world.complete().await;
+    assert_eq!(world.place("two").rows(), all(9000));
+}
