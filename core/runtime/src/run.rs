@@ -1,6 +1,6 @@
 //! A run, from the lease to the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
@@ -207,7 +207,7 @@ impl Pipeline {
         let mut resume = options.resume;
         let mut begun = None;
         let mut failures = 0;
-        let mut changed = None;
+        let mut changes = HashSet::new();
         loop {
             let epochs = self.stats.epochs();
             self.stats.add_attempt();
@@ -230,12 +230,11 @@ impl Pipeline {
                 }
                 Ok(Outcome::SchemaChanged(None)) => continue,
                 Ok(Outcome::SchemaChanged(Some(why))) => {
-                    let told = format!("{why:?}");
-                    if changed.as_ref() == Some(&told) {
+                    // A change that is met again, at the same place, wasn't learnt and never will be.
+                    if !changes.insert(format!("{why:?}")) {
                         return Err(why);
                     }
-                    tracing::info!(error = %why, "going on from the last checkpoint");
-                    changed = Some(told);
+                    tracing::info!(error = %why, "resuming from the last checkpoint");
                     continue;
                 }
                 Err(error) => error,

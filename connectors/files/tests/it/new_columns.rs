@@ -302,3 +302,34 @@ async fn a6_columns_that_are_added_are_there_for_who_goes_on() {
     let other = open_source("files", &cx, config).await.unwrap();
     assert_eq!(names(&other), ["id"]);
 }
+
+#[tokio::test]
+async fn late_columns_of_different_files_are_all_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    // Of so many files, every fourth is looked at.
+    for at in 0..200 {
+        let text = match at {
+            1 | 2 | 3 | 5 => format!("id,late{at}\n{at},7\n"),
+            _ => format!("id\n{at}\n"),
+        };
+        write(dir.path(), &format!("in/{at:03}.csv"), text);
+    }
+    let cx = Context {
+        store: Arc::new(Kept::default()),
+        ..context(dir.path())
+    };
+    let config = json!({"url": "in", "on_new_columns": "add"});
+    let mut met = 0;
+    let all = loop {
+        let source = open_source("files", &cx, config.clone()).await.unwrap();
+        let read = everything(&source).await;
+        source.close().await.unwrap();
+        match read {
+            Ok(_) => break source,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::SchemaChanged),
+        }
+        met += 1;
+        assert!(met <= 4, "{:?}", names(&source));
+    };
+    assert_eq!(names(&all), ["id", "late1", "late2", "late3", "late5"]);
+}

@@ -1,6 +1,7 @@
 //! A source of numbers, transforms, and a two-phase sink, all in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
@@ -11,7 +12,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, Event, EventStream,
+    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, ErrorKind, Event, EventStream,
     FinishedSplit, Gather, Gathered, Map, Mapped, Next, Offset, Origin, Plan, PlanState, Prepared,
     Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig, SinkContext,
     SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream, Token,
@@ -75,7 +76,13 @@ pub struct NumbersConfig {
     /// A fault: every read fails after a few events while it strikes.
     #[serde(default)]
     pub fault: Option<String>,
+    /// What the fault says is then one of so many new columns, in turn.
+    #[serde(default)]
+    pub new_columns: u32,
 }
+
+/// How many new columns were told.
+static TOLD: AtomicU32 = AtomicU32::new(0);
 
 fn one() -> i64 {
     1
@@ -200,10 +207,15 @@ impl Source for Numbers {
                     tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
                 }
                 if count == 3 && config.fault.as_deref().is_some_and(strikes) {
-                    return Some((
-                        Err(Error::transient("the numbers are gone")),
-                        (config.rows, 0),
-                    ));
+                    let error = match config.new_columns {
+                        0 => Error::transient("the numbers are gone"),
+                        columns => {
+                            let column = TOLD.fetch_add(1, Ordering::Relaxed) % columns;
+                            let message = format!("the column `{column}` came up");
+                            Error::new(ErrorKind::SchemaChanged, message)
+                        }
+                    };
+                    return Some((Err(error), (config.rows, 0)));
                 }
                 if config
                     .change_at

@@ -295,6 +295,24 @@ async fn a_schema_change_ends_the_epoch_and_the_run_goes_on_or_fails_by_policy()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_columns_are_each_learnt_once_and_one_that_comes_again_ends_the_run() {
+    let mut world = World::new("new_columns");
+    let fault = world.fault("read");
+    world = world
+        .source("n", json!({"rows": 100, "fault": fault, "new_columns": 3}))
+        .sink("out", &["n"], json!({}));
+    arm(&fault, 3);
+    world.complete().await;
+    assert!(world.place("out").rows() == all(100));
+
+    world.name = "alternating".into();
+    world.components[0].config["new_columns"] = json!(2);
+    arm(&fault, 20);
+    let (_, result) = world.run().await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::SchemaChanged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn passing_errors_lead_to_another_attempt_and_lose_nothing() {
     let mut world = World::new("passing");
     let fault = world.fault("read");
