@@ -63,13 +63,7 @@ fn failed(location: &ObjectPath, error: io::Error) -> Error {
 }
 
 /// What is known of a file. A folder is none.
-fn look(location: &ObjectPath) -> Result<ObjectMeta> {
-    let look = || {
-        let metadata = fs::metadata(path_of(location))?;
-        let modified = metadata.modified()?;
-        Ok((metadata, modified))
-    };
-    let (metadata, modified) = look().map_err(|error| failed(location, error))?;
+fn known(location: &ObjectPath, metadata: &Metadata) -> Result<ObjectMeta> {
     if metadata.is_dir() {
         return Err(failed(location, io::ErrorKind::NotFound.into()));
     }
@@ -78,17 +72,40 @@ fn look(location: &ObjectPath) -> Result<ObjectMeta> {
             source: "it is no file but a pipe, a socket or a device".into(),
         });
     }
+    let modified = metadata.modified();
     Ok(ObjectMeta {
         location: location.clone(),
-        last_modified: modified.into(),
+        last_modified: modified.map_err(|error| failed(location, error))?.into(),
         size: metadata.len(),
-        e_tag: Some(etag(&metadata)),
+        e_tag: Some(etag(metadata)),
         version: None,
     })
 }
 
+/// Opens a file. What is known of it is of what was opened, which may have been put there after the
+/// path was looked at.
+fn open(location: &ObjectPath) -> Result<(File, ObjectMeta)> {
+    let path = path_of(location);
+    let opened = || {
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    };
+    let (file, metadata) = opened().map_err(|error| failed(location, error))?;
+    let meta = known(location, &metadata)?;
+    Ok((file, meta))
+}
+
 fn get(location: &ObjectPath, options: &GetOptions) -> Result<GetResult> {
-    let meta = look(location)?;
+    let path = path_of(location);
+    // Opening a pipe would wait for its other end.
+    let metadata = fs::metadata(&path).map_err(|error| failed(location, error))?;
+    let mut meta = known(location, &metadata)?;
+    let mut file = None;
+    if !options.head {
+        let (opened, its) = open(location)?;
+        (file, meta) = (Some(opened), its);
+    }
     options.check_preconditions(&meta)?;
     let range = match &options.range {
         None => 0..meta.size,
@@ -96,12 +113,9 @@ fn get(location: &ObjectPath, options: &GetOptions) -> Result<GetResult> {
         Some(GetRange::Offset(from)) => *from.min(&meta.size)..meta.size,
         Some(GetRange::Suffix(length)) => meta.size.saturating_sub(*length)..meta.size,
     };
-    let payload = if options.head || range.is_empty() {
-        GetResultPayload::Stream(stream::empty().boxed())
-    } else {
-        let path = path_of(location);
-        let file = File::open(&path).map_err(|error| failed(location, error))?;
-        GetResultPayload::File(file, path)
+    let payload = match file.filter(|_| !range.is_empty()) {
+        Some(file) => GetResultPayload::File(file, path),
+        None => GetResultPayload::Stream(stream::empty().boxed()),
     };
     Ok(GetResult {
         payload,
@@ -179,5 +193,59 @@ impl ObjectStore for LocalFiles {
 
     async fn copy_opts(&self, _: &ObjectPath, _: &ObjectPath, _: CopyOptions) -> Result<()> {
         Err(unused())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_was_asked_for_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["a", "b"] {
+            fs::write(at(name), name.repeat(8)).unwrap();
+        }
+        fs::hard_link(at("a"), at("x")).unwrap();
+        let wanted = etag(&fs::metadata(at("a")).unwrap());
+        let location = ObjectPath::from_filesystem_path(at("x")).unwrap();
+        let over = AtomicBool::new(false);
+        let mut wrong = None;
+        std::thread::scope(|scope| {
+            // One file takes the other's place again and again.
+            scope.spawn(|| {
+                for name in ["b", "a"].into_iter().cycle().take(1_000_000) {
+                    fs::hard_link(at(name), at("next")).unwrap();
+                    fs::rename(at("next"), at("x")).unwrap();
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                let options = GetOptions {
+                    if_match: Some(wanted.clone()),
+                    ..GetOptions::default()
+                };
+                let got = match get(&location, &options) {
+                    Err(Error::Precondition { .. }) => continue,
+                    got => got.unwrap(),
+                };
+                let GetResultPayload::File(mut file, _) = got.payload else {
+                    panic!("no file");
+                };
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                if text != "aaaaaaaa" {
+                    wrong = Some(text);
+                    break;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(wrong, None);
     }
 }
