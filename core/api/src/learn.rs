@@ -2,7 +2,7 @@ use arrow_schema::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidegate_core::{Context, Error, KeyValue, Result, StreamName};
-use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter};
+use tidegate_formats::{CsvOptions, Format, Inference, Position, SchemaSpec, Splitter, with_new};
 use tidegate_http::HttpClient;
 
 use crate::fetch::{Asks, Via, bound};
@@ -12,9 +12,15 @@ use crate::plan::asked;
 use crate::step::Step;
 use crate::{Access, Endpoint};
 
+/// By which rules schemas are learnt. What other rules gave is learnt anew: records that fitted
+/// then may not fit now.
+const RULES: u32 = 1;
+
 /// What is kept of a schema that was learnt.
 #[derive(Debug, Serialize, Deserialize)]
 struct Learnt {
+    #[serde(default)]
+    rules: u32,
     /// A hash of what was asked.
     question: u64,
     schema: SchemaSpec,
@@ -44,7 +50,11 @@ pub async fn learn(
     }
     let api = Via { client, access };
     let schema = SchemaSpec::from_arrow(&*from_pages(api, endpoint, pages).await?);
-    let learnt = Learnt { question, schema };
+    let learnt = Learnt {
+        rules: RULES,
+        question,
+        schema,
+    };
     let value = stored_as(&learnt)?;
     while !cx
         .store
@@ -69,13 +79,15 @@ fn stored_as(learnt: &Learnt) -> Result<Value> {
         .map_err(|error| Error::internal("a schema can't be stored").because(error))
 }
 
-/// Replaces what was learnt of a stream by a schema that has more columns.
+/// Adds the columns that only `wider` has to what was learnt of a stream.
 pub(crate) async fn widen(store: &dyn KeyValue, stream: &StreamName, wider: &Schema) -> Result<()> {
     let key = key(stream);
     while let Some(stored) = store.get(&key).await? {
         let mut learnt = Learnt::deserialize(&stored)
             .map_err(|error| Error::internal("a stored schema can't be read").because(error))?;
-        learnt.schema = SchemaSpec::from_arrow(wider);
+        let known = learnt.schema.to_arrow()?;
+        let both = Schema::new(with_new(known.fields(), wider.fields()));
+        learnt.schema = SchemaSpec::from_arrow(&both);
         let value = stored_as(&learnt)?;
         if store.compare_and_set(&key, Some(&stored), &value).await? {
             break;
@@ -84,10 +96,11 @@ pub(crate) async fn widen(store: &dyn KeyValue, stream: &StreamName, wider: &Sch
     Ok(())
 }
 
-/// What was learnt before, if it was of the same question.
+/// What was learnt before, if it was of the same question and by the same rules.
 fn same(stored: &Value, question: u64) -> Option<SchemaSpec> {
     let learnt = Learnt::deserialize(stored).ok()?;
-    (learnt.question == question).then_some(learnt.schema)
+    let same = learnt.rules == RULES && learnt.question == question;
+    same.then_some(learnt.schema)
 }
 
 async fn from_pages(api: Via<'_>, endpoint: &Endpoint, pages: usize) -> Result<SchemaRef> {

@@ -57,6 +57,25 @@ async fn a_schema_is_learnt_from_pages_once_and_stays() {
 }
 
 #[tokio::test]
+async fn what_older_rules_gave_is_learnt_anew() {
+    let server = Server::new(|_: &Asked| Json([json!({ "id": 1 })]));
+    let cx = impatient();
+    let cx = cx.source();
+    let client = HttpClient::new(&cx).unwrap();
+    let one = endpoint(server.at("/"), paged(json!({ "type": "none" })), "");
+    let schema = learn(&cx, &client, &Open, &one, 1).await.unwrap();
+    let key = format!("schema:{}", one.name);
+    let kept = cx.store.get(&key).await.unwrap().unwrap();
+    let mut older = kept.clone();
+    older.as_object_mut().unwrap().remove("rules");
+    older["schema"][0]["type"] = json!("bool");
+    let replaced = cx.store.compare_and_set(&key, Some(&kept), &older).await;
+    assert!(replaced.unwrap());
+    assert_eq!(learn(&cx, &client, &Open, &one, 1).await.unwrap(), schema);
+    assert_eq!(cx.store.get(&key).await.unwrap(), Some(kept));
+}
+
+#[tokio::test]
 async fn nothing_is_learnt_from_nothing() {
     let server = pager(0, 3);
     let cx = impatient();
