@@ -30,5 +30,5 @@ pub use portable::portable;
 pub use predicate::{column, may_match, may_match_all};
 pub use registrar::{Registrar, Registration, Wanted, partition_values};
 pub use target::{CatalogSettings, CatalogTarget, SchemaPolicy};
-pub use together::{Physical, as_read, matched, plain, reads_as, with_columns_of};
+pub use together::{Physical, as_read, find, matched, plain, reads_as, same_name, with_columns_of};
 pub use unknown::{UnknownColumn, known_part};

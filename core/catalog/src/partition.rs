@@ -9,6 +9,8 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef};
 use tidegate_core::{Error, Result};
 
+use crate::together::same_name;
+
 /// What stands for NULL, and for the empty text, which a folder can't hold either.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -188,10 +190,6 @@ impl FolderKeys {
         let mut keys = self.keys.iter();
         keys.position(|key| same_name(key.name(), column))
     }
-}
-
-fn same_name(one: &str, other: &str) -> bool {
-    one == other || one.to_lowercase() == other.to_lowercase()
 }
 
 /// The type of a partition key with these values: integers, dates or text, whichever writes all of

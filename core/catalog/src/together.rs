@@ -82,6 +82,21 @@ pub fn matched(wanted: &[FieldRef], found: &[FieldRef]) -> Vec<Option<usize>> {
     places
 }
 
+/// Whether two names differ in nothing but case.
+pub fn same_name(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
+/// The first field of this name, or else the first whose name differs in nothing but case: for
+/// columns whose names catalogs have folded. Of those of files see [`matched`].
+pub fn find(fields: &Fields, name: &str) -> Option<usize> {
+    let exact = fields.find(name).map(|(at, _)| at);
+    exact.or_else(|| {
+        let mut fields = fields.iter();
+        fields.position(|field| same_name(field.name(), name))
+    })
+}
+
 fn by_fold<'a>(names: impl Iterator<Item = (usize, &'a String)>) -> HashMap<String, Vec<usize>> {
     let mut folded: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, name) in names {

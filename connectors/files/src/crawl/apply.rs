@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, FieldRef, Schema};
 use serde::Serialize;
-use tidegate_catalog::merge_tables;
+use tidegate_catalog::{find, merge_tables};
 use tidegate_core::{
     Catalog, CatalogTable, ErrorKind, Result, TableFormat, TableName, TablePartition,
 };
 use tidegate_storage::Location;
 
 use super::report::{CrawlReport, CrawledTable};
-use crate::read::find;
 
 /// One thing that a crawl changes in a catalog, or would.
 #[derive(Debug, Clone, PartialEq, Serialize)]

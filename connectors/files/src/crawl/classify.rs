@@ -1,7 +1,6 @@
 //! What a file is: by its name, else by its first bytes; and which columns it has.
 
-use arrow_schema::{Field, Schema, SchemaRef};
-use std::sync::Arc;
+use arrow_schema::{Field, Schema};
 
 use tidegate_catalog::plain;
 use tidegate_core::{Error, ErrorKind, Result, TableFormat};
@@ -9,13 +8,14 @@ use tidegate_formats::{Compression, Format, Inference, Position, Splitter};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::csv;
+use super::schemas::Columns;
 use crate::read::{footer, sample};
 
 /// A file that is understood.
 #[derive(Debug, Clone)]
 pub(super) struct Classified {
     pub(super) format: TableFormat,
-    pub(super) columns: SchemaRef,
+    pub(super) columns: Columns,
     pub(super) notes: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ async fn look(
     )?;
     Ok(Ok(Classified {
         format: TableFormat::Ndjson,
-        columns: inference.finish()?,
+        columns: Columns::guessed(inference)?,
         notes: Vec::new(),
     }))
 }
@@ -98,7 +98,7 @@ async fn parquet(storage: &Storage, file: &FileMeta) -> Result<Classified> {
     });
     Ok(Classified {
         format: TableFormat::Parquet,
-        columns: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        columns: Columns::told(Schema::new(fields.collect::<Vec<_>>())),
         notes: Vec::new(),
     })
 }
@@ -122,7 +122,7 @@ fn delimited(
     }
     Ok(Ok(Classified {
         format: guess,
-        columns: inference.finish()?,
+        columns: Columns::guessed(inference)?,
         notes,
     }))
 }

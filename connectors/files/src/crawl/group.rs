@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use tidegate_catalog::same_name;
 use tidegate_core::{CatalogTable, Context, Error, Result, TableFormat, TableName, TablePartition};
 use tidegate_formats::{Compression, Format};
 use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Storage};
@@ -13,6 +14,7 @@ use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Stor
 use super::classify::{Classified, classify};
 use super::folders::{Folder, join};
 use super::report::{CrawlOptions, CrawlReport, CrawledTable, Skipped};
+use super::schemas::Columns;
 use super::{keys, schemas};
 
 /// Files looked at at once.
@@ -64,7 +66,7 @@ struct Candidate {
     /// Its folder's path.
     path: String,
     format: TableFormat,
-    columns: SchemaRef,
+    columns: Columns,
     /// The keys of its levels, outermost first; `None` for folders that name none.
     keys: Vec<Option<String>>,
     partitions: Vec<Leaf>,
@@ -87,7 +89,7 @@ impl Candidate {
         if let Some(format) = schemas::merged_format(&self.format, &other.format) {
             self.format = format;
         }
-        if let Some(columns) = schemas::merged(&self.format, &self.columns, &other.columns) {
+        if let Some(columns) = self.columns.merged(&other.columns) {
             self.columns = columns;
         }
         self.partitions.extend(other.partitions);
@@ -106,7 +108,7 @@ impl Candidate {
     /// Whether files of both can lie in one folder.
     fn can_take(&self, other: &Self) -> bool {
         schemas::merged_format(&self.format, &other.format).is_some()
-            && schemas::merged(&self.format, &self.columns, &other.columns).is_some()
+            && self.columns.merged(&other.columns).is_some()
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -380,10 +382,10 @@ impl Crawl<'_> {
             let field = Field::new(key, keys::key_type(values), true);
             partition_keys.push(Arc::new(field));
         }
-        let stored = columns.fields().iter().filter(|field| {
+        let stored = columns.schema().fields().iter().filter(|field| {
             let key = partition_keys
                 .iter()
-                .any(|key| key.name().eq_ignore_ascii_case(field.name()));
+                .any(|key| same_name(key.name(), field.name()));
             if key {
                 notes.push(format!(
                     "the files have `{}` too, which is a partition key: the folder's value counts",

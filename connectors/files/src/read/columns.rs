@@ -6,7 +6,7 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
 use arrow_cast::display::array_value_to_string;
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tidegate_catalog::{
     Adapted, UnknownColumn, adapt, can_adapt, either, known_part, matched, reads_as,
 };
@@ -39,16 +39,6 @@ pub(crate) enum From {
     Missing,
     /// One row, for all rows.
     Constant(ArrayRef),
-}
-
-/// The field of this name, exactly or else whatever its case.
-pub(crate) fn find(fields: &Fields, name: &str) -> Option<usize> {
-    fields.find(name).map(|(at, _)| at).or_else(|| {
-        let folded = name.to_lowercase();
-        fields
-            .iter()
-            .position(|field| field.name().to_lowercase() == folded)
-    })
 }
 
 impl Columns {

@@ -9,7 +9,7 @@ mod predicate;
 mod reader;
 mod text;
 
-pub(crate) use columns::{Columns, find};
+pub(crate) use columns::Columns;
 pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};

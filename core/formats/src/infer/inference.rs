@@ -37,7 +37,7 @@ use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter, raw_schema
 /// - **Raw**: [`raw_schema`].
 ///
 /// Records that can't be read are passed over: they will be rejected.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inference {
     format: Format,
     dialect: Dialect,
@@ -106,6 +106,20 @@ impl Inference {
         Ok(())
     }
 
+    /// Adds what another one has learnt of other files of the same table: the schema is then one
+    /// that no value of either is changed by. Names that differ in nothing but case are one.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, kind) in &other.columns {
+            match json::place(&self.columns, name) {
+                Some(at) => self.columns[at].1.widen(*kind),
+                None => self.columns.push((name.clone(), *kind)),
+            }
+        }
+        json::merge_fields(&mut self.fields, &other.fields);
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+
     /// How many records were seen.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -117,7 +131,7 @@ impl Inference {
     }
 
     /// The schema. Errors: `Schema` where no record was seen that tells one.
-    pub fn finish(self) -> Result<SchemaRef> {
+    pub fn finish(&self) -> Result<SchemaRef> {
         let fields: Vec<Field> = match self.format {
             Format::Raw | Format::Parquet => return Ok(raw_schema()),
             Format::Csv => {

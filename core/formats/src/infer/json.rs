@@ -116,6 +116,16 @@ impl Kind {
         };
     }
 
+    /// Takes note of what another one has seen.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (_, Self::Unknown) => {}
+            (Self::List(items), Self::List(others)) => items.merge(others),
+            (Self::Object(fields), Self::Object(others)) => merge_fields(fields, others),
+            _ => self.widen(other.clone()),
+        }
+    }
+
     /// A field for these values. What is only null is text; so is what is mixed, as its JSON.
     pub(crate) fn field(&self, name: &str) -> Field {
         let data_type = match self {
@@ -134,6 +144,26 @@ impl Kind {
         };
         Field::new(name, data_type, true)
     }
+}
+
+/// Adds what others have seen of these fields. One that differs in nothing but case is the same.
+pub(crate) fn merge_fields(fields: &mut Vec<(String, Kind)>, others: &[(String, Kind)]) {
+    for (name, other) in others {
+        match place(fields, name) {
+            Some(at) => fields[at].1.merge(other),
+            None => fields.push((name.clone(), other.clone())),
+        }
+    }
+}
+
+/// Which of the columns this is, by its name or else whatever its case.
+pub(crate) fn place<K>(columns: &[(String, K)], name: &str) -> Option<usize> {
+    let exact = columns.iter().position(|(known, _)| known == name);
+    exact.or_else(|| {
+        let folded = name.to_lowercase();
+        let mut names = columns.iter();
+        names.position(|(known, _)| known.to_lowercase() == folded)
+    })
 }
 
 /// Takes note of the object at the cursor.
