@@ -77,7 +77,7 @@ impl JsonMap {
             records: config.records.clone(),
             on_new: match (config.on_new_columns, &config.sample) {
                 (None, None) => None,
-                (policy, _) => Some(Arc::new(OnNewColumns::new(policy.unwrap_or_default()))),
+                (policy, _) => Some(Arc::new(OnNewColumns::fixed(policy.unwrap_or_default()))),
             },
             inputs: sources,
         })

@@ -66,7 +66,10 @@ impl FilesSource {
             schema,
             on_new: config
                 .on_new()
-                .map(|policy| Arc::new(OnNewColumns::new(policy))),
+                .map(|policy| match config.schema.is_empty() {
+                    true => Arc::new(OnNewColumns::new(policy)),
+                    false => Arc::new(OnNewColumns::fixed(policy)),
+                }),
             reader: Reader::new(
                 cx,
                 StreamName::from(&config.stream),

@@ -53,7 +53,7 @@ impl TableSource {
                 config.piece_size.0,
             ),
             incremental: config.incremental,
-            on_new: Arc::new(OnNewColumns::new(config.on_new_columns)),
+            on_new: Arc::new(OnNewColumns::fixed(config.on_new_columns)),
             catalog,
             table,
             schema,

@@ -13,6 +13,8 @@ use super::decoder::Places;
 #[derive(Debug, Default)]
 pub struct OnNewColumns {
     policy: NewColumns,
+    /// Whether nothing can be added to the schema.
+    fixed: bool,
     wider: Mutex<Option<SchemaRef>>,
 }
 
@@ -21,7 +23,15 @@ impl OnNewColumns {
     pub fn new(policy: NewColumns) -> Self {
         Self {
             policy,
-            wider: Mutex::default(),
+            ..Self::default()
+        }
+    }
+
+    /// The same where the policy can't be to add columns.
+    pub fn fixed(policy: NewColumns) -> Self {
+        Self {
+            fixed: true,
+            ..Self::new(policy)
         }
     }
 
@@ -66,9 +76,12 @@ impl OnNewColumns {
                 "there is a column `{}`, which the stream doesn't have",
                 first.name
             )))
-            .hint(
-                "name it in `schema`, or let `on_new_columns` say \"ignore\", \"add\" or \"reject\"",
-            )),
+            .hint(match self.fixed {
+                true => "add it to the schema, or let `on_new_columns` say \"ignore\" or \"reject\"",
+                false => {
+                    "name it in `schema`, or let `on_new_columns` say \"ignore\", \"add\" or \"reject\""
+                }
+            })),
             NewColumns::Add => {
                 let found = found()?;
                 let mut wider = self.wider.lock().unwrap_or_else(PoisonError::into_inner);

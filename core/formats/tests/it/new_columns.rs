@@ -179,3 +179,25 @@ fn a6_documents_tell_what_no_column_has() {
     );
     assert_eq!(rows.finish().unwrap().num_rows(), 2);
 }
+
+#[test]
+fn where_nothing_can_be_added_no_hint_says_so() {
+    for (on_new, add) in [
+        (OnNewColumns::new(NewColumns::Fail), true),
+        (OnNewColumns::fixed(NewColumns::Fail), false),
+    ] {
+        let error = decode(
+            Format::Ndjson,
+            &nested(),
+            None,
+            &Arc::new(on_new),
+            "{\"tip\":1}",
+        );
+        let error = error.unwrap_err();
+        assert_eq!(
+            error.hint_text().unwrap().contains("\"add\""),
+            add,
+            "{error:?}"
+        );
+    }
+}
