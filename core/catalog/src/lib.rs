@@ -23,8 +23,9 @@ pub use adapt::{Adapted, adapt, can_adapt, either};
 pub use fit::{Fit, Fitted};
 pub use merge::{merge_tables, widen};
 pub use partition::{
-    FolderKeys, NAME_LIMIT, NULL_PARTITION, check_key, decode_value, encode_value, folder,
-    folder_name, key_type, parse_folder, parse_name, parse_row, parse_values, value_text,
+    FolderKeys, FolderValues, NAME_LIMIT, NULL_PARTITION, check_key, decode_value, encode_value,
+    folder, folder_name, key_type, not_all, parse_folder, parse_name, parse_row, parse_values,
+    value_text,
 };
 pub use portable::portable;
 pub use predicate::{column, may_match, may_match_all};

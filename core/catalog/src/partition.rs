@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef, Fields};
 use tidegate_core::{Error, Result};
 
 use crate::together::same_name;
@@ -149,19 +149,14 @@ impl FolderKeys {
         let mut found: Vec<Vec<Option<Option<String>>>> = Vec::new();
         for path in paths {
             let mut values = vec![None; names.len()];
-            let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-            for (key, value) in folders.split('/').filter_map(parse_name) {
+            for (key, value) in named(path)? {
                 let known = names.iter().position(|name| same_name(name, &key));
                 let at = known.unwrap_or_else(|| {
-                    names.push(key.clone());
+                    names.push(key);
                     values.push(None);
                     names.len() - 1
                 });
-                if values[at].replace(value).is_some() {
-                    return Err(Error::schema(format!("the folders name `{key}` twice"))
-                        .with("path", path)
-                        .hint("a partition has one value of each key"));
-                }
+                values[at] = Some(value);
             }
             found.push(values);
         }
@@ -190,6 +185,75 @@ impl FolderKeys {
         let mut keys = self.keys.iter();
         keys.position(|key| same_name(key.name(), column))
     }
+
+    /// The columns of the files without those that folders name: a folder's value counts. `show` says
+    /// what a file is called, by its number.
+    ///
+    /// Errors: `Schema` where the folders of only some files name such a column.
+    pub fn stored(&self, columns: &Fields, show: impl Fn(usize) -> String) -> Result<Fields> {
+        let mut stored = Vec::with_capacity(columns.len());
+        for field in columns {
+            let Some(key) = self.position(field.name()) else {
+                stored.push(Arc::clone(field));
+                continue;
+            };
+            if let Some(file) = self.missing[key] {
+                return Err(not_all(field.name()).with("path", show(file)));
+            }
+        }
+        Ok(stored.into())
+    }
+}
+
+/// What the folders of a file say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct FolderValues {
+    /// The values of the keys that were asked for; `None` where no folder names the key.
+    pub values: Vec<Option<Option<String>>>,
+    /// Other keys that they name.
+    pub others: Vec<String>,
+}
+
+impl FolderValues {
+    /// Reads a file's path, as [`FolderKeys::of`] does, for the values of these keys.
+    ///
+    /// Errors: `Schema` where it has a key twice.
+    pub fn of(path: &str, keys: &[FieldRef]) -> Result<Self> {
+        let mut found = Self {
+            values: vec![None; keys.len()],
+            others: Vec::new(),
+        };
+        for (key, value) in named(path)? {
+            match keys.iter().position(|known| same_name(known.name(), &key)) {
+                Some(at) => found.values[at] = Some(value),
+                None => found.others.push(key),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// That a column of the files is named by some of their folders only.
+pub fn not_all(column: &str) -> Error {
+    Error::schema(format!(
+        "the column `{column}` is named by the folders of some files, and not of all"
+    ))
+    .hint("choose files that are alike by a pattern")
+}
+
+/// The keys and values in a file's path. Errors: `Schema` where it has a key twice.
+fn named(path: &str) -> Result<Vec<(String, Option<String>)>> {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    for (key, value) in folders.split('/').filter_map(parse_name) {
+        if found.iter().any(|(known, _)| same_name(known, &key)) {
+            return Err(Error::schema(format!("the folders name `{key}` twice"))
+                .with("path", path)
+                .hint("a partition has one value of each key"));
+        }
+        found.push((key, value));
+    }
+    Ok(found)
 }
 
 /// The type of a partition key with these values: integers, dates or text, whichever writes all of
@@ -401,8 +465,23 @@ mod tests {
             ]
         );
         assert_eq!(found.missing, [Some(2), Some(0)]);
+        let again = FolderValues::of("B=v/c=1/x", &found.keys).unwrap();
+        assert_eq!(again.values, [None, Some(text("v"))]);
+        assert_eq!(again.others, ["c"]);
         let error = FolderKeys::of(["a=1/A=2/x"]).unwrap_err();
         assert!(error.message().contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn a_folders_value_counts_and_has_to_be_there_for_all() {
+        let int = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
+        let columns: Fields = vec![int("id"), int("Year")].into();
+        let show = |at: usize| at.to_string();
+        let all = FolderKeys::of(["year=1/x", "year=2/x"]).unwrap();
+        assert_eq!(all.stored(&columns, show).unwrap(), vec![int("id")].into());
+        let some = FolderKeys::of(["year=1/x", "x"]).unwrap();
+        let error = some.stored(&columns, show).unwrap_err();
+        assert!(error.to_string().contains("`Year`"), "{error}");
     }
 
     #[test]

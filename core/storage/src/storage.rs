@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use tidegate_core::{Error, Result};
 
-use crate::listing::{Found, Kind, LeftOut, Lister, Listing, Names, Wanted};
+use crate::listing::{Found, Kind, LeftOut, Lister, Listing, Names, Wanted, join};
 use crate::local::{LocalFiles, LocalLister, LocalStaging};
 use crate::memory::{self, MemoryLister, MemoryStaging};
 use crate::read::FileMeta;
@@ -106,6 +106,19 @@ impl Storage {
     }
 
     /// The store behind it, for readers that take one (DataFusion, Parquet). Its paths are those
+    /// The path of a key, without the folders that `base` lies in: what those are called says nothing
+    /// of the file. Elsewhere than below `base`, the whole path.
+    pub fn below(&self, key: &str, base: &Path) -> Result<String> {
+        let location = &self.0.location;
+        let path = match key {
+            "" => location.path().to_owned(),
+            key => join(location.path().trim_end_matches('/'), key),
+        };
+        let base = Location::parse(".", base)?;
+        let below = base.key_of(&location.at(&path)).map(str::to_owned);
+        Ok(below.unwrap_or(path))
+    }
+
     /// of [`Storage::object_path`].
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.0.objects

@@ -80,6 +80,7 @@ impl TextPart {
         };
         let found = Found {
             name: self.file.key.clone(),
+            hidden: Arc::default(),
             compression: Compression::from_path(&path),
             storage: self.storage,
             file: self.file,

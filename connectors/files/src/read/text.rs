@@ -124,7 +124,9 @@ impl TextFile {
                 decoder.fold_names();
             }
             if let Some(on_new) = on_new {
-                decoder.on_new_columns(on_new, keys.iter().map(|key| key.name().as_str()));
+                let keys = keys.iter().map(|key| key.name().as_str());
+                let others = keys.chain(self.columns.hidden.iter().map(String::as_str));
+                decoder.on_new_columns(on_new, others);
             }
             Ok::<_, Error>(Arc::new(match header {
                 Some(header) => decoder.with_header(header)?,
@@ -149,14 +151,17 @@ impl TextFile {
         };
         // Columns that were given have to be there; those that other files had needn't.
         let learnt = on_new.is_some() && self.columns.learnt && !found.is_empty();
-        let whole = keys.is_empty() && found.len() == stored.len();
-        if !lenient && (whole || !learnt) {
+        let whole = !lenient && (!learnt || found.len() == stored.len());
+        if whole && keys.is_empty() {
             return Ok(Records {
                 decoder: decoder(Arc::clone(schema), &self.scan)?,
                 bound: None,
             });
         }
-        let found = Arc::new(Schema::new(found));
+        let found = Arc::new(Schema::new(match whole {
+            true => stored.to_vec(),
+            false => found,
+        }));
         let bound = self.columns.bind(&self.scan, &found)?;
         let names = bound.places().iter();
         let scan = Scan {

@@ -45,6 +45,11 @@ pub struct FilesSourceConfig {
     /// The columns. Default: found out from the beginnings of up to 64 files from all over (of
     /// Parquet, from all files). A file that contradicts them is an error that names the file and
     /// the column.
+    ///
+    /// Folders named as partitions are, `year=2024`, give columns too, the last ones, as in
+    /// `tidegate query`: integers, dates or text, NULL where a file's path has no such folder. Where
+    /// `schema` is given, only those that it names. A folder's value counts where the files have
+    /// the column as well.
     #[serde(default)]
     pub schema: SchemaSpec,
 
@@ -117,6 +122,12 @@ impl FilesSourceConfig {
             (None, false) => None,
             (policy, _) => Some(policy.unwrap_or_default()),
         }
+    }
+
+    /// Whether the columns that are given are told by their places in the file. Other formats than
+    /// CSV have no `header` to leave out.
+    pub(super) fn by_position(&self) -> bool {
+        !self.schema.is_empty() && !self.csv.header
     }
 
     pub(super) fn compression_of(&self, path: &str) -> Compression {

@@ -2,6 +2,7 @@
 
 mod added;
 mod config;
+mod folders;
 mod open;
 mod schema;
 

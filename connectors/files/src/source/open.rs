@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
-use tidegate_catalog::FolderKeys;
 use tidegate_core::{
     Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Result, Scan, Source,
     SourceContext, Split, Stream, StreamName, async_trait,
@@ -14,6 +13,7 @@ use tidegate_formats::{Decoder, Format, OnNewColumns};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 
 use super::config::FilesSourceConfig;
+use super::folders::{Folders, Named};
 use super::{added, schema};
 use crate::read::{Columns, Found, Mark, Piece, Reader, State};
 
@@ -24,7 +24,9 @@ const BASE: &str = "the pipeline file's folder";
 pub(super) struct FilesSource {
     config: FilesSourceConfig,
     pattern: Pattern,
+    /// The files' columns, then those that their folders name.
     schema: SchemaRef,
+    folders: Folders,
     on_new: Option<Arc<OnNewColumns>>,
     reader: Reader,
     /// Files that `watch` saw and did not take yet.
@@ -43,19 +45,24 @@ impl FilesSource {
         if config.format.is_none() {
             same_format(config, storage, &files)?;
         }
-        warn_of_folders(&files);
+        let named = Named::of(storage, &files, &cx.base)?;
         let found = schema::find(config, storage, &files).await?;
-        let schema = match config.on_new_columns {
+        let columns = match config.on_new_columns {
             Some(NewColumns::Add) => added::with(cx, config, found).await?,
             _ => found,
         };
+        let (schema, folders) = named.split(config, storage, columns.fields(), &cx.base)?;
+        let stored = &schema.fields()[..schema.fields().len() - folders.keys().len()];
+        if !config.schema.is_empty() {
+            schema::check_given(config, storage, &files, stored).await?;
+        }
         if let Some(file) = files.first() {
             let format = config.format_of(&storage.show(&file.key))?;
             if format != Format::Parquet {
                 Decoder::new(
                     format,
                     &config.csv,
-                    schema.clone(),
+                    Arc::new(Schema::new(stored)),
                     &Scan::all(&config.stream),
                 )?;
             }
@@ -64,6 +71,7 @@ impl FilesSource {
             config: config.clone(),
             pattern,
             schema,
+            folders,
             on_new: config
                 .on_new()
                 .map(|policy| match config.schema.is_empty() {
@@ -82,6 +90,12 @@ impl FilesSource {
 
     fn storage(&self) -> &Storage {
         self.pattern.storage()
+    }
+
+    /// The columns that the files have themselves.
+    fn stored(&self) -> &[FieldRef] {
+        let fields = self.schema.fields();
+        &fields[..fields.len() - self.folders.keys().len()]
     }
 
     fn found(&self, file: FileMeta) -> Result<Found> {
@@ -113,21 +127,6 @@ impl FilesSource {
         }
         waiting.insert(file.key.clone(), mark);
         false
-    }
-}
-
-/// Says that what folders name is no column here.
-fn warn_of_folders(files: &[FileMeta]) {
-    let Ok(found) = FolderKeys::of(files.iter().map(|file| file.key.as_str())) else {
-        return;
-    };
-    if !found.keys.is_empty() {
-        let keys = found.keys.iter().map(|key| format!("`{}`", key.name()));
-        let keys = keys.collect::<Vec<_>>().join(", ");
-        tracing::warn!(
-            "folders name {keys}, which `type = \"files\"` makes no columns of: a catalog's table has \
-             them (`tidegate catalog crawl`, `type = \"table\"`), and so has `tidegate query`"
-        );
     }
 }
 
@@ -186,6 +185,8 @@ impl Source for FilesSource {
             if known || (self.config.watch && !self.settled(&file)) {
                 continue;
             }
+            self.folders
+                .check(&self.config, self.storage(), &file, self.stored())?;
             fresh.push((file.key.clone(), mark, self.found(file)?));
         }
         let files: Vec<_> = fresh.iter().map(|(_, _, found)| found.clone()).collect();
@@ -214,21 +215,29 @@ impl Source for FilesSource {
         let Piece { file, part, .. } = split.data.decode()?;
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
+        let constants = self.folders.values(self.storage(), &file)?;
         let found = self.found(file)?;
         let columns = Columns {
             // A text's values have no types but those of the schema.
             lenient: found.format == Format::Parquet && !self.config.schema.is_empty(),
             on_new: self.on_new.clone(),
             learnt: self.config.schema.is_empty(),
+            constants,
+            hidden: self.folders.hidden(),
             ..Columns::found(Arc::clone(&self.schema))
         };
         self.reader.events(found, part, columns, scan, resume).await
     }
 
     async fn close(&self) -> Result<()> {
-        match self.on_new.as_ref().and_then(|on_new| on_new.wider()) {
-            Some(wider) => added::keep(&self.reader.cx, &self.config, &wider).await,
-            None => Ok(()),
-        }
+        let Some(wider) = self.on_new.as_ref().and_then(|on_new| on_new.wider()) else {
+            return Ok(());
+        };
+        // Those of folders are found there.
+        let keys = self.folders.keys();
+        let fields = wider.fields().iter();
+        let stored = fields.filter(|field| !keys.iter().any(|key| key.name() == field.name()));
+        let stored = Schema::new(stored.cloned().collect::<Vec<_>>());
+        added::keep(&self.reader.cx, &self.config, &stored).await
     }
 }

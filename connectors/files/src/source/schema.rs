@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_schema::{Fields, Schema, SchemaRef};
+use arrow_schema::{FieldRef, Fields, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_catalog::{matched, with_columns_of};
 use tidegate_core::{Error, Result};
@@ -19,20 +19,14 @@ const FOOTERS: usize = 1_000;
 /// Footers that are read at once.
 const AT_ONCE: usize = 32;
 
-/// The stream's schema.
+/// The columns that are given, or those that the files have.
 pub(super) async fn find(
     config: &FilesSourceConfig,
     storage: &Storage,
     files: &[FileMeta],
 ) -> Result<SchemaRef> {
     if !config.schema.is_empty() {
-        let schema = config.schema.to_arrow()?;
-        if let Some(first) = files.first()
-            && config.format_of(&storage.show(&first.key))? == Format::Parquet
-        {
-            somewhere(&schema, &columns(storage, files).await?)?;
-        }
-        return Ok(schema);
+        return config.schema.to_arrow();
     }
     let Some(first) = files.first() else {
         return Err(
@@ -76,12 +70,26 @@ async fn columns(storage: &Storage, files: &[FileMeta]) -> Result<Vec<(Fields, S
         .await
 }
 
-/// Refuses a column that no file has: it would be NULL in all rows.
-fn somewhere(schema: &Schema, files: &[(Fields, String)]) -> Result<()> {
-    let mut missing: Vec<_> = schema.fields().iter().collect();
+/// Refuses a column that is given and that no Parquet file has: it would be NULL in all rows.
+pub(super) async fn check_given(
+    config: &FilesSourceConfig,
+    storage: &Storage,
+    files: &[FileMeta],
+    stored: &[FieldRef],
+) -> Result<()> {
+    match files.first() {
+        Some(first) if config.format_of(&storage.show(&first.key))? == Format::Parquet => {
+            somewhere(stored, &columns(storage, files).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn somewhere(stored: &[FieldRef], files: &[(Fields, String)]) -> Result<()> {
+    let mut missing: Vec<_> = stored.iter().collect();
     for (found, _) in files {
-        let places = matched(schema.fields(), found);
-        let places = schema.fields().iter().zip(places);
+        let places = matched(stored, found);
+        let places = stored.iter().zip(places);
         let there: HashSet<_> = places
             .filter(|(_, at)| at.is_some())
             .map(|(f, _)| f.name())

@@ -8,6 +8,7 @@ use tidegate_local_catalog as _;
 mod bad_input;
 mod conformance;
 mod crawling;
+mod folders;
 mod new_columns;
 mod pruning;
 mod reading;

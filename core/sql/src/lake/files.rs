@@ -1,9 +1,8 @@
 //! Paths as tables: what the files are, which columns they have.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_schema::{FieldRef, Schema};
+use arrow_schema::Schema;
 use tidegate_catalog::{FolderKeys, with_columns_of};
 use tidegate_core::{Error, Result};
 use tidegate_storage::spread;
@@ -19,8 +18,9 @@ use crate::error::running;
 pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
     let reader = format(text, &found)?;
-    let paths: Vec<&str> = found.iter().map(|file| places.below_base(file)).collect();
-    let partitions = FolderKeys::of(paths)?;
+    let paths = found.iter().map(|file| places.below_base(file));
+    let paths: Vec<String> = paths.collect::<Result<_>>()?;
+    let partitions = FolderKeys::of(paths.iter().map(String::as_str))?;
     let columns = match reader {
         Reader::Parquet => {
             let looked = spread(&found, footers::LOOKED_AT);
@@ -29,31 +29,13 @@ pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Re
         // Whoever reads text knows how many of its files are to be looked at.
         _ => columns(&found, reader, places).await?,
     };
-    let mut fields: Vec<FieldRef> = Vec::with_capacity(columns.fields().len());
-    for field in columns.fields() {
-        match partitions.position(field.name()) {
-            None => fields.push(Arc::clone(field)),
-            // A folder's value counts, if there is one.
-            Some(key) => {
-                if let Some(file) = partitions.missing[key] {
-                    return Err(Error::schema(format!(
-                        "the column `{}` is named by the folders of some files, and not of all",
-                        field.name()
-                    ))
-                    .with(
-                        "path",
-                        show(&found[file].root, &found[file].object.location),
-                    )
-                    .hint("choose files that are alike by a pattern"));
-                }
-            }
-        }
-    }
+    let path = |at: usize| show(&found[at].root, &found[at].object.location);
+    let stored = partitions.stored(columns.fields(), path)?;
     let described = Described {
         name: text.to_owned(),
         location: text.to_owned(),
         reader,
-        columns: &Schema::new(fields),
+        columns: &Schema::new(stored),
         keys: &partitions.keys,
         content: Content::Files(Arc::new(found.into_iter().zip(partitions.values).collect())),
     };
@@ -122,18 +104,6 @@ async fn columns(files: &[Found], reader: Reader, places: &Places) -> Result<Sch
     let mut fields = None;
     for (schema, file) in schemas.iter().zip(files) {
         let path = show(&file.root, &file.object.location);
-        let mut names = BTreeSet::new();
-        if let Some(twice) = schema
-            .fields()
-            .iter()
-            .find(|field| !names.insert(field.name()))
-        {
-            return Err(
-                Error::schema(format!("the file has two columns named `{}`", twice.name()))
-                    .with("path", &path)
-                    .hint("a query finds columns by name: name one of them otherwise where the file is written"),
-            );
-        }
         fields = Some(with_columns_of(fields.as_ref(), schema.fields(), &path)?);
     }
     Ok(Schema::new(fields.unwrap_or_default()))

@@ -121,16 +121,11 @@ impl Places {
     }
 
     /// A file's path, without the folders that the current one lies in.
-    pub(crate) fn below_base<'a>(&self, file: &'a Found) -> &'a str {
-        let path = file.object.location.as_ref();
-        let local = file.root.as_str() == "file:///";
-        let base = self.base.to_str().map(|base| base.trim_matches('/'));
-        let below = base
-            .filter(|_| local)
-            .and_then(|base| path.strip_prefix(base));
-        below
-            .and_then(|below| below.strip_prefix('/'))
-            .unwrap_or(path)
+    pub(crate) fn below_base(&self, file: &Found) -> Result<String> {
+        match &file.storage {
+            Some(storage) => storage.below(&file.key, &self.base),
+            None => Ok(file.object.location.to_string()),
+        }
     }
 
     fn found(&self, storage: &Storage, listed: Vec<FileMeta>) -> Result<Vec<Found>> {

@@ -1,0 +1,180 @@
+//! Columns whose values the folders of files name: `year=2024/a.csv`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::ArrayRef;
+use arrow_schema::{FieldRef, Fields, Schema, SchemaRef};
+use tidegate_catalog::{FolderKeys, FolderValues, not_all, parse_row};
+use tidegate_core::{Error, ErrorKind, NewColumns, Result};
+use tidegate_storage::{FileMeta, Storage};
+
+use super::config::FilesSourceConfig;
+
+/// What the folders say, as far as it was known when the source was opened.
+#[derive(Debug)]
+pub(super) struct Folders {
+    base: Arc<Path>,
+    /// The last columns of the stream.
+    keys: Vec<FieldRef>,
+    /// Columns of the files that are keys too, and have the folders' values.
+    hidden: Arc<[String]>,
+    /// Keys that were told to be no columns.
+    told: Mutex<BTreeSet<String>>,
+}
+
+/// What the folders of the files name, found before their columns are.
+pub(super) struct Named {
+    found: FolderKeys,
+    files: Vec<FileMeta>,
+}
+
+impl Named {
+    /// Errors: `Schema` where the folders of a file name a key twice.
+    pub(super) fn of(storage: &Storage, files: &[FileMeta], base: &Path) -> Result<Self> {
+        // A file without a byte has no rows that would need a value.
+        let files = files.iter().filter(|file| file.size > 0);
+        let files: Vec<_> = files.cloned().collect();
+        let paths = files.iter().map(|file| storage.below(&file.key, base));
+        let paths = paths.collect::<Result<Vec<_>>>()?;
+        let found = FolderKeys::of(paths.iter().map(String::as_str))?;
+        Ok(Self { found, files })
+    }
+
+    /// Tells the files' own columns, which come first, from those that the folders name. `columns`
+    /// are those that the files have, or those of the `schema` that is given: then a key that it
+    /// doesn't have is no column.
+    ///
+    /// Errors: `Schema` where the folders of only some files name one of `columns`.
+    pub(super) fn split(
+        self,
+        config: &FilesSourceConfig,
+        storage: &Storage,
+        columns: &Fields,
+        base: &Arc<Path>,
+    ) -> Result<(SchemaRef, Folders)> {
+        let mut folders = Folders {
+            base: Arc::clone(base),
+            keys: Vec::new(),
+            hidden: Arc::default(),
+            told: Mutex::default(),
+        };
+        let all = |columns: &Fields| Arc::new(Schema::new(columns.clone()));
+        if config.by_position() {
+            let names = self.found.keys.iter().map(|key| key.name().as_str());
+            folders.tell(
+                names,
+                || "the columns of `schema` are told by their places in the file",
+            );
+            return Ok((all(columns), folders));
+        }
+        let show = |at: usize| storage.show(&self.files[at].key);
+        let stored = self.found.stored(columns, show)?;
+        let named = columns.iter().filter_map(|field| {
+            let key = self.found.position(field.name())?;
+            Some((field, &self.found.keys[key]))
+        });
+        let named: Vec<_> = named.collect();
+        folders.keys = match config.schema.is_empty() {
+            true => self.found.keys.clone(),
+            false => named.iter().map(|(field, _)| Arc::clone(field)).collect(),
+        };
+        folders.hidden = named
+            .iter()
+            .map(|(field, _)| field.name().clone())
+            .collect();
+        if config.schema.is_empty() {
+            for name in folders.hidden.iter() {
+                tracing::warn!(
+                    "the files have `{name}` too, which their folders name: the folder's value counts"
+                );
+            }
+        }
+        let stored = stored.iter().chain(&folders.keys);
+        let columns = Schema::new(stored.cloned().collect::<Vec<_>>());
+        Ok((Arc::new(columns), folders))
+    }
+}
+
+impl Folders {
+    /// The last columns of the stream.
+    pub(super) fn keys(&self) -> &[FieldRef] {
+        &self.keys
+    }
+
+    /// Columns of the files that aren't read, because their folders' values count.
+    pub(super) fn hidden(&self) -> Arc<[String]> {
+        Arc::clone(&self.hidden)
+    }
+
+    /// The values of the last columns in a file, one row each. Errors: `Schema` for a value that a
+    /// column's type can't be read from.
+    pub(super) fn values(&self, storage: &Storage, file: &FileMeta) -> Result<Arc<[ArrayRef]>> {
+        let path = storage.below(&file.key, &self.base)?;
+        let found = FolderValues::of(&path, &self.keys)?.values;
+        let mut values: Vec<_> = found.into_iter().map(Option::flatten).collect();
+        if file.size == 0 {
+            values.clear();
+        }
+        let row = parse_row(&values, &self.keys);
+        let row = row.map_err(|error| error.with("file", storage.show(&file.key)))?;
+        Ok(row.into())
+    }
+
+    /// Looks at a file that may be a new one: whether its folders name what those of the others did.
+    ///
+    /// Errors: `Schema` where they don't and its values would be lost by that; `SchemaChanged` where
+    /// they name a column that comes with opening the source again.
+    pub(super) fn check(
+        &self,
+        config: &FilesSourceConfig,
+        storage: &Storage,
+        file: &FileMeta,
+        stored: &[FieldRef],
+    ) -> Result<()> {
+        if file.size == 0 || config.by_position() {
+            return Ok(());
+        }
+        let place = |error: Error| error.with("file", storage.show(&file.key));
+        let path = storage.below(&file.key, &self.base)?;
+        let found = FolderValues::of(&path, &self.keys)?;
+        for (key, value) in self.keys.iter().zip(&found.values) {
+            let hidden = |name: &String| tidegate_catalog::same_name(name, key.name());
+            if value.is_none() && self.hidden.iter().any(hidden) {
+                return Err(place(not_all(key.name())));
+            }
+        }
+        let policy = config.on_new();
+        for name in &found.others {
+            let is_column = |field: &FieldRef| tidegate_catalog::same_name(field.name(), name);
+            if stored.iter().any(is_column) || policy == Some(NewColumns::Add) {
+                let message = format!("the column `{name}` came up in the name of a folder");
+                return Err(place(Error::new(ErrorKind::SchemaChanged, message)));
+            }
+            if matches!(policy, Some(NewColumns::Fail | NewColumns::Reject)) {
+                let message = format!("a folder names `{name}`, which the stream doesn't have");
+                return Err(place(
+                    Error::schema(message).hint("let `on_new_columns` say \"ignore\" or \"add\""),
+                ));
+            }
+        }
+        if policy.is_some() {
+            self.tell(
+                found.others.iter().map(String::as_str),
+                || "the files that were there when the run began have no such folder",
+            );
+        }
+        Ok(())
+    }
+
+    /// Says once that these are no columns.
+    fn tell<'a>(&self, names: impl Iterator<Item = &'a str>, why: impl Fn() -> &'static str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if told.insert(name.to_owned()) {
+                tracing::warn!("folders name `{name}`, which is no column here: {}", why());
+            }
+        }
+    }
+}
