@@ -1,7 +1,9 @@
 //! How a text with delimiters looks: a guess from its first lines.
 
+use std::collections::HashSet;
+
 use tidegate_core::TableFormat;
-use tidegate_formats::CsvOptions;
+use tidegate_formats::{CsvHeader, CsvOptions};
 
 /// What may stand between fields, the most usual first.
 const DELIMITERS: [char; 5] = [',', '\t', ';', '|', '\u{1}'];
@@ -28,7 +30,8 @@ pub(super) fn options(format: &TableFormat) -> CsvOptions {
 
 /// How it looks; `None` for a text that has no delimiter in every line, unless it is `named` CSV.
 pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableFormat> {
-    let (said, text) = said(text);
+    let (said, end) = CsvHeader::separator(text);
+    let text = &text[end..];
     let best = DELIMITERS
         .iter()
         .filter(|delimiter| said.is_none_or(|said| said == **delimiter))
@@ -50,17 +53,6 @@ pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableForm
         header: has_header(&records),
         quoted,
     })
-}
-
-/// The delimiter that a first line `sep=;` says, and the text behind that.
-fn said(text: &str) -> (Option<char>, &str) {
-    let found = text.split_once(['\n', '\r']).and_then(|(line, rest)| {
-        let line = line.trim_matches('"');
-        let delimiter = line.get(4..)?.chars().next()?;
-        let says = line.len() == 5 && line.get(..4)?.eq_ignore_ascii_case("sep=");
-        says.then_some((Some(delimiter), rest))
-    });
-    found.unwrap_or((None, text))
 }
 
 /// Whether all records have as many fields.
@@ -115,30 +107,38 @@ fn records(text: &str, delimiter: char, complete: bool) -> Vec<Vec<Field>> {
 }
 
 /// Whether the first record names the columns: its fields are texts of their own, and what follows
-/// has something that isn't, or looks otherwise.
+/// has something that isn't, or looks otherwise. A field without a name says nothing, and a name
+/// that comes twice needs more to be one.
 fn has_header(records: &[Vec<Field>]) -> bool {
     let Some((first, others)) = records.split_first() else {
         return true;
     };
-    let mut names = std::collections::HashSet::new();
-    let named = first.iter().all(|field| {
-        let name = field.text.trim();
-        !name.is_empty()
-            && name.chars().count() <= NAME_LIMIT
-            && !typed(name)
-            && names.insert(name.to_lowercase())
-    });
-    if !named || others.is_empty() {
-        return named;
+    let could_name = |name: &str| name.chars().count() <= NAME_LIMIT && !typed(name);
+    let named = || first.iter().filter(|field| !field.text.trim().is_empty());
+    let could = named().all(|field| could_name(field.text.trim()));
+    if !could || named().next().is_none() {
+        return false;
     }
-    let data = || others.iter().flatten();
-    if data().any(|field| typed(&field.text) || field.text.is_empty()) {
+    let mut names = HashSet::new();
+    let distinct = named().all(|field| names.insert(field.text.trim().to_lowercase()));
+    if others.is_empty() {
+        return distinct;
+    }
+    // What stands below something.
+    let data = || {
+        let below = others.iter().flat_map(|record| record.iter().zip(first));
+        let below = below.filter(|(_, above)| !above.text.trim().is_empty());
+        below.map(|(field, _)| field)
+    };
+    if data().any(|field| field.text.is_empty())
+        || others.iter().flatten().any(|field| typed(&field.text))
+    {
         return true;
     }
     // All is text. Names are words where data isn't, or are written as names are.
-    let words = first.iter().all(|field| is_word(&field.text));
-    let names = first.iter().all(|field| is_identifier(&field.text));
-    words && (names || data().any(|field| !is_word(&field.text)))
+    let words = named().all(|field| is_word(&field.text));
+    let names = named().all(|field| is_identifier(&field.text));
+    distinct && words && (names || data().any(|field| !is_word(&field.text)))
 }
 
 /// Whether a text is written as columns usually are: `order_id`.
@@ -194,6 +194,13 @@ mod tests {
             Some((';', true, false))
         );
         assert_eq!(looks("id,name\r1,a\r2,b\r"), Some((',', true, false)));
+        assert_eq!(looks("id,name,\n1,x,\n"), Some((',', true, false)));
+        assert_eq!(looks(",a,b\n0,x,y\n"), Some((',', true, false)));
+        assert_eq!(looks(",a,b\n0,1,2\n"), Some((',', true, false)));
+        assert_eq!(looks("id,name,name\n1,x,y\n"), Some((',', true, false)));
+        assert_eq!(looks("x,x\ny,z\n"), Some((',', false, false)));
+        assert_eq!(looks("a,,\n,,\n"), Some((',', true, false)));
+        assert_eq!(looks(",\n1,2\n"), Some((',', false, false)));
         assert_eq!(looks("one line, only\n"), None);
         assert_eq!(looks(""), None);
     }

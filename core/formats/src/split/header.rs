@@ -31,6 +31,13 @@ impl CsvHeader {
         self.delimiter
     }
 
+    /// What stands between the fields of a text that says so in a first line `sep=;`, which Excel
+    /// writes and reads, and where that line ends: 0 without one.
+    pub fn separator(text: &str) -> (Option<char>, usize) {
+        let (said, end) = separator_line(text.as_bytes(), true).unwrap_or_default();
+        (said.map(char::from), end)
+    }
+
     /// Reads the header from a file's first bytes; `None` when they don't hold all of it.
     /// `complete` says that the file has no more. A splitter does this itself; it is needed where
     /// reading goes on in the middle of a file.
@@ -92,8 +99,7 @@ impl CsvHeader {
     }
 }
 
-/// What a first line `sep=;`, which Excel writes and reads, says, and where it ends; `None` if more
-/// bytes are needed.
+/// What a first line `sep=;` says, and where it ends; `None` if more bytes are needed.
 pub(crate) fn separator_line(bytes: &[u8], complete: bool) -> Option<(Option<u8>, usize)> {
     const NONE: Option<(Option<u8>, usize)> = Some((None, 0));
     let (quotes, line) = match bytes {
