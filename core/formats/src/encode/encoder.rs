@@ -121,7 +121,10 @@ impl Encoder {
             .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             if self.format == Format::Csv {
-                csv::record(&cells, row, &self.dialect, out);
+                match std::mem::take(&mut self.first) && !self.dialect.header {
+                    true => csv::first_record(&cells, row, &self.dialect, out),
+                    false => csv::record(&cells, row, &self.dialect, out),
+                }
                 continue;
             }
             if self.format == Format::Json {

@@ -2,7 +2,7 @@
 
 mod chunk;
 pub(crate) mod csv;
-mod header;
+pub(crate) mod header;
 pub(crate) mod json;
 mod splitter;
 

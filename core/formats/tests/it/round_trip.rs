@@ -284,3 +284,35 @@ fn types_of_other_engines_are_written_too() {
     assert_eq!(text, b"v,d\n\"a,b\",x\na long text that is not inlined,y\n");
     assert_eq!(batch.column(1).as_any_dictionary().keys().len(), 2);
 }
+
+#[test]
+fn what_looks_like_something_else_at_the_beginning_of_a_file_comes_back() {
+    let texts = ["sep=;", "SEP=,", "\u{feff}x", "sep=", "sep=;,y", "\u{feff}"];
+    for text in texts {
+        for more in [None, Some(""), Some("y")] {
+            let column = |text: &str| Arc::new(StringArray::from(vec![text, "z"])) as ArrayRef;
+            let mut columns = vec![(text, column(text))];
+            columns.extend(more.map(|more| ("b", column(more))));
+            let batch = RecordBatch::try_from_iter(columns).unwrap();
+            for header in [true, false] {
+                let csv = CsvOptions {
+                    header,
+                    ..CsvOptions::default()
+                };
+                let bytes = encode(Format::Csv, &csv, &batch);
+                let found = tidegate_formats::infer(Format::Csv, &csv, bytes.clone().into(), true);
+                let found = found.unwrap();
+                if header {
+                    assert_eq!(found.field(0).name(), text, "{bytes:?}");
+                }
+                let decoded = decode_with(Format::Csv, &csv, &batch.schema(), bytes.clone());
+                assert_eq!(
+                    only(&decoded),
+                    &batch,
+                    "{}",
+                    String::from_utf8_lossy(&bytes)
+                );
+            }
+        }
+    }
+}
