@@ -91,6 +91,11 @@ impl Pattern {
             return Ok(self.storage.warned(listing));
         }
         let root = self.storage.location();
+        if let Some(target) = self.storage.leads_nowhere().await? {
+            return Err(Error::not_found("it is a link to nothing")
+                .with("path", root)
+                .with("target", target.display()));
+        }
         let mut error = Error::not_found(format!("no file matches `{}`", self.text));
         error = match self.storage.exists().await? {
             true => error.with("folder", root),

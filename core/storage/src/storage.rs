@@ -219,6 +219,16 @@ impl Storage {
     }
 
     pub(crate) async fn is_folder(&self, key: &str) -> Result<bool> {
+    /// What a link leads to that there isn't.
+    pub(crate) async fn leads_nowhere(&self) -> Result<Option<PathBuf>> {
+        if self.0.location.place() != Place::Local {
+            return Ok(None);
+        }
+        let path = PathBuf::from(self.0.location.path());
+        let target = move || Ok(path.read_link().ok().filter(|_| !path.exists()));
+        crate::unblock::unblock(target).await
+    }
+
         self.0.lister.is_folder(key).await
     }
 }

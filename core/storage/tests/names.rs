@@ -218,6 +218,13 @@ async fn c8_an_odd_neighbour_hides_nothing_and_is_named_where_it_is_looked_for()
     assert!(named("socket.csv").contains("socket"));
     assert_eq!(reasons.len(), 7, "{reasons:?}");
 
+    let error = pattern("dangling.csv", root).await.expect("here").await;
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("link to nothing") && error.contains("target: nothing"),
+        "{error}"
+    );
+
     let error = pattern("Ic*", root).await.expect("here").await.unwrap_err();
     assert!(error.to_string().contains("Icon\\r"), "{error}");
     let error = pattern("a*.json", root).await.expect("here").await;
