@@ -10,7 +10,7 @@ use tidegate::core::{BatchStream, Context, Event, Metrics, Rejected, Rows};
 use tidegate::runtime::IgnoredColumns;
 use tidegate::{Error, Result};
 use tidegate_files::{TextPart, table_format, text_columns};
-use tidegate_formats::{Compression, CsvOptions, Format};
+use tidegate_formats::{CsvOptions, Format};
 use tidegate_sql::{TextFile, TextFiles, TextRows};
 
 /// The readers that pipelines have too.
@@ -119,17 +119,7 @@ fn format_of(file: &TextFile) -> Result<(Format, CsvOptions)> {
         return Ok(table_format(table));
     }
     let path = file.storage.show(&file.meta.key);
-    let mut csv = CsvOptions::default();
-    let lower = path.to_lowercase();
-    let mut ends = lower.rsplit('.');
-    let last = match Compression::from_path(&path) {
-        Compression::None => ends.next(),
-        _ => ends.nth(1),
-    };
-    if last == Some("tsv") {
-        csv.delimiter = Some('\t');
-        return Ok((Format::Csv, csv));
-    }
+    let csv = CsvOptions::default().named(&path);
     match Format::from_path(&path) {
         Some(format @ (Format::Ndjson | Format::Json | Format::Csv)) => Ok((format, csv)),
         _ => Err(Error::unsupported("the file's name doesn't say its format").with("path", path)),

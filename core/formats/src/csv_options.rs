@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
-use crate::CsvHeader;
+use crate::{Compression, CsvHeader};
 
 /// How CSV is read and written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,9 +13,9 @@ pub struct CsvOptions {
     /// Whether the first record gives the columns' names. Columns are then found by name, in any
     /// order; without it, by position. Default: true.
     pub header: bool,
-    /// What stands between two fields: one ASCII character. Default: `","`; of a file that is read,
-    /// what its first line says as `sep=;`, or the one of `;`, `|` and tab that its header has, if
-    /// that has no comma.
+    /// What stands between two fields: one ASCII character. Default: `","`, of `.tsv` a tab; of a
+    /// file that is read, what its first line says as `sep=;`, or the one of `;`, `|` and tab that its
+    /// header has, if that has no comma.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
     /// What encloses a field that has delimiters or newlines in it; inside, it is written twice.
@@ -59,6 +59,25 @@ impl Dialect {
 }
 
 impl CsvOptions {
+    /// The same for a file of this name: where no delimiter is given, that of `.tsv` is a tab.
+    ///
+    /// ```
+    /// use tidegate_formats::CsvOptions;
+    /// let csv = CsvOptions::default();
+    /// assert_eq!(csv.named("a.tsv.gz").delimiter, Some('\t'));
+    /// assert_eq!(csv.named("a.csv").delimiter, None);
+    /// ```
+    #[must_use]
+    pub fn named(&self, path: &str) -> Self {
+        let (stem, _) = Compression::split_path(path);
+        let extension = stem.rsplit_once('.').map(|(_, extension)| extension);
+        let tabs = extension.is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        Self {
+            delimiter: self.delimiter.or(tabs.then_some('\t')),
+            ..self.clone()
+        }
+    }
+
     /// Checks what the JSON Schema can't. Errors: `Config`.
     pub fn validate(&self) -> Result<()> {
         self.dialect().map(drop)

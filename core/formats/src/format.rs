@@ -58,8 +58,8 @@ impl Format {
         match extension.to_ascii_lowercase().as_str() {
             "ndjson" | "jsonl" | "jsonlines" => Some(Self::Ndjson),
             "json" => Some(Self::Json),
-            "csv" => Some(Self::Csv),
-            "parquet" | "pq" => Some(Self::Parquet),
+            "csv" | "tsv" => Some(Self::Csv),
+            "parquet" | "pq" | "parq" => Some(Self::Parquet),
             "bin" | "raw" => Some(Self::Raw),
             _ => None,
         }
@@ -83,6 +83,7 @@ mod tests {
             ("a.NDJSON.GZ", Some(Format::Ndjson), Compression::Gzip),
             ("dir.csv/a.json.zst", Some(Format::Json), Compression::Zstd),
             ("dir.csv/part-0", None, Compression::None),
+            ("a.tsv.gz", Some(Format::Csv), Compression::Gzip),
             ("a.gz", None, Compression::Gzip),
             ("a.parquet", Some(Format::Parquet), Compression::None),
         ] {

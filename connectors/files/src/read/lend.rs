@@ -103,7 +103,10 @@ pub async fn text_columns(
     csv: &CsvOptions,
     compression: Option<Compression>,
 ) -> Result<SchemaRef> {
-    let mut inference = Inference::new(format, csv)?;
+    let name = |(storage, file): &(Storage, FileMeta)| storage.show(&file.key);
+    let named = |path: &str| csv.named(path);
+    let first = files.first().map(name).unwrap_or_default();
+    let mut inference = Inference::new(format, &named(&first))?;
     let files = spread(files, FILES);
     let bytes = (ALL_BYTES / files.len().max(1)).min(BYTES);
     let samples = files.into_iter().map(|(storage, file)| async move {
@@ -112,8 +115,8 @@ pub async fn text_columns(
         let mut wanted = bytes;
         loop {
             let (bytes, complete) = sample(&storage, &file, compression, wanted).await?;
-            let (chunks, header) =
-                pieces(format, csv, bytes, complete).map_err(|error| error.with("file", &path))?;
+            let (chunks, header) = pieces(format, &named(&path), bytes, complete)
+                .map_err(|error| error.with("file", &path))?;
             // A record may be larger than the sample.
             if complete || !chunks.is_empty() {
                 return Ok::<_, Error>((path, chunks, header));

@@ -133,13 +133,14 @@ impl Reader {
             return file.events(scan, resume).await;
         }
         let lines = matches!(part, Part::Bytes(..)).then(|| self.lines(&storage, &file));
+        let path = storage.show(&file.key);
         let file = TextFile {
             lines,
             storage,
             file,
             format: found.format,
             compression: found.compression,
-            csv: self.csv.clone(),
+            csv: self.csv.named(&path),
             part,
             columns,
             scan: scan.clone(),

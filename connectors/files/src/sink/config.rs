@@ -111,7 +111,7 @@ impl FilesSinkConfig {
             Format::Csv if self.csv.quote != '"' => Err(unread("another `csv.quote`")),
             Format::Csv if !self.csv.null.is_empty() => Err(unread("a `csv.null`")),
             Format::Csv => Ok(TableFormat::Csv {
-                delimiter: self.csv.delimiter.unwrap_or(','),
+                delimiter: self.csv.named(&self.url).delimiter.unwrap_or(','),
                 header: self.csv.header,
                 quoted: true,
             }),

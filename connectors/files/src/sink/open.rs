@@ -66,7 +66,7 @@ impl FilesSink {
             let encoding = Encoding {
                 format: config.format(),
                 compression: config.compression(),
-                csv: config.csv.clone(),
+                csv: config.csv.named(&config.url),
                 schema: Arc::clone(schema),
                 fit,
             };
@@ -134,7 +134,7 @@ impl FilesSink {
         for folder in folders {
             all.extend(match folder {
                 Some(folder) => self.shared.storage.list_folder(folder).await?,
-                None => self.shared.storage.list("", Names::Undotted).await?,
+                None => self.shared.storage.list("", Names::NoDotfiles).await?,
             });
         }
         Ok(all

@@ -28,7 +28,7 @@ pub struct FilesSourceConfig {
     /// with such characters. Nothing found is an error, unless `watch` is set.
     pub url: String,
 
-    /// What the files hold. Default: by their extension (`.ndjson`, `.jsonl`, `.json`, `.csv`,
+    /// What the files hold. Default: by their extension (`.ndjson`, `.jsonl`, `.json`, `.csv`, `.tsv`,
     /// `.parquet`, `.bin`, each perhaps followed by `.gz` or `.zst`). A `raw` file becomes one row
     /// with one column, `payload`.
     #[serde(default)]

@@ -261,3 +261,16 @@ async fn c9_delimiters_and_compression_are_found() {
     let error = error("a.csv", b"n\xe5vn,v\n1,x\n").await;
     assert!(error.to_string().contains("not UTF-8"), "{error}");
 }
+
+#[tokio::test]
+async fn the_fields_of_tsv_are_between_tabs() {
+    let wanted = [json!({"id": 1, "a, b": "x,y"})];
+    assert_eq!(file("a.tsv", "id\ta, b\n1\tx,y\n").await, wanted);
+    let gz = gzip(b"id\ta, b\n1\tx,y\n");
+    assert_eq!(file("a.TSV.gz", gz).await, wanted);
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.tsv", "id;v\n1;x\n");
+    let config = json!({"url": "a.tsv", "csv": {"delimiter": ";"}});
+    let (rows, _) = all(dir.path(), config).await.unwrap();
+    assert_eq!(rows, [json!({"id": 1, "v": "x"})]);
+}

@@ -82,6 +82,14 @@ async fn each_record_has_a_line_and_csv_one_header() {
 }
 
 #[tokio::test]
+async fn the_fields_of_tsv_are_written_between_tabs() {
+    let bench = bench(json!({"url": "out/x.tsv"}));
+    written(&bench, vec![vec![batch(0..1)]]).await;
+    let text = bench.text(&bench.files()[0]);
+    assert_eq!(text, "id\tname\n0\t\"name \"\"0\"\", of many\"\n");
+}
+
+#[tokio::test]
 async fn files_end_near_their_target() {
     let bench = bench(json!({"url": "out", "target_file_size": "2 MB"}));
     let batches = vec![(0..20).map(|i| batch(i * 5000..(i + 1) * 5000)).collect()];
