@@ -15,15 +15,26 @@ use super::time::{self, Written};
 /// The most digits after the point of a decimal.
 const MOST_SCALE: i32 = 38;
 
-/// Decimals below 10^15 are all told apart by floats, whose shortest text they therefore are.
-const SURE: u64 = 1_000_000_000_000_000;
-
-/// Whether a float holds all digits of a number, be it in JSON or alone.
+/// Whether a float holds all digits of a number, be it in JSON or alone: whether they are those of the
+/// shortest text that reads as it.
 #[inline]
 pub(crate) fn float(number: Number, text: &[u8]) -> Option<f64> {
     let value = number.to_f64(text)?;
-    let sure = number.mantissa < SURE && number.exact && number.exponent.unsigned_abs() <= 22;
+    let sure = number.exact && (number.mantissa == 0 || is_shortest(number, value));
     (sure || holds(value, text)).then_some(value)
+}
+
+/// Whether decimals with as many digits after the point lie further apart than floats do here. Then
+/// no other one reads as this float, and none with fewer digits, which would be among them.
+///
+/// A float is its significand times the distance to the next, and a decimal its mantissa times the
+/// distance to the next: of about the same number, the smaller factor has the larger distance.
+#[inline]
+fn is_shortest(number: Number, value: f64) -> bool {
+    const HIDDEN: u64 = 1 << (f64::MANTISSA_DIGITS - 1);
+    let bits = value.to_bits();
+    let hidden = if value.is_normal() { HIDDEN } else { 0 };
+    number.mantissa < bits & (HIDDEN - 1) | hidden
 }
 
 #[cold]
@@ -231,6 +242,53 @@ impl Parse for Exact<Timestamp<TimestampMicrosecondType>> {
                 Ok(value)
             }
             _ => Err(Fault::changed(text, data_type)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(text: &str) -> (Number, f64) {
+        let number = Number::text(text.as_bytes()).unwrap();
+        (number, number.to_f64(text.as_bytes()).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_for_the_shortest_text_is_it(
+            mantissa in prop_oneof![any::<u64>(), 0..10_000_000_000_000_000_u64, 4_503_599_627_370_000..9_007_199_254_741_000_u64],
+            exponent in -345..292_i32,
+        ) {
+            let text = format!("{mantissa}e{exponent}");
+            let (number, value) = number(&text);
+            if is_shortest(number, value) {
+                prop_assert!(holds(value, text.as_bytes()), "{}", text);
+            }
+        }
+
+        #[test]
+        fn floats_come_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+            let text = format!("{value:?}");
+            let (number, _) = number(&text);
+            prop_assert_eq!(float(number, text.as_bytes()).map(f64::to_bits), Some(value.to_bits()));
+        }
+    }
+
+    #[test]
+    fn up_to_fifteen_digits_are_sure() {
+        for text in [
+            "0.1",
+            "123456789.012345",
+            "999999999999999",
+            "1.5e-7",
+            "4.5035996273704e-300",
+        ] {
+            let (number, value) = number(text);
+            assert!(is_shortest(number, value), "{text}");
         }
     }
 }
