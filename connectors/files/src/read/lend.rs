@@ -26,6 +26,10 @@ const BYTES: usize = 2 << 20;
 /// And how many of all together, where each still has enough.
 const ALL_BYTES: usize = 32 << 20;
 
+/// Samples are cut into chunks of so many bytes. What is behind the last one isn't learnt from, and a
+/// sample without a chunk is read again, larger.
+const CHUNK: usize = 16 << 10;
+
 /// Files that are looked at together.
 const AT_ONCE: usize = 4;
 
@@ -76,11 +80,11 @@ impl TextPart {
             lenient: !self.learnt,
             learnt: self.learnt,
             constants: self.keys.into(),
+            hidden: Arc::default(),
             on_new: Some(Arc::default()),
         };
         let found = Found {
             name: self.file.key.clone(),
-            hidden: Arc::default(),
             compression: Compression::from_path(&path),
             storage: self.storage,
             file: self.file,
@@ -150,7 +154,7 @@ fn pieces(
     bytes: Bytes,
     complete: bool,
 ) -> Result<(Vec<Chunk>, Option<CsvHeader>)> {
-    let mut splitter = Splitter::new(format, csv, Position::start())?;
+    let mut splitter = Splitter::new(format, csv, Position::start())?.chunk_size(CHUNK);
     splitter.push(bytes);
     if complete {
         splitter.finish();
@@ -160,4 +164,19 @@ fn pieces(
         chunks.push(chunk);
     }
     Ok((chunks, splitter.header().cloned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_sample_of_many_files_is_enough() {
+        let least = ALL_BYTES / FILES;
+        let text = "{\"id\":1}\n".repeat(least / 9 + 1);
+        let sample = Bytes::from(text).slice(..least);
+        let (chunks, _) = pieces(Format::Ndjson, &CsvOptions::default(), sample, false).unwrap();
+        let seen: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        assert!(seen + 2 * CHUNK > least, "{seen} of {least}");
+    }
 }
