@@ -9,14 +9,23 @@ use super::statement::{Statement, understand};
 use crate::connect::Connector;
 use crate::discover::Table;
 
-/// Whether a statement behind `place` may have given the table another definition, as far as the log
-/// goes by now.
+/// Which of the tables a statement behind `place` may have given another definition first, by its
+/// number, as far as the log goes by now.
 ///
-/// If not, then its definition of *before* this was asked is that of its rows behind `place`: a
-/// server shows a definition only when the statement that made it stands in the log, and the log
+/// If none, then their definitions of *before* this was asked are those of their rows behind `place`:
+/// a server shows a definition only when the statement that made it stands in the log, and the log
 /// takes no rows of a table while it is altered.
-pub(super) async fn altered(connector: &Connector, place: &Place, table: &Table) -> Result<bool> {
-    let names = [(table.database.as_str(), table.name.as_str())];
+pub(super) async fn altered(
+    connector: &Connector,
+    place: &Place,
+    tables: &[&Table],
+) -> Result<Option<usize>> {
+    let names = tables.iter();
+    let names = names.map(|table| (table.database.as_str(), table.name.as_str()));
+    let names: Vec<_> = names.collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
     let (file, byte, _) = server::status(&mut connector.connect().await?).await?;
     let end = (file_number(&file)?, byte);
     // Number 0 is nobody's, so no other reader is cut off.
@@ -27,19 +36,19 @@ pub(super) async fn altered(connector: &Connector, place: &Place, table: &Table)
             file = (dump.track.file.clone(), file_number(&dump.track.file)?);
         }
         if (file.1, dump.track.at) >= end {
-            return Ok(false);
+            return Ok(None);
         }
         let packet = dump.connection.packet(server::READING).await?;
         let broken = |_| Error::data("an event of the binary log can't be read");
         let Some(placed) = dump.track.take(&packet).map_err(broken)? else {
-            return Ok(false);
+            return Ok(None);
         };
         if let Kind::Query { compressed } = placed.event.kind
             && placed.start >= dump.track.wanted
         {
             let query = Query::parse(placed.event.body, compressed).map_err(broken)?;
             match understand(&query.text, &query.database, &names) {
-                Statement::Alters(_) | Statement::Removes(..) => return Ok(true),
+                Statement::Alters(at) | Statement::Removes(at, _) => return Ok(Some(at)),
                 _ => {}
             }
         }

@@ -91,12 +91,11 @@ pub(crate) async fn check_tables(
         }
     }
     let place = Place::new(noted.position.clone());
-    for followed in tables {
-        if ahead::altered(&around.connector, &place, &followed.table).await? {
-            return Err(altered(&followed.table.name));
-        }
+    let tables: Vec<_> = tables.iter().map(|followed| &followed.table).collect();
+    match ahead::altered(&around.connector, &place, &tables).await? {
+        Some(at) => Err(altered(&tables[at].name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn same_definition(one: &Table, other: &Table) -> bool {
@@ -877,7 +876,8 @@ fn table_name(table: &Table) -> (String, String) {
 /// Whether a definition that was just read may be that of rows still to come, and not of those
 /// behind `place`.
 async fn altered(around: Around, place: Place, now: &Table) -> Result<bool> {
-    ahead::altered(&around.connector, &place, now).await
+    let altered = ahead::altered(&around.connector, &place, &[now]).await?;
+    Ok(altered.is_some())
 }
 
 /// The table's definition as it is now; none if there is no such table any more.
