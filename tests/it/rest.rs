@@ -125,3 +125,18 @@ fn what_goes_wrong_is_told_with_where_and_what_to_do() {
     let contradiction = ["sources.so.pagination={ type = \"page\", size_param = \"n\" }"];
     said(&contradiction, 2, &["error:", "size", "hint:"]);
 }
+
+#[test]
+fn a_key_of_former_versions_is_told_by_its_present_name() {
+    let site = Site::with(
+        "name = \"p\"\n[sources.in]\ntype = \"rest\"\nurl = \"http://127.0.0.1:1/\"\n\
+         missing_page_ends = true\n[sinks.out]\ntype = \"console\"\ninputs = [\"in\"]\n",
+    );
+    let ended = site.tidegate(&["check", "pipeline.toml"]).expect_code(2);
+    for part in [
+        "unknown key `missing_page_ends`",
+        "it is called `ends_at` now",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}

@@ -36,6 +36,7 @@ use crate::quota::Quota;
 /// `[http]` say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-renamed" = { "missing_page_ends": "ends_at" }))]
 pub struct RestConfig {
     /// The address: `"https://api.github.com/repos/rust-lang/rust/issues"`.
     pub url: String,

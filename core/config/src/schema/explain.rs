@@ -76,7 +76,7 @@ impl<'a> Explainer<'a> {
             Kind::AdditionalProperties { unexpected }
             | Kind::UnevaluatedProperties { unexpected } => {
                 for key in unexpected {
-                    self.unknown_key(&at, key, &owner.keys());
+                    self.unknown_key(&at, key, &owner.keys(), owner);
                 }
             }
             Kind::Required { property } => {
@@ -118,7 +118,7 @@ impl<'a> Explainer<'a> {
         at.name().unwrap_or_else(|| self.what.to_owned())
     }
 
-    fn unknown_key(&mut self, at: &At<'_>, key: &str, known: &[&str]) {
+    fn unknown_key(&mut self, at: &At<'_>, key: &str, known: &[&str], owner: Shape<'_>) {
         let Some(entry) = at.node.as_table().and_then(|table| table.get(key)) else {
             return;
         };
@@ -133,6 +133,7 @@ impl<'a> Explainer<'a> {
         }
         let near = near_free.or_else(|| suggest::nearest(key, known.iter().copied()));
         let hint = match near {
+            _ if let Some(now) = owner.renamed(key) => format!("it is called `{now}` now"),
             Some(near) => format!("did you mean `{near}`?"),
             None if known.is_empty() => "it has no keys".to_owned(),
             None => format!("its keys are {}", suggest::list(key, known.iter().copied())),
@@ -245,7 +246,7 @@ impl<'a> Explainer<'a> {
             return self.wrong_type(at, owner);
         }
         for key in table.keys() {
-            self.unknown_key(at, key, &variants);
+            self.unknown_key(at, key, &variants, owner);
         }
         if table.is_empty() {
             self.wrong_type(at, owner);

@@ -74,6 +74,11 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// What a key of former versions is called now, as `x-renamed` of its table says.
+    pub(crate) fn renamed(self, key: &str) -> Option<&'a str> {
+        self.here["x-renamed"][key].as_str()
+    }
+
     /// A keyword's value.
     pub(crate) fn keyword(self, name: &str) -> &'a Value {
         &self.here[name]
