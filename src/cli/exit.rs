@@ -10,17 +10,17 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Done, with more rejected rows than `rejected_limit`.
 pub(crate) const REJECTED: u8 = 3;
-/// Stopped; the next run goes on.
+/// Stopped; the next run resumes.
 pub(crate) const STOPPED: u8 = 4;
 
 /// The table for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
-  1  the run failed; the next one goes on from the last checkpoint
+  1  the run failed; the next one resumes from the last checkpoint
   2  the arguments or the configuration are wrong
   3  done, with more rejected rows than `rejected_limit`
-  4  stopped (Ctrl-C, or a quota is spent); the next run goes on";
+  4  stopped (Ctrl-C, or a quota is spent); the next run resumes";
 
 /// The code of an error.
 pub(crate) fn of_error(error: &Error) -> u8 {

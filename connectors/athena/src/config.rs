@@ -19,7 +19,7 @@ use crate::{Athena, AthenaSettings};
 /// query with `LIMIT 0`, which reads no data. What isn't set here is taken from `[athena]` in
 /// `tidegate.toml`.
 ///
-/// Athena keeps the result, so a run that was interrupted goes on where it was, without running the
+/// Athena keeps the result, so a run that was interrupted resumes where it was, without running the
 /// query again. It gives a result in pages of 1,000 rows, one after the other: for millions of rows
 /// it is faster to let Athena `UNLOAD` them as Parquet and to read the files.
 ///

@@ -21,7 +21,7 @@ with_connection! {
     /// Each table is a stream of its name, with exact types: decimals keep their digits, unsigned
     /// numbers their range. A table with a primary key, or another unique key that can't be NULL,
     /// is cut into ranges of that key that hold about as many rows each, and these are read over
-    /// several connections. A run that was interrupted goes on in the middle of a range. A table
+    /// several connections. A run that was interrupted resumes in the middle of a range. A table
     /// without such a key, a view and a query are read in one piece each, and again from their
     /// beginning if the run was interrupted in the middle of it. How many rows there are, the server
     /// estimates: after a large import, `ANALYZE TABLE` lets it see them.
@@ -31,7 +31,7 @@ with_connection! {
     /// large a table is.
     ///
     /// By default every run reads everything. With a `cursor`, a run reads the rows that were added
-    /// or changed since the one before. With `follow`, the pipeline goes on with every change as it
+    /// or changed since the one before. With `follow`, the pipeline continues with every change as it
     /// happens, deletes too.
     ///
     /// The user needs the right SELECT on what is read.
@@ -59,7 +59,7 @@ with_connection! {
         #[serde(default)]
         pub snapshot: Snapshot,
 
-        /// Whether to go on with the changes when the tables have been read: inserts, updates and
+        /// Whether to continue with the changes when the tables have been read: inserts, updates and
         /// deletes, from the server's binary log, without an end. The log must hold whole rows:
         /// `binlog_format = ROW` and `binlog_row_image = FULL`. With `binlog_row_metadata = FULL`
         /// it also tells of altered tables; without it, they are looked up at the server, and the run
@@ -78,7 +78,7 @@ with_connection! {
         /// comes as a `delete` and an `insert`. Rows of a table without a key can't be told apart:
         /// what changes while it is read comes twice, and an update is a `delete` and an `insert`.
         ///
-        /// After a restart, reading goes on where it was, on another server of the cluster too if
+        /// After a restart, reading resumes where it was, on another server of the cluster too if
         /// there are GTIDs. TRUNCATE, DROP and RENAME of a table that is followed, and XA
         /// transactions that write to one, end the run with an error: they can't be told as rows.
         /// New tables are read when the pipeline starts over.
@@ -174,7 +174,7 @@ pub enum Lag {
 #[serde(rename_all = "snake_case")]
 pub enum Snapshot {
     /// Each piece of a table is read as it is when its turn comes. Nothing is locked or held, and
-    /// an interrupted run goes on where it was.
+    /// an interrupted run resumes where it was.
     #[default]
     Relaxed,
     /// All tables and queries are read as they were at one moment, over all connections. An

@@ -22,7 +22,7 @@ use crate::quota::Quota;
 /// It asks one address, page by page, and each record of an answer becomes a row of the stream
 /// `records`; another name is given by `stream`. For several addresses, write several sources.
 ///
-/// A run that is interrupted goes on with the page where it was. By default every run reads
+/// A run that is interrupted resumes at the page where it was. By default every run reads
 /// everything; with `incremental`, it reads what is new or changed since the run before. A record
 /// that doesn't fit the columns goes to `<id>.rejected` with the reason.
 ///
@@ -255,7 +255,7 @@ impl SourceConfig for RestConfig {
         Ok(Arc::new(source))
     }
 
-    /// With credentials, because a run that they were to blame for goes on with others.
+    /// With credentials, because a run that they were to blame for resumes with others.
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }

@@ -53,11 +53,11 @@ pub struct StackOverflowConfig {
     /// restrict other streams so.
     pub tagged: Vec<String>,
 
-    /// What rows are sorted by, and so what a later run goes on with. By default `activity` for
+    /// What rows are sorted by, and so what a later run continues with. By default `activity` for
     /// questions and answers, which sees every edit and answer, but not votes and views; `creation`
     /// for users and comments, which sees new ones; `name` for tags.
     ///
-    /// With the times (`activity`, `creation`, `modified`) a run goes on where the one before ended.
+    /// With the times (`activity`, `creation`, `modified`) a run continues where the one before ended.
     /// With what goes up and down (`votes`, `reputation`, `popular`) or has no order in time
     /// (`name`), each run reads everything, and what moves meanwhile may be missed or come twice.
     ///
@@ -110,7 +110,7 @@ pub struct StackOverflowConfig {
     pub base_url: String,
 
     /// Ends a run after so many requests, like a spent quota: what was read is kept, and the next
-    /// run goes on. Default: no limit but the quota's.
+    /// run resumes. Default: no limit but the quota's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<NonZeroU64>,
 

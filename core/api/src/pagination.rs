@@ -38,7 +38,7 @@ pub enum Pagination {
         /// Where the server says how much there is. Pages are then counted when a run begins and read
         /// side by side; with `incremental`, one after the other, because a record that is pushed to
         /// one page more would never be asked for again. An empty page before that end is an error.
-        /// If the page at that end is full, one more is asked for, and reading goes on where there
+        /// If the page at that end is full, one more is asked for, and reading continues where there
         /// are more records than the server says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,
@@ -75,7 +75,7 @@ pub enum Pagination {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<NonZeroU32>,
         /// Where the server says how many records there are. An empty page before that end is an
-        /// error. If the page at that end is full, one more is asked for, and reading goes on where
+        /// error. If the page at that end is full, one more is asked for, and reading continues where
         /// there are more records than the server says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<Total>,

@@ -14,7 +14,7 @@ pub enum NewColumns {
     /// report counts its values.
     #[default]
     Ignore,
-    /// The stream gets them: the run goes on from its last checkpoint with them, and later runs
+    /// The stream gets them: the run resumes from its last checkpoint with them, and later runs
     /// have them from the beginning.
     Add,
     /// Rows that have values in them go to `<id>.rejected`.

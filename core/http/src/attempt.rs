@@ -12,7 +12,7 @@ use crate::dialect::{Again, Refusal};
 use crate::ledger::{Ask, Ending, digest};
 use crate::redact::{Hidden, is_secret};
 use crate::request::millis;
-use crate::unpack::{Coding, Fault};
+use crate::unpack::{ContentEncoding, Fault};
 use crate::{Ledger, Request, Response, limiter};
 
 /// Why there is no whole answer.
@@ -138,8 +138,8 @@ impl Request<'_> {
             packed.extend_from_slice(&piece);
         }
         let mut headers = std::mem::take(answer.headers_mut());
-        let coding = Coding::of(&headers, &packed);
-        let unpacked = coding != Coding::Plain;
+        let coding = ContentEncoding::of(&headers, &packed);
+        let unpacked = coding != ContentEncoding::Plain;
         let (body, fault) = unpack(coding, packed.freeze(), limit.as_usize()).await;
         match cut.or(fault) {
             Some(Fault::TooLarge) if good => return Err(too_large()),
@@ -214,9 +214,9 @@ fn host(url: &Url) -> String {
 }
 
 /// Unpacks a body, a large one on a thread where it keeps nobody waiting.
-async fn unpack(coding: Coding, body: Bytes, limit: usize) -> (Bytes, Option<Fault>) {
+async fn unpack(coding: ContentEncoding, body: Bytes, limit: usize) -> (Bytes, Option<Fault>) {
     const LARGE: usize = 256 << 10;
-    if coding == Coding::Plain || body.len() < LARGE {
+    if coding == ContentEncoding::Plain || body.len() < LARGE {
         return coding.unpack(body, limit);
     }
     match tokio::task::spawn_blocking(move || coding.unpack(body, limit)).await {

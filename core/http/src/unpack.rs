@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 /// How a body is packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Coding {
+pub(crate) enum ContentEncoding {
     Plain,
     Gzip,
     Zlib,
@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     Unknown(String),
 }
 
-impl Coding {
+impl ContentEncoding {
     /// How this body is packed.
     ///
     /// Gzip is told by its first two bytes (RFC 1952 §2.3.1), whatever `Content-Encoding` says: some

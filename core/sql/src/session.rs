@@ -16,7 +16,7 @@ use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
-use crate::dialect::spoken_by;
+use crate::dialect::with_dialect;
 use crate::memory::{Shares, spillers};
 use crate::table::{Provider, Table};
 
@@ -101,7 +101,7 @@ pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<S
 /// A session without tables. Pipelines and queries over the lake have no others, so that they give
 /// the same values.
 pub(crate) fn session(config: SessionConfig, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
-    let mut builder = spoken_by(SessionStateBuilder::new().with_config(config));
+    let mut builder = with_dialect(SessionStateBuilder::new().with_config(config));
     if let Some(runtime) = runtime {
         builder = builder.with_runtime_env(runtime);
     }

@@ -27,14 +27,14 @@ pub enum Names {
     /// Those that aren't hidden ([`is_hidden`]): what a folder means to readers.
     Visible,
     /// All but those that begin with `.`: whatever a sink may have written.
-    Undotted,
+    NoDotfiles,
 }
 
 impl Names {
     pub(crate) fn take(self, name: &str) -> bool {
         match self {
             Self::Visible => !is_hidden(name),
-            Self::Undotted => !name.starts_with('.'),
+            Self::NoDotfiles => !name.starts_with('.'),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
@@ -105,7 +106,6 @@ impl Storage {
         self.0.location.show(key)
     }
 
-    /// The store behind it, for readers that take one (DataFusion, Parquet). Its paths are those
     /// The path of a key, without the folders that `base` lies in: what those are called says nothing
     /// of the file. Elsewhere than below `base`, the whole path.
     pub fn below(&self, key: &str, base: &Path) -> Result<String> {
@@ -119,6 +119,7 @@ impl Storage {
         Ok(below.unwrap_or(path))
     }
 
+    /// The store behind it, for readers that take one (DataFusion, Parquet). Its paths are those
     /// of [`Storage::object_path`].
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.0.objects
@@ -160,7 +161,7 @@ impl Storage {
     pub async fn list_folder(&self, key: &str) -> Result<Vec<FileMeta>> {
         let wanted: Wanted = Arc::new(|kind, key| {
             let name = key.rsplit('/').next().unwrap_or(key);
-            kind == Kind::File && Names::Undotted.take(name)
+            kind == Kind::File && Names::NoDotfiles.take(name)
         });
         let found = self.0.lister.folder(key, &wanted).await?;
         Ok(self.warned(self.listed(found)))
@@ -218,7 +219,6 @@ impl Storage {
         Ok(self.is_folder("").await? || self.file("").await?.is_some())
     }
 
-    pub(crate) async fn is_folder(&self, key: &str) -> Result<bool> {
     /// What a link leads to that there isn't.
     pub(crate) async fn leads_nowhere(&self) -> Result<Option<PathBuf>> {
         if self.0.location.place() != Place::Local {
@@ -229,6 +229,7 @@ impl Storage {
         crate::unblock::unblock(target).await
     }
 
+    pub(crate) async fn is_folder(&self, key: &str) -> Result<bool> {
         self.0.lister.is_folder(key).await
     }
 }

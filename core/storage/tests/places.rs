@@ -154,7 +154,7 @@ async fn put(storage: &Storage, key: &str, bytes: &[u8]) {
 }
 
 async fn keys(storage: &Storage) -> Vec<String> {
-    let files = storage.list("", Names::Undotted).await.unwrap();
+    let files = storage.list("", Names::NoDotfiles).await.unwrap();
     files.into_iter().map(|file| file.key).collect()
 }
 
@@ -626,7 +626,7 @@ async fn a_bucket_that_is_not_there_is_named(world: World) {
     let location = Location::parse("s3://nowhere/x", Path::new("/")).unwrap();
     let storage = Storage::open(&location, &world.access()).await.unwrap();
     let checked = storage.check_writable().await.unwrap_err();
-    let listed = storage.list("", Names::Undotted).await.unwrap_err();
+    let listed = storage.list("", Names::NoDotfiles).await.unwrap_err();
     for error in [checked, listed] {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
         assert!(error.to_string().contains("bucket"), "{error:?}");
@@ -779,7 +779,7 @@ async fn a_wrong_secret_is_told_from_a_wrong_key() {
         let access = access(&settings, &world.metrics);
         let storage = Storage::open(&location, &access).await.unwrap();
         let written = storage.check_writable().await.unwrap_err();
-        let read = storage.list("", Names::Undotted).await.unwrap_err();
+        let read = storage.list("", Names::NoDotfiles).await.unwrap_err();
         for error in [written, read] {
             assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
             hints.push(error.hint_text().unwrap().to_owned());
@@ -894,7 +894,7 @@ async fn what_the_server_refuses_is_explained() {
             Some(reply.with("x-amz-bucket-region", "eu-west-1"))
         });
         let written = storage.check_writable().await.unwrap_err();
-        let listed = storage.list("", Names::Undotted).await.unwrap_err();
+        let listed = storage.list("", Names::NoDotfiles).await.unwrap_err();
         for error in [&written, &listed] {
             assert_eq!(error.kind(), kind, "{code}: {error:?}");
             assert!(

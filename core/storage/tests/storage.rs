@@ -173,7 +173,13 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
             .await
             .unwrap();
         assert_eq!(staged.bytes, 11);
-        assert!(storage.list("", Names::Undotted).await.unwrap().is_empty());
+        assert!(
+            storage
+                .list("", Names::NoDotfiles)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         // The token and what was staged go through the state as JSON.
         let staged: Staged =
             serde_json::from_value(serde_json::to_value(&staged).unwrap()).unwrap();
@@ -186,7 +192,7 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
                 .discard(std::slice::from_ref(&staged.token))
                 .await
                 .unwrap();
-            let files = storage.list("", Names::Undotted).await.unwrap();
+            let files = storage.list("", Names::NoDotfiles).await.unwrap();
             assert_eq!(files.len(), 1, "{place}");
             assert_eq!(storage.read(&files[0], 0..11).await.unwrap(), "hello world");
         }
@@ -194,7 +200,13 @@ async fn a_file_appears_at_publish_and_again_is_nothing() {
             .delete(&["y=1/part.txt".into(), "y=2/none".into()])
             .await
             .unwrap();
-        assert!(storage.list("", Names::Undotted).await.unwrap().is_empty());
+        assert!(
+            storage
+                .list("", Names::NoDotfiles)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let error = storage.publish(&[staged]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{place}");
     }

@@ -284,7 +284,7 @@ impl Sink for ParquetSink {
         };
         let delete: Vec<_> = self
             .storage
-            .list("", Names::Undotted)
+            .list("", Names::NoDotfiles)
             .await?
             .into_iter()
             .map(|file| file.key)

@@ -69,7 +69,7 @@ pub struct FilesSourceConfig {
     #[serde(default)]
     pub incremental: bool,
 
-    /// Whether to go on for ever and take files as they arrive; implies `incremental`. A file is
+    /// Whether to run for ever and take files as they arrive; implies `incremental`. A file is
     /// taken once it has stood still for `poll`; better rename it into place when it is whole.
     #[serde(default)]
     pub watch: bool,

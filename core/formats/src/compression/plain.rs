@@ -22,12 +22,12 @@ pub struct PlainText {
     /// The first bytes of a file whose compression is not told, until there are enough.
     first: Option<BytesMut>,
     decompressor: Decompressor,
-    coding: Coding,
+    encoding: Encoding,
     finished: bool,
 }
 
 #[derive(Debug)]
-enum Coding {
+enum Encoding {
     /// The first plain bytes.
     Unknown(BytesMut),
     Utf8,
@@ -47,7 +47,7 @@ impl PlainText {
         Ok(Self {
             first: (compression == Compression::None).then(BytesMut::new),
             decompressor: Decompressor::new(compression)?,
-            coding: Coding::Unknown(BytesMut::new()),
+            encoding: Encoding::Unknown(BytesMut::new()),
             finished: false,
         })
     }
@@ -56,7 +56,7 @@ impl PlainText {
     pub fn raw(compression: Compression) -> Result<Self> {
         Ok(Self {
             first: None,
-            coding: Coding::Utf8,
+            encoding: Encoding::Utf8,
             ..Self::new(compression)?
         })
     }
@@ -116,13 +116,13 @@ impl PlainText {
             let Some(piece) = self.decompressor.next()? else {
                 return self.rest();
             };
-            let text = match &mut self.coding {
-                Coding::Utf8 => piece,
-                Coding::Utf16(coding) => coding.decode(&piece)?,
-                Coding::Unknown(head) if head.is_empty() && piece.len() >= HEAD => {
+            let text = match &mut self.encoding {
+                Encoding::Utf8 => piece,
+                Encoding::Utf16(encoding) => encoding.decode(&piece)?,
+                Encoding::Unknown(head) if head.is_empty() && piece.len() >= HEAD => {
                     self.told(piece)?
                 }
-                Coding::Unknown(head) => {
+                Encoding::Unknown(head) => {
                     head.extend_from_slice(&piece);
                     if head.len() < HEAD {
                         continue;
@@ -143,33 +143,33 @@ impl PlainText {
             return Ok(None);
         }
         self.decompressor.finish()?;
-        let text = match &mut self.coding {
-            Coding::Unknown(head) => {
+        let text = match &mut self.encoding {
+            Encoding::Unknown(head) => {
                 let head = head.split().freeze();
                 self.told(head)?
             }
             _ => Bytes::new(),
         };
-        match &self.coding {
-            Coding::Utf16(coding) if !coding.rest.is_empty() => Err(malformed()),
+        match &self.encoding {
+            Encoding::Utf16(encoding) if !encoding.rest.is_empty() => Err(malformed()),
             _ => Ok((!text.is_empty()).then_some(text)),
         }
     }
 
     /// Takes note of what the first bytes tell; gives their text.
     fn told(&mut self, mut head: Bytes) -> Result<Bytes> {
-        self.coding = Coding::Utf8;
+        self.encoding = Encoding::Utf8;
         if let Some((name, bits, big_endian)) = byte_order(&head) {
             if bits == 32 {
                 return Err(Error::data(format!("the file is {name}")).hint(convert(name)));
             }
             head.advance(2);
-            let mut coding = Utf16 {
+            let mut encoding = Utf16 {
                 big_endian,
                 rest: BytesMut::new(),
             };
-            let text = coding.decode(&head)?;
-            self.coding = Coding::Utf16(coding);
+            let text = encoding.decode(&head)?;
+            self.encoding = Encoding::Utf16(encoding);
             return Ok(text);
         }
         if let Some(name) = looks_like(&head[..head.len().min(HEAD)]) {

@@ -48,7 +48,7 @@ impl LedgerOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnQuota {
-    /// The run stops with exit code 4. What was read is kept, and the next run goes on after it.
+    /// The run stops with exit code 4. What was read is kept, and the next run resumes after it.
     #[default]
     Stop,
     /// The run waits until there are requests again.

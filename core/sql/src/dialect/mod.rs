@@ -30,8 +30,8 @@ use datafusion::optimizer::Analyzer;
 pub(crate) use literals::settle as settle_literals;
 pub(crate) use types::UTC;
 
-/// A builder of sessions that speak the dialect.
-pub(crate) fn spoken_by(builder: SessionStateBuilder) -> SessionStateBuilder {
+/// A builder of sessions with the dialect.
+pub(crate) fn with_dialect(builder: SessionStateBuilder) -> SessionStateBuilder {
     let rules = Analyzer::new().rules.into_iter();
     let rules = rules.map(|rule| match rule.name() {
         "type_coercion" => Arc::new(coercion::Coercion) as _,
