@@ -1,10 +1,12 @@
 //! `[runtime]` in `tidegate.toml`: how much of the machine a pipeline may use.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tidegate_core::{ByteSize, Span};
 
 /// How much of the machine a pipeline may use. None of it changes what a pipeline does.
@@ -14,9 +16,11 @@ pub struct RuntimeSettings {
     /// CPU threads that decode, transform and encode. Default: the cores.
     pub workers: Option<NonZeroUsize>,
     /// What a component that collects rows (a join, a sort, a partitioned sink) may hold before it
-    /// goes to disk. Default: `"256 MB"`.
+    /// goes to disk. Default: `"256 MB"`, at least `"64 KB"`.
+    #[serde(deserialize_with = "memory")]
     pub memory: ByteSize,
-    /// What may wait between readers and workers. Default: `"32 MB"`.
+    /// What may wait between readers and workers. Default: `"32 MB"`, at least `"64 KB"`.
+    #[serde(deserialize_with = "queue")]
     pub queue: ByteSize,
     /// How often a run is begun again from its last checkpoint after a passing error, without
     /// any progress in between. Default: 5.
@@ -25,11 +29,39 @@ pub struct RuntimeSettings {
     /// object storage (`"s3://bucket/prefix"`). Default: `".tidegate"`.
     pub state: Option<String>,
     /// How long the state of a running pipeline on object storage may stand still before another
-    /// process takes it over. The same for all processes. Default: `"30s"`.
+    /// process takes it over. The same for all processes. Default: `"30s"`, at least `"1s"`.
+    #[serde(deserialize_with = "lease")]
     pub lease: Span,
 }
 
 tidegate_core::register_settings!("runtime", RuntimeSettings);
+
+fn memory<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
+    at_least(value, "memory", ByteSize(64_000))
+}
+
+fn queue<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
+    at_least(value, "queue", ByteSize(64_000))
+}
+
+fn lease<'de, D: Deserializer<'de>>(value: D) -> Result<Span, D::Error> {
+    at_least(value, "lease", Span(Duration::from_secs(1)))
+}
+
+/// A setting with a lower bound, below which nothing would move.
+fn at_least<'de, T, D>(value: D, key: &str, least: T) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + PartialOrd + Display,
+    D: Deserializer<'de>,
+{
+    let given = T::deserialize(value)?;
+    match given < least {
+        true => Err(D::Error::custom(format!(
+            "`{key}` is {given}, and has to be at least {least}"
+        ))),
+        false => Ok(given),
+    }
+}
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
