@@ -210,7 +210,10 @@ impl EpochFiles {
                 file
             }
         };
-        file.append(group).await?;
+        if let Err(error) = file.append(group).await {
+            self.lost(&slot);
+            return Err(error);
+        }
         self.hold(&slot, file.bytes().min(PART_BYTES));
         if file.bytes() >= self.target {
             self.shut(&slot, file);
@@ -251,9 +254,7 @@ impl EpochFiles {
 
     /// Ends a file beside the work, so that no writer waits for the disk.
     fn shut(&self, slot: &Slot, file: OpenFile) {
-        slot.open.store(false, Ordering::Relaxed);
-        self.hold(slot, 0);
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.lost(slot);
         let closing = match tokio::runtime::Handle::try_current() {
             Err(_) => file.finish().boxed(),
             Ok(runtime) => runtime
@@ -266,6 +267,14 @@ impl EpochFiles {
                 .boxed(),
         };
         lock(&self.closing).push(Pending(closing));
+    }
+
+    /// A slot has no open file any more. Who looks for the one that was idle longest would wait for
+    /// it for ever.
+    fn lost(&self, slot: &Slot) {
+        slot.open.store(false, Ordering::Relaxed);
+        self.hold(slot, 0);
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Notes what a slot's file holds back; nobody else looks at the slot meanwhile.
