@@ -12,7 +12,8 @@ use tidegate_core::{
 };
 
 use super::charset::Charset;
-use super::follower::{Around, Followed, Following, check_tables, follow};
+use super::followed::{Around, Followed, Following, check_tables};
+use super::follower::follow;
 use super::{columns, server, shape};
 use crate::config::MySqlConfig;
 use crate::connect::Connector;
