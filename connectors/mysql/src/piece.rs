@@ -35,7 +35,7 @@ pub(crate) enum Piece {
 
 /// Where a reading of a [`Piece::Range`] is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
+pub(crate) struct RangeOffset {
     /// The last row's place in the order, as literals; none before the first row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<Vec<String>>,

@@ -10,7 +10,7 @@ use tidegate_core::{
 
 use crate::decode::Decoder;
 use crate::lanes::Lane;
-use crate::piece::Position;
+use crate::piece::RangeOffset;
 use crate::pushdown;
 use crate::relation::{Origin, Relation};
 use crate::select::{Order, Range, Select, Window};
@@ -54,7 +54,7 @@ pub(crate) fn whole(
     stream: &StreamName,
     window: Option<Window>,
 ) -> Result<EventStream> {
-    read(shared, scans, stream, None, window, Position::default())
+    read(shared, scans, stream, None, window, RangeOffset::default())
 }
 
 fn read(
@@ -63,7 +63,7 @@ fn read(
     stream: &StreamName,
     range: Option<(Order, Range)>,
     window: Option<Window>,
-    position: Position,
+    position: RangeOffset,
 ) -> Result<EventStream> {
     // Nobody needs it any more.
     let Some(scan) = scans.iter().find(|scan| scan.stream == *stream) else {
@@ -183,7 +183,7 @@ impl Asked {
     }
 
     /// What is asked when so much was read.
-    fn sql(&self, position: &Position) -> String {
+    fn sql(&self, position: &RangeOffset) -> String {
         let table = match &self.relation.origin {
             Origin::Query(query) => return query.clone(),
             Origin::Table(table) => table,
@@ -205,7 +205,7 @@ struct Reading {
     /// Of everything that is read at the same time.
     scans: Arc<[Scan]>,
     asked: Asked,
-    position: Position,
+    position: RangeOffset,
     open: Option<Open>,
     /// How often the connection was lost since the last row.
     lost: u32,

@@ -7,7 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tidegate_aws::{Aws, AwsSettings, rds_region};
 use tidegate_core::{Context, ErrorKind, Metrics, Result, SecretValue};
 
-use super::keys::{ConnectionKeys, Place};
+use super::keys::{Account, ConnectionKeys};
 use super::session;
 use crate::wire::{Address, Connection, Login, Server, Tls};
 
@@ -39,12 +39,12 @@ impl Connector {
     /// server can't be reached after some attempts.
     pub(crate) async fn open(keys: &ConnectionKeys, cx: &Context) -> Result<Arc<Self>> {
         keys.validate()?;
-        let Place {
+        let Account {
             host,
             port,
             user,
             database,
-        } = keys.place()?;
+        } = keys.account()?;
         let password = keys.password.as_ref().map(|secret| secret.resolve(cx));
         let authorities = keys.ca_file.as_ref().map(|path| cx.path(path));
         let time = |said: Option<tidegate_core::Span>, usual| said.map_or(usual, |span| span.0);

@@ -154,9 +154,9 @@ pub(crate) struct ConnectionKeys {
     pub(crate) net_write_timeout: Option<Span>,
 }
 
-/// Where the server is and who we are, by `url` or by keys of their own.
+/// Who we are at which server, by `url` or by keys of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Account {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
@@ -172,7 +172,7 @@ impl ConnectionKeys {
     ///
     /// Errors: `Config`, with the key.
     pub(crate) fn validate(&self) -> Result<()> {
-        self.place()?;
+        self.account()?;
         let verified = matches!(self.tls_mode(), TlsMode::VerifyCa | TlsMode::VerifyIdentity);
         if self.ca_file.is_some() && !verified {
             return Err(of_key(
@@ -222,10 +222,10 @@ impl ConnectionKeys {
             })
     }
 
-    /// Where the server is and who we are.
+    /// Who we are at which server.
     ///
     /// Errors: `Config`, with the key.
-    pub(super) fn place(&self) -> Result<Place> {
+    pub(super) fn account(&self) -> Result<Account> {
         let Some(url) = &self.url else {
             let Some(host) = self.host.as_deref().filter(|host| !host.is_empty()) else {
                 return Err(
@@ -233,7 +233,7 @@ impl ConnectionKeys {
                         .hint("set `url = \"mysql://user@host/database\"`"),
                 );
             };
-            return Ok(Place {
+            return Ok(Account {
                 host: host_of(host)?,
                 port: self.port.unwrap_or(PORT),
                 user: user_of(self.user.clone())?,
@@ -246,7 +246,7 @@ impl ConnectionKeys {
                 .hint("say where the server is either by `url` or by `host` and `port`"));
         }
         let url = parts(url)?;
-        Ok(Place {
+        Ok(Account {
             host: url.host,
             port: url.port,
             user: user_of(once("user", url.user, &self.user)?)?,
@@ -379,12 +379,12 @@ mod tests {
         config.connection()
     }
 
-    fn of_url(url: &str) -> Result<Place> {
-        keys(json!({ "url": url })).place()
+    fn of_url(url: &str) -> Result<Account> {
+        keys(json!({ "url": url })).account()
     }
 
-    fn place(host: &str, port: u16, user: &str, database: Option<&str>) -> Place {
-        Place {
+    fn account(host: &str, port: u16, user: &str, database: Option<&str>) -> Account {
+        Account {
             host: host.to_owned(),
             port,
             user: user.to_owned(),
@@ -395,28 +395,31 @@ mod tests {
     #[test]
     fn a_url_says_where() {
         let all = of_url("mysql://reader@db.example.com:3307/shop").unwrap();
-        assert_eq!(all, place("db.example.com", 3307, "reader", Some("shop")));
+        assert_eq!(all, account("db.example.com", 3307, "reader", Some("shop")));
         let least = of_url("mysql://reader@localhost").unwrap();
-        assert_eq!(least, place("localhost", 3306, "reader", None));
+        assert_eq!(least, account("localhost", 3306, "reader", None));
         let six = of_url("mariadb://u@[::1]:1/d").unwrap();
-        assert_eq!(six, place("::1", 1, "u", Some("d")));
+        assert_eq!(six, account("::1", 1, "u", Some("d")));
         let odd = of_url("mysql://a%40b%2F%C3%A4@127.0.0.1/my%20shop%2F1").unwrap();
-        assert_eq!(odd, place("127.0.0.1", 3306, "a@b/ä", Some("my shop/1")));
+        assert_eq!(odd, account("127.0.0.1", 3306, "a@b/ä", Some("my shop/1")));
     }
 
     #[test]
     fn keys_of_their_own_say_where() {
         let some = json!({ "host": "db", "port": 1, "user": "u", "database": "d", "own": 1 });
-        assert_eq!(keys(some).place().unwrap(), place("db", 1, "u", Some("d")));
+        assert_eq!(
+            keys(some).account().unwrap(),
+            account("db", 1, "u", Some("d"))
+        );
         let six = json!({ "host": "[fe80::1]", "user": "u" });
         assert_eq!(
-            keys(six).place().unwrap(),
-            place("fe80::1", 3306, "u", None)
+            keys(six).account().unwrap(),
+            account("fe80::1", 3306, "u", None)
         );
         let both = json!({ "url": "mysql://db", "user": "u", "database": "d" });
         assert_eq!(
-            keys(both).place().unwrap(),
-            place("db", 3306, "u", Some("d"))
+            keys(both).account().unwrap(),
+            account("db", 3306, "u", Some("d"))
         );
     }
 

@@ -4,7 +4,7 @@ use arrow_array::ArrayRef;
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use tidegate_core::{Error, Result};
 
-use crate::wire::Place;
+use crate::wire::RowBounds;
 
 /// About how many bytes of rows a block has: they stay in the first cache while all columns pass.
 const BYTES: usize = 24 << 10;
@@ -42,7 +42,7 @@ pub(super) struct Bad {
 
 /// From where to where a row goes.
 #[inline(always)]
-pub(super) fn bounds((start, end): Place) -> (usize, usize) {
+pub(super) fn bounds((start, end): RowBounds) -> (usize, usize) {
     // On every platform that we are built for, usize has at least 32 bits.
     (
         usize::try_from(start).unwrap_or(usize::MAX),
@@ -54,7 +54,7 @@ pub(super) fn bounds((start, end): Place) -> (usize, usize) {
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     pub(super) bytes: &'a [u8],
-    rows: &'a [Place],
+    rows: &'a [RowBounds],
     /// The number of its first row in the batch.
     first: usize,
     /// Where each row is read up to.
@@ -68,7 +68,7 @@ pub(super) struct Block<'a> {
 impl<'a> Block<'a> {
     pub(super) fn new(
         bytes: &'a [u8],
-        rows: &'a [Place],
+        rows: &'a [RowBounds],
         first: usize,
         columns: usize,
     ) -> Result<Self> {

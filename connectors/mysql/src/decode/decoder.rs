@@ -19,12 +19,12 @@ use tidegate_core::{Decode, Decoded, Error, Origin, Rejected, Result};
 use super::block::{Bad, Block, Build, Fault, Marks, Skip, bounds, rows_of_a_block};
 use super::date::{Moment, Span};
 use super::decimal::Decimal;
-use super::number::{Truths, Values, bits, truth};
+use super::number::{Primitives, Truths, bits, truth};
 use super::print::{cells, json, literal, skip};
 use super::read::fixed;
 use super::text::{PrintedDates, Runs};
 use crate::types::{Column, Mapping, Type, ZeroDates};
-use crate::wire::{Chunk, Place};
+use crate::wire::{Chunk, RowBounds};
 
 /// A batch is made of at most so many bytes of rows (or of one row): whatever they are, even dates
 /// that become texts, its texts then stay under 2³¹ bytes.
@@ -146,7 +146,12 @@ impl Decoder {
         Ok(decoded)
     }
 
-    fn batch(&self, bytes: &[u8], rows: &[Place], rejected: &mut Rejected) -> Result<RecordBatch> {
+    fn batch(
+        &self,
+        bytes: &[u8],
+        rows: &[RowBounds],
+        rejected: &mut Rejected,
+    ) -> Result<RecordBatch> {
         let (shown, hidden) = self.columns.split_at(self.schema.fields().len());
         let mut builders: Vec<_> = shown
             .iter()
@@ -213,7 +218,7 @@ impl Decoder {
     fn reasons(
         &self,
         bytes: &[u8],
-        rows: &[Place],
+        rows: &[RowBounds],
         bad: &[Bad],
     ) -> Result<BTreeMap<usize, String>> {
         let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
@@ -245,7 +250,7 @@ impl Decoder {
         };
         macro_rules! plain {
             ($arrow:ty, $native:ty) => {
-                Box::new(Values::<$arrow, _>::new(arrow, rows, marks, |b, at| {
+                Box::new(Primitives::<$arrow, _>::new(arrow, rows, marks, |b, at| {
                     Ok(<$native>::from_le_bytes(fixed(b, at)))
                 }))
             };
@@ -276,16 +281,21 @@ impl Decoder {
             Type::BigInt { unsigned: true } => plain!(UInt64Type, u64),
             Type::Float => plain!(Float32Type, f32),
             Type::Double => plain!(Float64Type, f64),
-            Type::Bit { .. } => Box::new(Values::<UInt64Type, _>::new(arrow, rows, marks, bits)),
+            Type::Bit { .. } => {
+                Box::new(Primitives::<UInt64Type, _>::new(arrow, rows, marks, bits))
+            }
             Type::Decimal { precision, scale } => {
                 let decimal = Decimal::new(precision, scale);
                 match arrow {
-                    arrow_schema::DataType::Decimal128(..) => Box::new(
-                        Values::<Decimal128Type, _>::new(arrow, rows, marks, move |b, at| {
-                            decimal.small(b, at)
-                        }),
-                    ),
-                    _ => Box::new(Values::<Decimal256Type, _>::new(
+                    arrow_schema::DataType::Decimal128(..) => {
+                        Box::new(Primitives::<Decimal128Type, _>::new(
+                            arrow,
+                            rows,
+                            marks,
+                            move |b, at| decimal.small(b, at),
+                        ))
+                    }
+                    _ => Box::new(Primitives::<Decimal256Type, _>::new(
                         arrow,
                         rows,
                         marks,
@@ -293,21 +303,21 @@ impl Decoder {
                     )),
                 }
             }
-            Type::Date => Box::new(Values::<Date32Type, _>::new(
+            Type::Date => Box::new(Primitives::<Date32Type, _>::new(
                 arrow,
                 rows,
                 marks,
                 move |b, at| Moment::take(b, at).days().map_err(zero),
             )),
             Type::DateTime { .. } | Type::Timestamp { .. } => {
-                Box::new(Values::<TimestampMicrosecondType, _>::new(
+                Box::new(Primitives::<TimestampMicrosecondType, _>::new(
                     arrow,
                     rows,
                     marks,
                     move |b, at| Moment::take(b, at).micros().map_err(zero),
                 ))
             }
-            Type::Time { .. } => Box::new(Values::<DurationMicrosecondType, _>::new(
+            Type::Time { .. } => Box::new(Primitives::<DurationMicrosecondType, _>::new(
                 arrow,
                 rows,
                 marks,
@@ -326,12 +336,12 @@ impl Decoder {
     }
 }
 
-fn length(row: Place) -> usize {
+fn length(row: RowBounds) -> usize {
     let (start, end) = bounds(row);
     end.saturating_sub(start)
 }
 
-fn payload(bytes: &[u8], row: Place) -> &[u8] {
+fn payload(bytes: &[u8], row: RowBounds) -> &[u8] {
     let (start, end) = bounds(row);
     bytes.get(start..end).unwrap_or_default()
 }

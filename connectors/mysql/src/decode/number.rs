@@ -12,14 +12,14 @@ use super::block::{Bad, Block, Build, Fault, Marks};
 use super::read::{fixed, run};
 
 /// A column of values of one size in Arrow, whatever they are on the wire.
-pub(super) struct Values<A: ArrowPrimitiveType, F> {
+pub(super) struct Primitives<A: ArrowPrimitiveType, F> {
     kind: DataType,
     values: Vec<A::Native>,
     marks: Marks,
     take: F,
 }
 
-impl<A, F> Values<A, F>
+impl<A, F> Primitives<A, F>
 where
     A: ArrowPrimitiveType,
     F: Fn(&[u8], &mut usize) -> Result<A::Native, Fault>,
@@ -35,7 +35,7 @@ where
     }
 }
 
-impl<A, F> Build for Values<A, F>
+impl<A, F> Build for Primitives<A, F>
 where
     A: ArrowPrimitiveType,
     F: Fn(&[u8], &mut usize) -> Result<A::Native, Fault>,

@@ -3,21 +3,21 @@
 use tidegate_core::{Error, Result};
 
 use super::event::{Kind, Query};
-use super::position::{Place, file_number};
+use super::position::{BinlogOffset, file_number};
 use super::server::{self, Reach};
 use super::statement::{Statement, understand};
 use crate::connect::Connector;
 use crate::discover::Table;
 
-/// Which of the tables a statement behind `place` may have given another definition first, by its
+/// Which of the tables a statement behind `offset` may have given another definition first, by its
 /// number, as far as the log goes by now.
 ///
-/// If none, then their definitions of *before* this was asked are those of their rows behind `place`:
+/// If none, then their definitions of *before* this was asked are those of their rows behind `offset`:
 /// a server shows a definition only when the statement that made it stands in the log, and the log
 /// takes no rows of a table while it is altered.
 pub(super) async fn altered(
     connector: &Connector,
-    place: &Place,
+    offset: &BinlogOffset,
     tables: &[&Table],
 ) -> Result<Option<usize>> {
     let names = tables.iter();
@@ -29,7 +29,7 @@ pub(super) async fn altered(
     let (file, byte, _) = server::status(&mut connector.connect().await?).await?;
     let end = (file_number(&file)?, byte);
     // Number 0 is nobody's, so no other reader is cut off.
-    let mut dump = server::dump(connector, place, 0, Reach::Present).await?;
+    let mut dump = server::dump(connector, offset, 0, Reach::Present).await?;
     let mut file = (dump.track.file.clone(), file_number(&dump.track.file)?);
     loop {
         if file.0 != dump.track.file {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, ErrorKind, Metrics, Result, StreamName};
 
 use super::ahead;
-use super::position::{Noted, Place};
+use super::position::{BinlogOffset, Noted};
 use crate::connect::Connector;
 use crate::discover::{self, Table};
 use crate::types::Mapping;
@@ -66,9 +66,9 @@ pub(crate) async fn check_tables(
             }
         }
     }
-    let place = Place::new(noted.position.clone());
+    let offset = BinlogOffset::new(noted.position.clone());
     let tables: Vec<_> = tables.iter().map(|followed| &followed.table).collect();
-    match ahead::altered(&around.connector, &place, &tables).await? {
+    match ahead::altered(&around.connector, &offset, &tables).await? {
         Some(at) => Err(altered(&tables[at].name)),
         None => Ok(()),
     }

@@ -12,7 +12,7 @@ use tidegate_core::{
 use super::event::{self, Checksum, Event, Kind};
 use super::feed::Feed;
 use super::followed::{Around, Following};
-use super::position::Place;
+use super::position::BinlogOffset;
 use super::server::{self, Reach, purged};
 use super::track::Placed;
 use super::tracked::Tracked;
@@ -39,11 +39,11 @@ pub(crate) fn follow(
     shown: &HashMap<StreamName, SchemaRef>,
     resume: Option<&Offset>,
 ) -> Result<EventStream> {
-    let place = match resume {
+    let offset = match resume {
         Some(offset) => offset.decode()?,
-        None => Place::new(following.noted.position.clone()),
+        None => BinlogOffset::new(following.noted.position.clone()),
     };
-    let mut follower = Follower::new(around, following, scans, place)?;
+    let mut follower = Follower::new(around, following, scans, offset)?;
     follower.announce_differences(shown)?;
     let events = stream::try_unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -77,11 +77,16 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(around: Around, following: Following, scans: &[Scan], place: Place) -> Result<Self> {
+    fn new(
+        around: Around,
+        following: Following,
+        scans: &[Scan],
+        offset: BinlogOffset,
+    ) -> Result<Self> {
         let mut tables = Vec::new();
         let mut by_name = HashMap::new();
         for followed in following.tables {
-            let changed = place
+            let changed = offset
                 .changed
                 .iter()
                 .find(|table| table_name(table) == table_name(&followed.table));
@@ -90,7 +95,7 @@ impl Follower {
             by_name.insert(table_name(&table), tables.len());
             let mut tracked = Tracked::new(followed.stream, followed.columns, table, scan.cloned());
             tracked.changed = changed.is_some();
-            tracked.stale = place.stale.contains(&tracked.table.name);
+            tracked.stale = offset.stale.contains(&tracked.table.name);
             tables.push(tracked);
         }
         Ok(Self {
@@ -101,7 +106,7 @@ impl Follower {
             feed: None,
             lost: 0,
             mariadb: false,
-            transactions: Transactions::new(place)?,
+            transactions: Transactions::new(offset)?,
             waiting: Vec::new(),
             waiting_bytes: 0,
             waiting_rows: 0,
@@ -153,7 +158,7 @@ impl Follower {
 
     async fn connect(&mut self) -> Result<()> {
         let (connector, id) = (&self.around.connector, self.around.server_id);
-        let dump = server::dump(connector, self.transactions.place(), id, Reach::Future).await?;
+        let dump = server::dump(connector, self.transactions.resume(), id, Reach::Future).await?;
         self.mariadb = dump.connection.server().mariadb;
         self.transactions
             .connected(dump.position, dump.track, self.mariadb);

@@ -12,7 +12,7 @@ use super::{json, values};
 
 /// How a column's value is read, and written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum Conversion {
     /// The bytes as they are.
     Same(usize),
     Int24 {
@@ -64,7 +64,7 @@ pub(super) enum Value {
     },
 }
 
-impl Value {
+impl Conversion {
     /// Passes over a value, and gives its bytes.
     fn skip<'a>(&self, bytes: &mut Bytes<'a>) -> Result<&'a [u8], Broken> {
         let whole = bytes.0;
@@ -221,7 +221,7 @@ pub(super) struct Layout {
 /// A column of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LaidOut {
-    pub(super) value: Value,
+    pub(super) value: Conversion,
     /// Which one it is of the values that come out; `None` if it doesn't. In rising order.
     pub(super) slot: Option<usize>,
     /// Whether it tells rows apart.

@@ -7,7 +7,7 @@ use crate::discover::Table;
 
 /// Between two transactions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
+pub(crate) struct BinlogPosition {
     /// The file's name: `binlog.000002`.
     pub(crate) file: String,
     /// The byte in it at which the next event begins.
@@ -25,16 +25,16 @@ pub(crate) struct Position {
 /// Where the position was noted before the first row, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Noted {
-    pub(crate) position: Position,
+    pub(crate) position: BinlogPosition,
     /// The server's clock, in microseconds since 1970.
     pub(crate) time: i64,
 }
 
 /// How far the reader of the binlog is: what its offsets hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct BinlogOffset {
     /// The beginning of the transaction that we are in, or the end of the last one.
-    pub(crate) position: Position,
+    pub(crate) position: BinlogPosition,
     /// How many changes of followed tables in it are behind us.
     #[serde(default)]
     pub(crate) changes: u64,
@@ -46,8 +46,8 @@ pub(crate) struct Place {
     pub(crate) stale: Vec<String>,
 }
 
-impl Place {
-    pub(crate) fn new(position: Position) -> Self {
+impl BinlogOffset {
+    pub(crate) fn new(position: BinlogPosition) -> Self {
         Self {
             position,
             changes: 0,

@@ -7,7 +7,7 @@ use tidegate_core::{Error, ErrorKind, Result};
 
 use super::event::Checksum;
 use super::gtid::Gtids;
-use super::position::{Noted, Place, Position};
+use super::position::{BinlogOffset, BinlogPosition, Noted};
 use super::track::Track;
 use crate::connect::Connector;
 use crate::sql;
@@ -179,7 +179,7 @@ pub(crate) async fn note(connector: &Connector) -> Result<Noted> {
     })
 }
 
-async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Position> {
+async fn note_mariadb(connection: &mut Connection, server: String) -> Result<BinlogPosition> {
     let doing = "note where the binary log is";
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
     connection.run(doing, begin).await?;
@@ -187,7 +187,7 @@ async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Pos
     connection.run(doing, "COMMIT").await?;
     let sql = format!("SELECT BINLOG_GTID_POS({}, {byte})", sql::text(&file));
     let gtids = one(connection, doing, &sql).await?;
-    Ok(Position {
+    Ok(BinlogPosition {
         file,
         byte,
         gtids: gtids.filter(|gtids| !gtids.is_empty()),
@@ -237,7 +237,7 @@ async fn snapshot_position(connection: &mut Connection, doing: &str) -> Result<(
     ))
 }
 
-async fn note_mysql(connection: &mut Connection, server: String) -> Result<Position> {
+async fn note_mysql(connection: &mut Connection, server: String) -> Result<BinlogPosition> {
     let settings = settings(connection).await?;
     let (file, byte, gtids) = status(connection).await?;
     let on = settings.get("gtid_mode").is_some_and(|mode| mode == "ON");
@@ -246,7 +246,7 @@ async fn note_mysql(connection: &mut Connection, server: String) -> Result<Posit
         tracing::info!("the server has no GTIDs: waiting until what is in its log can be seen");
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    Ok(Position {
+    Ok(BinlogPosition {
         file,
         byte: if gtids.is_some() { 0 } else { byte },
         gtids: gtids.map(|gtids| gtids.replace('\n', "")),
@@ -261,7 +261,7 @@ pub(super) struct Dump {
     pub(super) connection: Connection,
     pub(super) track: Track,
     /// From where the events come: as asked for, or on another server.
-    pub(super) position: Position,
+    pub(super) position: BinlogPosition,
     /// How long the server may say nothing.
     pub(super) silence: Duration,
 }
@@ -275,19 +275,19 @@ pub(super) enum Reach {
     Present,
 }
 
-/// Asks for the events from `place` on.
+/// Asks for the events from `offset` on.
 ///
 /// Errors: `NotFound` if the server no longer has them, `Conflict` if it is another server and there
 /// are no ids by which it could find the place.
 pub(super) async fn dump(
     connector: &Connector,
-    place: &Place,
+    offset: &BinlogOffset,
     our_id: u32,
     reach: Reach,
 ) -> Result<Dump> {
     let mut connection = connector.connect().await?;
     let server = connection.server().clone();
-    let mut position = place.position.clone();
+    let mut position = offset.position.clone();
     let identity = identity(&mut connection).await?;
     let moved = identity != position.server;
     let gtids = position

@@ -7,7 +7,7 @@ use tidegate_core::{Error, Result, Scan};
 
 use super::charset::Charset;
 use super::columns::{self, OP, POS, TS};
-use super::image::{LaidOut, Layout, Value, fixed_width, length_width};
+use super::image::{Conversion, LaidOut, Layout, fixed_width, length_width};
 use super::map::{MapColumn, Stored, TableMap};
 use crate::decode::Decoder;
 use crate::discover::{Key, Table};
@@ -42,7 +42,7 @@ impl Out {
 /// How a map's columns and a definition's belong together: for each column of the map how it is
 /// read, and which one of the table's it is; none if it is hidden from us.
 #[derive(Debug)]
-pub(super) struct Fit(Vec<(Value, Option<usize>)>);
+pub(super) struct Fit(Vec<(Conversion, Option<usize>)>);
 
 /// Whether it is a column of MariaDB's system versioning, which the server lists nowhere unless the
 /// user declared it.
@@ -191,21 +191,21 @@ impl Shape {
 }
 
 /// How a value that nobody sees is passed over.
-fn skipped(stored: &MapColumn) -> Result<Value> {
+fn skipped(stored: &MapColumn) -> Result<Conversion> {
     Ok(match stored.stored {
-        Stored::Int24 => Value::Int24 { unsigned: true },
-        Stored::Year => Value::Year,
-        Stored::Date => Value::Date,
-        Stored::OldTime => Value::OldTime,
-        Stored::OldDateTime => Value::OldDateTime,
-        Stored::OldTimestamp => Value::OldTimestamp,
-        Stored::Time { fraction } => Value::Time(fraction),
-        Stored::DateTime { fraction } => Value::DateTime(fraction),
-        Stored::Timestamp { fraction } => Value::Timestamp(fraction),
-        Stored::Decimal { precision, scale } => Value::Decimal { precision, scale },
-        Stored::Bit { bits } => Value::Bit(usize::from(bits).div_ceil(8)),
+        Stored::Int24 => Conversion::Int24 { unsigned: true },
+        Stored::Year => Conversion::Year,
+        Stored::Date => Conversion::Date,
+        Stored::OldTime => Conversion::OldTime,
+        Stored::OldDateTime => Conversion::OldDateTime,
+        Stored::OldTimestamp => Conversion::OldTimestamp,
+        Stored::Time { fraction } => Conversion::Time(fraction),
+        Stored::DateTime { fraction } => Conversion::DateTime(fraction),
+        Stored::Timestamp { fraction } => Conversion::Timestamp(fraction),
+        Stored::Decimal { precision, scale } => Conversion::Decimal { precision, scale },
+        Stored::Bit { bits } => Conversion::Bit(usize::from(bits).div_ceil(8)),
         Stored::Varying { most } | Stored::Fixed { most } | Stored::CompressedVarying { most } => {
-            Value::Bytes {
+            Conversion::Bytes {
                 width: length_width(most),
                 pad: 0,
             }
@@ -214,22 +214,22 @@ fn skipped(stored: &MapColumn) -> Result<Value> {
         | Stored::CompressedBlob { width }
         | Stored::Geometry { width }
         | Stored::Vector { width }
-        | Stored::Json { width } => Value::Bytes {
+        | Stored::Json { width } => Conversion::Bytes {
             width: width.into(),
             pad: 0,
         },
-        Stored::Enum { width } | Stored::Set { width } => Value::Same(width.into()),
+        Stored::Enum { width } | Stored::Set { width } => Conversion::Same(width.into()),
         Stored::Tiny
         | Stored::Short
         | Stored::Long
         | Stored::LongLong
         | Stored::Float
-        | Stored::Double => Value::Same(fixed_width(stored.stored).unwrap_or_default()),
+        | Stored::Double => Conversion::Same(fixed_width(stored.stored).unwrap_or_default()),
     })
 }
 
 /// How a column's value is read; `None` if what is stored is not of the column's type.
-fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
+fn value(column: &Column, stored: &MapColumn) -> Result<Option<Conversion>> {
     if stored.nullable && !column.nullable {
         return Ok(None);
     }
@@ -246,7 +246,7 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
         | (Type::Int { unsigned }, Stored::Long)
         | (Type::BigInt { unsigned }, Stored::LongLong) => fitting(signed(unsigned)),
         (Type::MediumInt { unsigned }, Stored::Int24) if signed(unsigned) => {
-            Ok(Some(Value::Int24 { unsigned }))
+            Ok(Some(Conversion::Int24 { unsigned }))
         }
         (Type::Decimal { precision, scale }, Stored::Decimal { .. }) => {
             fitting(stored.stored == Stored::Decimal { precision, scale })
@@ -271,12 +271,12 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
         (Type::Time { .. }, Stored::Time { .. })
         | (Type::DateTime { .. }, Stored::DateTime { .. })
         | (Type::Timestamp { .. }, Stored::Timestamp { .. }) => skipped(stored).map(Some),
-        (Type::Json, Stored::Json { width }) => Ok(Some(Value::Json {
+        (Type::Json, Stored::Json { width }) => Ok(Some(Conversion::Json {
             width: width.into(),
         })),
-        (Type::Uuid, Stored::Fixed { most: 16 }) => Ok(Some(Value::Uuid)),
-        (Type::Inet4, Stored::Fixed { most: 4 }) => Ok(Some(Value::Inet4)),
-        (Type::Inet6, Stored::Fixed { most: 16 }) => Ok(Some(Value::Inet6)),
+        (Type::Uuid, Stored::Fixed { most: 16 }) => Ok(Some(Conversion::Uuid)),
+        (Type::Inet4, Stored::Fixed { most: 4 }) => Ok(Some(Conversion::Inet4)),
+        (Type::Inet6, Stored::Fixed { most: 16 }) => Ok(Some(Conversion::Inet6)),
         (
             Type::Text | Type::Json,
             Stored::Varying { .. } | Stored::Fixed { .. } | Stored::Blob { .. },
@@ -291,7 +291,7 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
                 Stored::Fixed { most } => (length_width(most), true),
                 _ => return Ok(None),
             };
-            Ok(Some(Value::Text {
+            Ok(Some(Conversion::Text {
                 width,
                 charset,
                 padded,
@@ -304,18 +304,20 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
             compressed(column, stored, width.into())
         }
         (Type::Binary, Stored::Varying { .. } | Stored::Blob { .. }) => fitting(is_binary(stored)),
-        (Type::Binary, Stored::Fixed { most }) if is_binary(stored) => Ok(Some(Value::Bytes {
-            width: length_width(most),
-            pad: most.into(),
-        })),
+        (Type::Binary, Stored::Fixed { most }) if is_binary(stored) => {
+            Ok(Some(Conversion::Bytes {
+                width: length_width(most),
+                pad: most.into(),
+            }))
+        }
         (Type::Enum, Stored::Enum { width }) => {
-            Ok(members_of(column, stored)?.map(|members| Value::Enum {
+            Ok(members_of(column, stored)?.map(|members| Conversion::Enum {
                 width: width.into(),
                 members,
             }))
         }
         (Type::Set, Stored::Set { width }) => {
-            Ok(members_of(column, stored)?.map(|members| Value::Set {
+            Ok(members_of(column, stored)?.map(|members| Conversion::Set {
                 width: width.into(),
                 members,
             }))
@@ -324,7 +326,7 @@ fn value(column: &Column, stored: &MapColumn) -> Result<Option<Value>> {
     }
 }
 
-fn compressed(column: &Column, stored: &MapColumn, width: usize) -> Result<Option<Value>> {
+fn compressed(column: &Column, stored: &MapColumn, width: usize) -> Result<Option<Conversion>> {
     let charset = match column.kind {
         Type::Binary if is_binary(stored) => Charset::Binary,
         Type::Binary => return Ok(None),
@@ -333,7 +335,7 @@ fn compressed(column: &Column, stored: &MapColumn, width: usize) -> Result<Optio
             charset => charset,
         },
     };
-    Ok(Some(Value::Compressed { width, charset }))
+    Ok(Some(Conversion::Compressed { width, charset }))
 }
 
 fn is_binary(stored: &MapColumn) -> bool {

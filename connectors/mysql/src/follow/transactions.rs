@@ -4,7 +4,7 @@ use tidegate_core::{Error, Result};
 
 use super::bytes::Broken;
 use super::gtid::Gtids;
-use super::position::{self, Place, Position};
+use super::position::{self, BinlogOffset, BinlogPosition};
 use super::track::Track;
 
 /// The transaction that we are in.
@@ -44,7 +44,7 @@ pub(super) enum Id {
 pub(super) struct Transactions {
     pub(super) track: Track,
     /// The end of the last one, and its file's number.
-    place: Place,
+    place: BinlogOffset,
     file: u64,
     gtids: Option<Gtids>,
     pub(super) current: Option<Transaction>,
@@ -55,7 +55,7 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    pub(super) fn new(place: Place) -> Result<Self> {
+    pub(super) fn new(place: BinlogOffset) -> Result<Self> {
         Ok(Self {
             track: Track::new(&place.position.file, place.position.byte),
             file: position::file_number(&place.position.file)?,
@@ -68,7 +68,7 @@ impl Transactions {
     }
 
     /// The log comes from here on, over another connection.
-    pub(super) fn connected(&mut self, position: Position, track: Track, mariadb: bool) {
+    pub(super) fn connected(&mut self, position: BinlogPosition, track: Track, mariadb: bool) {
         self.gtids = match &position.gtids {
             Some(gtids) => Gtids::parse(gtids, mariadb).ok(),
             // MariaDB always has them; there was just no transaction yet.
@@ -89,12 +89,12 @@ impl Transactions {
     }
 
     /// From where the log is to come over a new connection.
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn resume(&self) -> &BinlogOffset {
         &self.place
     }
 
     /// The end of the last one, with the ids of all before.
-    pub(super) fn behind(&self) -> Place {
+    pub(super) fn behind(&self) -> BinlogOffset {
         let mut place = self.place.clone();
         if let Some(gtids) = &self.gtids {
             place.position.gtids = Some(gtids.to_string()).filter(|text| !text.is_empty());
@@ -103,9 +103,9 @@ impl Transactions {
     }
 
     /// Where we are, for a resume right after the last change.
-    pub(super) fn here(&self) -> Place {
+    pub(super) fn here(&self) -> BinlogOffset {
         let changes = self.current.as_ref().map_or(0, |one| one.changes);
-        Place {
+        BinlogOffset {
             changes: changes.max(self.told),
             ..self.behind()
         }

@@ -14,10 +14,10 @@ const MARKERS: &str = "_tidegate_markers";
 /// The longest name of a pipeline or a sink that a marker holds, in characters.
 const LONGEST: usize = 255;
 
-/// What a commit needs to know, from a writer or from the end of a run: it is stored in the
+/// What a commit needs to know of a writer's rows, or of the end of a run: it is stored in the
 /// checkpoint, and may be used by a process that knows no inputs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Values {
+pub(super) struct CommitPart {
     pub(super) target: Named,
     /// The columns that are written.
     pub(super) columns: Vec<String>,
@@ -45,7 +45,7 @@ pub(super) enum Way {
     Replace,
 }
 
-impl Values {
+impl CommitPart {
     pub(super) fn decode(prepared: &[Prepared]) -> Result<Vec<Self>> {
         prepared.iter().map(Prepared::decode).collect()
     }
@@ -244,16 +244,13 @@ pub(super) async fn commit(
     connection: &mut Connection,
     marker: &Marker<'_>,
     commit: &Commit<'_>,
-    values: &[Values],
+    parts: &[CommitPart],
 ) -> Result<()> {
-    let result = within(connection, marker, commit, values).await;
+    let result = within(connection, marker, commit, parts).await;
     result.map_err(allowed)?;
     // The rows are where they belong, so nobody needs these any more. If that fails, the commit is
     // sent again, sees that it is done, and comes back here.
-    let staging: Vec<_> = values
-        .iter()
-        .filter_map(|one| one.staging.clone())
-        .collect();
+    let staging: Vec<_> = parts.iter().filter_map(|one| one.staging.clone()).collect();
     staging::drop(connection, &staging).await.map_err(allowed)
 }
 
@@ -261,9 +258,9 @@ async fn within(
     connection: &mut Connection,
     marker: &Marker<'_>,
     commit: &Commit<'_>,
-    values: &[Values],
+    parts: &[CommitPart],
 ) -> Result<()> {
-    for create in values.iter().filter_map(|one| one.create.as_deref()) {
+    for create in parts.iter().filter_map(|one| one.create.as_deref()) {
         connection.run("make the target table", create).await?;
     }
     connection
@@ -287,11 +284,11 @@ async fn within(
             return connection.run("end a transaction", "ROLLBACK").await;
         }
     }
-    if let Some(one) = values.iter().find(|one| matches!(one.way, Way::Replace)) {
+    if let Some(one) = parts.iter().find(|one| matches!(one.way, Way::Replace)) {
         let delete = format!("DELETE FROM {}", one.target.sql());
         connection.run("delete the rows of before", &delete).await?;
     }
-    for one in values {
+    for one in parts {
         let Some(staging) = &one.staging else {
             continue;
         };
@@ -388,12 +385,12 @@ fn allowed(error: Error) -> Error {
 mod tests {
     use super::*;
 
-    fn values(way: Way) -> Values {
+    fn part(way: Way) -> CommitPart {
         let named = Named {
             database: "d".into(),
             table: "t".into(),
         };
-        Values {
+        CommitPart {
             target: named.clone(),
             columns: vec!["k".into(), "v".into()],
             way,
@@ -403,8 +400,8 @@ mod tests {
     }
 
     fn moves(way: Way) -> Vec<String> {
-        let values = values(way);
-        values.moves(values.staging.as_ref().unwrap())
+        let part = part(way);
+        part.moves(part.staging.as_ref().unwrap())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tidegate_core::{
 use tokio::sync::Mutex;
 
 use super::checks;
-use super::commit::{self, Marker, Values, Way};
+use super::commit::{self, CommitPart, Marker, Way};
 use super::config::{Mode, MySqlSinkConfig};
 use super::create::Draft;
 use super::plan::{Plan, common_schema};
@@ -243,8 +243,8 @@ impl Sink for MySqlSink {
         let plan = self.plan.as_ref().ok_or_else(|| {
             Error::internal("a sink that was opened to replay commits was asked to conclude")
         })?;
-        let values = Values::decode(prepared)?;
-        let staging: Vec<_> = values
+        let parts = CommitPart::decode(prepared)?;
+        let staging: Vec<_> = parts
             .iter()
             .filter_map(|one| one.staging.as_ref())
             .collect();
@@ -255,7 +255,7 @@ impl Sink for MySqlSink {
             }
             self.shared.sessions.give(connection);
         }
-        let end = Values {
+        let end = CommitPart {
             target: plan.target.clone(),
             columns: plan.columns(),
             way: Way::Replace,
@@ -266,21 +266,21 @@ impl Sink for MySqlSink {
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
-        let values = Values::decode(commit.prepared)?;
+        let parts = CommitPart::decode(commit.prepared)?;
         // The last epoch of a run without rows.
-        let Some(first) = values.first() else {
+        let Some(first) = parts.first() else {
             return Ok(());
         };
         let marker = Marker::new(&first.target, &self.shared.cx.common)?;
         let mut connection = self.shared.sessions.take().await?;
         // After an error the connection is dropped, and the transaction with it.
-        commit::commit(&mut connection, &marker, commit, &values).await?;
+        commit::commit(&mut connection, &marker, commit, &parts).await?;
         self.shared.sessions.give(connection);
         Ok(())
     }
 
     async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
-        let kept = Values::decode(recovery.keep)?;
+        let kept = CommitPart::decode(recovery.keep)?;
         let kept: HashSet<_> = kept
             .into_iter()
             .filter_map(|one| one.staging)

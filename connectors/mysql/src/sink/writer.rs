@@ -10,7 +10,7 @@ use tidegate_core::{
 };
 use tidegate_formats::row_to_json;
 
-use super::commit::{Values, Way};
+use super::commit::{CommitPart, Way};
 use super::config::Mode;
 use super::encode::Rows;
 use super::live::Shared;
@@ -340,7 +340,7 @@ impl SinkWriter for MySqlWriter {
         };
         let rejected = staging::sift(&mut connection, &self.plan, &staging).await?;
         self.shared.sessions.give(connection);
-        let values = Values {
+        let part = CommitPart {
             target: self.plan.target.clone(),
             columns: self.plan.columns(),
             way,
@@ -348,7 +348,7 @@ impl SinkWriter for MySqlWriter {
             create: None,
         };
         Ok(Sealed {
-            prepared: Some(Prepared::encode(&values)?),
+            prepared: Some(Prepared::encode(&part)?),
             rejected,
         })
     }

@@ -21,7 +21,7 @@ mod transport;
 
 pub(crate) use connection::{Address, Connection, length};
 pub(crate) use login::Login;
-pub(crate) use rows::{Chunk, Place, Rows};
+pub(crate) use rows::{Chunk, RowBounds, Rows};
 pub(crate) use server::{Server, ServerError};
 pub(crate) use tls::Tls;
 pub use tls::TlsMode;

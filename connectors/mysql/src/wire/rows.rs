@@ -16,7 +16,7 @@ const SLACK: usize = 64 << 10;
 const KEPT: usize = 4;
 
 /// Where a row's payload lies, from its first byte to past its last.
-pub(crate) type Place = (u32, u32);
+pub(crate) type RowBounds = (u32, u32);
 
 /// Whole rows in the binary protocol, as the server sent them.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Chunk {
     bytes: Vec<u8>,
     /// Where in `bytes` the places are counted from.
     start: usize,
-    rows: Vec<Place>,
+    rows: Vec<RowBounds>,
     /// Where its buffers go when it was decoded.
     pool: Weak<Pool>,
 }
@@ -49,7 +49,7 @@ impl Chunk {
     }
 
     /// What the rows lie in, and where each of their payloads does.
-    pub(crate) fn places(&self) -> (&[u8], &[Place]) {
+    pub(crate) fn places(&self) -> (&[u8], &[RowBounds]) {
         (&self.bytes[self.start..], &self.rows)
     }
 
@@ -60,7 +60,7 @@ impl Chunk {
 
     /// The bytes it holds in memory.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.capacity() + self.rows.capacity() * size_of::<Place>()
+        self.bytes.capacity() + self.rows.capacity() * size_of::<RowBounds>()
     }
 }
 
@@ -78,15 +78,15 @@ impl Drop for Chunk {
 /// Buffers of chunks that were decoded, for chunks to come: memory that is new costs the system a
 /// visit for each of its pages.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<(Vec<u8>, Vec<Place>)>>);
+pub(super) struct Pool(Mutex<Vec<(Vec<u8>, Vec<RowBounds>)>>);
 
 impl Pool {
-    fn get(&self) -> (Vec<u8>, Vec<Place>) {
+    fn get(&self) -> (Vec<u8>, Vec<RowBounds>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.pop().unwrap_or_default()
     }
 
-    fn put(&self, bytes: Vec<u8>, mut rows: Vec<Place>) {
+    fn put(&self, bytes: Vec<u8>, mut rows: Vec<RowBounds>) {
         rows.clear();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
@@ -105,12 +105,12 @@ impl Pool {
 /// What stands at a place of what was read.
 enum Found {
     /// A whole row.
-    Row(Place),
+    Row(RowBounds),
     /// A row that comes in pieces.
     Large,
     End,
     /// The server's error.
-    Error(Place),
+    Error(RowBounds),
     /// Nothing whole yet; so many bytes are missing at least.
     Part(usize),
     Strange,
@@ -216,7 +216,7 @@ impl Rows {
         Ok(Some(self.take(at, rows, next)))
     }
 
-    fn take(&mut self, length: usize, rows: Vec<Place>, next: Vec<u8>) -> Chunk {
+    fn take(&mut self, length: usize, rows: Vec<RowBounds>, next: Vec<u8>) -> Chunk {
         let Connection {
             transport, pool, ..
         } = &mut self.connection;

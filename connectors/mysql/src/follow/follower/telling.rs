@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use tidegate_core::{Event as Told, Offset, Result, StreamName};
 
 use super::Follower;
-use crate::follow::position::Place;
+use crate::follow::position::BinlogOffset;
 use crate::follow::tracked::Tracked;
 
 /// How often it is told that we have moved, when nothing concerns us.
@@ -53,7 +53,7 @@ impl Follower {
     /// Where we are, for a resume right after what was told so far.
     fn offset(&self) -> Result<Offset> {
         let of = |keep: fn(&Tracked) -> bool| self.tables.iter().filter(move |one| keep(one));
-        Offset::encode(&Place {
+        Offset::encode(&BinlogOffset {
             changed: of(|one| one.changed).map(|one| one.table.clone()).collect(),
             stale: of(|one| one.stale)
                 .map(|one| one.table.name.clone())
