@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
 use crate::sql;
-use crate::types::{Column, Mapping, Type};
+use crate::types::{Column, Declared, Mapping, Type};
 use crate::wire::Connection;
 
 /// The databases that belong to the server itself.
@@ -308,7 +308,7 @@ async fn columns(
         let extra = text(6).to_ascii_uppercase();
         tables[*table].columns.push(Column {
             name: text(1).to_owned(),
-            kind: Type::of_declaration(text(2), cell(row, 4).is_some(), mapping),
+            kind: Type::of_column(text(2), cell(row, 4).is_some(), mapping),
             nullable: text(3) != "NO",
             declared: text(2).to_owned(),
             charset: cell(row, 4).map(str::to_owned),
@@ -465,7 +465,9 @@ fn orders(column: &Column, at: usize) -> bool {
             // good enough behind another column, which is.
             // 4-byte characters look like `?` in a declaration: whose member that is, nobody knows.
             Type::Enum => {
-                at > 0 && members(&column.declared).is_some() && !column.declared.contains('?')
+                at > 0
+                    && Declared::parse(&column.declared).members.is_some()
+                    && !column.declared.contains('?')
             }
             Type::Set | Type::Json | Type::Geometry => false,
             Type::Bool
@@ -496,44 +498,6 @@ fn rank(kind: Type) -> usize {
         Type::Binary | Type::Decimal { .. } | Type::Uuid | Type::Inet6 => 2,
         Type::Date | Type::Time { .. } | Type::DateTime { .. } | Type::Timestamp { .. } => 1,
         _ => 0,
-    }
-}
-
-/// The members of `enum('a','b''c')` or `set(…)`, in order; `None` if it is neither. MariaDB 10 and
-/// MySQL 8 write `?` in a declaration for a character of 4 bytes.
-pub(crate) fn members(declared: &str) -> Option<Vec<String>> {
-    let list = declared.split_once('(')?.1;
-    let mut members = Vec::new();
-    let mut rest = list.chars().peekable();
-    loop {
-        if rest.next()? != '\'' {
-            return None;
-        }
-        let mut member = String::new();
-        loop {
-            match rest.next()? {
-                '\'' if rest.peek() == Some(&'\'') => {
-                    rest.next();
-                    member.push('\'');
-                }
-                '\'' => break,
-                // So it writes whatever the SQL mode.
-                '\\' => member.push(match rest.next()? {
-                    'n' => '\n',
-                    'r' => '\r',
-                    '0' => '\0',
-                    'Z' => '\u{1a}',
-                    character => character,
-                }),
-                character => member.push(character),
-            }
-        }
-        members.push(member);
-        match rest.next()? {
-            ',' => {}
-            ')' => return Some(members),
-            _ => return None,
-        }
     }
 }
 

@@ -32,14 +32,6 @@ fn widely(sql: String) -> Option<Condition> {
     Some(Condition { sql, exact: false })
 }
 
-/// Dates that may be no dates.
-pub(crate) const fn is_calendar(kind: Type) -> bool {
-    matches!(
-        kind,
-        Type::Date | Type::DateTime { .. } | Type::Timestamp { .. }
-    )
-}
-
 /// As many of `predicates` as can be sent.
 pub(crate) fn conditions(
     predicates: &[Predicate],
@@ -93,11 +85,9 @@ fn condition(predicate: &Predicate, relation: &Relation, mapping: Mapping) -> Op
             })
         }
         // Zero dates become NULL only here, and MySQL takes those of NOT NULL columns for NULL too.
-        Predicate::IsNull(_) if is_calendar(column.kind) => None,
+        Predicate::IsNull(_) if column.kind.is_date() => None,
         Predicate::IsNull(_) => exactly(format!("{quoted} IS NULL")),
-        Predicate::IsNotNull(_) if is_calendar(column.kind) => {
-            widely(format!("{quoted} IS NOT NULL"))
-        }
+        Predicate::IsNotNull(_) if column.kind.is_date() => widely(format!("{quoted} IS NOT NULL")),
         Predicate::IsNotNull(_) => exactly(format!("{quoted} IS NOT NULL")),
         _ => None,
     }
@@ -122,26 +112,12 @@ fn compare(
         }
         // A YEAR compared with 0 to 99 is compared with 2000 to 2069 and 1970 to 1999.
         (Type::Year, Literal::Int(value)) if *value < 100 => None,
-        (
-            Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. }
-            | Type::Decimal { .. }
-            | Type::Year
-            | Type::Bit { .. },
-            Literal::Int(_) | Literal::UInt(_),
-        ) => exactly(with(integer(value)?)),
-        (
-            Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. }
-            | Type::Decimal { .. },
-            Literal::Float(value),
-        ) => around(quoted, op, *value),
+        (kind, Literal::Int(_) | Literal::UInt(_))
+            if is_exact(kind) || matches!(kind, Type::Year | Type::Bit { .. }) =>
+        {
+            exactly(with(integer(value)?))
+        }
+        (kind, Literal::Float(value)) if is_exact(kind) => around(quoted, op, *value),
         (Type::Float | Type::Double, Literal::Float(value)) => float(quoted, op, *value),
         (Type::Float | Type::Double, Literal::Int(value)) => {
             // Up to here every integer is a number of its own.
@@ -161,7 +137,7 @@ fn compare(
             widely(with(sql::text(text)))
         }
         // As texts they are compared above.
-        (kind, _) if is_calendar(kind) && mapping.zero_dates == ZeroDates::Text => None,
+        (kind, _) if kind.is_date() && mapping.zero_dates == ZeroDates::Text => None,
         (Type::Date | Type::DateTime { .. }, Literal::Date(days)) => widely(with(date(*days)?)),
         (Type::DateTime { .. }, Literal::Timestamp(micros)) => widely(with(time(*micros)?)),
         (Type::Timestamp { .. }, Literal::Timestamp(micros)) if in_timestamp(*micros) => {
@@ -169,6 +145,11 @@ fn compare(
         }
         _ => None,
     }
+}
+
+/// Numbers that are no floats.
+fn is_exact(kind: Type) -> bool {
+    kind.integer().is_some() || matches!(kind, Type::Decimal { .. })
 }
 
 const fn symbol(op: Comparison) -> &'static str {

@@ -8,7 +8,7 @@ use tidegate_core::{Error, Result, StreamName};
 use crate::config::{Lag, MySqlConfig, TableOptions, of_key};
 use crate::discover::{self, Table};
 use crate::sql;
-use crate::types::{Column, Mapping, Type};
+use crate::types::{Column, Mapping};
 use crate::wire::Connection;
 
 /// A table or a query, with what the user said of it.
@@ -280,32 +280,19 @@ async fn index_of(
 
 fn check_cursor(column: &Column, lag: Option<Lag>) -> Result<()> {
     let name = &column.name;
-    match (column.kind, lag) {
-        (
-            Type::Timestamp { .. } | Type::DateTime { .. } | Type::Date,
-            None | Some(Lag::Time(_)),
-        ) => Ok(()),
-        (Type::Timestamp { .. } | Type::DateTime { .. } | Type::Date, Some(Lag::Values(_))) => {
+    let (date, integer) = (column.kind.is_date(), column.kind.integer().is_some());
+    match lag {
+        None if date || integer => Ok(()),
+        Some(Lag::Time(_)) if date => Ok(()),
+        Some(Lag::Values(_)) if integer => Ok(()),
+        Some(Lag::Values(_)) if date => {
             Err(Error::config(format!("the `lag` of `{name}` is a number"))
                 .hint("`{name}` holds times: write a span, such as \"30s\""))
         }
-        (
-            Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. },
-            None | Some(Lag::Values(_)),
-        ) => Ok(()),
-        (
-            Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. },
-            Some(Lag::Time(_)),
-        ) => Err(Error::config(format!("the `lag` of `{name}` is a span"))
-            .hint("it holds integers: write how many values, such as 1000")),
+        Some(Lag::Time(_)) if integer => {
+            Err(Error::config(format!("the `lag` of `{name}` is a span"))
+                .hint("it holds integers: write how many values, such as 1000"))
+        }
         _ => Err(Error::config(format!(
             "`{name}` can't be a cursor: it is a {}",
             column.declared

@@ -12,7 +12,6 @@ use arrow_array::types::{
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use mysql_common::constants::{ColumnFlags, ColumnType};
 use mysql_common::packets::Column as Wire;
 use tidegate_core::{Decode, Decoded, Error, Origin, Rejected, Result};
 
@@ -92,7 +91,7 @@ impl Decoder {
             .columns
             .iter()
             .zip(wire)
-            .find(|(c, w)| !fits(c.kind, w))
+            .find(|(c, w)| !c.kind.comes_as(w))
         {
             None => Ok(()),
             Some((column, wire)) => Err(altered(format!(
@@ -371,61 +370,6 @@ fn reason(why: Fault, column: &Column, value: &str) -> String {
         Fault::NullInNotNull => {
             format!("column `{name}` is NULL, though the server says that it can't be")
         }
-    }
-}
-
-/// Whether a column's values come in the shape of a type.
-fn fits(kind: Type, wire: &Wire) -> bool {
-    use ColumnType as W;
-    let unsigned = wire.flags().contains(ColumnFlags::UNSIGNED_FLAG);
-    let comes = wire.column_type();
-    match kind {
-        Type::Bool => comes == W::MYSQL_TYPE_TINY && !unsigned,
-        Type::TinyInt { unsigned: sign } => comes == W::MYSQL_TYPE_TINY && sign == unsigned,
-        Type::SmallInt { unsigned: sign } => comes == W::MYSQL_TYPE_SHORT && sign == unsigned,
-        Type::MediumInt { unsigned: sign } | Type::Int { unsigned: sign } => {
-            matches!(comes, W::MYSQL_TYPE_INT24 | W::MYSQL_TYPE_LONG) && sign == unsigned
-        }
-        Type::BigInt { unsigned: sign } => comes == W::MYSQL_TYPE_LONGLONG && sign == unsigned,
-        Type::Decimal { scale, .. } => {
-            matches!(comes, W::MYSQL_TYPE_DECIMAL | W::MYSQL_TYPE_NEWDECIMAL)
-                && wire.decimals() == scale
-        }
-        Type::Float => comes == W::MYSQL_TYPE_FLOAT,
-        Type::Double => comes == W::MYSQL_TYPE_DOUBLE,
-        Type::Bit { .. } => comes == W::MYSQL_TYPE_BIT,
-        Type::Year => comes == W::MYSQL_TYPE_YEAR,
-        Type::Date => matches!(comes, W::MYSQL_TYPE_DATE | W::MYSQL_TYPE_NEWDATE),
-        Type::Time { .. } => matches!(comes, W::MYSQL_TYPE_TIME | W::MYSQL_TYPE_TIME2),
-        Type::DateTime { .. } => {
-            matches!(comes, W::MYSQL_TYPE_DATETIME | W::MYSQL_TYPE_DATETIME2)
-        }
-        Type::Timestamp { .. } => {
-            matches!(comes, W::MYSQL_TYPE_TIMESTAMP | W::MYSQL_TYPE_TIMESTAMP2)
-        }
-        Type::Geometry => comes == W::MYSQL_TYPE_GEOMETRY,
-        Type::Text
-        | Type::Binary
-        | Type::Enum
-        | Type::Set
-        | Type::Json
-        | Type::Uuid
-        | Type::Inet4
-        | Type::Inet6 => matches!(
-            comes,
-            W::MYSQL_TYPE_NULL
-                | W::MYSQL_TYPE_VARCHAR
-                | W::MYSQL_TYPE_VECTOR
-                | W::MYSQL_TYPE_JSON
-                | W::MYSQL_TYPE_ENUM
-                | W::MYSQL_TYPE_SET
-                | W::MYSQL_TYPE_TINY_BLOB
-                | W::MYSQL_TYPE_MEDIUM_BLOB
-                | W::MYSQL_TYPE_LONG_BLOB
-                | W::MYSQL_TYPE_BLOB
-                | W::MYSQL_TYPE_VAR_STRING
-                | W::MYSQL_TYPE_STRING
-        ),
     }
 }
 

@@ -9,9 +9,8 @@ use tidegate_core::{Error, Result};
 use super::date::{Moment, Span};
 use super::number::bits;
 use super::read::{NOWHERE, fixed, run};
-use crate::discover::members;
 use crate::sql;
-use crate::types::{Column, Type};
+use crate::types::{Column, Declared, Type};
 
 /// Moves on over a value.
 pub(super) fn skip(kind: Type) -> fn(&[u8], &mut usize) {
@@ -171,7 +170,9 @@ pub(super) fn literal(cell: &Cell<'_>, column: &Column) -> Result<String> {
         (Type::Year | Type::Decimal { .. }, Cell::Printed(number)) => Ok(number.clone()),
         (_, Cell::Printed(text)) => Ok(format!("'{text}'")),
         (Type::Enum, Cell::Text(bytes)) => {
-            let members = members(&column.declared).ok_or_else(unusable)?;
+            let members = Declared::parse(&column.declared)
+                .members
+                .ok_or_else(unusable)?;
             let number = members
                 .iter()
                 .position(|member| member.as_bytes() == *bytes);

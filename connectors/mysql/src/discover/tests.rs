@@ -4,15 +4,6 @@ use tidegate_testkit::servers::{MariaDb, mariadb};
 use super::*;
 use crate::decode::tests::open;
 
-#[test]
-fn members_are_read_from_a_declaration() {
-    let of = |declared| members(declared).unwrap_or_default();
-    assert_eq!(of("enum('a','b''c,)','ä','')"), ["a", "b'c,)", "ä", ""]);
-    assert_eq!(of(r"set('a\\b','x\ny')"), ["a\\b", "x\ny"]);
-    assert_eq!(members("enum"), None);
-    assert_eq!(members("varchar(10)"), None);
-}
-
 async fn found(server: &MariaDb, patterns: &[&str]) -> Result<Vec<Table>> {
     let patterns: Vec<_> = patterns.iter().map(|text| (*text).to_owned()).collect();
     tables(&mut open(server).await, "t", &patterns, Mapping::default()).await

@@ -4,210 +4,10 @@
 
 use std::borrow::Cow;
 
-use super::bytes::{Broken, Bytes, put_counted, put_measured};
-use super::charset::Charset;
+use super::bytes::{Broken, Bytes};
+use super::conversion::Conversion;
 use super::event::{RowsKind, inflate};
-use super::map::Stored;
-use super::{json, values};
-
-/// How a column's value is read, and written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Conversion {
-    /// The bytes as they are.
-    Same(usize),
-    Int24 {
-        unsigned: bool,
-    },
-    Year,
-    Date,
-    OldTime,
-    OldDateTime,
-    OldTimestamp,
-    Time(u8),
-    DateTime(u8),
-    Timestamp(u8),
-    Decimal {
-        precision: u8,
-        scale: u8,
-    },
-    Bit(usize),
-    /// A length of this many bytes, then text.
-    Text {
-        width: usize,
-        charset: Charset,
-        /// Spaces at the end are padding.
-        padded: bool,
-    },
-    /// A length of this many bytes, then bytes; zeros follow up to so many.
-    Bytes {
-        width: usize,
-        pad: usize,
-    },
-    /// The same of MariaDB's COMPRESSED columns.
-    Compressed {
-        width: usize,
-        charset: Charset,
-    },
-    Uuid,
-    Inet4,
-    Inet6,
-    Json {
-        width: usize,
-    },
-    Enum {
-        width: usize,
-        members: Vec<String>,
-    },
-    Set {
-        width: usize,
-        members: Vec<String>,
-    },
-}
-
-impl Conversion {
-    /// Passes over a value, and gives its bytes.
-    fn skip<'a>(&self, bytes: &mut Bytes<'a>) -> Result<&'a [u8], Broken> {
-        let whole = bytes.0;
-        match self {
-            Self::Same(width) | Self::Bit(width) => bytes.take(*width)?,
-            Self::Int24 { .. } | Self::Date | Self::OldTime => bytes.take(3)?,
-            Self::Year => bytes.take(1)?,
-            Self::OldDateTime => bytes.take(8)?,
-            Self::OldTimestamp => bytes.take(4)?,
-            Self::Time(fraction) => bytes.take(3 + values::fraction_width(*fraction))?,
-            Self::DateTime(fraction) => bytes.take(5 + values::fraction_width(*fraction))?,
-            Self::Timestamp(fraction) => bytes.take(4 + values::fraction_width(*fraction))?,
-            Self::Decimal { precision, scale } => {
-                bytes.take(values::decimal_width(*precision, *scale))?
-            }
-            Self::Enum { width, .. } | Self::Set { width, .. } => bytes.take(*width)?,
-            Self::Uuid | Self::Inet4 | Self::Inet6 => prefixed(bytes, 1)?,
-            Self::Text { width, .. }
-            | Self::Bytes { width, .. }
-            | Self::Compressed { width, .. }
-            | Self::Json { width } => prefixed(bytes, *width)?,
-        };
-        Ok(&whole[..whole.len() - bytes.0.len()])
-    }
-
-    fn write(&self, bytes: &mut Bytes<'_>, out: &mut Vec<u8>) -> Result<(), Broken> {
-        match self {
-            Self::Same(width) => out.extend_from_slice(bytes.take(*width)?),
-            Self::Int24 { unsigned } => {
-                let value = bytes.take(3)?;
-                let negative = !unsigned && value[2] & 0x80 != 0;
-                out.extend_from_slice(value);
-                out.push(if negative { 0xFF } else { 0 });
-            }
-            Self::Year => {
-                let year = match bytes.u8()? {
-                    0 => 0,
-                    since => 1900 + u16::from(since),
-                };
-                out.extend_from_slice(&year.to_le_bytes());
-            }
-            Self::Date => values::date(bytes, out)?,
-            Self::OldTime => values::old_time(bytes, out)?,
-            Self::OldDateTime => values::old_datetime(bytes, out)?,
-            Self::OldTimestamp => values::old_timestamp(bytes, out)?,
-            Self::Time(fraction) => values::time(bytes, *fraction, out)?,
-            Self::DateTime(fraction) => values::datetime(bytes, *fraction, out)?,
-            Self::Timestamp(fraction) => values::timestamp(bytes, *fraction, out)?,
-            Self::Decimal { precision, scale } => {
-                values::decimal(bytes, *precision, *scale, out)?;
-            }
-            Self::Bit(width) => put_counted(out, bytes.take(*width)?),
-            Self::Text {
-                width,
-                charset,
-                padded,
-            } => {
-                let text = prefixed(bytes, *width)?;
-                if *charset == Charset::Utf8 && !padded {
-                    put_counted(out, text);
-                } else {
-                    put_measured(out, |out| {
-                        let start = out.len();
-                        charset.write(text, out)?;
-                        while *padded && out.len() > start && out.last() == Some(&b' ') {
-                            out.pop();
-                        }
-                        Ok(())
-                    })?;
-                }
-            }
-            Self::Bytes { width, pad } => put_padded(prefixed(bytes, *width)?, *pad, out),
-            Self::Compressed { width, charset } => {
-                let value = match prefixed(bytes, *width)? {
-                    [] => Cow::Borrowed(&[][..]),
-                    // Too short to be worth it.
-                    [0, value @ ..] => Cow::Borrowed(value),
-                    compressed => Cow::Owned(inflate(compressed)?),
-                };
-                put_measured(out, |out| charset.write(&value, out))?;
-            }
-            Self::Uuid => values::uuid(&padded::<16>(prefixed(bytes, 1)?)?, out)?,
-            Self::Inet4 => values::inet4(&padded::<4>(prefixed(bytes, 1)?)?, out)?,
-            Self::Inet6 => values::inet6(&padded::<16>(prefixed(bytes, 1)?)?, out)?,
-            Self::Json { width } => {
-                let document = prefixed(bytes, *width)?;
-                put_measured(out, |out| json::write(document, out))?;
-            }
-            Self::Enum { width, members } => {
-                // 0 is what became of a value that is no member; the server prints it as nothing.
-                let index = usize::try_from(bytes.uint(*width)?).map_err(|_| Broken)?;
-                let member = match index.checked_sub(1) {
-                    None => "",
-                    Some(at) => members.get(at).ok_or(Broken)?,
-                };
-                put_counted(out, member.as_bytes());
-            }
-            Self::Set { width, members } => {
-                let bits = bytes.uint(*width)?;
-                put_measured(out, |out| put_set(bits, members, out))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn prefixed<'a>(bytes: &mut Bytes<'a>, width: usize) -> Result<&'a [u8], Broken> {
-    let length = usize::try_from(bytes.uint(width)?).map_err(|_| Broken)?;
-    bytes.take(length)
-}
-
-fn put_padded(value: &[u8], pad: usize, out: &mut Vec<u8>) {
-    let length = value.len().max(pad);
-    super::bytes::put_length(out, length);
-    out.extend_from_slice(value);
-    out.resize(out.len() + length - value.len(), 0);
-}
-
-fn padded<const N: usize>(value: &[u8]) -> Result<[u8; N], Broken> {
-    let mut all = [0; N];
-    all.get_mut(..value.len())
-        .ok_or(Broken)?
-        .copy_from_slice(value);
-    Ok(all)
-}
-
-fn put_set(bits: u64, members: &[String], out: &mut Vec<u8>) -> Result<(), Broken> {
-    let start = out.len();
-    for at in 0..64 {
-        if bits >> at & 1 == 1 {
-            if out.len() > start {
-                out.push(b',');
-            }
-            out.extend_from_slice(members.get(at).ok_or(Broken)?.as_bytes());
-        }
-    }
-    Ok(())
-}
-
-/// The width of a length that says no more than `most`.
-pub(super) fn length_width(most: u16) -> usize {
-    if most > 255 { 2 } else { 1 }
-}
+use super::stored::Stored;
 
 /// Rows that are read by a table's map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +21,8 @@ pub(super) struct Layout {
 /// A column of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LaidOut {
-    pub(super) value: Conversion,
+    pub(super) stored: Stored,
+    pub(super) conversion: Conversion,
     /// Which one it is of the values that come out; `None` if it doesn't. In rising order.
     pub(super) slot: Option<usize>,
     /// Whether it tells rows apart.
@@ -238,7 +39,7 @@ impl LaidOut {
     ) -> Result<Option<&'a [u8]>, Broken> {
         match is_null(image.nulls, at) {
             true => Ok(None),
-            false => self.value.skip(bytes).map(Some),
+            false => self.stored.take(bytes).map(Some),
         }
     }
 }
@@ -257,7 +58,7 @@ impl Layout {
         let values = bytes.0;
         for (at, column) in self.columns.iter().enumerate() {
             if !is_null(nulls, at) {
-                column.value.skip(bytes)?;
+                column.stored.take(bytes)?;
             }
         }
         Ok(Image {
@@ -302,8 +103,12 @@ impl Layout {
                     let bit = slot + 2;
                     *out.get_mut(start + bit / 8).ok_or(Broken)? |= 1 << (bit % 8);
                 }
-                (false, None) => drop(column.value.skip(&mut bytes)?),
-                (false, Some(_)) => column.value.write(&mut bytes, out)?,
+                (false, slot) => {
+                    let value = column.stored.take(&mut bytes)?;
+                    if slot.is_some() {
+                        column.conversion.write(column.stored, value, out)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -370,15 +175,4 @@ impl<'a> RowsBody<'a> {
 
 fn is_all(bits: &[u8], count: usize) -> bool {
     (0..count).all(|at| is_null(bits, at))
-}
-
-/// The width in bytes of a fixed value; `None` for what has none.
-pub(super) fn fixed_width(stored: Stored) -> Option<usize> {
-    Some(match stored {
-        Stored::Tiny => 1,
-        Stored::Short => 2,
-        Stored::Long | Stored::Float => 4,
-        Stored::LongLong | Stored::Double => 8,
-        _ => return None,
-    })
 }

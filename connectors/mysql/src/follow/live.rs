@@ -12,9 +12,10 @@ use tidegate_core::{
 };
 
 use super::charset::Charset;
+use super::conversion::unknown_charset;
 use super::followed::{Around, Followed, Following, check_tables};
 use super::follower::follow;
-use super::{columns, server, shape};
+use super::{columns, server};
 use crate::config::MySqlConfig;
 use crate::connect::Connector;
 use crate::piece::Piece;
@@ -149,7 +150,7 @@ fn check_column(column: &Column) -> Result<()> {
         && let Some(charset) = &column.charset
         && Charset::named(charset).is_none()
     {
-        return Err(shape::unknown_charset(column));
+        return Err(unknown_charset(column));
     }
     Ok(())
 }

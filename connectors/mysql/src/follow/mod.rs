@@ -3,7 +3,7 @@
 //! ```text
 //! plan:  server::note ── the position ──> the snapshot's splits, then one split of the log
 //! read:  server::dump ── packets ──> Follower ── event, map, statement: what happened
-//!                                      │ shape: how rows of a table are read
+//!                                      │ shape, stored, conversion: how rows of a table are read
 //!                                      └ image: a row as a SELECT would send it ──> decode
 //! ```
 //!
@@ -15,6 +15,7 @@ mod ahead;
 mod bytes;
 mod charset;
 mod columns;
+mod conversion;
 mod event;
 mod feed;
 mod followed;
@@ -28,6 +29,7 @@ mod position;
 mod server;
 mod shape;
 mod statement;
+mod stored;
 mod track;
 mod tracked;
 mod transactions;

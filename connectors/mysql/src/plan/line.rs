@@ -43,14 +43,8 @@ impl Stretch {
     /// The stretch from one literal to another, both in it; none if there is no line for the type.
     pub(super) fn between(kind: Type, low: &str, high: &str) -> Option<Self> {
         let line = match kind {
-            Type::Bool
-            | Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. }
-            | Type::Bit { .. }
-            | Type::Year => Line::Integer,
+            Type::Bool | Type::Bit { .. } | Type::Year => Line::Integer,
+            integer if integer.integer().is_some() => Line::Integer,
             Type::Decimal { scale, .. } => Line::Decimal(scale),
             Type::Date => Line::Date,
             Type::DateTime { .. } | Type::Timestamp { .. } => Line::Time,

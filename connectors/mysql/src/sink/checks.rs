@@ -3,8 +3,9 @@
 
 use tidegate_core::{Error, ErrorKind, Result};
 
-use super::target::{Index, Kind, Named, Slot};
+use super::target::{Index, Named, Slot};
 use crate::sql;
+use crate::types::Type;
 use crate::wire::Connection;
 
 /// Rows of a staging table that the target wouldn't take.
@@ -199,11 +200,9 @@ pub(super) fn as_json(slots: &[Slot]) -> String {
     let values = slots.iter().map(|slot| {
         let column = format!("s.{}", sql::name(&slot.name));
         let value = match slot.kind {
-            Kind::Binary { .. } | Kind::VarBinary { .. } | Kind::Blob => {
-                format!("TO_BASE64({column})")
-            }
-            Kind::Geometry { .. } => format!("TO_BASE64(ST_AsWKB({column}))"),
-            Kind::Bit { .. } => format!("{column} + 0"),
+            Type::Binary => format!("TO_BASE64({column})"),
+            Type::Geometry => format!("TO_BASE64(ST_AsWKB({column}))"),
+            Type::Bit { .. } => format!("{column} + 0"),
             _ => column,
         };
         format!("{}, {value}", sql::text(&slot.name))

@@ -12,9 +12,10 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use tidegate_core::Result;
 use tidegate_formats::row_to_json;
 
-use super::target::{Kind, Slot};
+use super::target::Slot;
 use super::text;
 use super::value;
+use crate::types::Type;
 
 /// The values of one column of a batch, brought to the few types that have a way to be written.
 #[derive(Debug)]
@@ -104,57 +105,29 @@ pub(super) fn takes(field: &Field, slot: &Slot) -> Result<(), &'static str> {
         return Err("no column holds values of this type: leave it out, or CAST it to text");
     };
     let cast = "CAST it to the column's type in a `sql` transform, or change the column";
-    let texts = matches!(
-        slot.kind,
-        Kind::Char { .. } | Kind::VarChar { .. } | Kind::Text | Kind::Json | Kind::Other
-    );
-    let bytes = matches!(
-        slot.kind,
-        Kind::Binary { .. } | Kind::VarBinary { .. } | Kind::Blob
-    );
-    let moment = matches!(slot.kind, Kind::DateTime { .. } | Kind::Timestamp { .. });
+    let float = matches!(slot.kind, Type::Float | Type::Double);
+    let integer = slot.kind.integer().is_some();
+    let decimal = matches!(slot.kind, Type::Decimal { .. });
     let fits = match form {
         Form::Null => return Ok(()),
-        Form::Bool => matches!(slot.kind, Kind::Int { .. } | Kind::Bit { .. }),
-        Form::Signed | Form::Unsigned => matches!(
-            slot.kind,
-            Kind::Int { .. }
-                | Kind::Decimal { .. }
-                | Kind::Float { .. }
-                | Kind::Double { .. }
-                | Kind::Bit { .. }
-                | Kind::Year
-        ),
-        Form::Float => matches!(slot.kind, Kind::Float { .. } | Kind::Double { .. }),
-        Form::Double => matches!(slot.kind, Kind::Double { .. }),
-        Form::Decimal128(_) | Form::Decimal256(_) => {
-            matches!(slot.kind, Kind::Decimal { .. } | Kind::Int { .. })
+        Form::Bool => integer || matches!(slot.kind, Type::Bit { .. }),
+        Form::Signed | Form::Unsigned => {
+            integer || decimal || float || matches!(slot.kind, Type::Bit { .. } | Type::Year)
         }
+        Form::Float => float,
+        Form::Double => slot.kind == Type::Double,
+        Form::Decimal128(_) | Form::Decimal256(_) => decimal || integer,
         Form::Text | Form::LargeText => {
-            texts
-                || bytes
-                || moment
-                || matches!(
-                    slot.kind,
-                    Kind::Enum
-                        | Kind::Set
-                        | Kind::Uuid
-                        | Kind::Inet4
-                        | Kind::Inet6
-                        | Kind::Date
-                        | Kind::Time { .. }
-                )
+            let number = integer || decimal || float;
+            !number && !matches!(slot.kind, Type::Bit { .. } | Type::Year | Type::Geometry)
         }
-        Form::Binary | Form::LargeBinary | Form::Fixed => {
-            bytes
-                || matches!(
-                    slot.kind,
-                    Kind::Bit { .. } | Kind::Geometry { .. } | Kind::Uuid
-                )
-        }
-        Form::Days | Form::DayMillis | Form::Moment(_) => moment || slot.kind == Kind::Date,
-        Form::Span(_) => matches!(slot.kind, Kind::Time { .. }),
-        Form::Json => texts,
+        Form::Binary | Form::LargeBinary | Form::Fixed => matches!(
+            slot.kind,
+            Type::Binary | Type::Bit { .. } | Type::Geometry | Type::Uuid
+        ),
+        Form::Days | Form::DayMillis | Form::Moment(_) => slot.kind.is_date(),
+        Form::Span(_) => matches!(slot.kind, Type::Time { .. }),
+        Form::Json => matches!(slot.kind, Type::Text | Type::Json),
     };
     if fits { Ok(()) } else { Err(cast) }
 }
@@ -173,9 +146,9 @@ pub(super) fn same_equality(field: &Field, slot: &Slot) -> bool {
         | Form::Days
         | Form::DayMillis
         | Form::Moment(_)
-        | Form::Span(_) => !matches!(slot.kind, Kind::Float { .. } | Kind::Double { .. }),
+        | Form::Span(_) => !matches!(slot.kind, Type::Float | Type::Double),
         Form::Binary | Form::LargeBinary | Form::Fixed => {
-            matches!(slot.kind, Kind::Binary { .. } | Kind::VarBinary { .. })
+            slot.kind == Type::Binary && slot.declared.most().is_some()
         }
         _ => false,
     }
@@ -266,8 +239,8 @@ impl Cells {
                 const DAY: i64 = 86_400_000;
                 let millis = array.as_primitive::<Int64Type>().value(row);
                 match slot.kind {
-                    Kind::Date if millis % DAY != 0 => return Err(value::TIME_OF_DAY.to_owned()),
-                    Kind::Date => value::quoted(out, |out| text::date(millis / DAY, out))?,
+                    Type::Date if millis % DAY != 0 => return Err(value::TIME_OF_DAY.to_owned()),
+                    Type::Date => value::quoted(out, |out| text::date(millis / DAY, out))?,
                     _ => value::moment(value::micros(millis, TimeUnit::Millisecond)?, slot, out)?,
                 }
             }

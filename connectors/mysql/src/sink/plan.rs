@@ -8,7 +8,7 @@ use tidegate_core::{Distribution, Error, Input, Result, Spread};
 use super::checks::{Check, Foreign, another_has_it, orphans, there_already};
 use super::config::{Mode, MySqlSinkConfig};
 use super::literal;
-use super::target::{Index, Kind, Named, Slot, Target};
+use super::target::{Index, Named, Slot, Target};
 use crate::wire::Server;
 
 /// How rows get from the inputs to the table.
@@ -110,18 +110,7 @@ impl Plan {
     /// Leaves out what only MariaDB needs.
     pub(super) fn suit(&mut self, server: &Server) {
         for slot in &mut self.slots {
-            if let Kind::Geometry { guarded: only }
-            | Kind::Float {
-                unsigned_zero: only,
-                ..
-            }
-            | Kind::Double {
-                unsigned_zero: only,
-                ..
-            } = &mut slot.kind
-            {
-                *only = server.mariadb;
-            }
+            slot.mariadb = server.mariadb;
         }
     }
 
@@ -338,8 +327,9 @@ mod tests {
     use arrow_schema::DataType;
     use serde_json::{Value, json};
 
-    use super::super::target::{Part, kind};
+    use super::super::target::Part;
     use super::*;
+    use crate::types::Declared;
 
     fn config(mode: &str, key: Value) -> MySqlSinkConfig {
         let config = json!({ "url": "mysql://u@db/shop", "table": "t", "mode": mode, "key": key });
@@ -348,14 +338,8 @@ mod tests {
 
     fn slot(name: &str, declared: &str) -> Slot {
         Slot {
-            name: name.to_owned(),
-            kind: kind(declared),
-            declared: declared.to_owned(),
-            nullable: true,
-            optional: true,
-            generated: false,
             auto_increment: name == "counter",
-            privileges: "select,insert,update".to_owned(),
+            ..Slot::new(name, Declared::parse(declared), true)
         }
     }
 

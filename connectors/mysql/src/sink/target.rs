@@ -3,6 +3,7 @@
 use tidegate_core::{Error, ErrorKind, Result};
 
 use crate::sql;
+use crate::types::{Declared, Mapping, Type};
 use crate::wire::{Connection, ServerError};
 
 /// A table's name, with its database.
@@ -38,9 +39,11 @@ pub(super) struct Target {
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) name: String,
-    pub(super) kind: Kind,
-    /// As the server declares it: `decimal(38,2)`.
-    pub(super) declared: String,
+    pub(super) kind: Type,
+    pub(super) declared: Declared,
+    /// Whether the server may be a MariaDB, which makes 0 of -0, however that is written, and whose
+    /// ST_GeomFromWKB gives NULL for bytes that are no geometry, where MySQL's refuses them.
+    pub(super) mariadb: bool,
     pub(super) nullable: bool,
     /// Whether a row may leave it out: it is nullable, has a default, or counts by itself.
     pub(super) optional: bool,
@@ -51,78 +54,26 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// A column declared so, that a new table has.
+    pub(super) fn new(name: &str, declared: Declared, nullable: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            // What we don't know takes texts.
+            kind: kind(&declared).unwrap_or(Type::Text),
+            declared,
+            mariadb: true,
+            nullable,
+            optional: nullable,
+            generated: false,
+            auto_increment: false,
+            privileges: "select,insert,update".to_owned(),
+        }
+    }
+
     /// Whether the user may `do` it: `insert`.
     pub(super) fn allows(&self, right: &str) -> bool {
         self.privileges.split(',').any(|one| one == right)
     }
-}
-
-/// What a column takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Int {
-        bits: u8,
-        unsigned: bool,
-    },
-    Decimal {
-        precision: u8,
-        scale: u8,
-    },
-    /// With digits behind the point, of FLOAT(7,3), to which the server rounds; and whether it makes
-    /// 0 of -0, as MariaDB does, however -0 is written.
-    Float {
-        places: Option<u8>,
-        unsigned_zero: bool,
-    },
-    Double {
-        places: Option<u8>,
-        unsigned_zero: bool,
-    },
-    Bit {
-        bits: u8,
-    },
-    Year,
-    Date,
-    Time {
-        fraction: u8,
-    },
-    DateTime {
-        fraction: u8,
-    },
-    Timestamp {
-        fraction: u8,
-    },
-    /// CHAR, which forgets spaces at the end.
-    Char {
-        characters: u64,
-    },
-    VarChar {
-        characters: u64,
-    },
-    /// TEXT of any size.
-    Text,
-    /// BINARY, which fills up with zero bytes.
-    Binary {
-        bytes: u64,
-    },
-    VarBinary {
-        bytes: u64,
-    },
-    /// BLOB of any size, VECTOR.
-    Blob,
-    Enum,
-    Set,
-    Json,
-    /// Whether it must be guarded against NULL: MariaDB's ST_GeomFromWKB gives that for bytes that
-    /// are no geometry, where MySQL's refuses them.
-    Geometry {
-        guarded: bool,
-    },
-    Uuid,
-    Inet4,
-    Inet6,
-    /// What we don't know: it takes texts.
-    Other,
 }
 
 /// An index.
@@ -255,14 +206,11 @@ fn slot(row: &[Option<String>]) -> Option<Slot> {
         || extra.contains("persistent");
     let by_itself = extra.contains("default_generated") || auto_increment || generated;
     Some(Slot {
-        name: name.to_owned(),
-        kind: kind(declared),
-        declared: declared.to_owned(),
-        nullable,
         optional: nullable || by_itself || text(5).is_some(),
         generated,
         auto_increment,
         privileges: text(7).unwrap_or_default().to_owned(),
+        ..Slot::new(name, Declared::parse(declared), nullable)
     })
 }
 
@@ -277,156 +225,11 @@ fn part(row: &[Option<String>]) -> Option<(bool, String, Option<Part>)> {
     Some((text(1)? == "0", text(2)?.to_owned(), part))
 }
 
-/// The values of an ENUM or a SET, as they are declared: `enum('a','it''s')`.
-pub(super) fn members(declared: &str) -> impl Iterator<Item = &str> {
-    let inner = declared.split_once("('").map_or("", |(_, inner)| inner);
-    let inner = inner.strip_suffix("')").unwrap_or(inner);
-    inner.split("','")
-}
-
-/// What a declared type takes: `decimal(10,2) unsigned zerofill`.
-pub(super) fn kind(declared: &str) -> Kind {
-    let declared = declared.to_lowercase();
-    let word_end = declared
-        .find(|c: char| !c.is_ascii_alphanumeric())
-        .unwrap_or(declared.len());
-    let (word, rest) = declared.split_at(word_end);
-    let inner = rest
-        .strip_prefix('(')
-        .and_then(|rest| rest.split_once(')'))
-        .map(|(inner, _)| inner);
-    let mut numbers = inner
-        .unwrap_or_default()
-        .split(',')
-        .map(|number| number.trim().parse::<u64>().ok());
-    let (first, second) = (numbers.next().flatten(), numbers.next().flatten());
-    let small = |number: Option<u64>, usual: u8| {
-        number.map_or(usual, |number| u8::try_from(number).unwrap_or(u8::MAX))
+/// What a column declared so takes; none for what we don't know. To a sink, a TINYINT(1) is a number.
+pub(super) fn kind(declared: &Declared) -> Option<Type> {
+    let mapping = Mapping {
+        tinyint1_to_bool: false,
+        ..Mapping::default()
     };
-    let places = second.map(|_| small(second, 0));
-    let int = |bits| Kind::Int {
-        bits,
-        unsigned: rest.contains("unsigned"),
-    };
-    match word {
-        "tinyint" => int(8),
-        "smallint" => int(16),
-        "mediumint" => int(24),
-        "int" => int(32),
-        "bigint" => int(64),
-        "decimal" => Kind::Decimal {
-            precision: small(first, 10),
-            scale: small(second, 0),
-        },
-        "float" => Kind::Float {
-            places,
-            unsigned_zero: true,
-        },
-        "double" => Kind::Double {
-            places,
-            unsigned_zero: true,
-        },
-        "bit" => Kind::Bit {
-            bits: small(first, 1),
-        },
-        "year" => Kind::Year,
-        "date" => Kind::Date,
-        "time" => Kind::Time {
-            fraction: small(first, 0),
-        },
-        "datetime" => Kind::DateTime {
-            fraction: small(first, 0),
-        },
-        "timestamp" => Kind::Timestamp {
-            fraction: small(first, 0),
-        },
-        "char" => Kind::Char {
-            characters: first.unwrap_or(1),
-        },
-        "varchar" => Kind::VarChar {
-            characters: first.unwrap_or(0),
-        },
-        "tinytext" | "text" | "mediumtext" | "longtext" => Kind::Text,
-        "binary" => Kind::Binary {
-            bytes: first.unwrap_or(1),
-        },
-        "varbinary" => Kind::VarBinary {
-            bytes: first.unwrap_or(0),
-        },
-        "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => Kind::Blob,
-        "enum" => Kind::Enum,
-        "set" => Kind::Set,
-        "json" => Kind::Json,
-        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
-        | "multipolygon" | "geometrycollection" | "geomcollection" => {
-            Kind::Geometry { guarded: true }
-        }
-        "uuid" => Kind::Uuid,
-        "inet4" => Kind::Inet4,
-        "inet6" => Kind::Inet6,
-        _ => Kind::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_are_told_apart() {
-        let of = |declared| members(declared).collect::<Vec<_>>();
-        assert_eq!(of("enum('1','b c','it''s')"), ["1", "b c", "it''s"]);
-        assert_eq!(of("set('x')"), ["x"]);
-    }
-
-    #[test]
-    fn declared_types_are_read() {
-        for (declared, want) in [
-            (
-                "bigint(20) unsigned zerofill",
-                Kind::Int {
-                    bits: 64,
-                    unsigned: true,
-                },
-            ),
-            (
-                "tinyint(1)",
-                Kind::Int {
-                    bits: 8,
-                    unsigned: false,
-                },
-            ),
-            (
-                "decimal(65,30)",
-                Kind::Decimal {
-                    precision: 65,
-                    scale: 30,
-                },
-            ),
-            ("datetime(6)", Kind::DateTime { fraction: 6 }),
-            ("timestamp", Kind::Timestamp { fraction: 0 }),
-            ("time(3) /* mariadb-5.3 */", Kind::Time { fraction: 3 }),
-            ("varchar(20)", Kind::VarChar { characters: 20 }),
-            ("enum('unsigned','b)')", Kind::Enum),
-            (
-                "double(8,3)",
-                Kind::Double {
-                    places: Some(3),
-                    unsigned_zero: true,
-                },
-            ),
-            (
-                "float",
-                Kind::Float {
-                    places: None,
-                    unsigned_zero: true,
-                },
-            ),
-            ("bit(64)", Kind::Bit { bits: 64 }),
-            ("geometrycollection", Kind::Geometry { guarded: true }),
-            ("year(4)", Kind::Year),
-        ] {
-            assert_eq!(kind(declared), want, "{declared}");
-        }
-    }
+    Type::of(declared, mapping)
 }

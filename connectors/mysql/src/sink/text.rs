@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use tidegate_formats::civil;
 
-use super::target::Kind;
+use crate::types::Type;
 
 /// The last microsecond of a TIME, on both sides of zero: MariaDB's. MySQL's has no fraction, and it
 /// refuses the rest itself.
@@ -87,16 +87,16 @@ pub(super) fn decimal_fits(
 
 /// Whether the server takes a text as a date or time of this kind without dropping any of it. It is
 /// lenient, and silently cuts what it can't use.
-pub(super) fn is_temporal(text: &str, kind: Kind) -> bool {
+pub(super) fn is_temporal(text: &str, kind: Type) -> bool {
     match kind {
-        Kind::Date => is_date(text),
-        Kind::DateTime { fraction } | Kind::Timestamp { fraction } => {
+        Type::Date => is_date(text),
+        Type::DateTime { fraction } | Type::Timestamp { fraction } => {
             let Some((date, clock)) = text.split_once([' ', 'T']) else {
                 return is_date(text);
             };
             is_date(date) && is_clock(clock, fraction, 2)
         }
-        Kind::Time { fraction } => is_clock(text.strip_prefix('-').unwrap_or(text), fraction, 3),
+        Type::Time { fraction } => is_clock(text.strip_prefix('-').unwrap_or(text), fraction, 3),
         _ => true,
     }
 }
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn texts_that_the_server_would_cut_are_no_dates() {
-        assert!(is_temporal("0000-00-00", Kind::Date));
-        assert!(!is_temporal("2024-01-01 10:00:00", Kind::Date));
-        let at = Kind::DateTime { fraction: 3 };
+        assert!(is_temporal("0000-00-00", Type::Date));
+        assert!(!is_temporal("2024-01-01 10:00:00", Type::Date));
+        let at = Type::DateTime { fraction: 3 };
         assert!(is_temporal("2024-01-01 10:00:00.120000", at));
         assert!(!is_temporal("2024-01-01 10:00:00.1234", at));
         assert!(!is_temporal("2024-01-01 10:00:00Z", at));
-        assert!(is_temporal("-838:59:59", Kind::Time { fraction: 0 }));
-        assert!(!is_temporal("1 10:00:00", Kind::Time { fraction: 0 }));
+        assert!(is_temporal("-838:59:59", Type::Time { fraction: 0 }));
+        assert!(!is_temporal("1 10:00:00", Type::Time { fraction: 0 }));
     }
 }

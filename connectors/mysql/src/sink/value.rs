@@ -5,8 +5,9 @@ use std::io::Write as _;
 use arrow_schema::TimeUnit;
 use tidegate_formats::decimal_text;
 
-use super::target::{Kind, Slot, members};
+use super::target::Slot;
 use super::text as form;
+use crate::types::Type;
 
 const OUT_OF_RANGE: &str = "is out of the column's range";
 pub(super) const TIME_OF_DAY: &str = "has a time of day, and the column is a DATE";
@@ -23,42 +24,40 @@ pub(super) fn quoted(
 
 pub(super) fn integer(value: i128, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     let within = match slot.kind {
-        Kind::Int { bits, unsigned } => {
-            let all = 1_i128 << bits;
-            match unsigned {
-                true => (0..all).contains(&value),
-                false => (-all / 2..all / 2).contains(&value),
-            }
-        }
-        Kind::Bit { bits } => (0..1_i128 << bits).contains(&value),
-        Kind::Year => value == 0 || (1901..=2155).contains(&value),
+        Type::Bit { bits } => (0..1_i128 << bits).contains(&value),
+        Type::Year => value == 0 || (1901..=2155).contains(&value),
         // Beyond these, two neighbours have the same float.
-        Kind::Float { .. } => value.abs() <= 1 << 24,
-        Kind::Double { .. } => value.abs() <= 1 << 53,
-        Kind::Decimal { precision, scale } => {
+        Type::Float => value.abs() <= 1 << 24,
+        Type::Double => value.abs() <= 1 << 53,
+        Type::Decimal { precision, scale } => {
             let digits = value.unsigned_abs().to_string();
             form::decimal_fits(&digits, 0, precision, scale)?;
             true
         }
-        _ => true,
+        kind => kind.integer().is_none_or(|(bits, unsigned)| {
+            let low = if unsigned { 0 } else { -1_i128 << (bits - 1) };
+            (low..low + (1 << bits)).contains(&value)
+        }),
     };
     if !within {
         return Err(format!("{value} {OUT_OF_RANGE}"));
     }
     // The number 0 in two digits would be the year 2000.
     let _ = match slot.kind {
-        Kind::Year => write!(out, "'{value:04}'"),
+        Type::Year => write!(out, "'{value:04}'"),
         _ => write!(out, "{value}"),
     };
     Ok(())
 }
 
-/// A FLOAT.
+/// A FLOAT. Of FLOAT(7,3), the server rounds to so many digits behind the point.
 pub(super) fn single(value: f32, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
-    match slot.kind {
-        Kind::Float {
-            places: Some(n), ..
-        } if format!("{value:.*}", usize::from(n)).parse() != Ok(value) => Err(rounded(slot)),
+    match slot.declared.places() {
+        Some(n)
+            if slot.kind == Type::Float && format!("{value:.*}", n.into()).parse() != Ok(value) =>
+        {
+            Err(rounded(slot))
+        }
         _ => double(value.into(), slot, out),
     }
 }
@@ -69,22 +68,20 @@ pub(super) fn double(value: f64, slot: &Slot, out: &mut Vec<u8>) -> Result<(), S
     if !value.is_finite() {
         return Err(format!("is {value}, which the server has no number for"));
     }
-    match slot.kind {
-        Kind::Float {
-            unsigned_zero: true,
-            ..
-        }
-        | Kind::Double {
-            unsigned_zero: true,
-            ..
-        } if value == 0.0 && value.is_sign_negative() => Err(
+    if slot.mariadb && value == 0.0 && value.is_sign_negative() {
+        return Err(
             "is -0, of which the server makes 0: if that is meant, write CASE WHEN x = 0 THEN 0 \
              ELSE x END in a `sql` transform"
                 .to_owned(),
-        ),
-        Kind::Double {
-            places: Some(n), ..
-        } if format!("{value:.*}", usize::from(n)).parse() != Ok(value) => Err(rounded(slot)),
+        );
+    }
+    match slot.declared.places() {
+        Some(n)
+            if slot.kind == Type::Double
+                && format!("{value:.*}", n.into()).parse() != Ok(value) =>
+        {
+            Err(rounded(slot))
+        }
         _ => {
             let _ = write!(out, "{value:e}");
             Ok(())
@@ -102,7 +99,7 @@ pub(super) fn decimal(
     slot: &Slot,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
-    if let Kind::Decimal {
+    if let Type::Decimal {
         precision,
         scale: places,
     } = slot.kind
@@ -136,7 +133,7 @@ pub(super) fn micros(value: i64, unit: TimeUnit) -> Result<i64, String> {
 
 pub(super) fn fraction(micros: i64, slot: &Slot) -> Result<(), String> {
     match slot.kind {
-        Kind::Time { fraction } | Kind::DateTime { fraction } | Kind::Timestamp { fraction }
+        Type::Time { fraction } | Type::DateTime { fraction } | Type::Timestamp { fraction }
             if !form::fits_fraction(micros, fraction) =>
         {
             Err(format!(
@@ -150,7 +147,7 @@ pub(super) fn fraction(micros: i64, slot: &Slot) -> Result<(), String> {
 
 pub(super) fn moment(micros: i64, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     const DAY: i64 = 86_400_000_000;
-    if slot.kind == Kind::Date {
+    if slot.kind == Type::Date {
         if micros.rem_euclid(DAY) != 0 {
             return Err(TIME_OF_DAY.to_owned());
         }
@@ -177,8 +174,9 @@ fn quote(value: &[u8], out: &mut Vec<u8>) {
 pub(super) fn text(value: &str, slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     match slot.kind {
         // What is too long would be refused by the server, but for spaces, which it cuts.
-        Kind::VarChar { characters } | Kind::Char { characters } => {
-            let most = usize::try_from(characters).unwrap_or(usize::MAX);
+        Type::Text => {
+            let most = slot.declared.most().unwrap_or(u64::MAX);
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
             if value.len() > most && value.chars().count() > most {
                 return Err(format!(
                     "has {} characters, too many for {}",
@@ -186,19 +184,23 @@ pub(super) fn text(value: &str, slot: &Slot, out: &mut Vec<u8>) -> Result<(), St
                     slot.declared
                 ));
             }
-            if matches!(slot.kind, Kind::Char { .. }) && value.ends_with(' ') {
+            if slot.declared.is_padded() && value.ends_with(' ') {
                 return Err(format!(
                     "ends with a space, which {} forgets",
                     slot.declared
                 ));
             }
         }
-        Kind::Binary { .. } | Kind::VarBinary { .. } | Kind::Blob => {
-            return bytes(value.as_bytes(), slot, out);
-        }
+        Type::Binary => return bytes(value.as_bytes(), slot, out),
         // A number that is none of the values would be taken for the place of one.
-        Kind::Enum | Kind::Set
-            if form::is_number(value) && !members(&slot.declared).any(|one| one == value) =>
+        Type::Enum | Type::Set
+            if form::is_number(value)
+                && !slot
+                    .declared
+                    .members
+                    .iter()
+                    .flatten()
+                    .any(|one| one == value) =>
         {
             return Err(format!("`{value}` is none of the column's"));
         }
@@ -213,9 +215,9 @@ pub(super) fn text(value: &str, slot: &Slot, out: &mut Vec<u8>) -> Result<(), St
 
 pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), String> {
     let most = match slot.kind {
-        Kind::VarBinary { bytes } | Kind::Binary { bytes } => bytes,
-        Kind::Bit { bits } => u64::from(bits).div_ceil(8),
-        Kind::Geometry { guarded } => {
+        Type::Bit { bits } => u64::from(bits).div_ceil(8),
+        Type::Geometry => {
+            let guarded = slot.mariadb;
             out.extend_from_slice(if guarded { b"IFNULL(" } else { b"" });
             out.extend_from_slice(b"ST_GeomFromWKB(");
             hex_literal(value, out);
@@ -223,22 +225,22 @@ pub(super) fn bytes(value: &[u8], slot: &Slot, out: &mut Vec<u8>) -> Result<(), 
             out.extend_from_slice(if guarded { b"), X'00')" } else { b")" });
             return Ok(());
         }
-        Kind::Uuid => {
+        Type::Uuid => {
             quote(hex::encode(value).as_bytes(), out);
             return Ok(());
         }
-        _ => u64::MAX,
+        _ => slot.declared.most().unwrap_or(u64::MAX),
     };
     let size = u64::try_from(value.len()).unwrap_or(u64::MAX);
     if size > most {
         return Err(format!("has {size} bytes, too many for {}", slot.declared));
     }
     match slot.kind {
-        Kind::Binary { .. } if size < most => Err(format!(
+        Type::Binary if slot.declared.is_padded() && size < most => Err(format!(
             "has {size} bytes, and {} would fill it up with zeros",
             slot.declared
         )),
-        Kind::Bit { .. } => {
+        Type::Bit { .. } => {
             hex_literal(value, out);
             Ok(())
         }
