@@ -1,28 +1,24 @@
 //! Reading a table or a query, and reading on when a connection is lost.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_core::{
-    Decode, Decoded, Error, ErrorKind, Event, EventStream, Offset, Result, Rows, Scan, StreamName,
+    Decode, Decoded, Error, Event, EventStream, Offset, Result, Rows, Scan, StreamName,
 };
 
+use crate::connect::Loan;
 use crate::decode::Decoder;
-use crate::lanes::Lane;
 use crate::piece::RangeOffset;
 use crate::pushdown;
 use crate::relation::{Origin, Relation};
+use crate::retry::Retries;
 use crate::select::{Order, Range, Select, Window};
-use crate::snapshot::{self, Loan};
+use crate::snapshot;
 use crate::source::Shared;
 use crate::types::Column;
 use crate::wire;
 
-/// How often a connection may be lost without a row in between.
-const ATTEMPTS: u32 = 6;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A batch of narrow rows has no more than this.
 const MOST_ROWS: usize = 64 << 10;
 
@@ -77,7 +73,7 @@ fn read(
         asked,
         position,
         open: None,
-        lost: 0,
+        retries: Retries::default(),
     };
     let events = stream::try_unfold(reading, |mut reading| async move {
         let event = reading.next().await?;
@@ -207,23 +203,15 @@ struct Reading {
     asked: Asked,
     position: RangeOffset,
     open: Option<Open>,
-    /// How often the connection was lost since the last row.
-    lost: u32,
+    /// Since the last row.
+    retries: Retries,
 }
 
 /// What is open meanwhile.
 #[derive(Debug)]
 struct Open {
-    way: Way,
+    loan: Loan,
     rows: Option<wire::Rows>,
-}
-
-/// Whose connections are read over.
-#[derive(Debug)]
-enum Way {
-    Lane(Lane),
-    /// One of a snapshot's, which no other can stand in for.
-    Snapshot(Loan),
 }
 
 impl Reading {
@@ -240,19 +228,14 @@ impl Reading {
         loop {
             match self.chunk().await {
                 Ok(Some(chunk)) => {
-                    self.lost = 0;
+                    self.retries.gained();
                     return self.event(chunk).map(Some);
                 }
                 Ok(None) => {
-                    let open = self.open.take();
-                    match open.and_then(|open| Some((open.way, open.rows?))) {
-                        Some((Way::Lane(lane), rows)) => {
-                            if let Some(connection) = rows.into_connection() {
-                                lane.give_back(connection);
-                            }
-                        }
-                        Some((Way::Snapshot(loan), rows)) => loan.give_back(rows),
-                        None => {}
+                    if let Some(Open { loan, rows }) = self.open.take()
+                        && let Some(connection) = rows.and_then(wire::Rows::into_connection)
+                    {
+                        loan.give_back(connection);
                     }
                     return Ok(None);
                 }
@@ -265,15 +248,15 @@ impl Reading {
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let way = match &self.shared.snapshot {
-                    None => Way::Lane(self.shared.lanes.take().await?),
+                let loan = match &self.shared.snapshot {
+                    None => self.shared.pool.lend().await?,
                     Some(snapshot) => {
                         // Planning is over, and these don't see what the snapshot sees.
-                        self.shared.lanes.close();
-                        Way::Snapshot(snapshot.lend(&self.scans).await?)
+                        self.shared.pool.close();
+                        snapshot.lend(&self.scans).await?
                     }
                 };
-                none.insert(Open { way, rows: None })
+                none.insert(Open { loan, rows: None })
             }
         };
         let rows = match &mut open.rows {
@@ -281,13 +264,8 @@ impl Reading {
             none => {
                 let sql = self.asked.sql(&self.position);
                 tracing::debug!(%sql, "reading");
-                let rows = match &mut open.way {
-                    Way::Lane(lane) => {
-                        let connection = lane.connect(self.lost > 0).await?;
-                        connection.rows("read rows", &sql).await?
-                    }
-                    Way::Snapshot(loan) => loan.rows("read rows", &sql).await?,
-                };
+                let connection = open.loan.connect(self.retries.is_retry()).await?;
+                let rows = connection.rows("read rows", &sql).await?;
                 self.asked.decoder.expect(rows.columns())?;
                 none.insert(rows)
             }
@@ -304,17 +282,13 @@ impl Reading {
         if self.shared.snapshot.is_some() {
             return Err(snapshot::of_reading(error));
         }
-        self.lost += 1;
         let can = self.asked.range.is_some() || self.position.rows == 0;
-        if error.kind() != ErrorKind::Transient || !can || self.lost > ATTEMPTS {
+        let again = self.retries.after(&error, &self.shared.metrics);
+        let Some(wait) = again.filter(|_| can) else {
             return Err(altered(error));
-        }
+        };
         // What waits to be used again is gone too, if it was the server.
-        self.shared.lanes.close();
-        self.shared.metrics.retries(1);
-        let wait = FIRST_WAIT
-            .saturating_mul(1 << (self.lost - 1))
-            .min(LONGEST_WAIT);
+        self.shared.pool.close();
         tracing::warn!(stream = %self.asked.stream, rows = self.position.rows, %error, ?wait, "reading on after a lost connection");
         tokio::time::sleep(wait).await;
         Ok(())
@@ -355,8 +329,7 @@ impl Reading {
 fn altered(error: Error) -> Error {
     const ER_BAD_FIELD_ERROR: u16 = 1054;
     const ER_KEY_DOES_NOT_EXIST: u16 = 1176;
-    let code = wire::ServerError::of(&error).map(|server| server.code);
-    match code {
+    match wire::ServerError::code_of(&error) {
         Some(ER_BAD_FIELD_ERROR | ER_KEY_DOES_NOT_EXIST) => {
             Error::conflict("a table was altered while the run was on, so it can't be read on")
                 .hint("start over with --restart")

@@ -9,9 +9,8 @@ use tidegate_core::{
 };
 
 use crate::config::{MySqlConfig, Snapshot};
-use crate::connect::Connector;
+use crate::connect::{Connector, Pool};
 use crate::follow::{self, Live};
-use crate::lanes::Lanes;
 use crate::piece::Piece;
 use crate::relation::{self, Relation};
 use crate::sample::Sampler;
@@ -28,7 +27,7 @@ pub(crate) struct MySqlSource {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) relations: Vec<Relation>,
-    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) mapping: Mapping,
     /// The one moment as of which everything is read, if that is asked for.
     pub(crate) snapshot: Option<snapshot::Snapshot>,
@@ -58,9 +57,9 @@ impl Shared {
 impl MySqlSource {
     pub(crate) async fn open(config: &MySqlConfig, cx: &SourceContext) -> Result<Self> {
         let connector = Connector::open(&config.connection(), cx).await?;
-        let lanes = Lanes::new(Arc::clone(&connector), config.connections(cx));
-        let lane = lanes.take().await?;
-        let mut connection = lane.connect(true).await?;
+        let pool = Pool::new(Arc::clone(&connector), config.connections(cx), None);
+        let mut loan = pool.lend().await?;
+        let mut connection = loan.connect(true).await?;
         let relations = relation::find(&mut connection, connector.database(), config).await?;
         let live = Live::open(config, cx, &connector, &relations).await?;
         let snapshot = match config.snapshot {
@@ -72,7 +71,7 @@ impl MySqlSource {
                     &mut connection,
                     tables,
                     !config.queries.is_empty(),
-                    lanes.most(),
+                    pool.most(),
                 );
                 Some(prepared.await?)
             }
@@ -80,18 +79,18 @@ impl MySqlSource {
         let sampler = match &config.sample {
             None => None,
             Some(sample) => Some(Sampler::new(
-                Arc::clone(&connector),
+                Arc::clone(&pool),
                 Arc::clone(&cx.metrics),
                 sample.clone(),
                 &relations,
                 config.mapping(),
             )?),
         };
-        lane.give_back(connection);
+        loan.give_back(connection);
         Ok(Self {
             shared: Arc::new(Shared {
                 relations,
-                lanes,
+                pool,
                 mapping: config.mapping(),
                 snapshot,
                 sampler,
@@ -168,7 +167,7 @@ impl Source for MySqlSource {
     }
 
     async fn close(&self) -> Result<()> {
-        self.shared.lanes.close();
+        self.shared.pool.close();
         if let Some(snapshot) = &self.shared.snapshot {
             snapshot.close();
         }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use tidegate_aws::{Aws, AwsSettings, rds_region};
-use tidegate_core::{Context, ErrorKind, Metrics, Result, SecretValue};
+use tidegate_core::{Context, Metrics, Result, SecretValue};
 
 use super::keys::{Account, ConnectionKeys};
 use super::session;
+use crate::retry::passes;
 use crate::wire::{Address, Connection, Login, Server, Tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -100,9 +101,7 @@ impl Connector {
             .with_max_times(4);
         // Who doesn't answer at all is given no further chance: that took long enough.
         let begun = Instant::now();
-        let again = |error: &tidegate_core::Error| {
-            error.kind() == ErrorKind::Transient && begun.elapsed() < PATIENCE
-        };
+        let again = |error: &tidegate_core::Error| passes(error) && begun.elapsed() < PATIENCE;
         (|| self.connect_once())
             .retry(backoff)
             .when(again)

@@ -36,7 +36,7 @@ fn at(host: &str, port: u16) -> ConnectionKeys {
 }
 
 fn code(error: &Error) -> Option<u16> {
-    ServerError::of(error).map(|error| error.code)
+    ServerError::code_of(error)
 }
 
 #[tokio::test]

@@ -1,13 +1,11 @@
 //! Reads the binary log, event by event, and says what happened to the tables.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use futures::{StreamExt, stream};
-use tidegate_core::{
-    Error, ErrorKind, Event as Told, EventStream, Offset, Result, Scan, StreamName,
-};
+use tidegate_core::{Error, Event as Told, EventStream, Offset, Result, Scan, StreamName};
 
 use super::event::{self, Checksum, Event, Kind};
 use super::feed::Feed;
@@ -18,17 +16,13 @@ use super::track::Placed;
 use super::tracked::Tracked;
 use super::transactions::Transactions;
 use crate::discover::Table;
+use crate::retry::Retries;
 
 mod definition;
 mod events;
 mod rows;
 mod statements;
 mod telling;
-
-/// How often the connection may be lost without an event in between.
-const ATTEMPTS: u32 = 6;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Follows the log from the noted position, or from after `resume`. `shown`: the schemas that the
 /// streams have as the source is open now.
@@ -60,7 +54,7 @@ struct Follower {
     /// What the numbers of maps mean; none: a table that isn't followed.
     ids: HashMap<u64, Option<usize>>,
     feed: Option<Feed>,
-    lost: u32,
+    retries: Retries,
     /// Whether the server that we are connected to is a MariaDB.
     mariadb: bool,
     transactions: Transactions,
@@ -104,7 +98,7 @@ impl Follower {
             by_name,
             ids: HashMap::new(),
             feed: None,
-            lost: 0,
+            retries: Retries::default(),
             mariadb: false,
             transactions: Transactions::new(offset)?,
             waiting: Vec::new(),
@@ -172,16 +166,11 @@ impl Follower {
         self.flush()?;
         self.feed = None;
         self.ids.clear();
-        if error.kind() != ErrorKind::Transient || self.lost >= ATTEMPTS {
+        let Some(wait) = self.retries.after(&error, &self.around.metrics) else {
             self.failed = Some(purged(error));
             return Ok(());
-        }
+        };
         self.transactions.lost();
-        let wait = FIRST_WAIT
-            .saturating_mul(1 << self.lost.min(16))
-            .min(LONGEST_WAIT);
-        self.lost += 1;
-        self.around.metrics.retries(1);
         tracing::warn!(%error, wait_s = wait.as_secs_f64(), "reading the binary log again");
         tokio::time::sleep(wait).await;
         Ok(())
@@ -195,7 +184,7 @@ impl Follower {
             return self.lose(ended).await;
         };
         if event.is_real() {
-            self.lost = 0;
+            self.retries.gained();
         }
         if start < self.transactions.track.wanted {
             return Ok(());

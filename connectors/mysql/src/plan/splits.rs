@@ -45,7 +45,7 @@ pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
         for scan in ask.scans {
             plans.push(splits(shared, shared.relation(&scan.stream)?, &memory));
         }
-        let planned = stream::iter(plans).buffered(shared.lanes.most());
+        let planned = stream::iter(plans).buffered(shared.pool.most());
         let planned: Vec<_> = planned.try_collect().await?;
         for (splits, bookmark) in planned {
             new.extend(splits);
@@ -145,8 +145,8 @@ async fn parts(
             }],
         ));
     }
-    let lane = shared.lanes.take().await?;
-    let mut connection = lane.connect(false).await?;
+    let mut loan = shared.pool.lend().await?;
+    let mut connection = loan.connect(false).await?;
     // What is new is little, mostly: then an index on the cursor finds it at once.
     let index = relation
         .cursor
@@ -168,22 +168,22 @@ async fn parts(
         let mut probe = Probe::new(connection, table, &order, condition, shared.mapping)?;
         let new = probe.count(&Range::default()).await?;
         if window.from.is_some() && new <= table.rows.unwrap_or(0) / 8 {
-            let parts = ranges::cut(&mut probe, aim(table, new, shared.lanes.most())).await?;
+            let parts = ranges::cut(&mut probe, aim(table, new, shared.pool.most())).await?;
             if let Some(connection) = probe.into_connection() {
-                lane.give_back(connection);
+                loan.give_back(connection);
             }
             return Ok((order, parts));
         }
         connection = match probe.into_connection() {
             Some(connection) => connection,
-            None => lane.connect(true).await?,
+            None => loan.connect(true).await?,
         };
     }
     let mut probe = Probe::new(connection, table, &key, None, shared.mapping)?;
     let rows = table.rows.unwrap_or(LARGE_ROWS);
-    let parts = ranges::cut(&mut probe, aim(table, rows, shared.lanes.most())).await?;
+    let parts = ranges::cut(&mut probe, aim(table, rows, shared.pool.most())).await?;
     if let Some(connection) = probe.into_connection() {
-        lane.give_back(connection);
+        loan.give_back(connection);
     }
     Ok((key, parts))
 }

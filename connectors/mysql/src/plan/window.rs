@@ -64,8 +64,8 @@ pub(super) async fn find(
         .with("cursor before", &before.column)
         .hint("put it back, or read everything again with --restart")));
     }
-    let lane = shared.lanes.take().await?;
-    let mut connection = lane.connect(false).await?;
+    let mut loan = shared.pool.lend().await?;
+    let mut connection = loan.connect(false).await?;
     if cursor.column.nullable {
         refuse_nulls(&mut connection, relation, table, cursor)
             .await
@@ -81,7 +81,7 @@ pub(super) async fn find(
             true,
         ),
     };
-    lane.give_back(connection);
+    loan.give_back(connection);
     let Some(to) = to else {
         return Ok(None);
     };

@@ -2,31 +2,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::try_unfold;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Error, ErrorKind, Event, EventStream, Metrics, Offset, Result, Rows, Scan, Split, SplitData,
-    StreamName,
+    Error, Event, EventStream, Metrics, Offset, Result, Rows, Scan, Split, SplitData, StreamName,
 };
 
 use super::config::Sample;
 use super::dice::Dice;
-use crate::connect::Connector;
+use crate::connect::Pool;
 use crate::decode::Decoder;
 use crate::discover::Table;
 use crate::piece::Piece;
 use crate::relation::{Origin, Relation};
+use crate::retry::Retries;
 use crate::sql;
 use crate::types::{Column, Mapping};
 use crate::wire::{Chunk, Connection};
 
 const DOING: &str = "read a random row";
-
-/// How often a round is tried again when its connection is lost.
-const TRIES: u32 = 5;
 
 /// A table that gives rows to the loop.
 #[derive(Debug, Clone)]
@@ -43,7 +39,7 @@ struct Sampled {
 /// that are done.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    connector: Arc<Connector>,
+    pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     config: Sample,
     tables: Vec<Sampled>,
@@ -59,7 +55,7 @@ pub(crate) struct Draws {
 impl Sampler {
     /// Errors: `Config` for a table in `same_row_in` that isn't among `tables`.
     pub(crate) fn new(
-        connector: Arc<Connector>,
+        pool: Arc<Pool>,
         metrics: Arc<Metrics>,
         config: Sample,
         relations: &[Relation],
@@ -79,7 +75,7 @@ impl Sampler {
         let tables: Vec<_> = tables.collect();
         config.fits(tables.iter().map(|table| table.table.name.as_str()))?;
         Ok(Self {
-            connector,
+            pool,
             metrics,
             config,
             tables,
@@ -96,6 +92,7 @@ impl Sampler {
     /// draw.
     pub(crate) async fn plan(&self, scans: &[Scan]) -> Result<Split> {
         let mut rows = BTreeMap::new();
+        let mut loan = self.pool.lend().await?;
         let mut connection = None;
         for table in &self.tables {
             let name = table.table.name.clone();
@@ -107,9 +104,12 @@ impl Sampler {
             let count = match (self.config.rows, &mut connection) {
                 (Some(rows), _) => rows.get(),
                 (None, Some(connection)) => count(connection, table).await?,
-                (None, none) => count(none.insert(self.connector.connect().await?), table).await?,
+                (None, none) => count(none.insert(loan.connect(false).await?), table).await?,
             };
             rows.insert(name, count);
+        }
+        if let Some(connection) = connection {
+            loan.give_back(connection);
         }
         let shared = rows.iter().filter(|(name, _)| self.shares(name));
         if let Some(least) = shared.map(|(_, count)| *count).min() {
@@ -160,9 +160,8 @@ impl Sampler {
             });
         }
         let state = Loop {
-            connector: Arc::clone(&self.connector),
+            pool: Arc::clone(&self.pool),
             metrics: Arc::clone(&self.metrics),
-            connection: None,
             waits: Dice::new(self.config.seed, "wait"),
             config: self.config.clone(),
             draws,
@@ -191,9 +190,8 @@ struct Draw {
 
 #[derive(Debug)]
 struct Loop {
-    connector: Arc<Connector>,
+    pool: Arc<Pool>,
     metrics: Arc<Metrics>,
-    connection: Option<Connection>,
     config: Sample,
     waits: Dice,
     draws: Vec<Draw>,
@@ -247,34 +245,33 @@ impl Loop {
     }
 
     async fn draw_again(&mut self) -> Result<Vec<(usize, Chunk)>> {
-        let mut tries = 0;
+        let mut retries = Retries::default();
         loop {
-            let error = match self.draw().await {
+            let error = match self.draw(retries.is_retry()).await {
                 Ok(drawn) => return Ok(drawn),
                 Err(error) => error,
             };
-            if error.kind() != ErrorKind::Transient || tries == TRIES {
+            let Some(wait) = retries.after(&error, &self.metrics) else {
                 return Err(error);
-            }
-            tries += 1;
-            self.metrics.retries(1);
+            };
             tracing::debug!(?error, round = self.round, "drawing again");
-            tokio::time::sleep(Duration::from_millis(50 << tries)).await;
+            tokio::time::sleep(wait).await;
         }
     }
 
     /// Reads one round: for each table that has the row, which it is, and the row.
-    async fn draw(&mut self) -> Result<Vec<(usize, Chunk)>> {
+    async fn draw(&mut self, fresh: bool) -> Result<Vec<(usize, Chunk)>> {
         let mut drawn = Vec::new();
+        let mut loan = self.pool.lend().await?;
+        let mut idle = None;
         for (at, draw) in self.draws.iter_mut().enumerate() {
             if draw.rows == 0 {
                 continue;
             }
             let number = draw.dice.below(self.round, draw.rows);
-            // What is lost on the way out of here doesn't come back in the middle of an answer.
-            let connection = match self.connection.take() {
+            let connection = match idle.take() {
                 Some(connection) => connection,
-                None => self.connector.connect().await?,
+                None => loan.connect(fresh).await?,
             };
             let sql = format!("{} LIMIT {number}, 1", draw.select);
             let mut rows = connection.rows(DOING, &sql).await?;
@@ -294,7 +291,10 @@ impl Loop {
                 }
                 None => {}
             }
-            self.connection = rows.into_connection();
+            idle = rows.into_connection();
+        }
+        if let Some(connection) = idle {
+            loan.give_back(connection);
         }
         Ok(drawn)
     }

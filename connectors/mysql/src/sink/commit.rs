@@ -360,8 +360,7 @@ fn allowed(error: Error) -> Error {
     ) {
         return error;
     }
-    let code = ServerError::of(&error).map(|error| error.code);
-    let hint = match code {
+    let hint = match ServerError::code_of(&error) {
         // Duplicate key.
         Some(1062 | 1169 | 1586) => {
             "since these rows were checked, another row with the same key came into the table: \

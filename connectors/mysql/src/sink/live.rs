@@ -7,19 +7,23 @@ use tidegate_core::{
     Commit, Delivery, Distribution, Error, ErrorKind, Prepared, Recovery, Result, Sink,
     SinkContext, SinkWriter, Visibility, WriterId, async_trait,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::checks;
 use super::commit::{self, CommitPart, Marker, Way};
 use super::config::{Mode, MySqlSinkConfig};
 use super::create::Draft;
 use super::plan::{Plan, common_schema};
-use super::session::Sessions;
 use super::staging::{self, Begun};
 use super::target::{Named, Target};
 use super::writer::MySqlWriter;
-use crate::connect::Connector;
+use crate::connect::{Connector, Pool};
 use crate::wire::{Connection, ServerError};
+
+/// In literals a backslash is a backslash, so that only quotes are escaped. A table that others
+/// hold locked isn't waited for for a year.
+const SET_UP: &str =
+    "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES'), lock_wait_timeout = 60";
 
 /// The sink that is open.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(super) struct MySqlSink {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) cx: SinkContext,
-    pub(super) sessions: Sessions,
+    pub(super) pool: Arc<Pool>,
     /// The most bytes that the server takes at once.
     pub(super) packet: usize,
     /// The length from which on a statement is sent.
@@ -63,12 +67,17 @@ impl Shared {
 impl MySqlSink {
     pub(super) async fn open(config: &MySqlSinkConfig, cx: &SinkContext) -> Result<Self> {
         let connector = Connector::open(&config.connection(), &cx.common).await?;
-        let sessions = Sessions::new(connector);
+        let database = connector.database().ok_or_else(|| {
+            Error::config("no database is named").hint(
+                "write it into `url`, as in \"mysql://user@host/database\", or set `database`",
+            )
+        })?;
         let target = Named {
-            database: sessions.database()?.to_owned(),
+            database: database.to_owned(),
             table: config.table.clone(),
         };
-        let mut connection = sessions.take().await?;
+        let pool = Pool::new(connector, Semaphore::MAX_PERMITS, Some(SET_UP));
+        let mut connection = pool.take().await?;
         let packet = packet(&mut connection).await?;
         let schema = common_schema(&cx.inputs)?;
         let plan = match &schema {
@@ -82,13 +91,13 @@ impl MySqlSink {
                 Some(Arc::new(plan))
             }
         };
-        sessions.give(connection);
+        pool.give(connection);
         Ok(Self {
             mode: config.mode,
             plan,
             shared: Arc::new(Shared {
                 cx: cx.clone(),
-                sessions,
+                pool,
                 packet,
                 statement: config.statement_bytes.as_usize().min(packet),
                 made: Mutex::new(false),
@@ -249,11 +258,11 @@ impl Sink for MySqlSink {
             .filter_map(|one| one.staging.as_ref())
             .collect();
         if staging.len() > 1 {
-            let mut connection = self.shared.sessions.take().await?;
+            let mut connection = self.shared.pool.take().await?;
             for key in &plan.unique {
                 commit::no_twins(&mut connection, key, &staging).await?;
             }
-            self.shared.sessions.give(connection);
+            self.shared.pool.give(connection);
         }
         let end = CommitPart {
             target: plan.target.clone(),
@@ -272,10 +281,10 @@ impl Sink for MySqlSink {
             return Ok(());
         };
         let marker = Marker::new(&first.target, &self.shared.cx.common)?;
-        let mut connection = self.shared.sessions.take().await?;
+        let mut connection = self.shared.pool.take().await?;
         // After an error the connection is dropped, and the transaction with it.
         commit::commit(&mut connection, &marker, commit, &parts).await?;
-        self.shared.sessions.give(connection);
+        self.shared.pool.give(connection);
         Ok(())
     }
 
@@ -296,14 +305,14 @@ impl Sink for MySqlSink {
         if lost.is_empty() {
             return Ok(());
         }
-        let mut connection = self.shared.sessions.take().await?;
+        let mut connection = self.shared.pool.take().await?;
         staging::drop(&mut connection, &lost).await?;
-        self.shared.sessions.give(connection);
+        self.shared.pool.give(connection);
         Ok(())
     }
 
     async fn close(&self) -> Result<()> {
-        self.shared.sessions.close();
+        self.shared.pool.close();
         Ok(())
     }
 }

@@ -25,7 +25,6 @@ mod encode;
 mod literal;
 mod live;
 mod plan;
-mod session;
 mod staging;
 mod target;
 mod text;

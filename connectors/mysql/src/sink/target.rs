@@ -186,7 +186,7 @@ impl Target {
 
 /// Whether the server said that there is no such table.
 pub(super) fn is_missing(error: &Error) -> bool {
-    ServerError::of(error).is_some_and(|error| matches!(error.code, 1146 | 1051))
+    matches!(ServerError::code_of(error), Some(1146 | 1051))
 }
 
 fn unread(named: &Named) -> Error {

@@ -90,7 +90,7 @@ impl MySqlWriter {
         cx.journal
             .begin(self.id.epoch, Token::encode(&begun)?)
             .await?;
-        let mut connection = self.shared.sessions.take().await?;
+        let mut connection = self.shared.pool.take().await?;
         self.shared.make(&mut connection, &self.plan).await?;
         staging::create(&mut connection, &self.plan, &staging).await?;
         // Of several rows with one key, an upsert keeps the last. A staging table has no triggers
@@ -339,7 +339,7 @@ impl SinkWriter for MySqlWriter {
             return Ok(Sealed::default());
         };
         let rejected = staging::sift(&mut connection, &self.plan, &staging).await?;
-        self.shared.sessions.give(connection);
+        self.shared.pool.give(connection);
         let part = CommitPart {
             target: self.plan.target.clone(),
             columns: self.plan.columns(),
@@ -359,9 +359,9 @@ impl SinkWriter for MySqlWriter {
             return;
         };
         let dropped = async {
-            let mut connection = self.shared.sessions.take().await?;
+            let mut connection = self.shared.pool.take().await?;
             staging::drop(&mut connection, std::slice::from_ref(&staging)).await?;
-            self.shared.sessions.give(connection);
+            self.shared.pool.give(connection);
             Ok::<_, Error>(())
         };
         if let Err(error) = dropped.await {

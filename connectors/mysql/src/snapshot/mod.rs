@@ -3,14 +3,13 @@
 //! ```text
 //! Snapshot::prepare (in `open`) ── may these tables be read so, and by which way?  No lock.
 //!     └─> lend (the first read) ── ways: all connections begin their transactions at one moment
-//!             └─> Loan ── rows ── give_back: the connection serves the next split
+//!             └─> Loan ── give_back: the connection serves the next split
 //! ```
 //!
 //! A snapshot lives in the transactions of its connections. One that is lost can't be replaced: the
 //! others go on, and when the last is gone, the snapshot is. The split that was read is lost in any
 //! case, and with it the run, which then starts over (`Replay::Session`).
 
-mod pool;
 mod rights;
 mod ways;
 
@@ -19,13 +18,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_core::{Error, Result, Scan, StreamName};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::connect::Connector;
+use crate::connect::{Connector, Loan, Pool};
 use crate::discover::Table;
-use crate::wire::Connection;
+use crate::retry::passes;
+use crate::wire::{Connection, ServerError};
 
-use pool::Pool;
-pub(crate) use pool::{Loan, of_reading};
 use rights::Rights;
+use ways::Way;
+
+/// "Table definition has changed, please retry transaction".
+const ER_TABLE_DEF_CHANGED: u16 = 1412;
 
 /// Engines whose transactions can begin with a consistent view.
 const CONSISTENT: [&str; 2] = ["InnoDB", "ROCKSDB"];
@@ -38,8 +40,8 @@ pub(crate) struct Snapshot {
     queries: bool,
     connections: usize,
     rights: Rights,
-    pool: AsyncMutex<State>,
-    /// The same pool, for who can't wait.
+    state: AsyncMutex<State>,
+    /// Of the same, for who can't wait.
     open: Mutex<Option<Arc<Pool>>>,
 }
 
@@ -55,9 +57,16 @@ struct Member {
 enum State {
     #[default]
     ToBeTaken,
-    Taken(Arc<Pool>),
+    Taken(Taken),
     /// Once is enough: whoever comes after the one that failed is told so.
     Failed,
+}
+
+/// Connections whose transactions see the same, and how that came to be.
+#[derive(Debug, Clone)]
+struct Taken {
+    way: Way,
+    pool: Arc<Pool>,
 }
 
 impl Snapshot {
@@ -97,7 +106,7 @@ impl Snapshot {
             queries,
             connections: connections.max(1),
             rights,
-            pool: AsyncMutex::default(),
+            state: AsyncMutex::default(),
             open: Mutex::default(),
         })
     }
@@ -106,11 +115,11 @@ impl Snapshot {
     pub(crate) fn note(&self) -> String {
         let databases = self.tables.iter().map(|table| table.database.as_str());
         let way = match self.connections {
-            1 => ways::Way::Alone,
+            1 => Way::Alone,
             _ => self.rights.likely((!self.queries).then_some(databases)),
         };
         match way {
-            ways::Way::Alone => format!("reads everything as of one moment: {}", way.how()),
+            Way::Alone => format!("reads everything as of one moment: {}", way.how()),
             _ => format!(
                 "reads everything as of one moment, over {} connections: {}",
                 self.connections,
@@ -124,14 +133,18 @@ impl Snapshot {
     ///
     /// Errors: `Transient` where the snapshot, or what it takes to take it, is lost.
     pub(crate) async fn lend(&self, scans: &[Scan]) -> Result<Loan> {
-        let pool = self.taken(scans).await?;
-        pool.lend().await
+        let Taken { way, pool } = self.taken(scans).await?;
+        pool.lend().await.map_err(|_| {
+            Error::transient("the snapshot is lost: all its connections are gone")
+                .with("way", way.how())
+                .hint("the run starts over with a new snapshot")
+        })
     }
 
-    async fn taken(&self, scans: &[Scan]) -> Result<Arc<Pool>> {
-        let mut state = self.pool.lock().await;
+    async fn taken(&self, scans: &[Scan]) -> Result<Taken> {
+        let mut state = self.state.lock().await;
         match &*state {
-            State::Taken(pool) => return Ok(Arc::clone(pool)),
+            State::Taken(taken) => return Ok(taken.clone()),
             State::Failed => {
                 return Err(Error::transient("the snapshot could not be taken"));
             }
@@ -139,11 +152,11 @@ impl Snapshot {
         }
         let lockable = self.lockable(scans);
         match ways::take(&self.connector, lockable.as_deref(), self.connections).await {
-            Ok(pool) => {
-                let pool = Arc::new(pool);
-                *state = State::Taken(Arc::clone(&pool));
-                *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pool));
-                Ok(pool)
+            Ok(taken) => {
+                *state = State::Taken(taken.clone());
+                *self.open.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(&taken.pool));
+                Ok(taken)
             }
             Err(error) => {
                 *state = State::Failed;
@@ -170,6 +183,26 @@ impl Snapshot {
             pool.close();
         }
     }
+}
+
+/// What an error means that is met while a snapshot is read: `Transient` where the connection is
+/// lost or the table was altered since the snapshot was taken, as then a new one is needed, and with
+/// it the run starts over.
+pub(crate) fn of_reading(error: Error) -> Error {
+    if ServerError::code_of(&error) == Some(ER_TABLE_DEF_CHANGED) {
+        return Error::transient(
+            "a table was altered after its snapshot was taken, so it can't be read any more",
+        )
+        .hint(
+            "alter tables while the run isn't on; on MySQL 8, a user with BACKUP_ADMIN makes such statements wait for it",
+        )
+        .because(error);
+    }
+    if passes(&error) {
+        return Error::transient("a connection of the snapshot is lost, so the run starts over")
+            .because(error);
+    }
+    error
 }
 
 fn without_transactions(table: &Table, engine: &str) -> Error {

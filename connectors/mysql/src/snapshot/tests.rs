@@ -7,8 +7,9 @@ use tidegate_core::{Context, ErrorKind, Scan, StreamName};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 use tidegate_testkit::suites::context;
 
+use super::Snapshot;
 use super::ways::Way;
-use super::{Loan, Snapshot};
+use crate::connect::Loan;
 use crate::connect::{ConnectionKeys, Connector};
 use crate::discover::Table;
 
@@ -98,13 +99,14 @@ fn scans() -> Vec<Scan> {
 /// What a query's only value says, read over a lent connection.
 async fn ask(mut loan: Loan, sql: &str) -> i64 {
     let sql = format!("SELECT CAST(({sql}) AS CHAR)");
-    let mut rows = loan.rows("ask", &sql).await.unwrap();
+    let connection = loan.connect(false).await.unwrap();
+    let mut rows = connection.rows("ask", &sql).await.unwrap();
     let chunk = rows.next(1, 1).await.unwrap().unwrap();
     let row = chunk.rows().next().unwrap();
     // The byte 0, the NULL bitmap, the length of the text.
     let value = std::str::from_utf8(&row[3..]).unwrap().parse().unwrap();
     assert!(rows.next(1, 1).await.unwrap().is_none());
-    loan.give_back(rows);
+    loan.give_back(rows.into_connection().unwrap());
     value
 }
 
@@ -113,7 +115,7 @@ async fn ask(mut loan: Loan, sql: &str) -> i64 {
 async fn look(connector: &Arc<Connector>) -> (Way, usize, i64) {
     let tables = ["a", "b"].map(|name| table(name, "InnoDB"));
     let snapshot = prepare(connector, &tables).await.unwrap();
-    let pool = snapshot.taken(&scans()).await.unwrap();
+    let taken = snapshot.taken(&scans()).await.unwrap();
     let mut seen = Vec::new();
     for sql in [
         "SELECT SUM(v) FROM a",
@@ -122,7 +124,7 @@ async fn look(connector: &Arc<Connector>) -> (Way, usize, i64) {
         "SELECT COUNT(*) FROM b",
     ] {
         let mut loans = Vec::new();
-        for _ in 0..pool.alive() {
+        for _ in 0..taken.pool.alive() {
             loans.push(snapshot.lend(&scans()).await.unwrap());
         }
         let mut values = Vec::new();
@@ -132,13 +134,13 @@ async fn look(connector: &Arc<Connector>) -> (Way, usize, i64) {
         assert!(
             values.iter().all(|value| *value == values[0]),
             "{:?}: connections see different things: {sql}: {values:?}",
-            pool.way
+            taken.way
         );
         seen.push(values[0]);
     }
-    assert_eq!(seen[0] + seen[1], 2000, "{:?}: torn", pool.way);
-    assert_eq!(seen[2], seen[3], "{:?}: torn", pool.way);
-    (pool.way, pool.alive(), seen[0])
+    assert_eq!(seen[0] + seen[1], 2000, "{:?}: torn", taken.way);
+    assert_eq!(seen[2], seen[3], "{:?}: torn", taken.way);
+    (taken.way, taken.pool.alive(), seen[0])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,11 +225,11 @@ async fn what_stands_in_the_way_is_gone_around_or_told() {
     let with_query = ["a", "top"].map(Scan::all);
     let locker = connector(&server, "locker", &cx.common()).await;
     let snapshot = prepare(&locker, &tables).await.unwrap();
-    let pool = snapshot.taken(&with_query).await.unwrap();
-    assert_eq!(pool.way, Way::Alone);
+    let taken = snapshot.taken(&with_query).await.unwrap();
+    assert_eq!(taken.way, Way::Alone);
     let snapshot = prepare(&root, &tables).await.unwrap();
-    let pool = snapshot.taken(&with_query).await.unwrap();
-    assert_eq!(pool.way, Way::GlobalLock);
+    let taken = snapshot.taken(&with_query).await.unwrap();
+    assert_eq!(taken.way, Way::GlobalLock);
 
     // Every connection lost is one less; the last one ends it for all who wait.
     let mut loans = Vec::new();
@@ -247,7 +249,8 @@ async fn what_stands_in_the_way_is_gone_around_or_told() {
     let snapshot = prepare(&root, &tables).await.unwrap();
     let mut loan = snapshot.lend(&scans()).await.unwrap();
     server.sql("ALTER TABLE shop.a MODIFY v INT NOT NULL");
-    let mut rows = loan.rows("ask", "SELECT v FROM a").await.unwrap();
+    let connection = loan.connect(false).await.unwrap();
+    let mut rows = connection.rows("ask", "SELECT v FROM a").await.unwrap();
     let error = super::of_reading(rows.next(1, 1).await.unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert!(error.to_string().contains("altered"), "{error}");
@@ -307,8 +310,8 @@ async fn a_lock_is_waited_for_and_never_left_behind() {
         );
     }
     writer.run("commit", "COMMIT").await.unwrap();
-    let pool = taking.await.unwrap();
-    assert_eq!((pool.way, pool.alive()), (Way::TableLocks, 4));
+    let taken = taking.await.unwrap();
+    assert_eq!((taken.way, taken.pool.alive()), (Way::TableLocks, 4));
     let loan = snapshot.lend(&scans).await.unwrap();
     assert_eq!(ask(loan, "SELECT SUM(v) FROM a").await, 1001);
     // The lock is gone while the snapshot lives.

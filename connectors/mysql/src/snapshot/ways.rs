@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tidegate_core::{Error, Result};
 
-use super::pool::Pool;
-use crate::connect::Connector;
+use super::Taken;
+use crate::connect::{Connector, Pool};
 use crate::sql;
 use crate::wire::{Connection, ServerError};
 
@@ -79,7 +79,7 @@ pub(super) async fn take(
     connector: &Arc<Connector>,
     lockable: Option<&[Name<'_>]>,
     most: usize,
-) -> Result<Pool> {
+) -> Result<Taken> {
     // First all connections, which takes its time; then the lock.
     let opened = (0..most).map(|_| async {
         let mut connection = connector.connect().await?;
@@ -98,7 +98,10 @@ pub(super) async fn take(
         position,
         "a snapshot is taken"
     );
-    Ok(Pool::new(way, members, guard))
+    Ok(Taken {
+        way,
+        pool: Pool::of(members, guard),
+    })
 }
 
 /// Lets a session wait for weeks, with its transaction open.
@@ -172,7 +175,7 @@ async fn locked(
     keeper.run(DOING, &sql).await?;
     let mut tries = 1;
     while let Err(error) = keeper.run(DOING, lock).await {
-        match ServerError::of(&error).map(|server| server.code) {
+        match ServerError::code_of(&error) {
             None => return Err(error),
             Some(code) if LOCK_NOT_HAD.contains(&code) && tries < LOCK_TRIES => {
                 tries += 1;

@@ -79,6 +79,11 @@ impl ServerError {
     pub(crate) fn of(error: &Error) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
+
+    /// The number of that error.
+    pub(crate) fn code_of(error: &Error) -> Option<u16> {
+        Self::of(error).map(|server| server.code)
+    }
 }
 
 impl fmt::Display for ServerError {
