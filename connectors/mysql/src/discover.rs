@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
 use crate::sql;
-use crate::types::{Column, Declared, Mapping, Type};
+use crate::types::{Column, Mapping, Type};
 use crate::wire::Connection;
+
+mod keys;
+mod names;
+
+pub(crate) use keys::Key;
 
 /// The databases that belong to the server itself.
 const SYSTEM: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
@@ -31,15 +35,6 @@ pub(crate) struct Table {
     pub(crate) engine: Option<String>,
 }
 
-/// An index that tells rows apart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Key {
-    /// Its name, for FORCE INDEX: `PRIMARY`.
-    pub(crate) index: String,
-    /// Positions of its columns in the table's.
-    pub(crate) columns: Vec<usize>,
-}
-
 /// Finds tables of `database`: those that match one of `patterns` (names or globs), or all. Views
 /// are found only by a pattern. In a fixed number of queries, however many tables there are.
 ///
@@ -58,7 +53,7 @@ pub(crate) async fn tables(
                 .hint("name the database whose tables you want"),
         );
     }
-    let names = names(connection, database, patterns).await?;
+    let names = names::names(connection, database, patterns).await?;
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,7 +65,7 @@ pub(crate) async fn tables(
         .map(|(at, table)| (table.name.clone(), at))
         .collect();
     columns(connection, &mut tables, &at, &here, mapping).await?;
-    keys(connection, &mut tables, &at, &here).await?;
+    keys::keys(connection, &mut tables, &at, &here).await?;
     Ok(tables)
 }
 
@@ -116,114 +111,6 @@ pub(crate) async fn query(
         }
     }
     Ok(columns)
-}
-
-/// The names of the tables asked for, in the server's order.
-async fn names(
-    connection: &mut Connection,
-    database: &str,
-    patterns: &[String],
-) -> Result<Vec<String>> {
-    let rows = connection
-        .query(
-            "list the tables",
-            &format!(
-                "SELECT TABLE_NAME, TABLE_TYPE, @@lower_case_table_names \
-                 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
-                 AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW') ORDER BY TABLE_NAME",
-                sql::text(database)
-            ),
-        )
-        .await?;
-    // Where names of tables don't know case, ours need not either.
-    let fold = rows
-        .first()
-        .is_some_and(|row| cell(row, 2).is_some_and(|setting| setting != "0"));
-    let views: Vec<bool> = rows
-        .iter()
-        .map(|row| cell(row, 1) == Some("VIEW"))
-        .collect();
-    let all: Vec<&str> = rows.iter().filter_map(|row| cell(row, 0)).collect();
-    let mut wanted: Vec<bool> = match patterns.is_empty() {
-        true => views.iter().map(|view| !view).collect(),
-        false => vec![false; all.len()],
-    };
-    for pattern in patterns {
-        let pattern = Pattern::new(pattern, &all, fold)?;
-        let mut found = false;
-        for (wanted, name) in wanted.iter_mut().zip(&all) {
-            let matches = pattern.matches(name);
-            *wanted |= matches;
-            found |= matches;
-        }
-        if !found {
-            return Err(missing(database, &pattern.text, &all));
-        }
-    }
-    let names = all.iter().zip(wanted).filter(|(_, wanted)| *wanted);
-    Ok(names.map(|(name, _)| (*name).to_owned()).collect())
-}
-
-/// A name or a glob.
-struct Pattern {
-    text: String,
-    /// None for a name.
-    glob: Option<GlobMatcher>,
-    fold: bool,
-}
-
-impl Pattern {
-    /// What is a table's name to the letter is a name, also with a `*` in it.
-    fn new(text: &str, all: &[&str], fold: bool) -> Result<Self> {
-        let glob = match all.contains(&text) || !text.contains(['*', '?', '[', '{']) {
-            true => None,
-            false => Some(
-                GlobBuilder::new(text)
-                    .case_insensitive(fold)
-                    .backslash_escape(true)
-                    .build()
-                    .map_err(|error| {
-                        Error::config("a pattern of tables can't be read")
-                            .with("pattern", text)
-                            .hint("`*` stands for any characters, `?` for one, `[ab]` and `{a,b}` for a choice")
-                            .because(error)
-                    })?
-                    .compile_matcher(),
-            ),
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            glob,
-            fold,
-        })
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        match &self.glob {
-            Some(glob) => glob.is_match(name),
-            None if self.fold => self.text.to_lowercase() == name.to_lowercase(),
-            None => self.text == name,
-        }
-    }
-}
-
-fn missing(database: &str, pattern: &str, all: &[&str]) -> Error {
-    let error =
-        Error::not_found(format!("there is no table `{pattern}`")).with("database", database);
-    let same = |name: &&&str| name.to_lowercase() == pattern.to_lowercase();
-    error.hint(match all.iter().find(same) {
-        Some(name) => format!("did you mean `{name}`? This server tells upper from lower case"),
-        None if all.is_empty() => {
-            "this user sees no table in the database: check its name, and the user's rights by \
-             SHOW GRANTS"
-                .to_owned()
-        }
-        None => {
-            let some: Vec<_> = all.iter().take(8).map(|name| format!("`{name}`")).collect();
-            let more = if all.len() > some.len() { ", …" } else { "" };
-            format!("this user sees {}{more}", some.join(", "))
-        }
-    })
 }
 
 /// The condition for rows of `information_schema` that are about these tables.
@@ -364,141 +251,6 @@ async fn json(
         }
     }
     Ok(())
-}
-
-/// A unique index as it is being put together.
-#[derive(Debug, Default)]
-struct Index {
-    name: String,
-    /// Positions of its columns; none for an expression.
-    columns: Vec<Option<usize>>,
-    usable: bool,
-    descending: Vec<bool>,
-}
-
-async fn keys(
-    connection: &mut Connection,
-    tables: &mut [Table],
-    at: &HashMap<String, usize>,
-    here: &str,
-) -> Result<()> {
-    let server = connection.server();
-    // FORCE INDEX refuses an index that the optimizer is told not to see.
-    let seen = match (server.mariadb, server.numbers) {
-        (true, version) if version >= (10, 6, 0) => "IGNORED = 'NO'",
-        (false, version) if version >= (8, 0, 0) => "IS_VISIBLE = 'YES'",
-        _ => "TRUE",
-    };
-    let rows = connection
-        .query(
-            "ask for the tables' keys",
-            &format!(
-                "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE, COLLATION, {seen} \
-                 FROM information_schema.STATISTICS WHERE {here} AND NON_UNIQUE = 0 \
-                 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
-            ),
-        )
-        .await?;
-    let mut indexes: Vec<Vec<Index>> = tables.iter().map(|_| Vec::new()).collect();
-    for row in &rows {
-        let Some(table) = cell(row, 0).and_then(|name| at.get(name)) else {
-            continue;
-        };
-        let name = cell(row, 1).unwrap_or_default();
-        let list = &mut indexes[*table];
-        if list.last().is_none_or(|index| index.name != name) {
-            list.push(Index {
-                name: name.to_owned(),
-                usable: true,
-                ..Index::default()
-            });
-        }
-        if let Some(index) = list.last_mut() {
-            let columns = &tables[*table].columns;
-            let column = cell(row, 2).and_then(|name| {
-                columns
-                    .iter()
-                    .position(|column| column.name.to_lowercase() == name.to_lowercase())
-            });
-            index.columns.push(column);
-            index.usable &= cell(row, 3).is_none()
-                && cell(row, 4) == Some("BTREE")
-                && cell(row, 6) == Some("1");
-            index.descending.push(cell(row, 5) == Some("D"));
-        }
-    }
-    for (table, indexes) in tables.iter_mut().zip(indexes) {
-        table.key = best(&table.columns, indexes);
-    }
-    Ok(())
-}
-
-/// The primary key if it will do, else the unique key of the fewest and plainest columns.
-fn best(columns: &[Column], indexes: Vec<Index>) -> Option<Key> {
-    let keys = indexes.into_iter().filter_map(|index| {
-        let positions: Vec<_> = index.columns.iter().copied().collect::<Option<_>>()?;
-        let one_way = index.descending.windows(2).all(|two| two[0] == two[1]);
-        let ordered = positions
-            .iter()
-            .enumerate()
-            .all(|(at, position)| orders(&columns[*position], at));
-        (index.usable && one_way && ordered).then_some(Key {
-            index: index.name,
-            columns: positions,
-        })
-    });
-    keys.min_by_key(|key| {
-        let plain: usize = key.columns.iter().map(|at| rank(columns[*at].kind)).sum();
-        (key.index != "PRIMARY", key.columns.len(), plain)
-    })
-}
-
-/// Whether a value of the column, written as a literal, tells exactly where it stands in the order
-/// of an index, and whether the server finds that place without reading the whole index. `at`: the
-/// column's place in the key.
-fn orders(column: &Column, at: usize) -> bool {
-    !column.nullable
-        && match column.kind {
-            // What is printed is not what is stored.
-            Type::Float | Type::Double => false,
-            // It sorts by number, and a comparison with a number is not looked up in the index:
-            // good enough behind another column, which is.
-            // 4-byte characters look like `?` in a declaration: whose member that is, nobody knows.
-            Type::Enum => {
-                at > 0
-                    && Declared::parse(&column.declared).members.is_some()
-                    && !column.declared.contains('?')
-            }
-            Type::Set | Type::Json | Type::Geometry => false,
-            Type::Bool
-            | Type::TinyInt { .. }
-            | Type::SmallInt { .. }
-            | Type::MediumInt { .. }
-            | Type::Int { .. }
-            | Type::BigInt { .. }
-            | Type::Decimal { .. }
-            | Type::Bit { .. }
-            | Type::Year
-            | Type::Date
-            | Type::Time { .. }
-            | Type::DateTime { .. }
-            | Type::Timestamp { .. }
-            | Type::Text
-            | Type::Binary
-            | Type::Uuid
-            | Type::Inet4
-            | Type::Inet6 => true,
-        }
-}
-
-/// How dear it is to compare: less is better.
-fn rank(kind: Type) -> usize {
-    match kind {
-        Type::Text => 3,
-        Type::Binary | Type::Decimal { .. } | Type::Uuid | Type::Inet6 => 2,
-        Type::Date | Type::Time { .. } | Type::DateTime { .. } | Type::Timestamp { .. } => 1,
-        _ => 0,
-    }
 }
 
 fn cell(row: &[Option<String>], at: usize) -> Option<&str> {

@@ -30,6 +30,7 @@ mod server;
 mod shape;
 mod statement;
 mod stored;
+mod token;
 mod track;
 mod tracked;
 mod transactions;
