@@ -16,6 +16,7 @@ use crate::retry::Retries;
 use crate::select::{Order, Range, Select, Window};
 use crate::snapshot;
 use crate::source::Shared;
+use crate::sql;
 use crate::types::Column;
 use crate::wire;
 
@@ -161,16 +162,12 @@ impl Asked {
         let cut = shared.snapshot.is_some() && matches!(relation.origin, Origin::Query(_));
         // Rows that are rejected don't count.
         let all_taken = columns.iter().all(|column| column.kind.takes_all(mapping));
-        let list: Vec<_> = columns
-            .iter()
-            .map(|column| column.select(mapping))
-            .collect();
         Ok(Self {
             stream: relation.stream.clone(),
             relation: relation.clone(),
             range,
             conditions,
-            list: list.join(", "),
+            list: sql::names(columns.iter().map(|column| &column.name)),
             decoder: Decoder::new(relation.stream.as_str(), columns, shown, mapping)?,
             places,
             kept,

@@ -7,6 +7,19 @@ pub(crate) fn name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
+/// Names in backticks, as a list.
+pub(crate) fn names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<_> = names.into_iter().map(|one| name(one.as_ref())).collect();
+    names.join(", ")
+}
+
+/// The condition that all these columns are set.
+pub(crate) fn all_set<S: AsRef<str>>(columns: impl IntoIterator<Item = S>) -> String {
+    let set = |column: S| format!("{} IS NOT NULL", name(column.as_ref()));
+    let all: Vec<_> = columns.into_iter().map(set).collect();
+    all.join(" AND ")
+}
+
 /// A text literal. Safe under every SQL mode: with a backslash or a control character in it, it is
 /// written as hex digits.
 pub(crate) fn text(text: &str) -> String {

@@ -191,6 +191,17 @@ impl Marks {
         self.clear(row);
     }
 
+    /// What stands in a row for a value: itself, or anything where it can't be taken.
+    #[inline(always)]
+    pub(super) fn settle<T: Default>(&mut self, row: usize, value: Option<Result<T, Fault>>) -> T {
+        match value {
+            Some(Ok(value)) => return value,
+            Some(Err(fault)) => self.fault(row, fault),
+            None => self.null(row),
+        }
+        T::default()
+    }
+
     #[cold]
     pub(super) fn fault(&mut self, row: usize, why: Fault) {
         if why == Fault::Null {

@@ -50,19 +50,7 @@ where
         let first = block.first();
         block.each(
             |bytes, at| take(bytes, at),
-            |row, value| {
-                values.push(match value {
-                    Some(Ok(value)) => value,
-                    Some(Err(fault)) => {
-                        marks.fault(first + row, fault);
-                        A::Native::default()
-                    }
-                    None => {
-                        marks.null(first + row);
-                        A::Native::default()
-                    }
-                });
-            },
+            |row, value| values.push(marks.settle(first + row, value)),
         );
     }
 
@@ -99,19 +87,7 @@ impl<F: Fn(&[u8], &mut usize) -> Result<bool, Fault>> Build for Truths<F> {
         let first = block.first();
         block.each(
             |bytes, at| take(bytes, at),
-            |row, value| {
-                values.push(match value {
-                    Some(Ok(value)) => value,
-                    Some(Err(fault)) => {
-                        marks.fault(first + row, fault);
-                        false
-                    }
-                    None => {
-                        marks.null(first + row);
-                        false
-                    }
-                });
-            },
+            |row, value| values.push(marks.settle(first + row, value)),
         );
     }
 

@@ -56,16 +56,7 @@ pub(super) fn carried(name: &str) -> Column {
         TS => Type::BigInt { unsigned: false },
         _ => Type::Text,
     };
-    Column {
-        name: name.to_owned(),
-        kind,
-        nullable: false,
-        declared: String::new(),
-        charset: None,
-        collation: None,
-        generated: false,
-        invisible: false,
-    }
+    Column::new(name, kind, String::new())
 }
 
 /// Rows of changes, decoded: `_ts` becomes the time that it is.

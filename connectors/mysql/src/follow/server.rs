@@ -135,20 +135,13 @@ fn strange() -> Error {
     Error::internal("the server says something strange of its binary log")
 }
 
-/// The text in the only cell of the answer.
-async fn one(connection: &mut Connection, doing: &str, sql: &str) -> Result<Option<String>> {
-    let rows = connection.query(doing, sql).await?;
-    let row = rows.into_iter().next();
-    Ok(row.and_then(|row| row.into_iter().next()).flatten())
-}
-
 /// Who the server is: where its files and positions mean something.
 async fn identity(connection: &mut Connection) -> Result<String> {
     let sql = match connection.server().mariadb {
         true => "SELECT @@server_id",
         false => "SELECT @@server_uuid",
     };
-    let identity = one(connection, "ask which server this is", sql).await?;
+    let identity = connection.value("ask which server this is", sql).await?;
     identity.ok_or_else(strange)
 }
 
@@ -167,8 +160,7 @@ pub(crate) async fn note(connector: &Connector) -> Result<Noted> {
         true => note_mariadb(&mut connection, server).await?,
         false => note_mysql(&mut connection, server).await?,
     };
-    let time = one(
-        &mut connection,
+    let time = connection.value(
         "ask the server's clock",
         "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)",
     );
@@ -186,7 +178,7 @@ async fn note_mariadb(connection: &mut Connection, server: String) -> Result<Bin
     let (file, byte) = snapshot_position(connection, doing).await?;
     connection.run(doing, "COMMIT").await?;
     let sql = format!("SELECT BINLOG_GTID_POS({}, {byte})", sql::text(&file));
-    let gtids = one(connection, doing, &sql).await?;
+    let gtids = connection.value(doing, &sql).await?;
     Ok(BinlogPosition {
         file,
         byte,
@@ -317,11 +309,7 @@ pub(super) async fn dump(
     let patience = connector.read_timeout();
     let heartbeat = HEARTBEAT.min(patience / 3);
     prepare(&mut connection, &server, heartbeat).await?;
-    let checksum = one(
-        &mut connection,
-        READING,
-        "SELECT UPPER(@master_binlog_checksum)",
-    );
+    let checksum = connection.value(READING, "SELECT UPPER(@master_binlog_checksum)");
     let checksum = match checksum.await?.as_deref() {
         Some("CRC32") => Checksum::Crc32,
         _ => Checksum::None,

@@ -201,15 +201,10 @@ fn column(name: &str, stored: &MapColumn) -> Result<Column> {
     let declared = stored
         .stored
         .declaration(unsigned, conversion::is_text(stored));
+    let kind = Type::of_column(&declared, true, Mapping::default());
     let mut column = Column {
-        name: name.to_owned(),
-        kind: Type::of_column(&declared, true, Mapping::default()),
         nullable: stored.nullable,
-        declared,
-        charset: None,
-        collation: None,
-        generated: false,
-        invisible: false,
+        ..Column::new(name, kind, declared)
     };
     if let Some(members) = conversion::told_members(&column, stored)? {
         column.declared = of_members(&column.declared, &members);

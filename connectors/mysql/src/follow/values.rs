@@ -70,13 +70,17 @@ pub(super) fn fraction_width(fraction: u8) -> usize {
 
 fn micros(bytes: &mut Bytes<'_>, fraction: u8) -> Result<u64, Broken> {
     let width = fraction_width(fraction);
-    let units = bytes.uint_be(width)?;
-    Ok(match width {
+    Ok(micros_of(bytes.uint_be(width)?, width))
+}
+
+/// A fraction of so many bytes, each of which holds two digits.
+fn micros_of(units: u64, width: usize) -> u64 {
+    match width {
         0 => 0,
         1 => units * 10_000,
         2 => units * 100,
         _ => units,
-    })
+    }
 }
 
 pub(super) fn datetime(
@@ -166,13 +170,7 @@ pub(super) fn time(bytes: &mut Bytes<'_>, fraction: u8, out: &mut Vec<u8>) -> Re
         false => (true, middle - packed),
     };
     let bits = 8 * width;
-    let units = packed & ((1 << bits) - 1);
-    let micros = match width {
-        0 => 0,
-        1 => units * 10_000,
-        2 => units * 100,
-        _ => units,
-    };
+    let micros = micros_of(packed & ((1 << bits) - 1), width);
     let clock = packed >> bits;
     put_time(
         negative,

@@ -51,17 +51,13 @@ impl<'a> Probe<'a> {
             Error::internal("a key has a column that its table doesn't have")
                 .with("table", &table.name)
         })?;
-        let list: Vec<_> = columns
-            .iter()
-            .map(|column| column.select(mapping))
-            .collect();
         Ok(Self {
             table,
             order,
             decoder: Decoder::new(&table.name, columns.clone(), columns.len(), mapping)?,
             columns,
             condition,
-            list: list.join(", "),
+            list: sql::names(&order.columns),
             connection: Some(connection),
             asked: 0,
         })

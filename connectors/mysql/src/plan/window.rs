@@ -173,11 +173,7 @@ async fn now(connection: &mut Connection, cursor: &Cursor) -> Result<String> {
         "SELECT DATE_FORMAT({now} - INTERVAL {} MICROSECOND, '{format}')",
         lag.as_micros()
     );
-    let rows = connection.query("ask for the time", &asked).await?;
-    let text = rows
-        .into_iter()
-        .next()
-        .and_then(|row| row.into_iter().next().flatten());
+    let text = connection.value("ask for the time", &asked).await?;
     let mut text = text.ok_or_else(|| {
         Error::config("`lag` reaches back further than the server's calendar")
             .hint("a lag is seconds or minutes")
@@ -205,14 +201,8 @@ async fn greatest(
     };
     let column = sql::column(table, &cursor.column.name);
     let asked = format!("SELECT MAX({column}) FROM {}", sql::table(table));
-    let rows = connection
-        .query("ask for the greatest value", &asked)
-        .await?;
-    let text = rows
-        .into_iter()
-        .next()
-        .and_then(|row| row.into_iter().next().flatten());
-    let Some(text) = text else {
+    let text = connection.value("ask for the greatest value", &asked);
+    let Some(text) = text.await? else {
         return Ok(None);
     };
     Ok(Some((integer(&text)? - i128::from(lag)).to_string()))

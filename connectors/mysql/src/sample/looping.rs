@@ -154,7 +154,7 @@ impl Sampler {
                 stream: table.stream.clone(),
                 dice: Dice::new(self.config.seed, &lane),
                 rows,
-                select: select(table, scan, self.mapping)?,
+                select: select(table, scan)?,
                 decoder: decoder(table, scan, self.mapping)?,
                 short: false,
             });
@@ -306,8 +306,7 @@ async fn count(connection: &mut Connection, table: &Sampled) -> Result<u64> {
         from(table, false),
         condition(table)
     );
-    let rows = connection.query("count a table's rows", &sql).await?;
-    let count = rows.into_iter().flatten().next().flatten();
+    let count = connection.value("count a table's rows", &sql).await?;
     let count = count.and_then(|count| count.parse().ok());
     count.ok_or_else(|| Error::internal("the server didn't answer with a number"))
 }
@@ -346,15 +345,11 @@ fn decoder(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<Arc<Decoder
 }
 
 /// A SELECT of all rows, in an order that stays.
-fn select(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<String> {
+fn select(table: &Sampled, scan: &Scan) -> Result<String> {
     let (columns, _) = selected(table, scan)?;
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|column| column.select(mapping))
-        .collect();
     let mut select = format!(
         "SELECT {} FROM {}{}",
-        columns.join(", "),
+        sql::names(columns.iter().map(|column| &column.name)),
         from(table, true),
         condition(table)
     );

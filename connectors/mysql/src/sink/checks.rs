@@ -84,19 +84,14 @@ pub(super) fn another_has_it(index: &Index, named: &Named, key: &[String]) -> Ve
         });
     }
     if let Some(columns) = index.columns() {
-        let names: Vec<_> = columns.iter().map(|column| sql::name(column)).collect();
-        let names = names.join(", ");
-        let set: Vec<_> = columns
-            .iter()
-            .map(|column| format!("{} IS NOT NULL", sql::name(column)))
-            .collect();
+        let names = sql::names(&columns);
         // The derived table is computed before rows are deleted by it.
         checks.push(Check {
             reason,
             condition: format!(
                 "({names}) IN (SELECT * FROM (SELECT {names} FROM {{staging}} WHERE {} \
                  GROUP BY {names} HAVING COUNT(*) > 1) AS twice)",
-                set.join(" AND ")
+                sql::all_set(&columns)
             ),
         });
     }

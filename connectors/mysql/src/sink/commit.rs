@@ -313,21 +313,10 @@ pub(super) async fn no_twins(
     key: &[String],
     staging: &[&Named],
 ) -> Result<()> {
-    let names: Vec<_> = key.iter().map(|column| sql::name(column)).collect();
-    let names = names.join(", ");
-    let set: Vec<_> = key
-        .iter()
-        .map(|column| format!("{} IS NOT NULL", sql::name(column)))
-        .collect();
+    let (names, set) = (sql::names(key), sql::all_set(key));
     let keys: Vec<_> = staging
         .iter()
-        .map(|one| {
-            format!(
-                "SELECT {names} FROM {} WHERE {}",
-                one.sql(),
-                set.join(" AND ")
-            )
-        })
+        .map(|one| format!("SELECT {names} FROM {} WHERE {set}", one.sql()))
         .collect();
     let twins = format!(
         "SELECT {names} FROM ({}) AS keys_of_all GROUP BY {names} HAVING COUNT(*) > 1 LIMIT 1",

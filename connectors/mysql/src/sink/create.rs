@@ -50,8 +50,7 @@ impl Draft {
         let mut lines: Vec<String> = slots.iter().map(line).collect();
         let mut indexes = Vec::new();
         if !key.is_empty() {
-            let names: Vec<_> = key.iter().map(|column| sql::name(column)).collect();
-            lines.push(format!("PRIMARY KEY ({})", names.join(", ")));
+            lines.push(format!("PRIMARY KEY ({})", sql::names(key)));
             let part = |column: &String| {
                 Some(Part {
                     column: column.clone(),

@@ -157,10 +157,9 @@ async fn rehearse(connection: &mut Connection, draft: &Draft, named: &Named) -> 
 /// The most bytes that a statement may have: two of a packet are the command's and the end's.
 async fn packet(connection: &mut Connection) -> Result<usize> {
     let asked = "SELECT @@max_allowed_packet";
-    let rows = connection
-        .query("ask for max_allowed_packet", asked)
+    let bytes = connection
+        .value("ask for max_allowed_packet", asked)
         .await?;
-    let bytes = rows.into_iter().flatten().next().flatten();
     let bytes = bytes.and_then(|bytes| bytes.parse::<usize>().ok());
     Ok(bytes.unwrap_or(1 << 20).saturating_sub(2))
 }

@@ -249,10 +249,14 @@ async fn start(members: &mut [Connection]) -> Result<()> {
 /// the executed ones. So if afterwards none is owned, and the same ones are executed as before, no
 /// commit became visible meanwhile. Both variables can be read by everybody.
 async fn quiet(watcher: &mut Connection, members: &mut [Connection]) -> Result<bool> {
-    let before = value(watcher, "SELECT @@GLOBAL.gtid_executed").await?;
+    let before = watcher
+        .value(DOING, "SELECT @@GLOBAL.gtid_executed")
+        .await?;
     start(members).await?;
-    let owned = value(watcher, "SELECT @@GLOBAL.gtid_owned").await?;
-    let after = value(watcher, "SELECT @@GLOBAL.gtid_executed").await?;
+    let owned = watcher.value(DOING, "SELECT @@GLOBAL.gtid_owned").await?;
+    let after = watcher
+        .value(DOING, "SELECT @@GLOBAL.gtid_executed")
+        .await?;
     Ok(before == after && owned.is_none_or(|owned| owned.is_empty()))
 }
 
@@ -266,7 +270,7 @@ pub(super) async fn tells(connection: &mut Connection) -> Result<bool> {
         return Ok(false);
     }
     let sql = "SELECT @@GLOBAL.log_bin AND @@GLOBAL.gtid_mode = 'ON'";
-    match value(connection, sql).await {
+    match connection.value(DOING, sql).await {
         Ok(told) => Ok(told.as_deref() == Some("1")),
         // It is too old to know these variables.
         Err(error) if ServerError::of(&error).is_some() => Ok(false),
@@ -280,7 +284,10 @@ async fn position(connection: &mut Connection) -> Result<Option<String>> {
     if connection.server().mariadb {
         return binlog_snapshot(connection).await;
     }
-    match value(connection, "SELECT @@GLOBAL.gtid_executed").await {
+    match connection
+        .value(DOING, "SELECT @@GLOBAL.gtid_executed")
+        .await
+    {
         Ok(position) => Ok(position),
         Err(error) if ServerError::of(&error).is_some() => Ok(None),
         Err(error) => Err(error),
@@ -297,11 +304,6 @@ async fn binlog_snapshot(connection: &mut Connection) -> Result<Option<String>> 
         .filter(|value| !value.is_empty())
         .collect();
     Ok((values.len() == 2).then(|| values.join(":")))
-}
-
-async fn value(connection: &mut Connection, sql: &str) -> Result<Option<String>> {
-    let rows = connection.query(DOING, sql).await?;
-    Ok(rows.into_iter().flatten().next().flatten())
 }
 
 /// MySQL 8 with the right BACKUP_ADMIN: statements that alter tables wait until the connection ends,

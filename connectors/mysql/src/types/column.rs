@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
 use super::kind::{Mapping, Type, ZeroDates};
-use crate::sql;
 
 /// The key of a field's metadata under which the declared type stands.
 pub(crate) const DECLARED: &str = "mysql.type";
@@ -32,6 +31,20 @@ pub(crate) struct Column {
 }
 
 impl Column {
+    /// One that isn't a table's, or of which nothing more is known; never NULL.
+    pub(crate) fn new(name: &str, kind: Type, declared: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            nullable: false,
+            declared,
+            charset: None,
+            collation: None,
+            generated: false,
+            invisible: false,
+        }
+    }
+
     /// Its field in Arrow; the declared type stands in the metadata under `mysql.type`.
     ///
     /// With `zero_dates = "null"`, a column of dates can be NULL whatever the server says.
@@ -51,11 +64,5 @@ impl Column {
             DECLARED.to_owned(),
             self.declared.clone(),
         )])))
-    }
-
-    /// What stands for it in a SELECT: its quoted name. In the binary protocol no column loses
-    /// anything, so none needs an expression around it; an SRID is taken off by the decoder.
-    pub(crate) fn select(&self, _: Mapping) -> String {
-        sql::name(&self.name)
     }
 }

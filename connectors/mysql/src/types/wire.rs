@@ -14,18 +14,12 @@ impl Column {
     /// A column of what a query gives, from the metadata that the server sends.
     pub(crate) fn of_wire(wire: &Wire, mapping: Mapping) -> Self {
         let declared = declaration(wire);
-        let flags = wire.flags();
         let text =
             wire.character_set() != NO_TEXT || wire.column_type() == ColumnType::MYSQL_TYPE_NULL;
+        let kind = Type::of_column(&declared, text, mapping);
         Self {
-            name: wire.name_str().into_owned(),
-            kind: Type::of_column(&declared, text, mapping),
-            nullable: !flags.contains(ColumnFlags::NOT_NULL_FLAG),
-            declared,
-            charset: None,
-            collation: None,
-            generated: false,
-            invisible: false,
+            nullable: !wire.flags().contains(ColumnFlags::NOT_NULL_FLAG),
+            ..Self::new(&wire.name_str(), kind, declared)
         }
     }
 }

@@ -164,6 +164,12 @@ impl Connection {
         }
     }
 
+    /// Asks for one value: the first of the first row.
+    pub(crate) async fn value(&mut self, doing: &str, sql: &str) -> Result<Option<String>> {
+        let rows = self.query(doing, sql).await?;
+        Ok(rows.into_iter().flatten().next().flatten())
+    }
+
     /// What columns a query would give. Reads no row.
     pub(crate) async fn describe(&mut self, doing: &str, sql: &str) -> Result<Vec<Column>> {
         let (statement, columns) = self.prepare(doing, sql).await?;

@@ -15,6 +15,7 @@ use tidegate_testkit::servers::MariaDb;
 
 use super::Decoder;
 use crate::discover;
+use crate::sql;
 use crate::types::{Column, Mapping, Type};
 use crate::wire::{Address, Connection, Login, Tls, TlsMode};
 
@@ -48,11 +49,8 @@ async fn read(
     from: &str,
     mapping: Mapping,
 ) -> (Vec<RecordBatch>, Rejected) {
-    let names: Vec<_> = columns
-        .iter()
-        .map(|column| column.select(mapping))
-        .collect();
-    let sql = format!("SELECT {} FROM {from}", names.join(", "));
+    let names = sql::names(columns.iter().map(|column| &column.name));
+    let sql = format!("SELECT {names} FROM {from}");
     query(server, columns, &sql, mapping).await
 }
 
@@ -84,7 +82,7 @@ async fn table(server: &MariaDb, name: &str, mapping: Mapping) -> discover::Tabl
 
 /// How the judge is asked for a column: texts and bytes as hex digits, floats exactly.
 fn asked(column: &Column) -> String {
-    let name = column.select(Mapping::default());
+    let name = sql::name(&column.name);
     match column.kind {
         Type::Float => format!("CAST({name} AS DOUBLE)"),
         // DOUBLE(10,2) is printed rounded, whatever is stored.
