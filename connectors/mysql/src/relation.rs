@@ -51,7 +51,7 @@ impl Relation {
     }
 
     /// The columns of the key by which it is read; none if there is no key.
-    pub(crate) fn key(&self) -> Vec<&Column> {
+    fn key(&self) -> Vec<&Column> {
         match &self.origin {
             Origin::Table(table) => key_of(table),
             Origin::Query(_) => Vec::new(),

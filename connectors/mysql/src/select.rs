@@ -14,6 +14,18 @@ pub(crate) struct Order {
     pub(crate) columns: Vec<String>,
 }
 
+impl Order {
+    /// That of the table's key.
+    pub(crate) fn of_key(table: &Table) -> Option<Self> {
+        let key = table.key.as_ref()?;
+        let columns = key.columns.iter().filter_map(|at| table.columns.get(*at));
+        Some(Self {
+            index: key.index.clone(),
+            columns: columns.map(|column| column.name.clone()).collect(),
+        })
+    }
+}
+
 /// Rows that follow one another in an [`Order`]: those after `low`, up to `high` and with it.
 ///
 /// A bound is literals of the order's first columns. It may leave the last ones out, and then
@@ -125,6 +137,8 @@ pub(crate) struct Select<'a> {
     pub(crate) list: String,
     /// How it is ordered, if it is.
     pub(crate) order: Option<&'a Order>,
+    /// Whether no index is read, which might give the rows in another order than the table does.
+    pub(crate) bare: bool,
     /// Conditions, each as SQL that can be joined by AND.
     pub(crate) conditions: Vec<String>,
     /// Whether the order is turned round.
@@ -140,6 +154,7 @@ impl<'a> Select<'a> {
             table,
             list: list.into(),
             order: None,
+            bare: false,
             conditions: Vec::new(),
             backwards: false,
             limit: None,
@@ -161,6 +176,8 @@ impl<'a> Select<'a> {
         let mut text = format!("SELECT {} FROM {}", self.list, sql::table(self.table));
         if let Some(order) = self.order {
             let _ = write!(text, " FORCE INDEX ({})", sql::name(&order.index));
+        } else if self.bare {
+            text.push_str(" USE INDEX ()");
         }
         for (at, condition) in self.conditions.iter().enumerate() {
             text.push_str(if at == 0 { " WHERE " } else { " AND " });

@@ -117,22 +117,17 @@ pub(super) fn compose(map: &TableMap, others: &[&Table]) -> Result<Table> {
             columns.iter().position(|column| column.name == *name)
         };
         let positions: Option<Vec<usize>> = key.columns.iter().map(at).collect();
-        positions.map(|columns| Key {
+        let changed = || {
+            Error::unsupported("the key of a followed table was changed")
+                .with("table", &last.name)
+                .hint("start over with --restart")
+        };
+        Ok::<_, Error>(Key {
             index: key.index.clone(),
-            columns,
+            columns: positions.ok_or_else(changed)?,
         })
     });
-    let key = match key {
-        Some(None) => {
-            return Err(
-                Error::unsupported("the key of a followed table was changed")
-                    .with("table", &last.name)
-                    .hint("start over with --restart"),
-            );
-        }
-        Some(key) => key,
-        None => None,
-    };
+    let key = key.transpose()?;
     Ok(Table {
         columns,
         key,

@@ -80,7 +80,7 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
     };
     let generation = bookmark.as_ref().map_or(0, |bookmark| bookmark.run);
     let named = bookmark.map(|bookmark| (relation.stream.to_string(), bookmark));
-    let Some(key) = order_of(relation, table) else {
+    let Some(key) = Order::of_key(table) else {
         return Ok((vec![whole(shared, relation, window, generation)?], named));
     };
     let (order, parts) = parts(shared, relation, table, key, window.as_ref()).await?;
@@ -109,18 +109,6 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
         })
     });
     Ok((splits.collect::<Result<_>>()?, named))
-}
-
-/// The order of a table's key.
-fn order_of(relation: &Relation, table: &Table) -> Option<Order> {
-    Some(Order {
-        index: table.key.as_ref()?.index.clone(),
-        columns: relation
-            .key()
-            .iter()
-            .map(|column| column.name.clone())
-            .collect(),
-    })
 }
 
 /// Whether the order is the cursor's, so that what is in a window was counted.

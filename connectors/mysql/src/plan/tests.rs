@@ -163,18 +163,6 @@ async fn connector(server: &MariaDb) -> Arc<Connector> {
     Connector::open(&keys, &cx).await.unwrap()
 }
 
-fn order(table: &Table) -> Order {
-    let key = table.key.as_ref().unwrap();
-    Order {
-        index: key.index.clone(),
-        columns: key
-            .columns
-            .iter()
-            .map(|at| table.columns[*at].name.clone())
-            .collect(),
-    }
-}
-
 /// Selects what is in a part.
 fn select(what: &str, table: &Table, order: &Order, part: &Part) -> String {
     let columns = sql::columns(table, &order.columns);
@@ -194,7 +182,7 @@ async fn ranges_follow_the_data_and_hold_every_row_once() {
     assert_eq!(tables.len(), TABLES.len());
     for table in &tables {
         let name = &table.name;
-        let order = order(table);
+        let order = Order::of_key(table).unwrap();
         let connection = connector.connect().await.unwrap();
         let mut probe = Probe::new(connection, table, &order, None, MAPPING).unwrap();
         let parts = cut(&mut probe, AIM).await.unwrap();
@@ -235,7 +223,7 @@ async fn little_and_nothing_are_one_range() {
         .unwrap()
     {
         for rows in [1, 10] {
-            let order = order(&table);
+            let order = Order::of_key(&table).unwrap();
             let connection = connector.connect().await.unwrap();
             let mut probe = Probe::new(connection, &table, &order, None, MAPPING).unwrap();
             let parts = cut(&mut probe, Aim { rows, most: 4 }).await.unwrap();

@@ -18,6 +18,7 @@ use crate::discover::Table;
 use crate::piece::Piece;
 use crate::relation::{Origin, Relation};
 use crate::retry::Retries;
+use crate::select::{Order, Select};
 use crate::sql;
 use crate::types::{Column, Mapping};
 use crate::wire::{Chunk, Connection};
@@ -301,11 +302,9 @@ impl Loop {
 }
 
 async fn count(connection: &mut Connection, table: &Sampled) -> Result<u64> {
-    let sql = format!(
-        "SELECT COUNT(*) FROM {}{}",
-        from(table, false),
-        condition(table)
-    );
+    let mut select = Select::new(&table.table, "COUNT(*)");
+    select.conditions.extend(table.filter.clone());
+    let sql = select.sql();
     let count = connection.value("count a table's rows", &sql).await?;
     let count = count.and_then(|count| count.parse().ok());
     count.ok_or_else(|| Error::internal("the server didn't answer with a number"))
@@ -347,37 +346,13 @@ fn decoder(table: &Sampled, scan: &Scan, mapping: Mapping) -> Result<Arc<Decoder
 /// A SELECT of all rows, in an order that stays.
 fn select(table: &Sampled, scan: &Scan) -> Result<String> {
     let (columns, _) = selected(table, scan)?;
-    let mut select = format!(
-        "SELECT {} FROM {}{}",
-        sql::names(columns.iter().map(|column| &column.name)),
-        from(table, true),
-        condition(table)
-    );
-    if let Some(key) = &table.table.key {
-        let key = key.columns.iter();
-        let key = key.map(|at| sql::column(&table.table, &table.table.columns[*at].name));
-        select.push_str(&format!(" ORDER BY {}", key.collect::<Vec<_>>().join(", ")));
-    }
-    Ok(select)
-}
-
-fn from(table: &Sampled, ordered: bool) -> String {
-    let Table { key, engine, .. } = &table.table;
-    let mut from = sql::table(&table.table);
-    match key {
-        _ if !ordered => {}
-        Some(key) => from.push_str(&format!(" FORCE INDEX ({})", sql::name(&key.index))),
-        // Otherwise the server may read an index that has all columns asked for, and so in another
-        // order than with other columns.
-        None if engine.is_some() => from.push_str(" USE INDEX ()"),
-        None => {}
-    }
-    from
-}
-
-fn condition(table: &Sampled) -> String {
-    match &table.filter {
-        Some(filter) => format!(" WHERE {}", sql::group(filter)),
-        None => String::new(),
-    }
+    let list = sql::names(columns.iter().map(|column| &column.name));
+    let order = Order::of_key(&table.table);
+    let mut select = Select::new(&table.table, list);
+    select.order = order.as_ref();
+    // Otherwise the server may read an index that has all columns asked for, and so in another order
+    // than with other columns.
+    select.bare = table.table.engine.is_some();
+    select.conditions.extend(table.filter.clone());
+    Ok(select.sql())
 }
