@@ -1,10 +1,10 @@
 //! Tables that are altered while the log is read.
 
 use serde_json::json;
-use tidegate_core::ErrorKind;
+use tidegate_core::{ErrorKind, Event};
 use tidegate_testkit::servers::{MariaDb, mariadb};
 
-use super::planned;
+use super::log::{Log, ops, planned};
 use crate::support::{config, open, plan, scans};
 
 /// Statements between which the definition of now fits rows that were made by another one.
@@ -121,4 +121,86 @@ async fn a_table_that_is_altered_before_the_position_is_noted_is_looked_at_again
     assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
     let (source, _cx) = open(&config(&server, "shop", &keys)).await;
     assert!(plan(source.as_ref(), &all, None).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn altered_tables_are_noticed() {
+    let full = mariadb();
+    let less = MariaDb::with(&["--binlog-row-metadata=NO_LOG"]);
+    for (server, is_full) in [(&full, true), (&less, false)] {
+        server.sql(
+            "CREATE DATABASE shop; USE shop; CREATE TABLE items (id INT PRIMARY KEY, v VARCHAR(40)); \
+             CREATE TABLE others (id INT PRIMARY KEY)",
+        );
+        let planned = planned(server, &json!({ "tables": ["items"] })).await;
+        let mut log = planned.log(None).await;
+        server.sql("INSERT INTO shop.items VALUES (1, 'a')");
+        assert_eq!(log.at_least(1).await[0].row, "id=1, v=a");
+        server.sql(
+            "USE shop; ALTER TABLE others ADD COLUMN w INT; \
+             ALTER TABLE items ADD COLUMN w INT UNSIGNED NULL, RENAME COLUMN v TO x; \
+             INSERT INTO items VALUES (2, 'b', 4000000000)",
+        );
+        let Event::Schema { schema, .. } = log.event().await.unwrap() else {
+            panic!("a new schema comes first");
+        };
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names, ["id", "x", "w", "_op", "_ts", "_pos"]);
+        let resume = log.resume.clone();
+        assert_eq!(log.at_least(1).await[0].row, "id=2, w=4000000000, x=b");
+
+        // From there on it isn't told again.
+        let mut again = planned.log(resume.as_ref()).await;
+        assert_eq!(
+            ops(&again.changes().await.unwrap()),
+            ["insert"],
+            "the schema is told once"
+        );
+
+        // Altered twice before we look: only a full log knows what it was in between.
+        drop((log, again));
+        server.sql(
+            "USE shop; ALTER TABLE items ADD COLUMN y ENUM('k','l') NULL; \
+             INSERT INTO items VALUES (3, 'c', 3, 'l'); \
+             ALTER TABLE items DROP COLUMN y, DROP COLUMN w; INSERT INTO items VALUES (4, 'd')",
+        );
+        let mut log = planned.log(resume.as_ref()).await;
+        log.at_least(1).await;
+        if !is_full {
+            let error = log.error().await;
+            assert_eq!(error.kind(), ErrorKind::Schema, "{error:?}");
+            assert!(error.hint_text().unwrap().contains("binlog_row_metadata"));
+            continue;
+        }
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+        assert_eq!(log.at_least(1).await[0].row, "id=3, w=3, x=c, y=l");
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+        assert_eq!(log.at_least(1).await[0].row, "id=4, x=d");
+
+        // A source that is opened now has the schema of now; what comes first is of before.
+        let (source, _cx) = open(&config(
+            server,
+            "shop",
+            &json!({ "follow": true, "tables": ["items"] }),
+        ))
+        .await;
+        let events = source
+            .read(&planned.log, &planned.scans, None)
+            .await
+            .unwrap();
+        let mut log = Log {
+            events,
+            resume: None,
+        };
+        let Event::Schema { schema, .. } = log.event().await.unwrap() else {
+            panic!("the schema of before comes first");
+        };
+        assert_eq!(schema.fields().len(), 5);
+        assert_eq!(log.at_least(1).await[0].row, "id=1, v=a");
+        assert!(matches!(log.event().await.unwrap(), Event::Schema { .. }));
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_testkit::servers::MariaDb;
 
-use super::{ops, planned, table};
+use super::log::{ops, planned, table};
 
 /// Columns, each with two values: of those whose character set the map tells, of those of which it
 /// tells other things, and of those of which nothing is told.

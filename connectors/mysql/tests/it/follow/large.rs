@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate_testkit::servers::{MariaDb, mariadb_plugins};
 
-use super::{Planned, planned, told};
+use super::log::{Planned, planned, told};
 use crate::support::{Seen, read};
 use futures::StreamExt;
 

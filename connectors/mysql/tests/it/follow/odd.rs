@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_testkit::servers::MariaDb;
 
-use super::{ops, planned, told};
+use super::log::{ops, planned, told};
 use crate::support::{Seen, config, open, plan, read_all, scans};
 use crate::witness::ODD;
 
