@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_core::{
-    Decode, Decoded, Error, Event, EventStream, Offset, Result, Rows, Scan, StreamName,
-};
+use tidegate_core::{Error, Event, EventStream, Offset, Result, Rows, Scan, StreamName};
 
 use crate::connect::Loan;
-use crate::decode::Decoder;
+use crate::decode::{Decoder, then};
 use crate::piece::RangeOffset;
 use crate::pushdown;
 use crate::relation::{Origin, Relation};
@@ -311,10 +309,10 @@ impl Reading {
             stream: self.asked.stream.clone(),
             rows: Rows::Encoded(match &self.asked.kept {
                 None => work,
-                Some(columns) => Box::new(Kept {
-                    work,
-                    columns: columns.clone(),
-                }),
+                Some(columns) => {
+                    let columns = columns.clone();
+                    then(work, move |batch| Ok(batch.project(&columns)?))
+                }
             }),
             rejected: None,
             resume,
@@ -341,24 +339,4 @@ fn changed(column: &str) -> Error {
         "the column `{column}` of the key by which a table was read is gone"
     ))
     .hint("the table has changed since the run began: start over with --restart")
-}
-
-/// Keeps some of the columns that come of a decoding.
-struct Kept {
-    work: Box<dyn Decode>,
-    columns: Vec<usize>,
-}
-
-impl Decode for Kept {
-    fn size(&self) -> usize {
-        self.work.size()
-    }
-
-    fn decode(self: Box<Self>) -> Result<Decoded> {
-        let mut decoded = self.work.decode()?;
-        for batch in &mut decoded.batches {
-            *batch = batch.project(&self.columns)?;
-        }
-        Ok(decoded)
-    }
 }

@@ -19,7 +19,9 @@ mod number;
 mod print;
 mod read;
 mod text;
+mod then;
 
 pub(crate) use decoder::Decoder;
+pub(crate) use then::then;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,9 +7,10 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::StreamExt;
-use tidegate_core::{Decode, Decoded, Error, Event, EventStream, Result, Rows, Scan};
+use tidegate_core::{Decode, Error, Event, EventStream, Result, Rows, Scan};
 
 use super::position::{Noted, noted_text};
+use crate::decode::then;
 use crate::types::{Column, Mapping, Type};
 
 /// What happened to the row.
@@ -59,36 +60,22 @@ pub(super) fn carried(name: &str) -> Column {
     Column::new(name, kind, String::new())
 }
 
-/// Rows of changes, decoded: `_ts` becomes the time that it is.
-pub(super) struct Changes {
-    pub(super) work: Box<dyn Decode>,
-    /// What comes out.
-    pub(super) schema: SchemaRef,
-}
-
-impl Decode for Changes {
-    fn size(&self) -> usize {
-        self.work.size()
-    }
-
-    fn decode(self: Box<Self>) -> Result<Decoded> {
-        let mut decoded = self.work.decode()?;
-        let time = self.schema.index_of(TS).ok();
-        for batch in &mut decoded.batches {
-            let mut columns = batch.columns().to_vec();
-            if let Some(column) = time.and_then(|at| columns.get_mut(at)) {
-                let micros: &Int64Array = column
-                    .as_any()
-                    .downcast_ref()
-                    .ok_or_else(|| Error::internal("`_ts` was not decoded as a number"))?;
-                *column = Arc::new(
-                    TimestampMicrosecondArray::from(micros.values().to_vec()).with_timezone("UTC"),
-                );
-            }
-            *batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+/// Rows of changes, of which `_ts` becomes the time that it is. `schema`: what comes out.
+pub(super) fn changes(work: Box<dyn Decode>, schema: SchemaRef) -> Box<dyn Decode> {
+    let time = schema.index_of(TS).ok();
+    then(work, move |batch| {
+        let mut columns = batch.columns().to_vec();
+        if let Some(column) = time.and_then(|at| columns.get_mut(at)) {
+            let micros: &Int64Array = column
+                .as_any()
+                .downcast_ref()
+                .ok_or_else(|| Error::internal("`_ts` was not decoded as a number"))?;
+            *column = Arc::new(
+                TimestampMicrosecondArray::from(micros.values().to_vec()).with_timezone("UTC"),
+            );
         }
-        Ok(decoded)
-    }
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
+    })
 }
 
 /// A scan without our columns, for the reader of the snapshot.
@@ -130,7 +117,7 @@ pub(crate) fn stamp(events: EventStream, scans: &[Scan], noted: &Noted) -> Resul
         };
         let rows = match rows {
             Rows::Batch(batch) => Rows::Batch(stamp.add(&batch)?),
-            Rows::Encoded(work) => Rows::Encoded(Box::new(Stamped { work, stamp })),
+            Rows::Encoded(work) => Rows::Encoded(then(work, move |batch| stamp.add(batch))),
         };
         Ok(Event::Rows {
             stream,
@@ -176,24 +163,5 @@ impl Stamp {
         Ok(RecordBatch::try_new_with_options(
             schema, columns, &options,
         )?)
-    }
-}
-
-struct Stamped {
-    work: Box<dyn Decode>,
-    stamp: Stamp,
-}
-
-impl Decode for Stamped {
-    fn size(&self) -> usize {
-        self.work.size()
-    }
-
-    fn decode(self: Box<Self>) -> Result<Decoded> {
-        let mut decoded = self.work.decode()?;
-        for batch in &mut decoded.batches {
-            *batch = self.stamp.add(batch)?;
-        }
-        Ok(decoded)
     }
 }

@@ -6,7 +6,7 @@ use arrow_schema::SchemaRef;
 use tidegate_core::{Result, Rows, Scan, StreamName};
 
 use super::bytes::{Broken, put_counted};
-use super::columns::{self, Changes};
+use super::columns::{self, changes};
 use super::image::Image;
 use super::shape::Shape;
 use crate::discover::Table;
@@ -121,9 +121,7 @@ impl Tracked {
         let out = shape.out.as_ref()?;
         let rows = std::mem::take(&mut self.rows);
         let bytes = std::mem::take(&mut self.bytes);
-        Some(Rows::Encoded(Box::new(Changes {
-            work: out.decoder.work(Chunk::of(bytes, rows)),
-            schema: Arc::clone(&out.schema),
-        })))
+        let work = out.decoder.work(Chunk::of(bytes, rows));
+        Some(Rows::Encoded(changes(work, Arc::clone(&out.schema))))
     }
 }
