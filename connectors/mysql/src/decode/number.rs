@@ -41,23 +41,27 @@ where
     F: Fn(&[u8], &mut usize) -> Result<A::Native, Fault>,
 {
     fn take(&mut self, block: &mut Block<'_>) {
-        let Self {
-            values,
-            marks,
-            take,
-            ..
-        } = self;
-        let first = block.first();
-        block.each(
-            |bytes, at| take(bytes, at),
-            |row, value| values.push(marks.settle(first + row, value)),
-        );
+        fill(&mut self.values, &mut self.marks, block, &self.take);
     }
 
     fn finish(mut self: Box<Self>) -> Result<(ArrayRef, Vec<Bad>)> {
         let array = PrimitiveArray::<A>::try_new(self.values.into(), self.marks.nulls())?;
         Ok((Arc::new(array.with_data_type(self.kind)), self.marks.bad))
     }
+}
+
+/// Takes a block's values, one for each row.
+#[inline(always)]
+fn fill<T: Default>(
+    values: &mut Vec<T>,
+    marks: &mut Marks,
+    block: &mut Block<'_>,
+    take: impl Fn(&[u8], &mut usize) -> Result<T, Fault>,
+) {
+    let first = block.first();
+    block.each(take, |row, value| {
+        values.push(marks.settle(first + row, value));
+    });
 }
 
 /// A column of truth values.
@@ -79,16 +83,7 @@ impl<F: Fn(&[u8], &mut usize) -> Result<bool, Fault>> Truths<F> {
 
 impl<F: Fn(&[u8], &mut usize) -> Result<bool, Fault>> Build for Truths<F> {
     fn take(&mut self, block: &mut Block<'_>) {
-        let Self {
-            values,
-            marks,
-            take,
-        } = self;
-        let first = block.first();
-        block.each(
-            |bytes, at| take(bytes, at),
-            |row, value| values.push(marks.settle(first + row, value)),
-        );
+        fill(&mut self.values, &mut self.marks, block, &self.take);
     }
 
     fn finish(mut self: Box<Self>) -> Result<(ArrayRef, Vec<Bad>)> {
