@@ -225,6 +225,44 @@ async fn columns_of_all_partitions_are_there_and_null_is_a_value() {
 }
 
 #[tokio::test]
+async fn columns_and_types_are_those_that_files_gives_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "in/named/a.csv", "id,name,name,\n1,x,y,\n");
+    write(
+        dir.path(),
+        "in/wide/p=1/a.csv",
+        "id,v\n1,9007199254740993\n",
+    );
+    write(dir.path(), "in/wide/p=2/a.csv", "id,v\n2,0.5\n");
+    write(
+        dir.path(),
+        "in/long/a.ndjson",
+        "{\"id\":1,\"v\":9007199254740993}\n",
+    );
+    write(dir.path(), "in/long/b.ndjson", "{\"id\":2,\"v\":0.5}\n");
+    let report = crawl(dir.path(), "in").await;
+    let (int, text) = (DataType::Int64, DataType::Utf8);
+    let column = |name, data_type: &DataType| (name, data_type.clone());
+    let named = [
+        ("id", &int),
+        ("name", &text),
+        ("name_2", &text),
+        ("column4", &text),
+    ];
+    let named = named.map(|(name, data_type)| column(name, data_type));
+    assert_eq!(columns(found(&report, "named")), named);
+    for table in ["wide", "long"] {
+        let wanted = [column("id", &int), column("v", &text)];
+        assert_eq!(columns(found(&report, table)), wanted, "{table}");
+        let config = json!({ "url": format!("in/{table}") });
+        let source = support::source(dir.path(), config).await.unwrap();
+        let schema = &source.streams()[0].schema;
+        let v = schema.field_with_name("v").unwrap();
+        assert_eq!(v.data_type(), &text, "{table}");
+    }
+}
+
+#[tokio::test]
 async fn what_would_change_is_what_changes_and_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path();
