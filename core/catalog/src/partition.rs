@@ -224,9 +224,15 @@ impl FolderValues {
             others: Vec::new(),
         };
         for (key, value) in named(path)? {
-            match keys.iter().position(|known| same_name(known.name(), &key)) {
-                Some(at) => found.values[at] = Some(value),
-                None => found.others.push(key),
+            let mut known = false;
+            for (field, its) in keys.iter().zip(&mut found.values) {
+                if same_name(field.name(), &key) {
+                    known = true;
+                    *its = Some(value.clone());
+                }
+            }
+            if !known {
+                found.others.push(key);
             }
         }
         Ok(found)
@@ -262,9 +268,12 @@ pub fn key_type<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> DataTy
     let values: BTreeSet<&str> = values.into_iter().flatten().collect();
     let written_back = |data_type: &DataType| {
         let key = Field::new("key", data_type.clone(), true);
-        values.iter().all(|text| {
-            let typed = parse_values([Some(*text)], &key);
-            let again = typed.and_then(|typed| value_text(&*typed, 0));
+        let Ok(typed) = parse_values(values.iter().map(|text| Some(*text)), &key) else {
+            return false;
+        };
+        let mut rows = values.iter().enumerate();
+        rows.all(|(row, text)| {
+            let again = value_text(&*typed, row);
             again.is_ok_and(|again| again.as_deref() == Some(*text))
         })
     };

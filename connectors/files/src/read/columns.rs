@@ -27,7 +27,7 @@ pub(crate) struct Columns {
     /// The values of the last columns in all rows of the file, one row each: what its folder says.
     pub(crate) constants: Arc<[ArrayRef]>,
     /// What files call columns that aren't read from them, because those values count.
-    pub(crate) hidden: Arc<[String]>,
+    pub(crate) shadowed: Arc<[String]>,
     /// What is done about columns that files have besides; `None`: they don't matter.
     pub(crate) on_new: Option<Arc<OnNewColumns>>,
 }
@@ -51,7 +51,7 @@ impl Columns {
             lenient: false,
             learnt: true,
             constants: Arc::new([]),
-            hidden: Arc::new([]),
+            shadowed: Arc::new([]),
             on_new: None,
         }
     }

@@ -80,7 +80,7 @@ impl TextPart {
             lenient: !self.learnt,
             learnt: self.learnt,
             constants: self.keys.into(),
-            hidden: Arc::default(),
+            shadowed: Arc::default(),
             on_new: Some(Arc::default()),
         };
         let found = Found {

@@ -125,7 +125,7 @@ impl TextFile {
             }
             if let Some(on_new) = on_new {
                 let keys = keys.iter().map(|key| key.name().as_str());
-                let others = keys.chain(self.columns.hidden.iter().map(String::as_str));
+                let others = keys.chain(self.columns.shadowed.iter().map(String::as_str));
                 decoder.on_new_columns(on_new, others);
             }
             Ok::<_, Error>(Arc::new(match header {

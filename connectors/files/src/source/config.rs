@@ -11,6 +11,7 @@ use tidegate_core::{
     async_trait,
 };
 use tidegate_formats::{Compression, CsvOptions, Format, SchemaSpec};
+use tidegate_storage::{FileMeta, Storage};
 
 use super::open::FilesSource;
 
@@ -122,6 +123,11 @@ impl FilesSourceConfig {
             (None, false) => None,
             (policy, _) => Some(policy.unwrap_or_default()),
         }
+    }
+
+    /// Whether a file may have rows: without a byte, only a raw one has.
+    pub(super) fn has_rows(&self, storage: &Storage, file: &FileMeta) -> bool {
+        file.size > 0 || matches!(self.format_of(&storage.show(&file.key)), Ok(Format::Raw))
     }
 
     /// Whether the columns that are given are told by their places in the file. Other formats than

@@ -19,7 +19,7 @@ pub(super) struct Folders {
     /// The last columns of the stream.
     keys: Vec<FieldRef>,
     /// Columns of the files that are keys too, and have the folders' values.
-    hidden: Arc<[String]>,
+    shadowed: Arc<[String]>,
     /// Keys that were told to be no columns.
     told: Mutex<BTreeSet<String>>,
 }
@@ -32,9 +32,13 @@ pub(super) struct Named {
 
 impl Named {
     /// Errors: `Schema` where the folders of a file name a key twice.
-    pub(super) fn of(storage: &Storage, files: &[FileMeta], base: &Path) -> Result<Self> {
-        // A file without a byte has no rows that would need a value.
-        let files = files.iter().filter(|file| file.size > 0);
+    pub(super) fn of(
+        config: &FilesSourceConfig,
+        storage: &Storage,
+        files: &[FileMeta],
+        base: &Path,
+    ) -> Result<Self> {
+        let files = files.iter().filter(|file| config.has_rows(storage, file));
         let files: Vec<_> = files.cloned().collect();
         let paths = files.iter().map(|file| storage.below(&file.key, base));
         let paths = paths.collect::<Result<Vec<_>>>()?;
@@ -57,7 +61,7 @@ impl Named {
         let mut folders = Folders {
             base: Arc::clone(base),
             keys: Vec::new(),
-            hidden: Arc::default(),
+            shadowed: Arc::default(),
             told: Mutex::default(),
         };
         let all = |columns: &Fields| Arc::new(Schema::new(columns.clone()));
@@ -65,7 +69,7 @@ impl Named {
             let names = self.found.keys.iter().map(|key| key.name().as_str());
             folders.tell(
                 names,
-                || "the columns of `schema` are told by their places in the file",
+                "the columns of `schema` are told by their places in the file",
             );
             return Ok((all(columns), folders));
         }
@@ -80,12 +84,12 @@ impl Named {
             true => self.found.keys.clone(),
             false => named.iter().map(|(field, _)| Arc::clone(field)).collect(),
         };
-        folders.hidden = named
+        folders.shadowed = named
             .iter()
             .map(|(field, _)| field.name().clone())
             .collect();
         if config.schema.is_empty() {
-            for name in folders.hidden.iter() {
+            for name in folders.shadowed.iter() {
                 tracing::warn!(
                     "the files have `{name}` too, which their folders name: the folder's value counts"
                 );
@@ -104,17 +108,22 @@ impl Folders {
     }
 
     /// Columns of the files that aren't read, because their folders' values count.
-    pub(super) fn hidden(&self) -> Arc<[String]> {
-        Arc::clone(&self.hidden)
+    pub(super) fn shadowed(&self) -> Arc<[String]> {
+        Arc::clone(&self.shadowed)
     }
 
     /// The values of the last columns in a file, one row each. Errors: `Schema` for a value that a
     /// column's type can't be read from.
-    pub(super) fn values(&self, storage: &Storage, file: &FileMeta) -> Result<Arc<[ArrayRef]>> {
+    pub(super) fn values(
+        &self,
+        config: &FilesSourceConfig,
+        storage: &Storage,
+        file: &FileMeta,
+    ) -> Result<Arc<[ArrayRef]>> {
         let path = storage.below(&file.key, &self.base)?;
         let found = FolderValues::of(&path, &self.keys)?.values;
         let mut values: Vec<_> = found.into_iter().map(Option::flatten).collect();
-        if file.size == 0 {
+        if !config.has_rows(storage, file) {
             values.clear();
         }
         let row = parse_row(&values, &self.keys);
@@ -123,6 +132,7 @@ impl Folders {
     }
 
     /// Looks at a file that may be a new one: whether its folders name what those of the others did.
+    /// Gives what they name, as far as there are rows that would have it.
     ///
     /// Errors: `Schema` where they don't and its values would be lost by that; `SchemaChanged` where
     /// they name a column that comes with opening the source again.
@@ -132,16 +142,16 @@ impl Folders {
         storage: &Storage,
         file: &FileMeta,
         stored: &[FieldRef],
-    ) -> Result<()> {
-        if file.size == 0 || config.by_position() {
-            return Ok(());
+    ) -> Result<Vec<Option<String>>> {
+        if config.by_position() || !config.has_rows(storage, file) {
+            return Ok(Vec::new());
         }
         let place = |error: Error| error.with("file", storage.show(&file.key));
         let path = storage.below(&file.key, &self.base)?;
         let found = FolderValues::of(&path, &self.keys)?;
         for (key, value) in self.keys.iter().zip(&found.values) {
-            let hidden = |name: &String| tidegate_catalog::same_name(name, key.name());
-            if value.is_none() && self.hidden.iter().any(hidden) {
+            let shadowed = |name: &String| tidegate_catalog::same_name(name, key.name());
+            if value.is_none() && self.shadowed.iter().any(shadowed) {
                 return Err(place(not_all(key.name())));
             }
         }
@@ -162,18 +172,18 @@ impl Folders {
         if policy.is_some() {
             self.tell(
                 found.others.iter().map(String::as_str),
-                || "the files that were there when the run began have no such folder",
+                "the files that were there when the run began have no such folder",
             );
         }
-        Ok(())
+        Ok(found.values.into_iter().map(Option::flatten).collect())
     }
 
     /// Says once that these are no columns.
-    fn tell<'a>(&self, names: impl Iterator<Item = &'a str>, why: impl Fn() -> &'static str) {
+    fn tell<'a>(&self, names: impl Iterator<Item = &'a str>, why: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
             if told.insert(name.to_owned()) {
-                tracing::warn!("folders name `{name}`, which is no column here: {}", why());
+                tracing::warn!("folders name `{name}`, which is no column here: {why}");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::{FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
+use tidegate_catalog::may_match_all;
 use tidegate_core::{
     Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Result, Scan, Source,
     SourceContext, Split, Stream, StreamName, async_trait,
@@ -45,7 +46,7 @@ impl FilesSource {
         if config.format.is_none() {
             same_format(config, storage, &files)?;
         }
-        let named = Named::of(storage, &files, &cx.base)?;
+        let named = Named::of(config, storage, &files, &cx.base)?;
         let found = schema::find(config, storage, &files).await?;
         let columns = match config.on_new_columns {
             Some(NewColumns::Add) => added::with(cx, config, found).await?,
@@ -178,6 +179,7 @@ impl Source for FilesSource {
             (false, false) => self.pattern.expect(BASE).await?,
             (true, _) => self.pattern.list().await?,
         };
+        let predicates = ask.scans.first().map_or(&[][..], |scan| &scan.predicates);
         let mut fresh = Vec::new();
         for file in files {
             let mark = Mark::of(self.storage(), &file);
@@ -185,8 +187,13 @@ impl Source for FilesSource {
             if known || (self.config.watch && !self.settled(&file)) {
                 continue;
             }
-            self.folders
-                .check(&self.config, self.storage(), &file, self.stored())?;
+            let storage = self.storage();
+            let values = self
+                .folders
+                .check(&self.config, storage, &file, self.stored())?;
+            if !may_match_all(predicates, self.folders.keys(), &values) {
+                continue;
+            }
             fresh.push((file.key.clone(), mark, self.found(file)?));
         }
         let files: Vec<_> = fresh.iter().map(|(_, _, found)| found.clone()).collect();
@@ -215,7 +222,7 @@ impl Source for FilesSource {
         let Piece { file, part, .. } = split.data.decode()?;
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
-        let constants = self.folders.values(self.storage(), &file)?;
+        let constants = self.folders.values(&self.config, self.storage(), &file)?;
         let found = self.found(file)?;
         let columns = Columns {
             // A text's values have no types but those of the schema.
@@ -223,7 +230,7 @@ impl Source for FilesSource {
             on_new: self.on_new.clone(),
             learnt: self.config.schema.is_empty(),
             constants,
-            hidden: self.folders.hidden(),
+            shadowed: self.folders.shadowed(),
             ..Columns::found(Arc::clone(&self.schema))
         };
         self.reader.events(found, part, columns, scan, resume).await

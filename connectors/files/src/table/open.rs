@@ -228,7 +228,7 @@ impl Source for TableSource {
             lenient: true,
             learnt: false,
             constants: parse_row(values, &self.table.partition_keys)?.into(),
-            hidden: Arc::default(),
+            shadowed: Arc::default(),
             on_new: Some(Arc::clone(&self.on_new)),
         };
         let found = self.finder.again(file, partition).await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow_schema::DataType;
 use serde_json::{Value, json};
-use tidegate_core::{ErrorKind, Result, Scan};
+use tidegate_core::{Ask, Comparison, ErrorKind, Literal, Predicate, Result, Scan};
 use tidegate_formats::row_to_json;
 
 use crate::support::{ndjson, parquet, plan, read, read_all, source, write};
@@ -141,4 +141,36 @@ async fn folders_that_come_later_are_told_added_or_refused() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let error = read_all(&sources[0]).await.unwrap_err();
     assert!(error.to_string().contains("`year=soon`"), "{error}");
+}
+
+#[tokio::test]
+async fn files_whose_folders_rule_them_out_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for year in ["2023", "2024", "__HIVE_DEFAULT_PARTITION__"] {
+        write(
+            dir.path(),
+            &format!("in/year={year}/a.ndjson"),
+            "{\"id\":1}\n",
+        );
+    }
+    let source = source(dir.path(), json!({"url": "in"})).await.unwrap();
+    let is_2024 = Predicate::Compare {
+        column: "year".into(),
+        op: Comparison::Eq,
+        value: Literal::Int(2024),
+    };
+    let scan = Scan {
+        predicates: vec![is_2024],
+        ..Scan::all("rows")
+    };
+    let ask = Ask {
+        state: None,
+        scans: &[scan],
+        finished: &[],
+        first: true,
+    };
+    let plan = source.plan(&ask).await.unwrap();
+    let ids: Vec<_> = plan.new.iter().map(|split| split.id.to_string()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert!(ids[0].starts_with("year=2024/"), "{ids:?}");
 }
