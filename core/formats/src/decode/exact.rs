@@ -40,7 +40,9 @@ fn is_shortest(number: Number, value: f64) -> bool {
 #[cold]
 fn holds(value: f64, text: &[u8]) -> bool {
     let mut buffer = zmij::Buffer::new();
-    significant(buffer.format_finite(value).as_bytes()).eq(significant(text))
+    let shortest = buffer.format_finite(value).as_bytes();
+    // Most programs write a float in just this way.
+    shortest == text || significant(shortest).eq(significant(text))
 }
 
 /// The digits of a number without the zeros before and behind them.
