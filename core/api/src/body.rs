@@ -28,7 +28,10 @@ pub(crate) fn text(answer: &Response, at: &RecordsAt) -> Result<Bytes> {
     if !several {
         return Ok(text);
     }
-    array(&text).map_err(|error| not_json(answer, &text, error))
+    array(&text).map_err(|error| match error.is_syntax() {
+        true => not_all_json(answer, &error),
+        false => not_json(answer, &text, error),
+    })
 }
 
 /// A body that [`text`] gave, taken apart.
@@ -162,6 +165,17 @@ fn not_json(answer: &Response, text: &[u8], error: serde_json::Error) -> Error {
     let shown = of_type(answer, format!("the server's answer is {what}")).hint(hint);
     // It may quote the body.
     shown.because(answer.shown(&error.to_string()))
+}
+
+/// Of JSON texts one after the other, one that is none.
+fn not_all_json(answer: &Response, error: &serde_json::Error) -> Error {
+    let what = format!(
+        "line {} of the server's answer, of JSON texts one after the other (NDJSON), is not JSON",
+        error.line()
+    );
+    of_type(answer, what)
+        .hint("the server or a proxy damaged it: tell its operator")
+        .because(answer.shown(&error.to_string()))
 }
 
 fn seen(answer: &Response, text: &[u8], error: &serde_json::Error) -> (String, &'static str) {

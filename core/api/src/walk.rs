@@ -20,7 +20,7 @@ use crate::step::Step;
 use crate::{Endpoint, Pagination, encoded, page_events, raw};
 
 /// After so many pages without a record, in a row, there is no end to be hoped for.
-const MOST_EMPTY: u32 = 1_000;
+const MOST_EMPTY: u32 = 100;
 
 /// A split: where reading begins, and how far it goes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -443,20 +443,20 @@ impl Walk {
         if empty {
             return Ok(());
         }
-        let alike = match self.piece.alone {
-            false => {
-                let before = self.position.before.take();
-                before.and_then(|(page, hash)| (hash == records).then_some(page))
-            }
-            true => {
+        let before = self.position.before.take();
+        let before = before.and_then(|(page, hash)| (hash == records).then_some(page));
+        let alike = match step {
+            // A server that begins again after its last page gives each of them again.
+            Step::Page(_) | Step::Offset(_) => {
                 let mut pages = self
                     .pages
                     .read
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
                 let page = pages.entry(records).or_insert_with(|| step.clone());
-                Some(page.clone()).filter(|page| page != step)
+                before.or_else(|| Some(page.clone()).filter(|page| page != step))
             }
+            _ => before,
         };
         if let Some(page) = alike {
             self.refuse_alike(&page, records, fetched, since).await?;

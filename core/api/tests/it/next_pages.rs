@@ -50,6 +50,28 @@ async fn side_by_side_pages_that_are_the_same_are_found_out_too() {
 }
 
 #[tokio::test]
+async fn a_server_that_begins_again_after_its_last_page_is_found_out() {
+    for pages in [2, 3] {
+        let server = Server::new(move |asked: &Asked| {
+            let first = match asked.number("page") {
+                Some(page) => (page - 1) % pages * 3,
+                None => asked.number("offset").unwrap_or(0) % (pages * 3),
+            };
+            let ids = first..first + 3;
+            Json(ids.map(|id| json!({ "id": id })).collect::<Vec<_>>())
+        });
+        for kind in ["page", "offset"] {
+            let pagination = json!({ "type": kind, "size": 3 });
+            let error = refused(&server, "/", "", pagination).await;
+            assert_eq!(error.kind(), ErrorKind::Data);
+            assert!(error.message().contains("same records"), "{error:?}");
+        }
+        // Each page of both, the first one again, and once more to be sure.
+        assert_eq!(server.asked().len(), 2 * (pages + 2));
+    }
+}
+
+#[tokio::test]
 async fn records_that_are_added_meanwhile_may_make_pages_alike() {
     // Two records come in at the top between the first page and the second.
     let asked = std::sync::atomic::AtomicUsize::new(0);
@@ -132,7 +154,7 @@ async fn pages_of_nothing_without_end_are_refused() {
     });
     let cursor = json!({ "type": "cursor", "cursor": "/c", "param": "c" });
     let error = refused(&server, "/", "/items", cursor).await;
-    assert!(error.message().contains("1000 pages"), "{error:?}");
+    assert!(error.message().contains("100 pages"), "{error:?}");
 }
 
 #[tokio::test]
