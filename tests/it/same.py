@@ -87,6 +87,14 @@ def inputs():
         "dates",
         {"id": [1, 2], "day": pa.array([dt.date(2024, 1, 1), dt.date(1969, 12, 31)], pa.date64())},
     )
+    write("price", {"id": [1, 2], "price": pa.array([Decimal("1.10"), Decimal("2.00")], pa.decimal128(10, 2))})
+    write("small", {"id": [1, 2, 3], "i": pa.array([-2, -1, 0], pa.int32())})
+    write(
+        "evening",
+        {"id": [1, 2], "moment": pa.array([dt.datetime(2024, 1, 1, 21), dt.datetime(2024, 1, 2, 3)], micros)},
+    )
+    write("early", {"id": [1, 2], "moment": pa.array([-3000, 5], pa.timestamp("ns"))})
+    write("clock", {"id": [1], "t": pa.array([1], pa.time64("us"))})
     # A note of Arrow types that nobody can read.
     noted = pa.table({"id": [1, 2]})
     with pq.ParquetWriter("noted.parquet", noted.schema, store_schema=False) as writer:

@@ -14,7 +14,7 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate_testkit::servers::python;
 
-use self::numbers::NUMBERS;
+use self::numbers::{CASTS, NUMBERS};
 use self::statistics::STATISTICS;
 use self::times::TIMES;
 use super::support::{Site, visible_files, workspace};
@@ -167,7 +167,10 @@ fn loose(value: Value) -> Value {
 fn a_run_and_a_query_over_the_same_input_give_the_same_values() {
     let site = Site::new();
     script(&site, &["inputs"]);
-    let cases: Vec<&Case> = [STATISTICS, NUMBERS, TIMES].into_iter().flatten().collect();
+    let cases: Vec<&Case> = [STATISTICS, NUMBERS, CASTS, TIMES]
+        .into_iter()
+        .flatten()
+        .collect();
     site.write("pipeline.toml", pipeline(&cases));
     site.run(&[]).expect_done();
     let known = duckdb(&site, &cases);
@@ -248,6 +251,35 @@ fn what_overflows_is_an_error_in_a_run_and_in_a_query() {
             let beyond = told.contains("verflow") || told.contains("grows beyond");
             assert!(!ended.status.success() && beyond, "{sql}, {who}: {told}");
         }
+    }
+}
+
+/// What DataFusion would take, and answer wrongly.
+#[test]
+fn what_has_another_meaning_in_sql_is_refused() {
+    let site = Site::new();
+    let (one, other) = ("(VALUES (1)) a(k)", "(VALUES (2)) b(k)");
+    for (sql, what) in [
+        (
+            format!("SELECT k FROM {one} RIGHT JOIN {other} USING (k)"),
+            "RIGHT JOIN … USING",
+        ),
+        (
+            format!("SELECT * FROM {one} NATURAL FULL JOIN {other}"),
+            "NATURAL FULL JOIN",
+        ),
+        (
+            format!("SELECT k FROM {one} EXCEPT ALL SELECT k FROM {other}"),
+            "EXCEPT ALL",
+        ),
+        (
+            format!("SELECT (SELECT 1 INTERSECT ALL SELECT k FROM {other}) AS x"),
+            "INTERSECT ALL",
+        ),
+        ("SELECT 'abc' SIMILAR TO 'b' AS x".to_owned(), "SIMILAR TO"),
+    ] {
+        let ended = site.tidegate(&["query", &sql]);
+        ended.expect_code(2).expect_said(&[what, "hint: "]);
     }
 }
 

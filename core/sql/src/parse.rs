@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tidegate_core::{Error, Result};
 
-use crate::dialect::settle_literals;
+use crate::dialect::{check_meaning, settle_literals};
 use crate::error::{END, planning};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
@@ -41,6 +41,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         None => Err(Error::config("the query is empty")),
         Some(Statement::Statement(statement)) => match *statement {
             Sql::Query(mut query) if reads_only(&query.body) => {
+                check_meaning(&query)?;
                 settle_literals(&mut query);
                 Ok(*query)
             }

@@ -211,4 +211,81 @@ pub(super) const NUMBERS: &[Case] = &[
         "SELECT id, rank() OVER (ORDER BY f) AS n FROM {zeros}",
         &[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":1}"#],
     ),
+    same(
+        "SELECT count(DISTINCT f) AS n, count(*) AS c FROM {zeros}",
+        &[r#"{"n":1,"c":2}"#],
+    ),
+    same(
+        "SELECT id, row_number() OVER (ORDER BY f, id) AS n FROM {zeros}",
+        &[r#"{"id":1,"n":1}"#, r#"{"id":2,"n":2}"#],
+    ),
+    same(
+        "SELECT id FROM (SELECT id FROM {zeros} ORDER BY f DESC, id LIMIT 1) q",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT x FROM (VALUES (CAST(1.5e-20 AS DOUBLE)), (2.5), (1e20)) v(x)",
+        &[r#"{"x":1.5e-20}"#, r#"{"x":1e+20}"#, r#"{"x":2.5}"#],
+    ),
+    ours(
+        "SELECT lag(id, 1, 0.5) OVER (ORDER BY id) AS v FROM {zeros}",
+        &[r#"{"v":0.5}"#, r#"{"v":1.0}"#],
+    ),
+];
+
+/// Casts that lose something, compared with constants.
+pub(super) const CASTS: &[Case] = &[
+    ours(
+        "SELECT id, CAST(price AS INT) AS c FROM {price} WHERE CAST(price AS INT) = 1",
+        &[r#"{"id":1,"c":1}"#],
+    ),
+    same(
+        "SELECT id FROM {price} WHERE CAST(price AS INT) > 1",
+        &[r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {price} WHERE CAST(price AS INT) IN (1, 7)",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM {price} WHERE CAST(price AS INT) BETWEEN 0 AND 1",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM (SELECT id, CAST(price AS INT) AS c FROM {price}) q WHERE c = 1",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM {price} WHERE CAST(price AS DECIMAL(10, 0)) = 1",
+        &[r#"{"id":1}"#],
+    ),
+    // DuckDB takes the cast off.
+    ours(
+        "SELECT id FROM {small} WHERE TRY_CAST(i * 50000 AS SMALLINT) < 5",
+        &[r#"{"id":3}"#],
+    ),
+    same(
+        "SELECT id FROM {small} WHERE CAST(i AS BOOLEAN)",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    same(
+        "SELECT id FROM {evening} WHERE CAST(moment AS TIME) > CAST('20:00:00' AS TIME)",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT count(*) AS n FROM {evening} WHERE CAST(moment AS TIME) < TIME '05:00:00'",
+        &[r#"{"n":1}"#],
+    ),
+    same(
+        "SELECT id FROM {evening} WHERE CAST(moment AS DATE) = DATE '2024-01-02'",
+        &[r#"{"id":2}"#],
+    ),
+    ours(
+        "SELECT id FROM {early} WHERE CAST(moment AS DATE) < DATE '1970-01-01'",
+        &[r#"{"id":1}"#],
+    ),
+    same(
+        "SELECT id FROM {clock} WHERE t < TIME '06:00:00' AND t BETWEEN TIME '00:00:00' AND TIME '01:00:00'",
+        &[r#"{"id":1}"#],
+    ),
 ];

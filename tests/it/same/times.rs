@@ -282,4 +282,21 @@ pub(super) const TIMES: &[Case] = &[
             r#"{"i":5}"#,
         ],
     ),
+    // A part of a day isn't dropped.
+    same(
+        "SELECT id, day + INTERVAL '2 hours' AS t FROM {valid} WHERE id = 2",
+        &[r#"{"id":2,"t":"9999-12-31T02:00:00"}"#],
+    ),
+    same(
+        "SELECT id FROM {valid} WHERE day - INTERVAL '1 second' < TIMESTAMP '2023-12-31 23:59:59.5' AND id < 3",
+        &[r#"{"id":1}"#],
+    ),
+    ours(
+        "SELECT id, day + INTERVAL '1 month' AS t FROM {valid} WHERE id = 1",
+        &[r#"{"id":1,"t":"2024-02-01"}"#],
+    ),
+    same(
+        "SELECT id, day - DATE '2024-01-01' AS n FROM {valid} WHERE day - DATE '2024-01-01' > 100",
+        &[r#"{"id":2,"n":2913173}"#],
+    ),
 ];

@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, TimeUnit};
-use datafusion::common::DFSchema;
+use arrow_schema::{DataType, FieldRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{
     Between, BinaryExpr, Case, Cast, InList, InSubquery, ScalarFunction, SetComparison,
 };
 use datafusion::logical_expr::expr_rewriter::{NamePreserver, coerce_plan_expr_for_schema};
 use datafusion::logical_expr::expr_schema::cast_subquery;
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union, lit, when,
+    Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union, Values, lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion::scalar::ScalarValue;
 
 use super::arithmetic::checked;
+use super::casts::opaque;
 use super::common::{Member, common, single};
 use super::constants::{constant, double};
 use super::lists;
@@ -57,16 +59,25 @@ fn node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
         }
         LogicalPlan::Join(join) => LogicalPlan::Join(joined(join)?),
         LogicalPlan::Union(union) => LogicalPlan::Union(united(union)?),
+        LogicalPlan::Values(values) => LogicalPlan::Values(listed(values)?),
         plan => plan,
     };
     let mut rewriter = Rewriter {
         schema: &schema,
         datafusion: TypeCoercionRewriter::new(&schema),
     };
+    let plan = match plan {
+        LogicalPlan::Sort(mut sort) => {
+            rewriter.keys(sort.expr.iter_mut().map(|by| &mut by.expr))?;
+            LogicalPlan::Sort(sort)
+        }
+        plan => plan,
+    };
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let expr = expr.rewrite(&mut rewriter)?;
+        let expr = expr.transform_data(|expr| checked(expr, rewriter.schema))?;
         Ok(expr.update_data(|expr| name.restore(expr)))
     })?
     .map_data(|plan| rewriter.datafusion.coerce_plan(plan)?.recompute_schema())
@@ -110,6 +121,48 @@ fn united(mut union: Union) -> DfResult<Union> {
     Union::try_new_with_loose_types(union.inputs)
 }
 
+/// The rows of VALUES have been brought to one type a column when they were planned: decimals, where
+/// there are decimals and floating-point numbers.
+fn listed(mut values: Values) -> DfResult<Values> {
+    let nothing = DFSchema::empty();
+    let mut fields: Vec<(Option<TableReference>, FieldRef)> = Vec::new();
+    for (at, (table, field)) in values.schema.iter().enumerate() {
+        let planned = field.data_type().clone();
+        let is_decimal = matches!(planned, DataType::Decimal128(..) | DataType::Decimal256(..));
+        let written = |expr: &Expr| match expr {
+            Expr::Cast(cast) if *cast.field.data_type() == planned => cast.expr.as_ref().clone(),
+            expr => expr.clone(),
+        };
+        let exprs: Vec<Expr> = values.values.iter().map(|row| written(&row[at])).collect();
+        let members = exprs.iter().map(|expr| member(expr, &nothing));
+        let members = members.collect::<DfResult<Vec<_>>>()?;
+        let is_float = |member: &Member| member.data_type.is_floating();
+        if !is_decimal || !members.iter().any(is_float) || members.iter().all(is_float) {
+            fields.push((table.cloned(), Arc::clone(field)));
+            continue;
+        }
+        let mut number = DataType::Float64;
+        let wanted = common(&members).into_iter().zip(&members);
+        for ((row, expr), (wanted, member)) in values.values.iter_mut().zip(exprs).zip(wanted) {
+            let wanted = wanted.unwrap_or_else(|| member.data_type.clone());
+            if wanted.is_floating() {
+                number = wanted.clone();
+            }
+            row[at] = converted(expr, &wanted, &nothing)?;
+        }
+        for row in &mut values.values {
+            if row[at].get_type(&nothing)? != number {
+                row[at] = std::mem::take(&mut row[at]).cast_to(&number, &nothing)?;
+            }
+        }
+        let field = field.as_ref().clone().with_data_type(number);
+        fields.push((table.cloned(), Arc::new(field)));
+    }
+    let metadata = values.schema.metadata().clone();
+    values.schema = Arc::new(DFSchema::new_with_metadata(fields, metadata)?);
+    Ok(values)
+}
+
 /// A plan that gives its columns in other types.
 fn with_types<'a>(
     plan: &LogicalPlan,
@@ -139,12 +192,23 @@ impl TreeNodeRewriter for Rewriter<'_> {
     fn f_up(&mut self, expr: Expr) -> DfResult<Transformed<Expr>> {
         let expr = match expr {
             Expr::BinaryExpr(binary) if compares(binary.op) => self.comparison(binary)?,
-            Expr::BinaryExpr(binary) if binary.op == Operator::Minus => self.difference(binary)?,
+            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Plus | Operator::Minus) => {
+                self.difference(self.later(binary)?)?
+            }
             Expr::Between(between) => return self.between(between),
             Expr::InList(list) => self.in_list(list)?,
             Expr::Case(case) => self.case(case)?,
             Expr::ScalarFunction(call) => self.call(call)?,
+            Expr::AggregateFunction(mut call) if call.params.distinct => {
+                self.keys(call.params.args.iter_mut())?;
+                Expr::AggregateFunction(call)
+            }
             Expr::WindowFunction(mut call) => {
+                if matches!(call.fun.name(), "lag" | "lead")
+                    && let [value, _, default] = &mut *call.params.args
+                {
+                    self.same_type(value, default)?;
+                }
                 self.keys(call.params.partition_by.iter_mut())?;
                 self.keys(call.params.order_by.iter_mut().map(|by| &mut by.expr))?;
                 Expr::WindowFunction(call)
@@ -171,7 +235,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             expr => expr,
         };
         let coerced = self.datafusion.f_up(expr)?;
-        coerced.map_data(|expr| checked(expr, self.schema))
+        coerced.map_data(|expr| opaque(expr, self.schema))
     }
 }
 
@@ -232,8 +296,33 @@ impl Rewriter<'_> {
         })
     }
 
+    /// A date and a part of a day make a time: DataFusion drops the part.
+    fn later(&self, binary: BinaryExpr) -> DfResult<BinaryExpr> {
+        let BinaryExpr {
+            mut left,
+            op,
+            mut right,
+        } = binary;
+        let is_date = |of: &DataType| matches!(of, DataType::Date32 | DataType::Date64);
+        let is_interval = |of: &DataType| matches!(of, DataType::Interval(_));
+        let types = (left.get_type(self.schema)?, right.get_type(self.schema)?);
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let (date, interval) = match types {
+            (date, interval) if is_date(&date) && is_interval(&interval) => (&mut left, &right),
+            (interval, date) if is_date(&date) && is_interval(&interval) => (&mut right, &left),
+            _ => return Ok(BinaryExpr::new(left, op, right)),
+        };
+        if !constant(interval).is_some_and(|interval| is_whole_days(&interval)) {
+            **date = std::mem::take(&mut **date).cast_to(&time, self.schema)?;
+        }
+        Ok(BinaryExpr::new(left, op, right))
+    }
+
     /// Of times; numbers are subtracted as DataFusion does it.
     fn difference(&self, binary: BinaryExpr) -> DfResult<Expr> {
+        if binary.op != Operator::Minus {
+            return Ok(Expr::BinaryExpr(binary));
+        }
         let BinaryExpr {
             mut left,
             op,
@@ -350,7 +439,20 @@ impl Rewriter<'_> {
         when(same, null).otherwise(one)
     }
 
-    /// Keys of windows: -0.0 and 0.0 are one.
+    /// Brings both to one type: DataFusion cuts a default of `lag` to the column's.
+    fn same_type(&self, value: &mut Expr, default: &mut Expr) -> DfResult<()> {
+        self.meet(vec![value, default])?;
+        let (one, other) = (value.get_type(self.schema)?, default.get_type(self.schema)?);
+        if one != other
+            && let Some(both) = type_union_coercion(&one, &other)
+        {
+            *value = std::mem::take(value).cast_to(&both, self.schema)?;
+            *default = std::mem::take(default).cast_to(&both, self.schema)?;
+        }
+        Ok(())
+    }
+
+    /// Keys by which rows are told apart or sorted: -0.0 and 0.0 are one.
     fn keys<'a>(&self, keys: impl Iterator<Item = &'a mut Expr>) -> DfResult<()> {
         for key in keys {
             let of = key.get_type(self.schema)?;
@@ -421,6 +523,17 @@ impl Rewriter<'_> {
             }
             _ => Expr::Cast(cast),
         })
+    }
+}
+
+/// Whether an interval has no hours, minutes or seconds.
+fn is_whole_days(interval: &ScalarValue) -> bool {
+    use ScalarValue as S;
+    match interval {
+        S::IntervalYearMonth(_) => true,
+        S::IntervalDayTime(of) => of.is_none_or(|of| of.milliseconds == 0),
+        S::IntervalMonthDayNano(of) => of.is_none_or(|of| of.nanoseconds == 0),
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@
 mod aggregates;
 mod arithmetic;
 mod calendar;
+mod casts;
 mod coercion;
 mod common;
 mod constants;
@@ -18,6 +19,7 @@ mod lists;
 mod literals;
 mod moments;
 mod now;
+mod refused;
 mod sums;
 mod types;
 
@@ -28,6 +30,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::optimizer::Analyzer;
 
 pub(crate) use literals::settle as settle_literals;
+pub(crate) use refused::check as check_meaning;
 pub(crate) use types::UTC;
 
 /// A builder of sessions with the dialect.

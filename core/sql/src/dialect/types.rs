@@ -6,12 +6,17 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{DataType as Sql, TimezoneInfo};
 
 /// `TIMESTAMP` counts microseconds, as in DuckDB and PostgreSQL: nanoseconds, as DataFusion has it,
-/// end in 2262. `TIMESTAMP(9)` counts nanoseconds. With a zone it is an instant.
+/// end in 2262. `TIMESTAMP(9)` counts nanoseconds. With a zone it is an instant. `TIME` counts
+/// microseconds as well.
 #[derive(Debug)]
 pub(super) struct Types;
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &Sql) -> DfResult<Option<FieldRef>> {
+        if let Sql::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) = sql_type {
+            let data_type = DataType::Time64(TimeUnit::Microsecond);
+            return Ok(Some(Field::new("", data_type, true).into()));
+        }
         let (precision, zone) = match sql_type {
             Sql::Timestamp(precision, zone) => (precision, *zone),
             Sql::Datetime(precision) => (precision, TimezoneInfo::None),
