@@ -311,6 +311,9 @@ pub(crate) struct CatalogCrawlArgs {
     /// How many folders below URL the tables lie. Default: wherever folders are alike.
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<usize>,
+    /// CSV files have no header: their columns are numbered.
+    #[arg(long)]
+    pub(crate) no_header: bool,
     /// Only show what would change.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -217,6 +217,7 @@ async fn find(global: &Global, ground: &Ground, args: &CatalogCrawlArgs) -> Resu
     let options = CrawlOptions {
         prefix: args.prefix.clone(),
         table_level: args.level,
+        csv_header: !args.no_header,
         ..CrawlOptions::new(&args.database)
     };
     let report = crawl::crawl(&args.url, &ground.cx, &options).await?;
@@ -317,6 +318,9 @@ fn changed(change: &Change) -> String {
             type_name(from),
             type_name(to)
         ),
+        Change::Format { table, from, to } => {
+            format!("~ {table}: {} → {}", format_of(from), format_of(to))
+        }
         Change::NewPartitions { table, partitions } => {
             format!("+ {table}: {}", count(partitions))
         }

@@ -58,7 +58,6 @@ impl TextFiles for Readers {
 
     async fn read(&self, file: TextFile, wanted: TextRows) -> Result<BatchStream> {
         let (format, csv) = format_of(&file)?;
-        let learnt = file.table.is_none();
         let TextRows {
             schema,
             keys,
@@ -73,7 +72,7 @@ impl TextFiles for Readers {
             format,
             csv,
             schema,
-            learnt,
+            table: file.table,
             keys,
             columns,
             metrics: Arc::clone(&metrics),

@@ -1,5 +1,6 @@
 //! One input, one query, one answer: from a pipeline, from `tidegate query`, and from DuckDB.
 
+mod crawled;
 mod folders;
 mod numbers;
 mod statistics;

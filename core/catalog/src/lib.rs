@@ -9,6 +9,7 @@
 
 mod adapt;
 mod fit;
+mod guessed;
 pub mod hive;
 mod merge;
 mod partition;
@@ -21,6 +22,10 @@ mod unknown;
 
 pub use adapt::{Adapted, adapt, can_adapt, either};
 pub use fit::{Fit, Fitted};
+pub use guessed::{
+    as_guessed, guessed_columns, guessed_format, guessed_together, is_guessed, is_told,
+    mark_guessed, naive_times,
+};
 pub use merge::{merge_tables, widen};
 pub use partition::{
     FolderKeys, FolderValues, NAME_LIMIT, NULL_PARTITION, check_key, decode_value, encode_value,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use tidegate_core::{CatalogTable, Error, Result, TableFormat};
 
+use crate::guessed::{guessed_format, guessed_together, is_guessed, merged_properties};
+
 /// The most digits of a decimal that every engine reads.
 const MOST_DIGITS: i16 = 38;
 
@@ -97,6 +99,9 @@ fn repeated(data_type: &DataType) -> &DataType {
 /// The table with what `want` has and it has not: new columns at the end, wider types. `None` if
 /// nothing changes. Location, format, partition keys, properties and the order of columns stay.
 ///
+/// Where both were guessed from text ([`is_guessed`](crate::is_guessed)), types that contradict
+/// become text, and fields are quoted if one of the two says so.
+///
 /// Both tables are as the catalog would store them ([`storable`](tidegate_core::Catalog::storable)):
 /// names are compared as they are.
 ///
@@ -104,14 +109,19 @@ fn repeated(data_type: &DataType) -> &DataType {
 /// partition keys disagree.
 pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<CatalogTable>> {
     let name = &have.name;
-    if have.format != want.format {
+    let guessed = is_guessed(have) && is_guessed(want);
+    let format = match guessed {
+        true => guessed_format(&have.format, &want.format),
+        false => (have.format == want.format).then(|| have.format.clone()),
+    };
+    let Some(format) = format else {
         return Err(Error::schema(format!(
             "the files of table `{name}` are {}, not {}",
             describe_format(&have.format),
             describe_format(&want.format)
         ))
         .hint("write to another table, or in the table's format"));
-    }
+    };
     same_keys(have, want)?;
     for column in have.columns.fields().iter().chain(want.columns.fields()) {
         if let Some(key) = have
@@ -126,8 +136,19 @@ pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<C
             .hint("leave it out of the files, or rename it"));
         }
     }
-    let mut clash = None;
     let (mine, theirs) = (have.columns.fields(), want.columns.fields());
+    if guessed {
+        let merged = CatalogTable {
+            format,
+            columns: Arc::new(Schema::new_with_metadata(
+                guessed_fields(mine, theirs),
+                have.columns.metadata().clone(),
+            )),
+            ..merged_properties(have, want)
+        };
+        return Ok((merged != *have).then_some(merged));
+    }
+    let mut clash = None;
     let merged = widen_fields(mine, theirs, Rule::Stored, &mut |a, b| {
         clash = Some((a.clone(), b.clone()));
         None
@@ -146,6 +167,22 @@ pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<C
         columns: Arc::new(columns),
         ..have.clone()
     }))
+}
+
+fn guessed_fields(mine: &Fields, theirs: &Fields) -> Fields {
+    let same = |fields: &Fields, field: &FieldRef| fields.find(field.name()).map(|(at, _)| at);
+    let old = mine.iter().map(|field| match same(theirs, field) {
+        Some(at) => {
+            let wide = guessed_together(field.data_type(), theirs[at].data_type());
+            match wide == *field.data_type() {
+                true => Arc::clone(field),
+                false => Arc::new(theirs[at].as_ref().clone().with_data_type(wide)),
+            }
+        }
+        None => Arc::clone(field),
+    });
+    let new = theirs.iter().filter(|field| same(mine, field).is_none());
+    old.chain(new.map(nullable)).collect()
 }
 
 fn contradiction(table: &tidegate_core::TableName, have: &Field, want: &Field) -> Error {

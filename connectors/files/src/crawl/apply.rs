@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, FieldRef, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use serde::Serialize;
-use tidegate_catalog::{find, merge_tables};
+use tidegate_catalog::{
+    find, guessed_columns, guessed_together, is_guessed, matched, merge_tables,
+};
 use tidegate_core::{
     Catalog, CatalogTable, ErrorKind, Result, TableFormat, TableName, TablePartition,
 };
@@ -43,6 +45,15 @@ pub enum Change {
         from: DataType,
         /// Its type now.
         to: DataType,
+    },
+    /// The files are written otherwise than those that were there before.
+    Format {
+        /// The table.
+        table: TableName,
+        /// The format so far.
+        from: TableFormat,
+        /// The format now.
+        to: TableFormat,
     },
     /// The table gets partitions.
     NewPartitions {
@@ -149,6 +160,12 @@ async fn compare(found: &CrawledTable, catalog: &dyn Catalog) -> Result<Compared
         return Ok(Compared::refused(&name, reason));
     }
     adopt(&mut wanted, &have);
+    if is_guessed(&have) && is_guessed(&wanted) {
+        wanted.columns = match guess_again(&wanted, found, &have, catalog) {
+            Ok(columns) => columns,
+            Err(error) => return Ok(Compared::refused(&name, error.message().to_owned())),
+        };
+    }
     let merged = match merge_tables(&have, &wanted) {
         Ok(merged) => merged,
         Err(error) => return Ok(Compared::refused(&name, error.message().to_owned())),
@@ -156,6 +173,13 @@ async fn compare(found: &CrawledTable, catalog: &dyn Catalog) -> Result<Compared
     let mut changes = Vec::new();
     if let Some(merged) = merged {
         changes.extend(of_columns(&have, &merged));
+        if merged.format != have.format {
+            changes.push(Change::Format {
+                table: name.clone(),
+                from: have.format.clone(),
+                to: merged.format,
+            });
+        }
     }
     let partitions = match wanted.partition_keys.is_empty() {
         true => Vec::new(),
@@ -196,6 +220,9 @@ fn adopt(wanted: &mut CatalogTable, have: &CatalogTable) {
     if names(&wanted.partition_keys) == names(&have.partition_keys) {
         wanted.partition_keys.clone_from(&have.partition_keys);
     }
+    if is_guessed(have) {
+        return;
+    }
     if let (TableFormat::Csv { .. }, TableFormat::Csv { .. }) = (&wanted.format, &have.format) {
         wanted.format = have.format.clone();
     }
@@ -206,6 +233,30 @@ fn adopt(wanted: &mut CatalogTable, have: &CatalogTable) {
         _ => Arc::clone(field),
     });
     wanted.columns = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+}
+
+/// Brings together what was guessed before and now: files that come later may show that a column has
+/// another type.
+fn guess_again(
+    wanted: &CatalogTable,
+    found: &CrawledTable,
+    have: &CatalogTable,
+    catalog: &dyn Catalog,
+) -> Result<SchemaRef> {
+    let before = guessed_columns(have);
+    let now = found.table.columns.fields().iter();
+    let stored = wanted.columns.fields().iter();
+    let mut columns: Vec<Field> = now
+        .zip(stored)
+        .map(|(now, stored)| now.as_ref().clone().with_name(stored.name()))
+        .collect();
+    for (before, at) in before.iter().zip(matched(&before, wanted.columns.fields())) {
+        if let Some(column) = at.map(|at| &mut columns[at]) {
+            let both = guessed_together(before.data_type(), column.data_type());
+            *column = column.clone().with_name(before.name()).with_data_type(both);
+        }
+    }
+    catalog.storable(&Schema::new(columns))
 }
 
 fn of_columns(have: &CatalogTable, merged: &CatalogTable) -> Vec<Change> {

@@ -1,15 +1,17 @@
 //! What a file is: by its name, else by its first bytes; and which columns it has.
 
 use arrow_schema::{Field, Schema};
+use bytes::Bytes;
 
 use tidegate_catalog::plain;
-use tidegate_core::{Error, ErrorKind, Result, TableFormat};
-use tidegate_formats::{Compression, Format, Inference, Position, Splitter};
+use tidegate_core::{ErrorKind, Result, TableFormat};
+use tidegate_formats::{Compression, CsvHeader, CsvOptions, Format, Inference};
 use tidegate_storage::{FileMeta, Storage};
 
-use super::csv;
+use super::csv::{self, Guess};
 use super::schemas::Columns;
-use crate::read::{footer, sample};
+use crate::read::{footer, records, sample};
+use crate::table::guessed_csv;
 
 /// A file that is understood.
 #[derive(Debug, Clone)]
@@ -19,14 +21,16 @@ pub(super) struct Classified {
     pub(super) notes: Vec<String>,
 }
 
-/// What a file is, or why it can't be part of a table.
+/// What a file is, or why it can't be part of a table. `header` says whether CSV has one.
 pub(super) async fn classify(
     storage: &Storage,
     file: &FileMeta,
     sample_bytes: usize,
+    header: bool,
 ) -> Result<Result<Classified, String>> {
     let path = storage.show(&file.key);
-    match look(storage, file, &path, sample_bytes).await {
+    let looked = look(storage, file, &path, sample_bytes, header);
+    match looked.await {
         Ok(found) => Ok(found),
         // What the file itself is to blame for doesn't end the crawl.
         Err(error) if matches!(error.kind(), ErrorKind::Data | ErrorKind::Schema) => {
@@ -41,6 +45,7 @@ async fn look(
     file: &FileMeta,
     path: &str,
     sample_bytes: usize,
+    header: bool,
 ) -> Result<Result<Classified, String>> {
     let named = Format::from_path(path);
     if named == Some(Format::Parquet) {
@@ -64,28 +69,44 @@ async fn look(
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let json = text.trim_start().starts_with(['{', '[']);
+    let sampled = Sampled {
+        storage,
+        file,
+        compression,
+        bytes: bytes.clone(),
+        complete,
+    };
     match named {
         Some(Format::Ndjson | Format::Json) => {}
         None if json => {}
-        Some(Format::Csv) => return delimited(text, &bytes, complete, true),
-        _ => return delimited(text, &bytes, complete, false),
+        Some(Format::Csv) if header => return delimited(sampled, text, None).await,
+        _ => {
+            let Some(guess) = csv::guess(text, complete, named.is_some(), header) else {
+                return Ok(Err(
+                    "it is neither Parquet nor JSON nor lines with delimiters".to_owned(),
+                ));
+            };
+            return delimited(sampled, text, Some(guess)).await;
+        }
     }
     if let Err(reason) = one_object_a_line(text, complete) {
         return Ok(Err(reason));
     }
-    let mut inference = Inference::new(Format::Ndjson, &csv::options(&TableFormat::Ndjson))?;
-    learn(
-        &mut inference,
-        Format::Ndjson,
-        &TableFormat::Ndjson,
-        &bytes,
-        complete,
-    )?;
+    let (columns, _) = learn(sampled, Format::Ndjson, &CsvOptions::default()).await?;
     Ok(Ok(Classified {
         format: TableFormat::Ndjson,
-        columns: Columns::guessed(inference)?,
+        columns,
         notes: Vec::new(),
     }))
+}
+
+/// A file's beginning.
+struct Sampled<'a> {
+    storage: &'a Storage,
+    file: &'a FileMeta,
+    compression: Compression,
+    bytes: Bytes,
+    complete: bool,
 }
 
 async fn parquet(storage: &Storage, file: &FileMeta) -> Result<Classified> {
@@ -103,73 +124,66 @@ async fn parquet(storage: &Storage, file: &FileMeta) -> Result<Classified> {
     })
 }
 
-fn delimited(
+/// What a file of CSV is like. Without a guess its first record is its header, which says what stands
+/// between fields, as it is for `files`.
+async fn delimited(
+    sampled: Sampled<'_>,
     text: &str,
-    bytes: &bytes::Bytes,
-    complete: bool,
-    named: bool,
+    guess: Option<Guess>,
 ) -> Result<Result<Classified, String>> {
-    let Some(guess) = csv::guess(text, complete, named) else {
-        return Ok(Err(
-            "it is neither Parquet nor JSON nor lines with delimiters".to_owned(),
-        ));
-    };
-    let mut inference = Inference::new(Format::Csv, &csv::options(&guess))?;
-    learn(&mut inference, Format::Csv, &guess, bytes, complete)?;
+    let complete = sampled.complete;
+    let path = sampled.storage.show(&sampled.file.key);
+    let (delimiter, header) = guess.map_or((',', true), |guess| (guess.delimiter, guess.header));
+    let csv = guessed_csv(delimiter, header).named(&path);
+    let (columns, told) = learn(sampled, Format::Csv, &csv).await?;
+    let delimiter = told
+        .as_ref()
+        .map_or(delimiter, |header| char::from(header.delimiter()));
+    let looks = csv::looks(text, delimiter, complete);
     let mut notes = Vec::new();
-    if let TableFormat::Csv { header: false, .. } = guess {
+    if !header {
         notes.push("its CSV files have no header, as it seems: columns are numbered".to_owned());
+    } else if guess.is_none() && !looks.headed {
+        notes.push(
+            "the first line of its CSV files names the columns, and looks like a row: if they \
+             have no header, crawl with --no-header"
+                .to_owned(),
+        );
     }
     Ok(Ok(Classified {
-        format: guess,
-        columns: Columns::guessed(inference)?,
+        format: TableFormat::Csv {
+            delimiter,
+            header,
+            quoted: looks.quoted,
+        },
+        columns,
         notes,
     }))
 }
 
-fn learn(
-    inference: &mut Inference,
+/// The columns of a file's first records, and its header.
+async fn learn(
+    sampled: Sampled<'_>,
     format: Format,
-    table: &TableFormat,
-    bytes: &bytes::Bytes,
-    complete: bool,
-) -> Result<()> {
-    let mut splitter = Splitter::new(format, &csv::options(table), Position::start())?;
-    splitter.push(bytes.clone());
-    if complete {
-        splitter.finish();
+    csv: &CsvOptions,
+) -> Result<(Columns, Option<CsvHeader>)> {
+    let Sampled {
+        storage,
+        file,
+        compression,
+        bytes,
+        complete,
+    } = sampled;
+    let sampled = (bytes, complete);
+    let (chunks, header) = records((storage, file), compression, format, csv, sampled).await?;
+    let mut inference = Inference::new(format, csv)?;
+    if let Some(header) = &header {
+        inference.header(header);
     }
-    let mut headed = false;
-    loop {
-        let chunk = splitter.next()?;
-        if let (false, Some(header)) = (headed, splitter.header()) {
-            inference.header(header);
-            headed = true;
-        }
-        match chunk {
-            Some(chunk) => inference.push(&chunk)?,
-            // A sample that ends within its first chunk has its records in what is left.
-            None if !complete && inference.rows() == 0 => {
-                return rest(inference, format, table, bytes);
-            }
-            None => return Ok(()),
-        }
+    for chunk in chunks {
+        inference.push(&chunk)?;
     }
-}
-
-/// Learns from the whole lines of a sample that is shorter than a chunk.
-fn rest(
-    inference: &mut Inference,
-    format: Format,
-    table: &TableFormat,
-    bytes: &bytes::Bytes,
-) -> Result<()> {
-    let Some(end) = memchr::memrchr(b'\n', bytes) else {
-        return Err(Error::data(
-            "its first line is longer than what is looked at",
-        ));
-    };
-    learn(inference, format, table, &bytes.slice(..=end), true)
+    Ok((Columns::guessed(inference)?, header))
 }
 
 /// Whether the first lines are a JSON object each; else why they aren't.

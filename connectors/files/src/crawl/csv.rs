@@ -2,40 +2,33 @@
 
 use std::collections::HashSet;
 
-use tidegate_core::TableFormat;
-use tidegate_formats::{CsvHeader, CsvOptions};
+use tidegate_formats::CsvHeader;
 
 /// What may stand between fields, the most usual first.
 const DELIMITERS: [char; 5] = [',', '\t', ';', '|', '\u{1}'];
 
-/// How many records are looked at.
+/// How many records are looked at to guess what stands between fields, and whether there is a header.
 const RECORDS: usize = 100;
 
 /// Column names aren't longer: a longer text in the first line is data. So in Glue's crawler.
 const NAME_LIMIT: usize = 150;
 
-/// How records of a CSV table are read; of others it means nothing.
-pub(super) fn options(format: &TableFormat) -> CsvOptions {
-    match format {
-        TableFormat::Csv {
-            delimiter, header, ..
-        } => CsvOptions {
-            delimiter: Some(*delimiter),
-            header: *header,
-            ..CsvOptions::default()
-        },
-        _ => CsvOptions::default(),
-    }
+/// How a text without headers that can be trusted looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Guess {
+    pub(super) delimiter: char,
+    pub(super) header: bool,
 }
 
 /// How it looks; `None` for a text that has no delimiter in every line, unless it is `named` CSV.
-pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableFormat> {
+/// Without `headers` its first line is a row, whatever it looks like.
+pub(super) fn guess(text: &str, complete: bool, named: bool, headers: bool) -> Option<Guess> {
     let (said, end) = CsvHeader::separator(text);
     let text = &text[end..];
     let best = DELIMITERS
         .iter()
         .filter(|delimiter| said.is_none_or(|said| said == **delimiter))
-        .map(|delimiter| (*delimiter, records(text, *delimiter, complete)))
+        .map(|delimiter| (*delimiter, records(text, *delimiter, complete, RECORDS)))
         .filter(|(_, records)| even(records))
         // The first of several that are as good.
         .rev()
@@ -44,15 +37,38 @@ pub(super) fn guess(text: &str, complete: bool, named: bool) -> Option<TableForm
         Some((delimiter, records)) if records[0].len() > 1 && (named || records.len() > 1) => {
             (delimiter, records)
         }
-        _ if named && !text.trim().is_empty() => (',', records(text, ',', complete)),
+        _ if named && !text.trim().is_empty() => (',', records(text, ',', complete, RECORDS)),
         _ => return None,
     };
-    let quoted = text.contains('"') && records.iter().flatten().any(|field| field.quoted);
-    Some(TableFormat::Csv {
+    Some(Guess {
         delimiter,
-        header: has_header(&records),
-        quoted,
+        header: headers && has_header(&records),
     })
+}
+
+/// What the first records of a text look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Looks {
+    /// Whether the first one names the columns.
+    pub(super) headed: bool,
+    /// Whether there are fields in quotes.
+    pub(super) quoted: bool,
+}
+
+pub(super) fn looks(text: &str, delimiter: char, complete: bool) -> Looks {
+    let (_, end) = CsvHeader::separator(text);
+    let text = &text[end..];
+    // Quotes may begin far down.
+    let most = if text.contains('"') {
+        usize::MAX
+    } else {
+        RECORDS
+    };
+    let records = records(text, delimiter, complete, most);
+    Looks {
+        headed: has_header(&records[..records.len().min(RECORDS)]),
+        quoted: records.iter().flatten().any(|field| field.quoted),
+    }
 }
 
 /// Whether all records have as many fields.
@@ -69,8 +85,8 @@ struct Field {
     quoted: bool,
 }
 
-/// The first records. A record that the sample cuts off is left out.
-fn records(text: &str, delimiter: char, complete: bool) -> Vec<Vec<Field>> {
+/// The first `most` records. A record that the sample cuts off is left out.
+fn records(text: &str, delimiter: char, complete: bool, most: usize) -> Vec<Vec<Field>> {
     let mut records = Vec::new();
     let mut record = vec![Field::default()];
     let mut open = false;
@@ -92,7 +108,7 @@ fn records(text: &str, delimiter: char, complete: bool) -> Vec<Vec<Field>> {
             '\n' | '\r' if alone && *field == Field::default() => {}
             '\n' | '\r' => {
                 records.push(std::mem::replace(&mut record, vec![Field::default()]));
-                if records.len() == RECORDS {
+                if records.len() == most {
                     return records;
                 }
             }
@@ -170,14 +186,12 @@ mod tests {
     use super::*;
 
     fn looks(text: &str) -> Option<(char, bool, bool)> {
-        match guess(text, true, false)? {
-            TableFormat::Csv {
-                delimiter,
-                header,
-                quoted,
-            } => Some((delimiter, header, quoted)),
-            _ => None,
-        }
+        let Guess { delimiter, header } = guess(text, true, false, true)?;
+        Some((
+            delimiter,
+            header,
+            super::looks(text, delimiter, true).quoted,
+        ))
     }
 
     #[test]
@@ -207,18 +221,15 @@ mod tests {
 
     #[test]
     fn a_file_named_csv_may_have_one_column() {
-        let guess = |text| guess(text, true, true);
-        assert!(matches!(
-            guess("name\nx y?\n"),
-            Some(TableFormat::Csv { header: true, .. })
-        ));
+        let guess = |text| guess(text, true, true, true);
+        assert!(guess("name\nx y?\n").is_some_and(|guess| guess.header));
         assert!(guess("\n").is_none());
     }
 
     #[test]
     fn a_record_that_the_sample_cuts_does_not_count() {
-        assert_eq!(records("a,b\n1,2\n3", ',', false).len(), 2);
-        assert_eq!(records("a,b\n1,2\n3", ',', true).len(), 3);
-        assert_eq!(records("a\n\n\nb\n", ',', true).len(), 2);
+        assert_eq!(records("a,b\n1,2\n3", ',', false, RECORDS).len(), 2);
+        assert_eq!(records("a,b\n1,2\n3", ',', true, RECORDS).len(), 3);
+        assert_eq!(records("a\n\n\nb\n", ',', true, RECORDS).len(), 2);
     }
 }

@@ -31,6 +31,20 @@ impl Folder {
         }
         root
     }
+
+    /// The folder of this path within it.
+    pub(super) fn find(&self, path: &str) -> Option<&Folder> {
+        let mut names = path.split('/').filter(|name| !name.is_empty());
+        names.try_fold(self, |folder, name| folder.folders.get(name))
+    }
+
+    /// Adds the files in it, however deep.
+    pub(super) fn all<'a>(&'a self, files: &mut Vec<&'a FileMeta>) {
+        files.extend(&self.files);
+        for folder in self.folders.values() {
+            folder.all(files);
+        }
+    }
 }
 
 /// The path of a name within a folder.

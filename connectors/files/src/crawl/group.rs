@@ -6,16 +6,17 @@ use std::sync::Arc;
 use arrow_schema::{Field, Schema};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use tidegate_catalog::same_name;
+use tidegate_catalog::{guessed_format, mark_guessed, same_name};
 use tidegate_core::{CatalogTable, Context, Error, Result, TableFormat, TableName, TablePartition};
 use tidegate_formats::{Compression, Format};
-use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Storage};
+use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Storage, spread};
 
 use super::classify::{Classified, classify};
 use super::folders::{Folder, join};
 use super::report::{CrawlOptions, CrawlReport, CrawledTable, Skipped};
 use super::schemas::Columns;
 use super::{keys, schemas};
+use crate::read::ALL_BYTES;
 
 /// Files looked at at once.
 const LOOKS: usize = 8;
@@ -49,7 +50,10 @@ pub async fn crawl(location: &str, cx: &Context, options: &CrawlOptions) -> Resu
         skipped: skipped.collect(),
         ..CrawlReport::default()
     };
-    let found = crawl.folder(&root, 0, &mut report.skipped).await?;
+    let mut found = crawl.folder(&root, 0, &mut report.skipped).await?;
+    for table in &mut found {
+        crawl.sample(&root, table, &report.skipped).await?;
+    }
     crawl.name(found, &mut report);
     report.skipped.sort();
     Ok(report)
@@ -86,12 +90,7 @@ struct Leaf {
 impl Candidate {
     /// Adds another's files, which are similar.
     fn take(&mut self, other: Self) {
-        if let Some(format) = schemas::merged_format(&self.format, &other.format) {
-            self.format = format;
-        }
-        if let Some(columns) = self.columns.merged(&other.columns) {
-            self.columns = columns;
-        }
+        self.learn(&other.format, &other.columns);
         self.partitions.extend(other.partitions);
         self.files += other.files;
         self.bytes += other.bytes;
@@ -99,15 +98,45 @@ impl Candidate {
             .compression
             .filter(|mine| Some(*mine) == other.compression);
         for note in other.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
+            self.note(&note);
+        }
+    }
+
+    /// Notes what others of its files are like. Gives whether they can lie in one folder.
+    fn learn(&mut self, format: &TableFormat, columns: &Columns) -> bool {
+        let (Some(format_of_both), Some(columns)) = (
+            guessed_format(&self.format, format),
+            self.columns.merged(columns),
+        ) else {
+            return false;
+        };
+        if let (
+            TableFormat::Csv { delimiter, .. },
+            TableFormat::Csv {
+                delimiter: other, ..
+            },
+        ) = (&self.format, format)
+            && delimiter != other
+        {
+            self.note(&format!(
+                "its CSV files have several delimiters: each is read by the one of its header, \
+                 and Athena reads all by {delimiter:?}"
+            ));
+        }
+        self.format = format_of_both;
+        self.columns = columns;
+        true
+    }
+
+    fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) {
+            self.notes.push(note.to_owned());
         }
     }
 
     /// Whether files of both can lie in one folder.
     fn can_take(&self, other: &Self) -> bool {
-        schemas::merged_format(&self.format, &other.format).is_some()
+        guessed_format(&self.format, &other.format).is_some()
             && self.columns.merged(&other.columns).is_some()
     }
 
@@ -274,10 +303,7 @@ impl Crawl<'_> {
         }
         if let Some(table) = &mut table {
             if let Some(one) = strange.first() {
-                table.notes.push(format!(
-                    "`{}` lies among its files and is none of them ({}): readers will stumble over it",
-                    one.path, one.reason
-                ));
+                table.note(&stumble(&one.path, &one.reason));
             }
             let is_strange = |file: &&FileMeta| {
                 let path = self.storage.show(&file.key);
@@ -299,12 +325,12 @@ impl Crawl<'_> {
         }
     }
 
-    /// Looks at some of the files: the first ones and the last.
+    /// Looks at a few of the files: the first and the last.
     async fn look<'b>(
         &self,
         files: &[&'b FileMeta],
     ) -> Result<Vec<(&'b FileMeta, Result<Classified, String>)>> {
-        let most = self.options.sample_files.max(1);
+        let most = self.options.sample_files.clamp(1, 2);
         let mut chosen: Vec<&FileMeta> = files.iter().take(most).copied().collect();
         if let Some(last) = files.last().filter(|_| files.len() > most && most > 1) {
             chosen[most - 1] = last;
@@ -312,14 +338,60 @@ impl Crawl<'_> {
         let looks: Vec<_> = chosen
             .into_iter()
             .map(|file| async move {
-                let found = classify(&self.storage, file, self.options.sample_bytes).await?;
-                Ok::<_, Error>((file, found.and_then(|found| self.wanted(found))))
+                let found = self.classify(file, self.options.sample_bytes).await?;
+                Ok::<_, Error>((file, found))
             })
             .collect();
         futures::stream::iter(looks)
             .buffered(LOOKS)
             .try_collect()
             .await
+    }
+
+    async fn classify(&self, file: &FileMeta, bytes: usize) -> Result<Result<Classified, String>> {
+        let found = classify(&self.storage, file, bytes, self.options.csv_header).await?;
+        Ok(found.and_then(|found| self.wanted(found)))
+    }
+
+    /// Looks at files of a table from all over, as those do who read it without a catalog.
+    async fn sample(
+        &self,
+        root: &Folder,
+        table: &mut Candidate,
+        skipped: &[Skipped],
+    ) -> Result<()> {
+        let mut files = Vec::new();
+        for leaf in &table.partitions {
+            if let Some(folder) = root.find(&leaf.path) {
+                folder.all(&mut files);
+            }
+        }
+        let is_skipped = |file: &FileMeta| {
+            let path = self.storage.show(&file.key);
+            skipped.iter().any(|skipped| skipped.path == path)
+        };
+        let files = spread(&files, self.options.sample_files);
+        let bytes = ALL_BYTES / files.len().max(1);
+        let bytes = bytes.min(self.options.sample_bytes);
+        let looks = files.into_iter().filter(|file| !is_skipped(file));
+        let looks: Vec<_> = looks
+            .map(|file| async move { Ok::<_, Error>((file, self.classify(file, bytes).await?)) })
+            .collect();
+        let mut looks = futures::stream::iter(looks).buffered(LOOKS);
+        while let Some((file, found)) = looks.try_next().await? {
+            let reason = match found {
+                Ok(found) if table.learn(&found.format, &found.columns) => {
+                    for note in found.notes {
+                        table.note(&note);
+                    }
+                    continue;
+                }
+                Ok(_) => "its format or its columns are others".to_owned(),
+                Err(reason) => reason,
+            };
+            table.note(&stumble(&self.storage.show(&file.key), &reason));
+        }
+        Ok(())
     }
 
     fn wanted(&self, found: Classified) -> Result<Classified, String> {
@@ -408,21 +480,31 @@ impl Crawl<'_> {
                 .collect(),
         };
         partitions.sort();
+        let mut table = CatalogTable {
+            name,
+            location: self.storage.url(&path),
+            format,
+            columns,
+            partition_keys,
+            properties: properties.into_iter().collect(),
+        };
+        if table.format != TableFormat::Parquet {
+            mark_guessed(&mut table);
+        }
         CrawledTable {
-            table: CatalogTable {
-                name,
-                location: self.storage.url(&path),
-                format,
-                columns,
-                partition_keys,
-                properties: properties.into_iter().collect(),
-            },
+            table,
             partitions,
             files,
             bytes,
             notes,
         }
     }
+}
+
+fn stumble(path: &str, reason: &str) -> String {
+    format!(
+        "`{path}` lies among its files and is none of them ({reason}): readers will stumble over it"
+    )
 }
 
 /// The table of a folder's files.

@@ -5,6 +5,8 @@ use tidegate_aws::AwsSettings;
 use tidegate_core::{CatalogTable, TablePartition};
 use tidegate_formats::Format;
 
+use crate::read::{BYTES, FILES};
+
 /// How to crawl.
 #[derive(Debug, Clone)]
 pub struct CrawlOptions {
@@ -17,10 +19,13 @@ pub struct CrawlOptions {
     /// How many folders below the location the tables lie: folders above that level are never joined
     /// to one table. Default: wherever folders are alike.
     pub table_level: Option<usize>,
-    /// How many files of each folder are looked at.
+    /// How many files of each table are looked at, from all over, besides two of each folder (one
+    /// if this is 1).
     pub sample_files: usize,
-    /// How many plain bytes of each text file are looked at.
+    /// How many plain bytes of each text file are looked at; fewer where many files are.
     pub sample_bytes: usize,
+    /// Whether the first record of CSV files names the columns.
+    pub csv_header: bool,
     /// How `s3://` is reached, where it isn't as the settings `[aws]` say.
     pub aws: Option<AwsSettings>,
 }
@@ -33,8 +38,9 @@ impl CrawlOptions {
             prefix: String::new(),
             formats: Vec::new(),
             table_level: None,
-            sample_files: 2,
-            sample_bytes: 1 << 20,
+            sample_files: FILES,
+            sample_bytes: BYTES,
+            csv_header: true,
             aws: None,
         }
     }

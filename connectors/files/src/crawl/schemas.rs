@@ -2,7 +2,7 @@
 
 use arrow_schema::{Schema, SchemaRef};
 use std::sync::Arc;
-use tidegate_catalog::{find, with_columns_of};
+use tidegate_catalog::{find, guessed_format, with_columns_of};
 use tidegate_core::{Result, TableFormat};
 use tidegate_formats::Inference;
 
@@ -54,7 +54,7 @@ impl Columns {
 /// Whether files of these could be of one table: the formats are the same, most columns too, and no
 /// column contradicts.
 pub(super) fn similar(one: (&TableFormat, &Columns), other: (&TableFormat, &Columns)) -> bool {
-    if merged_format(one.0, other.0).is_none() || one.1.merged(other.1).is_none() {
+    if guessed_format(one.0, other.0).is_none() || one.1.merged(other.1).is_none() {
         return false;
     }
     // Numbered columns say nothing: their number has to.
@@ -69,29 +69,6 @@ pub(super) fn similar(one: (&TableFormat, &Columns), other: (&TableFormat, &Colu
     #[allow(clippy::cast_precision_loss)]
     let share = common as f64 / most.max(1) as f64;
     share >= SIMILAR
-}
-
-/// The format of files of both; quotes in some of them are quotes in all.
-pub(super) fn merged_format(one: &TableFormat, other: &TableFormat) -> Option<TableFormat> {
-    match (one, other) {
-        (
-            TableFormat::Csv {
-                delimiter,
-                header,
-                quoted,
-            },
-            TableFormat::Csv {
-                delimiter: other_delimiter,
-                header: other_header,
-                quoted: other_quoted,
-            },
-        ) => (delimiter == other_delimiter && header == other_header).then_some(TableFormat::Csv {
-            delimiter: *delimiter,
-            header: *header,
-            quoted: *quoted || *other_quoted,
-        }),
-        _ => (one == other).then(|| one.clone()),
-    }
 }
 
 #[cfg(test)]

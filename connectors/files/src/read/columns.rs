@@ -24,6 +24,8 @@ pub(crate) struct Columns {
     pub(crate) lenient: bool,
     /// Whether their types were learnt from the files, and not given.
     pub(crate) learnt: bool,
+    /// Columns whose times have no zone in the files, where the stream's have one.
+    pub(crate) naive: Arc<[String]>,
     /// The values of the last columns in all rows of the file, one row each: what its folder says.
     pub(crate) constants: Arc<[ArrayRef]>,
     /// What files call columns that aren't read from them, because those values count.
@@ -50,6 +52,7 @@ impl Columns {
             schema,
             lenient: false,
             learnt: true,
+            naive: Arc::new([]),
             constants: Arc::new([]),
             shadowed: Arc::new([]),
             on_new: None,

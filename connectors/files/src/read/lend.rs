@@ -6,7 +6,8 @@ use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use tidegate_core::{Context, Error, EventStream, Metrics, Result, Scan, StreamName};
+use tidegate_catalog::{is_guessed, naive_times};
+use tidegate_core::{CatalogTable, Context, Error, EventStream, Metrics, Result, Scan, StreamName};
 use tidegate_formats::{
     Chunk, Compression, CsvHeader, CsvOptions, Format, Inference, Position, Splitter,
 };
@@ -18,13 +19,13 @@ use super::reader::{Found, Reader};
 use super::text::sample;
 
 /// How many files are looked at for their columns, from all over.
-const FILES: usize = 64;
+pub(crate) const FILES: usize = 64;
 
 /// How many plain bytes of each are.
-const BYTES: usize = 2 << 20;
+pub(crate) const BYTES: usize = 2 << 20;
 
 /// And how many of all together, where each still has enough.
-const ALL_BYTES: usize = 32 << 20;
+pub(crate) const ALL_BYTES: usize = 32 << 20;
 
 /// Samples are cut into chunks of so many bytes. What is behind the last one isn't learnt from, and a
 /// sample without a chunk is read again, larger.
@@ -47,8 +48,8 @@ pub struct TextPart {
     pub csv: CsvOptions,
     /// The table's columns: those of the files, then the partition keys.
     pub schema: SchemaRef,
-    /// Whether the types were found out by [`text_columns`], and not given.
-    pub learnt: bool,
+    /// The catalog's table that it is of; `None` if its columns were found out by [`text_columns`].
+    pub table: Option<Arc<CatalogTable>>,
     /// The values of the partition keys: arrays of one row each.
     pub keys: Vec<ArrayRef>,
     /// The names of the columns that are wanted; they come in the table's order.
@@ -77,8 +78,14 @@ impl TextPart {
         let columns = Columns {
             schema: self.schema,
             // Columns that were found in the files are told apart as the files do.
-            lenient: !self.learnt,
-            learnt: self.learnt,
+            lenient: self.table.is_some(),
+            learnt: self.table.as_deref().is_none_or(is_guessed),
+            naive: self
+                .table
+                .as_deref()
+                .map(naive_times)
+                .unwrap_or_default()
+                .into(),
             constants: self.keys.into(),
             shadowed: Arc::default(),
             on_new: Some(Arc::default()),
@@ -116,22 +123,15 @@ pub async fn text_columns(
     let samples = files.into_iter().map(|(storage, file)| async move {
         let path = storage.show(&file.key);
         let compression = compression.unwrap_or_else(|| Compression::from_path(&path));
-        let mut wanted = bytes;
-        loop {
-            let (bytes, complete) = sample(&storage, &file, compression, wanted).await?;
-            let (chunks, header) = pieces(format, &named(&path), bytes, complete)
-                .map_err(|error| error.with("file", &path))?;
-            // A record may be larger than the sample.
-            if complete || !chunks.is_empty() {
-                return Ok::<_, Error>((path, chunks, header));
-            }
-            wanted *= 8;
-        }
+        let sampled = sample(&storage, &file, compression, bytes).await?;
+        let csv = named(&path);
+        let records = records((&storage, &file), compression, format, &csv, sampled).await?;
+        Ok::<_, Error>((path, records))
     });
     let samples: Vec<_> = samples.collect();
     let mut samples = futures::stream::iter(samples).buffered(AT_ONCE);
     let mut first = None;
-    while let Some((path, chunks, header)) = samples.try_next().await? {
+    while let Some((path, (chunks, header))) = samples.try_next().await? {
         let explain = |error: Error| error.with("file", &path);
         if let Some(header) = header {
             inference.header(&header);
@@ -147,13 +147,32 @@ pub async fn text_columns(
     })
 }
 
-/// The whole records at a file's beginning, and its header.
-fn pieces(
+/// Whole records, and the header of their file.
+pub(crate) type Records = (Vec<Chunk>, Option<CsvHeader>);
+
+/// The whole records of a file's beginning, of which a sample is there, and whether it is all. Of a
+/// larger one if that sample has none. Errors: `Data`, `Schema`, with `file`; those of the place.
+pub(crate) async fn records(
+    (storage, file): (&Storage, &FileMeta),
+    compression: Compression,
     format: Format,
     csv: &CsvOptions,
-    bytes: Bytes,
-    complete: bool,
-) -> Result<(Vec<Chunk>, Option<CsvHeader>)> {
+    mut sampled: (Bytes, bool),
+) -> Result<Records> {
+    loop {
+        let (bytes, complete) = sampled;
+        let wanted = bytes.len().saturating_mul(8);
+        let (chunks, header) = pieces(format, csv, bytes, complete)
+            .map_err(|error| error.with("file", storage.show(&file.key)))?;
+        if complete || !chunks.is_empty() {
+            return Ok((chunks, header));
+        }
+        sampled = sample(storage, file, compression, wanted).await?;
+    }
+}
+
+/// The whole records at a file's beginning, and its header.
+fn pieces(format: Format, csv: &CsvOptions, bytes: Bytes, complete: bool) -> Result<Records> {
     let mut splitter = Splitter::new(format, csv, Position::start())?.chunk_size(CHUNK);
     splitter.push(bytes);
     if complete {

@@ -10,6 +10,7 @@ mod reader;
 mod text;
 
 pub(crate) use columns::Columns;
+pub(crate) use lend::{ALL_BYTES, BYTES, FILES, records};
 pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};

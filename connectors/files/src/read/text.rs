@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
-use tidegate_catalog::matched;
+use tidegate_catalog::{as_guessed, matched};
 use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
 };
@@ -133,9 +133,10 @@ impl TextFile {
                 None => decoder,
             }))
         };
+        let written = |field| as_guessed(field, self.columns.naive.iter());
         // The columns that the file has, by the file's names.
         let found: Vec<_> = match header {
-            None => stored.to_vec(),
+            None => stored.iter().map(written).collect(),
             Some(header) => {
                 let names = header.names().iter();
                 let names = names.map(|name| Arc::new(Field::new(name, DataType::Utf8, true)));
@@ -144,7 +145,7 @@ impl TextFile {
                 let found = found.filter_map(|(field, place)| {
                     let name = names[place?].name();
                     (*lenient || name == field.name())
-                        .then(|| Arc::new(field.as_ref().clone().with_name(name)))
+                        .then(|| Arc::new(written(field).as_ref().clone().with_name(name)))
                 });
                 found.collect()
             }

@@ -20,8 +20,9 @@ use super::open::TableSource;
 /// files, row groups that can't have wanted rows aren't fetched.
 ///
 /// A file's columns are found by name, whatever its case, and may come in any order; one that is
-/// missing is NULL, and other types are turned into the table's. A row with a value that the
-/// table's type can't hold goes to `<id>.rejected`, with its file, its line (in Parquet its row,
+/// missing is NULL, and other types are turned into the table's. Where a crawl has guessed the types
+/// of text, a value has to be written as values of its type are. A row with a value that the table's
+/// type can't hold goes to `<id>.rejected`, with its file, its line (in Parquet its row,
 /// from 0) and the reason. Of a row group that isn't fetched, nothing is rejected. Files and folders
 /// that begin with `.`, or with `_` and have no `=`, aren't read.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

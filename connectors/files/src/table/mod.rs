@@ -5,4 +5,5 @@ mod find;
 mod open;
 
 pub use config::TableSourceConfig;
+pub(crate) use open::guessed_csv;
 pub use open::table_format;

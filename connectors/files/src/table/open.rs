@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
-use tidegate_catalog::{may_match_all, parse_row};
+use tidegate_catalog::{is_guessed, is_told, may_match_all, naive_times, parse_row};
 use tidegate_core::{
     Ask, Catalog, CatalogTable, Error, EventStream, Next, Offset, Plan, PlanState, Predicate,
     Result, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat, TableName,
@@ -141,7 +141,8 @@ fn check_kind(table: &CatalogTable) -> Result<()> {
     Ok(())
 }
 
-/// How a catalog's table says that its files are read.
+/// How a catalog's table says that its files are read. Where that was only guessed, quotes are quotes,
+/// and each file's header tells its delimiter, as for `files`.
 pub fn table_format(table: &CatalogTable) -> (Format, CsvOptions) {
     let mut csv = CsvOptions::default();
     let format = match &table.format {
@@ -151,9 +152,15 @@ pub fn table_format(table: &CatalogTable) -> (Format, CsvOptions) {
             header,
             quoted,
         } => {
-            csv.delimiter = Some(*delimiter);
-            csv.header = *header;
-            if !quoted {
+            csv = match is_guessed(table) {
+                true => guessed_csv(*delimiter, *header),
+                false => CsvOptions {
+                    delimiter: Some(*delimiter),
+                    header: *header,
+                    ..csv
+                },
+            };
+            if !quoted && !is_guessed(table) {
                 // A character that no text begins with: quotes are characters like others here.
                 csv.quote = if *delimiter == '\u{1e}' {
                     '\u{1d}'
@@ -169,6 +176,16 @@ pub fn table_format(table: &CatalogTable) -> (Format, CsvOptions) {
         _ => Format::Ndjson,
     };
     (format, csv)
+}
+
+/// How CSV is read that was found to be of this kind: each file's header tells its delimiter, unless
+/// it is one that a header doesn't tell.
+pub(crate) fn guessed_csv(delimiter: char, header: bool) -> CsvOptions {
+    CsvOptions {
+        delimiter: (!header || !is_told(delimiter)).then_some(delimiter),
+        header,
+        ..CsvOptions::default()
+    }
 }
 
 #[async_trait]
@@ -226,7 +243,8 @@ impl Source for TableSource {
         let columns = Columns {
             schema: Arc::clone(&self.schema),
             lenient: true,
-            learnt: false,
+            learnt: is_guessed(&self.table),
+            naive: naive_times(&self.table).into(),
             constants: parse_row(values, &self.table.partition_keys)?.into(),
             shadowed: Arc::default(),
             on_new: Some(Arc::clone(&self.on_new)),

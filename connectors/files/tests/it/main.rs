@@ -7,6 +7,7 @@ use tidegate_local_catalog as _;
 
 mod bad_input;
 mod conformance;
+mod crawled;
 mod crawling;
 mod folders;
 mod new_columns;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
-use tidegate_catalog::{merge_tables, widen};
+use tidegate_catalog::{guessed_columns, is_guessed, mark_guessed, merge_tables, widen};
 use tidegate_core::{CatalogTable, ErrorKind, TableFormat, TableName};
 
 use crate::types::{any_type, two_types};
@@ -160,6 +160,68 @@ fn what_the_table_can_hold_already_changes_nothing() {
             shape(&want)
         );
     }
+}
+
+#[test]
+fn what_was_guessed_twice_is_text_rather_than_a_contradiction() {
+    use DataType as T;
+    let list = |of: T| T::List(Arc::new(Field::new("item", of, true)));
+    let object = |members: &[(&str, T)]| {
+        let members = members.iter();
+        let members = members.map(|(name, of)| Field::new(*name, of.clone(), true));
+        T::Struct(members.collect())
+    };
+    let naive = T::Timestamp(TimeUnit::Microsecond, None);
+    let utc = T::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let money = T::Decimal128(38, 2);
+    let guessed = |data_type: &T, quoted| {
+        let mut table = table(&[("a", data_type.clone())]);
+        table.format = TableFormat::Csv {
+            delimiter: ',',
+            header: true,
+            quoted,
+        };
+        mark_guessed(&mut table);
+        table
+    };
+    for (a, b, both) in [
+        (T::Int64, T::Utf8, T::Utf8),
+        (T::Int64, T::Float64, T::Float64),
+        (T::Int64, money.clone(), T::Utf8),
+        (T::Int64, T::Decimal128(38, 0), T::Decimal128(38, 0)),
+        (T::Boolean, T::Date32, T::Utf8),
+        (naive.clone(), utc.clone(), T::Utf8),
+        (list(T::Int64), list(T::Boolean), list(T::Utf8)),
+        (list(T::Int64), T::Int64, T::Utf8),
+        (
+            object(&[("x", T::Int64)]),
+            object(&[("x", T::Utf8), ("y", T::Int64)]),
+            object(&[("x", T::Utf8), ("y", T::Int64)]),
+        ),
+    ] {
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            let (one, other) = (guessed(one, false), guessed(other, true));
+            let merged = merge_tables(&one, &other).unwrap().expect("a change");
+            let TableFormat::Csv { quoted, .. } = merged.format else {
+                panic!("another format");
+            };
+            assert!(quoted && is_guessed(&merged));
+            assert_eq!(merged.columns.field(0).data_type(), &both, "{a} and {b}");
+            assert_eq!(merge_tables(&merged, &one).unwrap(), None);
+            assert_eq!(merge_tables(&merged, &other).unwrap(), None);
+        }
+    }
+    // A catalog with one type of times still knows how they were written.
+    let mut kept = guessed(&naive, false);
+    let column = Field::new("a", utc, true);
+    kept.columns = Arc::new(Schema::new(vec![column]));
+    assert_eq!(guessed_columns(&kept)[0].data_type(), &naive);
+    // Others' types are no guesses.
+    let theirs = CatalogTable {
+        properties: Default::default(),
+        ..guessed(&T::Int64, false)
+    };
+    assert!(merge_tables(&theirs, &guessed(&T::Utf8, false)).is_err());
 }
 
 #[test]

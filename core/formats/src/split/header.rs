@@ -27,7 +27,7 @@ impl CsvHeader {
     }
 
     /// What stands between two fields of this file.
-    pub(crate) fn delimiter(&self) -> u8 {
+    pub fn delimiter(&self) -> u8 {
         self.delimiter
     }
 
