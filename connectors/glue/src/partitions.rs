@@ -9,7 +9,7 @@ use tidegate_catalog::NULL_PARTITION;
 use tidegate_core::{CatalogTable, Error, Predicate, Result, TableName, TablePartition};
 
 use crate::api::{Api, MOST_DELETED, MOST_GOT, MOST_PUT};
-use crate::table::{built, folder, widened};
+use crate::table::{built, folder, serde_of, widened};
 
 /// How many batches are on their way at once: few, because Glue limits requests a second.
 const AT_ONCE: usize = 4;
@@ -171,11 +171,15 @@ fn aligned(
         return Ok(None);
     };
     let columns: Vec<Column> = widened(have.columns(), &table.columns)?;
-    if columns == have.columns() {
+    let serde = serde_of(have, table)?;
+    if columns == have.columns() && serde.is_none() {
         return Ok(None);
     }
     let mut descriptor = have.clone();
     descriptor.columns = Some(columns);
+    if serde.is_some() {
+        descriptor.serde_info = serde;
+    }
     let values = partition.values().to_vec();
     let input = PartitionInput::builder()
         .set_values(Some(values.clone()))

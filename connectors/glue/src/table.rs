@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_schema::{Field, FieldRef, Schema};
-use aws_sdk_glue::types::{Column, StorageDescriptor, Table, TableInput};
+use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, Table, TableInput};
 use tidegate_catalog::hive::{parse_type, type_string};
-use tidegate_core::{CatalogTable, Error, Result, TableName};
+use tidegate_catalog::is_guessed;
+use tidegate_core::{CatalogTable, Error, Result, TableFormat, TableName};
 
 use crate::formats;
 
@@ -105,7 +106,8 @@ pub(crate) fn input(table: &CatalogTable) -> Result<TableInput> {
 }
 
 /// What makes `have` into `merged`: all of `have` with other columns, because an update replaces
-/// everything, and what Tidegate doesn't know would be gone.
+/// everything, and what Tidegate doesn't know would be gone. What was guessed of its format may have
+/// changed too.
 pub(crate) fn changed(have: &Table, merged: &CatalogTable) -> Result<TableInput> {
     let mut descriptor = have
         .storage_descriptor()
@@ -113,6 +115,9 @@ pub(crate) fn changed(have: &Table, merged: &CatalogTable) -> Result<TableInput>
         .unwrap_or_else(|| StorageDescriptor::builder().build());
     let columns = descriptor.columns.take().unwrap_or_default();
     descriptor.columns = Some(widened(&columns, &merged.columns)?);
+    if let Some(serde) = serde_of(&descriptor, merged)? {
+        descriptor.serde_info = Some(serde);
+    }
     let mut input = built(TableInput::builder().name(have.name()).build())?;
     input.description.clone_from(&have.description);
     input.owner.clone_from(&have.owner);
@@ -129,8 +134,34 @@ pub(crate) fn changed(have: &Table, merged: &CatalogTable) -> Result<TableInput>
         .clone_from(&have.view_expanded_text);
     input.table_type.clone_from(&have.table_type);
     input.parameters.clone_from(&have.parameters);
+    if let (true, Some(parameters)) = (is_guessed(merged), &mut input.parameters) {
+        let known = merged.properties.iter();
+        let known = known.filter(|(key, _)| parameters.contains_key(*key));
+        let known: Vec<_> = known.map(|(k, v)| (k.clone(), v.clone())).collect();
+        parameters.extend(known);
+    }
     input.target_table.clone_from(&have.target_table);
     Ok(input)
+}
+
+/// How the files of a table or a partition are read, where the table's guessed format says otherwise
+/// than what is there.
+pub(crate) fn serde_of(
+    have: &StorageDescriptor,
+    table: &CatalogTable,
+) -> Result<Option<SerDeInfo>> {
+    if !is_guessed(table) || !matches!(table.format, TableFormat::Csv { .. }) {
+        return Ok(None);
+    }
+    let library = |descriptor: &StorageDescriptor| {
+        let serde = descriptor.serde_info();
+        serde.and_then(|serde| serde.serialization_library().map(str::to_owned))
+    };
+    let wanted = formats::descriptor(&table.format)?;
+    Ok(match library(have) == library(&wanted) {
+        true => None,
+        false => wanted.serde_info,
+    })
 }
 
 /// The columns of a table or a partition with the types of `schema`, and its other columns at the

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, Schema};
+use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use serde_json::{Value, json};
+use tidegate_catalog::{is_guessed, mark_guessed, naive_times};
 use tidegate_core::{CatalogTable, ErrorKind, TableFormat, TableName, TablePartition};
 
 use crate::strict::{Strict, strict};
@@ -174,6 +175,49 @@ async fn an_update_keeps_what_tidegate_does_not_know() {
     }
     assert_eq!(after, wanted);
     assert_ne!(after["VersionId"], before["VersionId"]);
+}
+
+#[tokio::test]
+async fn what_a_crawl_has_guessed_is_kept_and_follows_a_later_one() {
+    let strict = strict().await;
+    let catalog = strict.open().await;
+    let guessed = |data_type: DataType, quoted| {
+        let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let mut table = table(&[("a", data_type), ("at", naive)], &["k"]);
+        table.format = TableFormat::Csv {
+            delimiter: ';',
+            header: true,
+            quoted,
+        };
+        mark_guessed(&mut table);
+        table
+    };
+    let first = guessed(DataType::Int64, false);
+    catalog.merge(&first).await.unwrap();
+    let partitions = [TablePartition {
+        values: vec![Some("x".into())],
+        location: "s3://lake/sales/k=x".into(),
+    }];
+    let added = catalog.add_partitions(&first.name, &partitions);
+    added.await.unwrap();
+    let found = catalog.table(&first.name).await.unwrap().unwrap();
+    assert!(is_guessed(&found));
+    assert_eq!(naive_times(&found), ["at"]);
+    for _ in 0..2 {
+        catalog.merge(&guessed(DataType::Utf8, true)).await.unwrap();
+    }
+    let found = catalog.table(&first.name).await.unwrap().unwrap();
+    assert_eq!(found.columns.field(0).data_type(), &DataType::Utf8);
+    assert_eq!(naive_times(&found), ["at"]);
+    let name = json!({ "DatabaseName": "shop", "TableName": "sales" });
+    let partitions = strict.glue("GetPartitions", name).await;
+    for place in [&raw(&strict).await, &partitions["Partitions"][0]] {
+        let storage = &place["StorageDescriptor"];
+        assert_eq!(storage["Columns"][0]["Type"], "string");
+        let serde = &storage["SerdeInfo"]["SerializationLibrary"];
+        assert_eq!(serde, "org.apache.hadoop.hive.serde2.OpenCSVSerde");
+    }
+    assert_eq!(strict.seen("UpdateTable").len(), 1);
 }
 
 #[tokio::test]
