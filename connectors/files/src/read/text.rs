@@ -150,9 +150,12 @@ impl TextFile {
                 found.collect()
             }
         };
+        // A file with none of the columns is of another kind: rows of NULLs would be read, and its
+        // first record lost as a header.
+        let strange = header.is_some() && found.is_empty() && !stored.is_empty();
         // Columns that were given have to be there; those that other files had needn't.
-        let learnt = on_new.is_some() && self.columns.learnt && !found.is_empty();
-        let whole = !lenient && (!learnt || found.len() == stored.len());
+        let learnt = on_new.is_some() && self.columns.learnt;
+        let whole = strange || !lenient && (!learnt || found.len() == stored.len());
         if whole && keys.is_empty() {
             return Ok(Records {
                 decoder: decoder(Arc::clone(schema), &self.scan)?,

@@ -229,6 +229,32 @@ async fn headers_and_delimiters_are_those_that_files_takes() {
 }
 
 #[tokio::test]
+async fn a_file_with_none_of_the_columns_is_an_error_that_names_it() {
+    for (text, has) in [
+        ("3,c\n33,cc\n", "3"),
+        ("sep=;\nx;y\n3;c\n", "x"),
+        ("{\"id\":3}", "{id"),
+    ] {
+        let crawled = Crawled::of(&[("a.csv", "id,v\n1,a\n")]).await;
+        crawled.add(&[("b.csv", text)]);
+        let mut declared = crawled.table().await;
+        declared.name = TableName::new("d", "declared");
+        declared.properties.clear();
+        crawled.catalog.merge(&declared).await.unwrap();
+        let base = crawled.dir.path();
+        for name in ["t", "declared"] {
+            let config = json!({ "catalog": target(base, name), "stream": "rows" });
+            let source = support::open_source("table", &support::context(base), config).await;
+            let error = given(source).await.unwrap_err();
+            assert_eq!(error.message(), "the file has no column `id`", "{text}");
+            assert!(error.to_string().contains("b.csv"), "{error}");
+            let hint = error.hint_text().unwrap_or_default().replace('"', "");
+            assert!(hint.contains(has), "{text}: {hint}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_file_says_what_stands_between_its_fields() {
     let files = [
         ("a.csv", "id,v\n1,x\n"),
