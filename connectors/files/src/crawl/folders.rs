@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_catalog::same_name;
 use tidegate_storage::FileMeta;
+
+use super::keys::key;
 
 /// A folder.
 #[derive(Debug, Default)]
@@ -36,6 +39,15 @@ impl Folder {
     pub(super) fn find(&self, path: &str) -> Option<&Folder> {
         let mut names = path.split('/').filter(|name| !name.is_empty());
         names.try_fold(self, |folder, name| folder.folders.get(name))
+    }
+
+    /// Adds the keys that the folders in it name, each once.
+    pub(super) fn keys(&self, keys: &mut Vec<String>) {
+        for (name, folder) in &self.folders {
+            let key = key(name);
+            keys.extend(key.filter(|key| !keys.iter().any(|known| same_name(known, key))));
+            folder.keys(keys);
+        }
     }
 
     /// Adds the files in it, however deep.

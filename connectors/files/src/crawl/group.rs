@@ -77,6 +77,8 @@ struct Candidate {
     files: u64,
     bytes: u64,
     compression: Option<Compression>,
+    /// Whether files lie beside folders of files in it, so that those folders say nothing.
+    mixed: bool,
     notes: Vec<String>,
 }
 
@@ -141,11 +143,53 @@ impl Candidate {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        self.keys == other.keys
-            && schemas::similar(
-                (&self.format, &self.columns),
-                (&other.format, &other.columns),
-            )
+        schemas::similar(
+            (&self.format, &self.columns),
+            (&other.format, &other.columns),
+        )
+    }
+}
+
+/// Folders side by side that can be partitions of one table.
+struct Group<'a> {
+    /// The keys of the levels below, as of the folder that is the deepest.
+    keys: Vec<Option<String>>,
+    /// Whether no folder may be deeper than `keys`, or less deep.
+    even: bool,
+    members: Vec<(&'a str, Candidate)>,
+}
+
+impl<'a> Group<'a> {
+    fn of(name: &'a str, table: Candidate) -> Self {
+        Self {
+            keys: table.keys.clone(),
+            even: table.mixed,
+            members: vec![(name, table)],
+        }
+    }
+
+    /// Takes a folder's table that is like the others; else gives it back. Keys that it doesn't have,
+    /// or that only it has, are NULL for the others.
+    fn take(&mut self, name: &'a str, table: Candidate) -> Option<Candidate> {
+        let mut both = self.keys.iter().zip(&table.keys);
+        let same = both.all(|(one, other)| match (one, other) {
+            (Some(one), Some(other)) => same_name(one, other),
+            (one, other) => one == other,
+        });
+        let (shorter, longer) = match self.keys.len() < table.keys.len() {
+            true => (&self.keys, &table.keys),
+            false => (&table.keys, &self.keys),
+        };
+        let more = &longer[shorter.len()..];
+        let even = self.even || table.mixed;
+        let fits = same && more.iter().all(Option::is_some) && (more.is_empty() || !even);
+        if !fits || !self.members[0].1.is_like(&table) {
+            return Some(table);
+        }
+        self.keys = longer.clone();
+        self.even = even;
+        self.members.push((name, table));
+        None
     }
 }
 
@@ -176,10 +220,8 @@ impl Crawl<'_> {
             };
             if tables.iter().all(alike) {
                 if !tables.is_empty() {
-                    own.notes.push(format!(
-                        "`{}` has files and folders of files alike: it has no partitions",
-                        self.storage.show(&folder.path)
-                    ));
+                    own.mixed = true;
+                    own.note(&self.mixed(folder));
                 }
                 for mut table in tables {
                     table.partitions.clear();
@@ -195,6 +237,24 @@ impl Crawl<'_> {
         .boxed()
     }
 
+    /// That files and folders of files lie side by side.
+    fn mixed(&self, folder: &Folder) -> String {
+        let mut keys = Vec::new();
+        folder.keys(&mut keys);
+        let path = self.storage.show(&folder.path);
+        let mut note =
+            format!("`{path}` has files and folders of files alike: it has no partitions");
+        if !keys.is_empty() {
+            let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+            note += &format!(
+                ", and the table no columns {}, which `files` and `query` read from the folders' \
+                 names: move the files into folders of their own",
+                keys.join(", ")
+            );
+        }
+        note
+    }
+
     /// Joins the tables of folders side by side to partitioned ones, where most are alike.
     fn side_by_side(
         &self,
@@ -203,37 +263,40 @@ impl Crawl<'_> {
     ) -> Vec<Candidate> {
         // Folders of one key, or of none, can be partitions of one table.
         let mut levels: BTreeMap<Option<String>, Vec<(&str, Candidate)>> = BTreeMap::new();
+        let folded = |name: &str| keys::key(name).map(|key| key.to_lowercase());
         let mut tables = Vec::new();
         for (name, found) in below {
             let mut found = found.into_iter();
             match (found.next(), found.next()) {
                 // The table lies in this folder itself, not further down.
                 (Some(only), None) if only.path == join(&folder.path, name) => {
-                    levels
-                        .entry(keys::key(name))
-                        .or_default()
-                        .push((name, only));
+                    levels.entry(folded(name)).or_default().push((name, only));
                 }
                 (first, second) => tables.extend(first.into_iter().chain(second).chain(found)),
             }
         }
         for (key, level) in levels {
             let count = level.len();
-            let mut groups: Vec<Vec<(&str, Candidate)>> = Vec::new();
+            let mut groups: Vec<Group<'_>> = Vec::new();
             for (name, table) in level {
-                match groups.iter_mut().find(|group| group[0].1.is_like(&table)) {
-                    Some(group) => group.push((name, table)),
-                    None => groups.push(vec![(name, table)]),
+                let mut groups_left = groups.iter_mut();
+                let left =
+                    groups_left.try_fold(table, |table, group| match group.take(name, table) {
+                        Some(table) => Ok(table),
+                        None => Err(()),
+                    });
+                if let Ok(table) = left {
+                    groups.push(Group::of(name, table));
                 }
             }
             for group in groups {
-                let names = || group.iter().map(|(name, _)| *name);
-                let most = group.len() > 1 && group.len() * 2 > count;
+                let names = || group.members.iter().map(|(name, _)| *name);
+                let many = group.members.len() * 2 > count;
                 let values = key.is_some() || names().all(keys::is_value);
-                if (most || values) && group.len() * 2 > count {
-                    tables.extend(partitioned(folder, key.clone(), group));
+                if (group.members.len() > 1 || values) && many {
+                    tables.extend(partitioned(folder, group));
                 } else {
-                    tables.extend(group.into_iter().map(|(_, table)| table));
+                    tables.extend(group.members.into_iter().map(|(_, table)| table));
                 }
             }
         }
@@ -445,6 +508,7 @@ impl Crawl<'_> {
             files,
             bytes,
             compression,
+            mixed: _,
             mut notes,
         } = candidate;
         let mut partition_keys = Vec::with_capacity(levels.len());
@@ -524,22 +588,24 @@ fn candidate(folder: &Folder, found: Classified, files: &[&FileMeta]) -> Candida
         files: 0,
         bytes: 0,
         compression,
+        mixed: false,
         notes: found.notes,
     }
 }
 
 /// One table of those in these folders.
-fn partitioned(
-    folder: &Folder,
-    key: Option<String>,
-    group: Vec<(&str, Candidate)>,
-) -> Option<Candidate> {
+fn partitioned(folder: &Folder, group: Group<'_>) -> Option<Candidate> {
     let mut whole: Option<Candidate> = None;
-    for (name, mut table) in group {
+    // As the first folder writes it.
+    let key = group.members.first().and_then(|(name, _)| keys::key(name));
+    let below = group.keys;
+    for (name, mut table) in group.members {
         let value = keys::value(name);
         for leaf in &mut table.partitions {
+            leaf.values.resize(below.len(), None);
             leaf.values.insert(0, value.clone());
         }
+        table.keys.clone_from(&below);
         table.keys.insert(0, key.clone());
         table.path.clone_from(&folder.path);
         match &mut whole {

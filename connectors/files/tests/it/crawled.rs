@@ -269,3 +269,46 @@ async fn each_file_says_what_stands_between_its_fields() {
     let notes = &report.tables[0].notes;
     assert!(notes[0].contains("several delimiters"), "{notes:?}");
 }
+
+#[tokio::test]
+async fn keys_that_differ_in_case_alone_are_one() {
+    let files = [
+        ("Year=2023/month=1/a.csv", "id\n1\n"),
+        ("year=2024/Month=2/a.csv", "id\n2\n"),
+    ];
+    let crawled = Crawled::of(&files).await;
+    let (rows, _) = crawled.same().await;
+    assert_eq!(rows[1], json!({"id": 2, "Year": 2024, "month": 2}));
+}
+
+#[tokio::test]
+async fn folders_that_end_early_have_no_value_of_the_deeper_keys() {
+    let crawled = Crawled::of(&[
+        ("y=1/m=2/a.csv", "id\n1\n"),
+        ("y=2/a.csv", "id\n2\n"),
+        ("y=3/m=1/d=1/a.csv", "id\n3\n"),
+    ]);
+    let (rows, _) = crawled.await.same().await;
+    assert_eq!(rows[1], json!({"id": 2, "y": 2, "m": null, "d": null}));
+}
+
+#[tokio::test]
+async fn columns_that_only_a_folders_name_tells_are_said_to_be_missing() {
+    let files = [
+        ("y=1/m=2/a.csv", "id\n1\n"),
+        ("y=1/b.csv", "id\n2\n"),
+        ("c.csv", "id\n3\n"),
+    ];
+    let (report, _) = Crawled::of(&files).await.again(&[]).await;
+    let notes = report.tables[0].notes.join("\n");
+    assert!(notes.contains("no columns `y`, `m`"), "{notes}");
+    // What lies deeper in one folder is no reason to lose the key of the folders above.
+    let files = [
+        ("y=1/m=2/a.csv", "id\n1\n"),
+        ("y=1/b.csv", "id\n2\n"),
+        ("y=2/m=3/a.csv", "id\n3\n"),
+    ];
+    let (report, _) = Crawled::of(&files).await.again(&[]).await;
+    let notes = report.tables.iter().flat_map(|table| &table.notes);
+    assert!(notes.clone().any(|note| note.contains("`m`")), "{report:?}");
+}
