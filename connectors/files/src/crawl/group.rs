@@ -21,6 +21,9 @@ use crate::read::ALL_BYTES;
 /// Files looked at at once.
 const LOOKS: usize = 8;
 
+/// How many plain bytes of a file tell which table its folder is of. There may be many folders.
+const FIRST_BYTES: usize = 1 << 20;
+
 /// Finds the tables at a location: a path (relative ones to `cx.base`) or a url of a folder.
 ///
 /// Reads listings and the beginnings of some files, and changes nothing. What can't be understood
@@ -401,7 +404,8 @@ impl Crawl<'_> {
         let looks: Vec<_> = chosen
             .into_iter()
             .map(|file| async move {
-                let found = self.classify(file, self.options.sample_bytes).await?;
+                let bytes = self.options.sample_bytes.min(FIRST_BYTES);
+                let found = self.classify(file, bytes).await?;
                 Ok::<_, Error>((file, found))
             })
             .collect();
@@ -441,9 +445,15 @@ impl Crawl<'_> {
             .map(|file| async move { Ok::<_, Error>((file, self.classify(file, bytes).await?)) })
             .collect();
         let mut looks = futures::stream::iter(looks).buffered(LOOKS);
+        // In the order in which those who read them without a catalog meet them.
+        let mut ordered: Option<Columns> = None;
         while let Some((file, found)) = looks.try_next().await? {
             let reason = match found {
                 Ok(found) if table.learn(&found.format, &found.columns) => {
+                    ordered = match ordered {
+                        Some(columns) => columns.merged(&found.columns),
+                        None => Some(found.columns),
+                    };
                     for note in found.notes {
                         table.note(&note);
                     }
@@ -453,6 +463,9 @@ impl Crawl<'_> {
                 Err(reason) => reason,
             };
             table.note(&stumble(&self.storage.show(&file.key), &reason));
+        }
+        if let Some(columns) = ordered.and_then(|columns| columns.merged(&table.columns)) {
+            table.columns = columns;
         }
         Ok(())
     }

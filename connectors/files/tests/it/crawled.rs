@@ -255,6 +255,20 @@ async fn a_file_with_none_of_the_columns_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn columns_stand_as_the_files_have_them() {
+    let crawled = Crawled::of(&[
+        ("a.csv", "id\n1\n"),
+        ("b.csv", "id,x\n2,3\n"),
+        ("c.csv", "id,y\n4,5\n"),
+    ])
+    .await;
+    let table = crawled.table().await;
+    let names: Vec<_> = table.columns.fields().iter().map(|f| f.name()).collect();
+    assert_eq!(names, ["id", "x", "y"]);
+    crawled.same().await;
+}
+
+#[tokio::test]
 async fn each_file_says_what_stands_between_its_fields() {
     let files = [
         ("a.csv", "id,v\n1,x\n"),
