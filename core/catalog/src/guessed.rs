@@ -7,38 +7,80 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
+use serde::{Deserialize, Serialize};
 use tidegate_core::{CatalogTable, TableFormat};
 
 use crate::merge::widen;
 use crate::together::same_name;
 
-/// The property of such a table. Its value is a JSON list of the columns whose times have no zone,
-/// because a catalog may have only one type of times.
+/// The property of such a table. Its value is [`Guess`] in JSON.
 const GUESSED: &str = "tidegate.guessed";
+
+/// What the types that a catalog keeps don't tell.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Guess {
+    /// The columns whose times have no zone: a catalog may have only one type of times.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    naive: BTreeSet<String>,
+    /// The columns of which no value was seen. They are text until one is.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    unseen: BTreeSet<String>,
+}
+
+impl Guess {
+    fn of(table: &CatalogTable) -> Self {
+        let text = table.properties.get(GUESSED);
+        let guess = text.and_then(|text| serde_json::from_str(text).ok());
+        guess.unwrap_or_default()
+    }
+
+    fn note(&self, table: &mut CatalogTable) {
+        let text = serde_json::json!(self).to_string();
+        table.properties.insert(GUESSED.to_owned(), text);
+    }
+}
 
 /// Whether the table's format and types were guessed.
 pub fn is_guessed(table: &CatalogTable) -> bool {
     table.properties.contains_key(GUESSED)
 }
 
-/// Notes that the table's format and types were guessed.
-pub fn mark_guessed(table: &mut CatalogTable) {
+/// Notes that the table's format and types were guessed, and of which columns no value was seen.
+pub fn mark_guessed(table: &mut CatalogTable, unseen: impl IntoIterator<Item = String>) {
     let fields = table.columns.fields().iter();
     let naive = fields.filter(|field| matches!(field.data_type(), DataType::Timestamp(_, None)));
-    let names = naive.map(|field| field.name().clone()).collect();
-    table.properties.insert(GUESSED.to_owned(), written(&names));
+    let guess = Guess {
+        naive: naive.map(|field| field.name().clone()).collect(),
+        unseen: unseen.into_iter().collect(),
+    };
+    guess.note(table);
+}
+
+/// Whether no value of a guessed table's column was seen yet, so that any type may be its.
+pub fn is_unseen(table: &CatalogTable, column: &Field) -> bool {
+    unseen_in(&Guess::of(table), table, column)
+}
+
+fn unseen_in(guess: &Guess, table: &CatalogTable, column: &Field) -> bool {
+    // A catalog may have folded the name, and another column may have it as it is.
+    let its = |name: &String| {
+        name == column.name()
+            || same_name(name, column.name()) && table.columns.fields().find(name).is_none()
+    };
+    *column.data_type() == DataType::Utf8 && guess.unseen.iter().any(its)
 }
 
 /// The names of the columns whose times have no zone in the files, as the guess was.
 pub fn naive_times(table: &CatalogTable) -> Vec<String> {
-    names(table).into_iter().collect()
+    Guess::of(table).naive.into_iter().collect()
 }
 
 /// The columns as they were guessed, whatever types of times the catalog has.
 pub fn guessed_columns(table: &CatalogTable) -> Fields {
-    let names = names(table);
+    let naive = Guess::of(table).naive;
     let fields = table.columns.fields().iter();
-    fields.map(|field| as_guessed(field, &names)).collect()
+    fields.map(|field| as_guessed(field, &naive)).collect()
 }
 
 /// A column with a time without a zone, if it is one of these names.
@@ -116,20 +158,45 @@ pub fn is_told(delimiter: char) -> bool {
     matches!(delimiter, ',' | ';' | '\t' | '|')
 }
 
-/// What both say of how they were guessed.
-pub(crate) fn merged_properties(have: &CatalogTable, want: &CatalogTable) -> CatalogTable {
+/// The table as both were guessed, but for its columns.
+pub(crate) fn merged_guess(have: &CatalogTable, want: &CatalogTable) -> CatalogTable {
+    let (mine, theirs) = (Guess::of(have), Guess::of(want));
+    let unknown = |guess: &Guess, table: &CatalogTable, name: &str| {
+        let mut columns = table.columns.fields().iter();
+        let column = columns.find(|column| same_name(column.name(), name));
+        column.is_none_or(|column| unseen_in(guess, table, column))
+    };
+    let unseen = mine.unseen.union(&theirs.unseen);
+    let unseen = unseen.filter(|name| unknown(&mine, have, name) && unknown(&theirs, want, name));
+    let both = Guess {
+        naive: mine.naive.union(&theirs.naive).cloned().collect(),
+        unseen: unseen.cloned().collect(),
+    };
     let mut merged = have.clone();
-    let all = names(have).union(&names(want)).cloned().collect();
-    merged.properties.insert(GUESSED.to_owned(), written(&all));
+    both.note(&mut merged);
     merged
 }
 
-fn names(table: &CatalogTable) -> BTreeSet<String> {
-    let text = table.properties.get(GUESSED);
-    let names = text.and_then(|text| serde_json::from_str(text).ok());
-    names.unwrap_or_default()
-}
-
-fn written(names: &BTreeSet<String>) -> String {
-    serde_json::json!(names).to_string()
+/// The columns as both were guessed.
+pub(crate) fn merged_columns(have: &CatalogTable, want: &CatalogTable) -> Fields {
+    let (mine, theirs) = (Guess::of(have), Guess::of(want));
+    let (old, new) = (have.columns.fields(), want.columns.fields());
+    let merged = old.iter().map(|field| {
+        let Some((_, other)) = new.find(field.name()) else {
+            return Arc::clone(field);
+        };
+        let unseen = unseen_in(&mine, have, field);
+        let wide = match (unseen, unseen_in(&theirs, want, other)) {
+            (true, false) => other.data_type().clone(),
+            (false, true) => field.data_type().clone(),
+            _ => guessed_together(field.data_type(), other.data_type()),
+        };
+        match wide == *field.data_type() {
+            true => Arc::clone(field),
+            false => Arc::new(other.as_ref().clone().with_data_type(wide)),
+        }
+    });
+    let more = new.iter().filter(|field| old.find(field.name()).is_none());
+    let more = more.map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+    merged.chain(more).collect()
 }

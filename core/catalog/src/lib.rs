@@ -23,7 +23,7 @@ mod unknown;
 pub use adapt::{Adapted, adapt, can_adapt, either};
 pub use fit::{Fit, Fitted};
 pub use guessed::{
-    as_guessed, guessed_columns, guessed_format, guessed_together, is_guessed, is_told,
+    as_guessed, guessed_columns, guessed_format, guessed_together, is_guessed, is_told, is_unseen,
     mark_guessed, naive_times,
 };
 pub use merge::{merge_tables, widen};

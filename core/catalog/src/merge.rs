@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use tidegate_core::{CatalogTable, Error, Result, TableFormat};
 
-use crate::guessed::{guessed_format, guessed_together, is_guessed, merged_properties};
+use crate::guessed::{guessed_format, is_guessed, merged_columns, merged_guess};
 
 /// The most digits of a decimal that every engine reads.
 const MOST_DIGITS: i16 = 38;
@@ -141,10 +141,10 @@ pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<C
         let merged = CatalogTable {
             format,
             columns: Arc::new(Schema::new_with_metadata(
-                guessed_fields(mine, theirs),
+                merged_columns(have, want),
                 have.columns.metadata().clone(),
             )),
-            ..merged_properties(have, want)
+            ..merged_guess(have, want)
         };
         return Ok((merged != *have).then_some(merged));
     }
@@ -167,22 +167,6 @@ pub fn merge_tables(have: &CatalogTable, want: &CatalogTable) -> Result<Option<C
         columns: Arc::new(columns),
         ..have.clone()
     }))
-}
-
-fn guessed_fields(mine: &Fields, theirs: &Fields) -> Fields {
-    let same = |fields: &Fields, field: &FieldRef| fields.find(field.name()).map(|(at, _)| at);
-    let old = mine.iter().map(|field| match same(theirs, field) {
-        Some(at) => {
-            let wide = guessed_together(field.data_type(), theirs[at].data_type());
-            match wide == *field.data_type() {
-                true => Arc::clone(field),
-                false => Arc::new(theirs[at].as_ref().clone().with_data_type(wide)),
-            }
-        }
-        None => Arc::clone(field),
-    });
-    let new = theirs.iter().filter(|field| same(mine, field).is_none());
-    old.chain(new.map(nullable)).collect()
 }
 
 fn contradiction(table: &tidegate_core::TableName, have: &Field, want: &Field) -> Error {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use serde::Serialize;
 use tidegate_catalog::{
-    find, guessed_columns, guessed_together, is_guessed, matched, merge_tables,
+    find, guessed_columns, guessed_together, is_guessed, is_unseen, matched, merge_tables,
 };
 use tidegate_core::{
     Catalog, CatalogTable, ErrorKind, Result, TableFormat, TableName, TablePartition,
@@ -244,15 +244,21 @@ fn guess_again(
     catalog: &dyn Catalog,
 ) -> Result<SchemaRef> {
     let before = guessed_columns(have);
-    let now = found.table.columns.fields().iter();
+    let now = found.table.columns.fields();
     let stored = wanted.columns.fields().iter();
     let mut columns: Vec<Field> = now
+        .iter()
         .zip(stored)
         .map(|(now, stored)| now.as_ref().clone().with_name(stored.name()))
         .collect();
     for (before, at) in before.iter().zip(matched(&before, wanted.columns.fields())) {
-        if let Some(column) = at.map(|at| &mut columns[at]) {
-            let both = guessed_together(before.data_type(), column.data_type());
+        if let Some(at) = at {
+            let column = &mut columns[at];
+            let both = match (is_unseen(have, before), is_unseen(&found.table, &now[at])) {
+                (true, false) => column.data_type().clone(),
+                (false, true) => before.data_type().clone(),
+                _ => guessed_together(before.data_type(), column.data_type()),
+            };
             *column = column.clone().with_name(before.name()).with_data_type(both);
         }
     }

@@ -543,6 +543,7 @@ impl Crawl<'_> {
             }
             !key
         });
+        let unseen = columns.unseen();
         let columns = Arc::new(Schema::new(stored.cloned().collect::<Vec<_>>()));
         let compression = compression.map(|compression| compression.name().to_owned());
         let properties = compression.map(|name| ("compressionType".to_owned(), name));
@@ -566,7 +567,7 @@ impl Crawl<'_> {
             properties: properties.into_iter().collect(),
         };
         if table.format != TableFormat::Parquet {
-            mark_guessed(&mut table);
+            mark_guessed(&mut table, unseen);
         }
         CrawledTable {
             table,

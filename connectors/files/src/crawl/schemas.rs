@@ -38,6 +38,13 @@ impl Columns {
         &self.schema
     }
 
+    /// Those of which no value was seen.
+    pub(super) fn unseen(&self) -> Vec<String> {
+        let names = self.guess.as_ref().map(Inference::unseen);
+        let names = names.unwrap_or_default().into_iter();
+        names.map(str::to_owned).collect()
+    }
+
     /// Those of both; `None` where one contradicts the other.
     pub(super) fn merged(&self, other: &Self) -> Option<Self> {
         if let (Some(one), Some(other)) = (&self.guess, &other.guess) {

@@ -154,6 +154,28 @@ async fn a_type_that_new_files_contradict_is_another_after_the_next_crawl() {
 }
 
 #[tokio::test]
+async fn a_column_without_values_gets_the_type_of_the_first_that_come() {
+    for (first, second) in [
+        (("a.csv", "id,v\n"), ("b.csv", "id,v\n1,0.5\n")),
+        (("a.csv", "id,v\n1,\n"), ("b.csv", "id,v\n2,true\n")),
+        (
+            ("a.ndjson", "{\"id\":1,\"v\":null}\n"),
+            ("b.ndjson", "{\"id\":2,\"v\":{\"a\":1}}\n"),
+        ),
+    ] {
+        let crawled = Crawled::of(&[first]).await;
+        crawled.same().await;
+        let (_, changes) = crawled.again(&[second]).await;
+        assert!(!changes.is_empty());
+        crawled.same().await;
+        // Its type stays where there are no values again.
+        std::fs::write(crawled.dir.path().join("t").join(second.0), first.1).unwrap();
+        let (_, changes) = crawled.again(&[]).await;
+        assert!(changes.is_empty(), "{changes:?}");
+    }
+}
+
+#[tokio::test]
 async fn quotes_are_quotes_wherever_they_come_first() {
     let crawled = Crawled::of(&[("a.csv", "id,name\n1,Kiel\n")]).await;
     let quoted = "id,name\n2,\"Oslo\"\n3,\"Ulm,\nan der Donau\"\n";

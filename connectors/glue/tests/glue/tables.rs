@@ -189,7 +189,7 @@ async fn what_a_crawl_has_guessed_is_kept_and_follows_a_later_one() {
             header: true,
             quoted,
         };
-        mark_guessed(&mut table);
+        mark_guessed(&mut table, None);
         table
     };
     let first = guessed(DataType::Int64, false);

@@ -181,7 +181,7 @@ fn what_was_guessed_twice_is_text_rather_than_a_contradiction() {
             header: true,
             quoted,
         };
-        mark_guessed(&mut table);
+        mark_guessed(&mut table, None);
         table
     };
     for (a, b, both) in [

@@ -120,6 +120,18 @@ impl Inference {
         self.bytes += other.bytes;
     }
 
+    /// The columns of which no value was seen. Nothing is known of their types: they are text for now.
+    pub fn unseen(&self) -> Vec<&str> {
+        let of_csv = self.columns.iter();
+        let of_csv = of_csv.filter(|(_, kind)| *kind == csv::Kind::Unknown);
+        let of_json = self.fields.iter();
+        let of_json = of_json.filter(|(_, kind)| matches!(kind, json::Kind::Unknown));
+        let names = of_csv.map(|(name, _)| name.as_str());
+        names
+            .chain(of_json.map(|(name, _)| name.as_str()))
+            .collect()
+    }
+
     /// How many records were seen.
     pub fn rows(&self) -> u64 {
         self.rows
