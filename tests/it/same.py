@@ -95,6 +95,20 @@ def inputs():
     )
     write("early", {"id": [1, 2], "moment": pa.array([-3000, 5], pa.timestamp("ns"))})
     write("clock", {"id": [1], "t": pa.array([1], pa.time64("us"))})
+    write(
+        "waves",
+        {
+            "id": [1, 2, 3, 4, 5, 6, 7],
+            "t": [1, 2, 3, 10, 11, 30, 31],
+            "x": [nan, 1.0, 2.0, inf, 3.0, None, 4.0],
+            "y": [1e20, 1.0, 2.0, 4.0, None, 8.0, 16.0],
+            "n": [2**63 - 1, 1, 2, 3, 4, 5, 6],
+        },
+        schema=pa.schema([
+            ("id", pa.int64()), ("t", pa.int64()), ("x", pa.float64()), ("y", pa.float64()),
+            ("n", pa.int64()),
+        ]),
+    )
     # A note of Arrow types that nobody can read.
     noted = pa.table({"id": [1, 2]})
     with pq.ParquetWriter("noted.parquet", noted.schema, store_schema=False) as writer:

@@ -5,6 +5,7 @@ mod folders;
 mod numbers;
 mod statistics;
 mod times;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use tidegate_testkit::servers::python;
 use self::numbers::{CASTS, NUMBERS};
 use self::statistics::STATISTICS;
 use self::times::TIMES;
+use self::windows::WINDOWS;
 use super::support::{Site, visible_files, workspace};
 
 /// A query, with `{table}` where it reads one, and the rows that are right, sorted.
@@ -155,11 +157,12 @@ fn positional(rows: &[String]) -> Vec<Vec<Value>> {
     rows
 }
 
-/// Numbers of any type as doubles, `"NaN"` in lower case.
+/// Numbers of any type as doubles, those that are not finite as Python writes them.
 fn loose(value: Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
         Value::String(text) if text == "NaN" => "nan".into(),
+        Value::String(text) if text == "Infinity" => "inf".into(),
         other => other,
     }
 }
@@ -168,10 +171,8 @@ fn loose(value: Value) -> Value {
 fn a_run_and_a_query_over_the_same_input_give_the_same_values() {
     let site = Site::new();
     script(&site, &["inputs"]);
-    let cases: Vec<&Case> = [STATISTICS, NUMBERS, CASTS, TIMES]
-        .into_iter()
-        .flatten()
-        .collect();
+    let cases = [STATISTICS, NUMBERS, CASTS, TIMES, WINDOWS];
+    let cases: Vec<&Case> = cases.into_iter().flatten().collect();
     site.write("pipeline.toml", pipeline(&cases));
     site.run(&[]).expect_done();
     let known = duckdb(&site, &cases);

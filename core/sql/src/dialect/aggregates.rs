@@ -6,8 +6,14 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, FieldRef};
 use datafusion::error::Result;
+use datafusion::functions_aggregate::average::Avg;
+use datafusion::functions_aggregate::correlation::Correlation;
+use datafusion::functions_aggregate::covariance::{CovariancePopulation, CovarianceSample};
 use datafusion::functions_aggregate::min_max::{Max, Min};
+use datafusion::functions_aggregate::regr::{Regr, RegrType};
+use datafusion::functions_aggregate::stddev::{Stddev, StddevPop};
 use datafusion::functions_aggregate::sum::Sum;
+use datafusion::functions_aggregate::variance::{VariancePopulation, VarianceSample};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
@@ -17,24 +23,54 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use super::extremes::Extremes;
+use super::moving::Moving;
 use super::sums::Sums;
 
 /// The functions, which take the place of DataFusion's.
-pub(super) fn functions() -> [Arc<AggregateUDF>; 3] {
-    [
+pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
+    let line = |of: RegrType, name, moving| replaced(Regr::new(of, name), moving);
+    vec![
         replaced(Min::new(), Extremes { greatest: false }),
         replaced(Max::new(), Extremes { greatest: true }),
         replaced(Sum::new(), Sums),
+        replaced(Avg::new(), Moving::Average),
+        replaced(VarianceSample::new(), Moving::SampleVariance),
+        replaced(VariancePopulation::new(), Moving::Variance),
+        replaced(Stddev::new(), Moving::SampleDeviation),
+        replaced(StddevPop::new(), Moving::Deviation),
+        replaced(CovarianceSample::new(), Moving::SampleCovariance),
+        replaced(CovariancePopulation::new(), Moving::Covariance),
+        replaced(Correlation::new(), Moving::Correlation),
+        line(RegrType::Slope, "regr_slope", Moving::Slope),
+        line(RegrType::Intercept, "regr_intercept", Moving::Intercept),
+        line(RegrType::R2, "regr_r2", Moving::Determination),
+        line(RegrType::AvgX, "regr_avgx", Moving::MeanX),
+        line(RegrType::AvgY, "regr_avgy", Moving::MeanY),
+        line(RegrType::SXX, "regr_sxx", Moving::SquaresX),
+        line(RegrType::SYY, "regr_syy", Moving::SquaresY),
+        line(RegrType::SXY, "regr_sxy", Moving::Products),
     ]
 }
 
 /// Accumulators in the place of a function's own; `None` where its own are right.
 pub(super) trait Accumulators: Debug + Send + Sync + 'static {
     /// Of many groups.
-    fn of_groups(&self, args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>>;
+    fn of_groups(&self, _args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>> {
+        None
+    }
 
-    /// Of one group, or of a window, whose rows go again; made of the function's own.
+    /// Of one group; made of the function's own.
     fn of_one(
+        &self,
+        args: AccumulatorArgs<'_>,
+        usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        usual(args)
+    }
+
+    /// Of a window, whose rows go again in the order in which they came; made of the function's
+    /// own.
+    fn of_window(
         &self,
         args: AccumulatorArgs<'_>,
         usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
@@ -77,6 +113,10 @@ where
         self.usual.name()
     }
 
+    fn aliases(&self) -> &[String] {
+        self.usual.aliases()
+    }
+
     fn signature(&self) -> &Signature {
         self.usual.signature()
     }
@@ -102,7 +142,7 @@ where
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         self.ours
-            .of_one(args, |args| self.usual.create_sliding_accumulator(args))
+            .of_window(args, |args| self.usual.create_sliding_accumulator(args))
     }
 
     fn is_descending(&self) -> Option<bool> {

@@ -18,8 +18,10 @@ mod functions;
 mod lists;
 mod literals;
 mod moments;
+mod moving;
 mod now;
 mod refused;
+mod summaries;
 mod sums;
 mod types;
 

@@ -19,6 +19,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
 use super::aggregates::Accumulators;
+use super::moving::Moving;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sums;
@@ -74,6 +75,17 @@ impl Accumulators for Sums {
                 data_type: data_type.clone(),
                 values: usual(args)?,
             })),
+        }
+    }
+
+    fn of_window(
+        &self,
+        args: AccumulatorArgs<'_>,
+        usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        match args.return_field.data_type() {
+            DataType::Float64 => Moving::Sum.of_window(args, usual),
+            _ => self.of_one(args, usual),
         }
     }
 }
