@@ -109,6 +109,24 @@ def inputs():
             ("n", pa.int64()),
         ]),
     )
+    pair = pa.struct([("a", pa.int64()), ("b", pa.string())])
+    one = pa.struct([("a", pa.int64())])
+    nests = pa.schema([
+        ("id", pa.int64()), ("g", pa.int64()), ("s", pair), ("l", pa.list_(pa.int64())),
+        ("ls", pa.list_(one)),
+    ])
+    write(
+        "nests",
+        {
+            "id": [1, 2], "g": [1, 1], "s": [{"a": 1, "b": None}, {"a": None, "b": "x"}],
+            "l": [[1, None], [1, 2]], "ls": [[{"a": 1}], [{"a": None}]],
+        },
+        {
+            "id": [3, 4], "g": [2, 2], "s": [None, {"a": 1, "b": "y"}],
+            "l": [None, []], "ls": [None, []],
+        },
+        schema=nests,
+    )
     # A note of Arrow types that nobody can read.
     noted = pa.table({"id": [1, 2]})
     with pq.ParquetWriter("noted.parquet", noted.schema, store_schema=False) as writer:

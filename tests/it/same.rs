@@ -1,6 +1,7 @@
 //! One input, one query, one answer: from a pipeline, from `tidegate query`, and from DuckDB.
 
 mod crawled;
+mod extremes;
 mod folders;
 mod numbers;
 mod statistics;
@@ -16,6 +17,7 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate_testkit::servers::python;
 
+use self::extremes::EXTREMES;
 use self::numbers::{CASTS, NUMBERS};
 use self::statistics::STATISTICS;
 use self::times::TIMES;
@@ -171,7 +173,7 @@ fn loose(value: Value) -> Value {
 fn a_run_and_a_query_over_the_same_input_give_the_same_values() {
     let site = Site::new();
     script(&site, &["inputs"]);
-    let cases = [STATISTICS, NUMBERS, CASTS, TIMES, WINDOWS];
+    let cases = [STATISTICS, NUMBERS, CASTS, TIMES, WINDOWS, EXTREMES];
     let cases: Vec<&Case> = cases.into_iter().flatten().collect();
     site.write("pipeline.toml", pipeline(&cases));
     site.run(&[]).expect_done();

@@ -59,6 +59,11 @@ pub(super) trait Accumulators: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether there is one of many groups even where the function has none.
+    fn adds_groups(&self, _args: &AccumulatorArgs<'_>) -> bool {
+        false
+    }
+
     /// Of one group; made of the function's own.
     fn of_one(
         &self,
@@ -134,7 +139,7 @@ where
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.usual.groups_accumulator_supported(args)
+        self.ours.adds_groups(&args) || self.usual.groups_accumulator_supported(args)
     }
 
     fn create_sliding_accumulator(

@@ -1,4 +1,4 @@
-//! `min` and `max` of floating-point numbers in a GROUP BY.
+//! `min` and `max` of floating-point numbers in a GROUP BY, and of structs and lists.
 //!
 //! DataFusion's begin each group with the largest finite number, so that the `min` of nothing but
 //! infinity is 1.797e308, and let whatever follows a NaN take its place, so that the answer depends
@@ -8,11 +8,13 @@
 use arrow_array::ArrowNativeTypeOp;
 use arrow_array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type};
 use arrow_schema::DataType;
-use datafusion::logical_expr::GroupsAccumulator;
+use datafusion::error::Result;
 use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{Accumulator, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
 use super::aggregates::Accumulators;
+use super::nested::{self, Extreme};
 
 /// Of `max`, or of `min`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -26,7 +28,42 @@ impl Accumulators for Extremes {
             DataType::Float16 => Some(by_total_order::<Float16Type>(self.greatest)),
             DataType::Float32 => Some(by_total_order::<Float32Type>(self.greatest)),
             DataType::Float64 => Some(by_total_order::<Float64Type>(self.greatest)),
+            of if nested::compares(of) => nested::of_groups(self.greatest, of),
             _ => None,
+        }
+    }
+
+    fn of_one(
+        &self,
+        args: AccumulatorArgs<'_>,
+        usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        self.of(args, false, usual)
+    }
+
+    fn of_window(
+        &self,
+        args: AccumulatorArgs<'_>,
+        usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        self.of(args, true, usual)
+    }
+
+    fn adds_groups(&self, args: &AccumulatorArgs<'_>) -> bool {
+        nested::compares(args.return_field.data_type())
+    }
+}
+
+impl Extremes {
+    fn of(
+        &self,
+        args: AccumulatorArgs<'_>,
+        moves: bool,
+        usual: impl FnOnce(AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>>,
+    ) -> Result<Box<dyn Accumulator>> {
+        match args.return_field.data_type() {
+            of if nested::compares(of) => Ok(Box::new(Extreme::new(self.greatest, of, moves)?)),
+            _ => usual(args),
         }
     }
 }

@@ -19,6 +19,7 @@ mod lists;
 mod literals;
 mod moments;
 mod moving;
+mod nested;
 mod now;
 mod refused;
 mod summaries;
