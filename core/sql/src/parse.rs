@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tidegate_core::{Error, Result};
 
-use crate::dialect::{check_meaning, settle_literals};
+use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
 use crate::error::{END, planning};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
@@ -43,6 +43,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
             Sql::Query(mut query) if reads_only(&query.body) => {
                 check_meaning(&query)?;
                 settle_literals(&mut query);
+                bracket_recursion(&mut query);
                 Ok(*query)
             }
             other => Err(refused(&other.to_string())),

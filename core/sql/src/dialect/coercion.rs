@@ -27,6 +27,7 @@ use super::common::{Member, common, single};
 use super::constants::{constant, double};
 use super::lists;
 use super::moments::{Moment, Unit, never};
+use super::recursion;
 
 /// In the place of DataFusion's rule, whose work it does as well.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl AnalyzerRule for Coercion {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        recursion::check(&plan)?;
         Ok(plan.transform_up_with_subqueries(node)?.data)
     }
 }

@@ -21,6 +21,7 @@ mod moments;
 mod moving;
 mod nested;
 mod now;
+mod recursion;
 mod refused;
 mod summaries;
 mod sums;
@@ -33,6 +34,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::optimizer::Analyzer;
 
 pub(crate) use literals::settle as settle_literals;
+pub(crate) use recursion::bracket as bracket_recursion;
 pub(crate) use refused::check as check_meaning;
 pub(crate) use types::UTC;
 

@@ -8,6 +8,7 @@
 mod catalogued;
 mod extremes;
 mod paths;
+mod recursion;
 mod statistics;
 mod upstream;
 mod world;
