@@ -4,7 +4,10 @@
 //!
 //! ```text
 //! text ── literals ──> AST ── types, now ──> plan ── coercion ──> plan with one type a comparison
+//!      refused, recursion                              arithmetic, casts: functions that are checked
 //! ```
+//!
+//! Functions and aggregates of DataFusion's are replaced by their names (`functions`, `aggregates`).
 
 mod aggregates;
 mod arithmetic;
