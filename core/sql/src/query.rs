@@ -20,7 +20,7 @@ use crate::error::{planning, running};
 use crate::output::Shape;
 use crate::parse::statement;
 use crate::program::Program;
-use crate::session::{Resources, RunningSession, now, planning_session, set_for};
+use crate::session::{Resources, RunningSession, now, planning_session};
 use crate::table::Table;
 
 /// A query, typed against its tables.
@@ -157,11 +157,10 @@ impl Query {
         let plan = hashing.state.optimize(&plan)?;
         // A hash join holds its smaller side in memory; one that sorts can go to disk.
         let sort_merge = analysis::largest_build(&plan, tables)? > resources.memory / 4;
-        let mut session = match sort_merge {
+        let session = match sort_merge {
             true => RunningSession::new(tables, resources, true)?,
             false => hashing,
         };
-        set_for(&mut session.state, &plan)?;
         let physical = physical(&plan, &session.state).await?;
         let context = session.context(&physical);
         Ok((physical, context))

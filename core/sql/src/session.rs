@@ -8,13 +8,11 @@ use chrono::Utc;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
 };
-use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
-use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
@@ -145,28 +143,6 @@ pub(crate) fn running(resources: &Resources, sort_merge: bool) -> SessionConfig 
     let least = if sort_merge { 2 } else { 1 };
     options.execution.target_partitions = resources.partitions.min(affordable).max(least);
     config
-}
-
-/// Sets what depends on the plan. Whoever wants the first rows in some order hands a condition down
-/// to the scan, which compares structs and lists otherwise than sorting does.
-pub(crate) fn set_for(state: &mut SessionState, plan: &LogicalPlan) -> DfResult<()> {
-    let nested = plan.exists(|node| {
-        let LogicalPlan::Sort(sort) = node else {
-            return Ok(false);
-        };
-        let schema = sort.input.schema();
-        for by in &sort.expr {
-            if by.expr.get_type(schema)?.is_nested() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    })?;
-    if nested {
-        let options = state.config_mut().options_mut();
-        options.optimizer.enable_topk_dynamic_filter_pushdown = false;
-    }
-    Ok(())
 }
 
 /// The present time, to the microsecond: what more digits a clock gives are noise, and portable

@@ -169,4 +169,12 @@ pub(super) const WINDOWS: &[Case] = &[
             r#"{"id":7,"a":0.5,"b":32.0,"c":4.0}"#,
         ],
     ),
+    // Of groups, whose numbers are large beside their differences.
+    same(
+        "SELECT g, round(corr(x, y), 9) AS c, covar_pop(x, y) AS v, round(regr_slope(y, x), 9) AS s FROM (SELECT id % 2 AS g, CAST(id + 1000000000 AS DOUBLE) AS x, CAST(id * 2 + 1000000000 AS DOUBLE) AS y FROM {waves}) q GROUP BY g ORDER BY g",
+        &[
+            r#"{"g":0,"c":1.0,"v":5.333333333333333,"s":2.0}"#,
+            r#"{"g":1,"c":1.0,"v":10.0,"s":2.0}"#,
+        ],
+    ),
 ];

@@ -59,9 +59,9 @@ pub(super) trait Accumulators: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether there is one of many groups even where the function has none.
-    fn adds_groups(&self, _args: &AccumulatorArgs<'_>) -> bool {
-        false
+    /// Whether there is one of many groups; `usual` says whether the function has one.
+    fn has_groups(&self, _args: &AccumulatorArgs<'_>, usual: bool) -> bool {
+        usual
     }
 
     /// Of one group; made of the function's own.
@@ -139,7 +139,8 @@ where
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.ours.adds_groups(&args) || self.usual.groups_accumulator_supported(args)
+        let usual = self.usual.groups_accumulator_supported(args.clone());
+        self.ours.has_groups(&args, usual)
     }
 
     fn create_sliding_accumulator(

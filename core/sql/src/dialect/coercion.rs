@@ -27,6 +27,7 @@ use super::common::{Member, common, single};
 use super::constants::{constant, double};
 use super::lists;
 use super::moments::{Moment, Unit, never};
+use super::order::by_bytes;
 use super::recursion;
 
 /// In the place of DataFusion's rule, whose work it does as well.
@@ -71,6 +72,9 @@ fn node(plan: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     let plan = match plan {
         LogicalPlan::Sort(mut sort) => {
             rewriter.keys(sort.expr.iter_mut().map(|by| &mut by.expr))?;
+            for by in &mut sort.expr {
+                by_bytes(by, &schema)?;
+            }
             LogicalPlan::Sort(sort)
         }
         plan => plan,

@@ -49,8 +49,8 @@ impl Accumulators for Extremes {
         self.of(args, true, usual)
     }
 
-    fn adds_groups(&self, args: &AccumulatorArgs<'_>) -> bool {
-        nested::compares(args.return_field.data_type())
+    fn has_groups(&self, args: &AccumulatorArgs<'_>, usual: bool) -> bool {
+        usual || nested::compares(args.return_field.data_type())
     }
 }
 

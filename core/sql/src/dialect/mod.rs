@@ -24,6 +24,7 @@ mod moments;
 mod moving;
 mod nested;
 mod now;
+mod order;
 mod recursion;
 mod refused;
 mod summaries;

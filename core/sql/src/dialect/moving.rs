@@ -49,6 +49,12 @@ pub(super) enum Moving {
 }
 
 impl Accumulators for Moving {
+    /// DataFusion's `corr` of many groups sums plain squares, which lose all digits of numbers that
+    /// are large beside their differences; its own of one group doesn't.
+    fn has_groups(&self, _: &AccumulatorArgs<'_>, usual: bool) -> bool {
+        usual && *self != Self::Correlation
+    }
+
     fn of_window(
         &self,
         args: AccumulatorArgs<'_>,

@@ -30,7 +30,7 @@ use crate::memory::{Shares, spillers};
 use crate::output::Shape;
 use crate::parse::statement;
 use crate::query::logical;
-use crate::session::{CATALOG, Resources, UNNAMED, running, runtime, session, set_for};
+use crate::session::{CATALOG, Resources, UNNAMED, running, runtime, session};
 use crate::table::Table;
 
 /// What queries are run against.
@@ -98,11 +98,10 @@ impl Lake {
         let mut hashing = true;
         loop {
             let config = running(resources, !hashing);
-            let mut state = session(config, Some(Arc::clone(&runtime)));
+            let state = session(config, Some(Arc::clone(&runtime)));
             with_tables(&state, &named).map_err(failed)?;
             let plan = logical(&ast, &state).await.map_err(failed)?;
             let plan = state.optimize(&plan).map_err(failed)?;
-            set_for(&mut state, &plan).map_err(failed)?;
             let shape = Shape::new(plan.schema().as_arrow())?;
             clear(&notes);
             let physical = state
