@@ -266,16 +266,22 @@ mod tests {
             exponent in -345..292_i32,
         ) {
             let text = format!("{mantissa}e{exponent}");
-            let (number, value) = number(&text);
-            if is_shortest(number, value) {
+            let number = Number::text(text.as_bytes()).unwrap();
+            // Some are greater than all doubles.
+            if let Some(value) = number.to_f64(text.as_bytes())
+                && is_shortest(number, value)
+            {
                 prop_assert!(holds(value, text.as_bytes()), "{}", text);
             }
         }
 
         #[test]
         fn floats_come_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
-            let text = format!("{value:?}");
-            let (number, _) = number(&text);
+            // Not by Rust's own formatting, which writes ...3.3 for 2042321406712193.25, where JavaScript,
+            // Python and most others take the even one of two digits that are as near.
+            let mut buffer = zmij::Buffer::new();
+            let text = buffer.format_finite(value);
+            let (number, _) = number(text);
             prop_assert_eq!(float(number, text.as_bytes()).map(f64::to_bits), Some(value.to_bits()));
         }
     }
