@@ -16,8 +16,7 @@ pub struct RuntimeSettings {
     /// CPU threads that decode, transform and encode. Default: the cores.
     pub workers: Option<NonZeroUsize>,
     /// What a component that collects rows (a join, a sort, a partitioned sink) may hold before it
-    /// goes to disk. Default: `"256 MB"`, at least `"64 KB"`.
-    #[serde(deserialize_with = "memory")]
+    /// goes to disk. Default: `"256 MB"`.
     pub memory: ByteSize,
     /// What may wait between readers and workers. Default: `"32 MB"`, at least `"64 KB"`.
     #[serde(deserialize_with = "queue")]
@@ -35,10 +34,6 @@ pub struct RuntimeSettings {
 }
 
 tidegate_core::register_settings!("runtime", RuntimeSettings);
-
-fn memory<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
-    at_least(value, "memory", ByteSize(64_000))
-}
 
 fn queue<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
     at_least(value, "queue", ByteSize(64_000))

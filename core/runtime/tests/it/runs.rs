@@ -498,7 +498,7 @@ async fn a_writer_that_panics_leaves_nothing_of_any_sink() {
 
 #[test]
 fn settings_below_which_nothing_moves_are_refused() {
-    for (key, value) in [("queue", "0"), ("memory", "1 KB"), ("lease", "0s")] {
+    for (key, value) in [("queue", "0"), ("lease", "0s")] {
         let mut world = World::new("bounds").source("n", json!({"rows": 1}));
         world.settings[key] = json!(value);
         let error = world.pipeline().expect_err(key);
