@@ -4,6 +4,7 @@
 //! A tree of operators becomes one function of what stands at its leaves, because DataFusion asks a
 //! function for its type and name again and again, at each of its levels.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -46,12 +47,14 @@ pub(super) fn checked(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
 
 fn is_arithmetic(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { op, .. }) => {
-            matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
-        }
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => operates(*op),
         Expr::Negative(_) => true,
         _ => false,
     }
+}
+
+fn operates(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
 }
 
 /// Operators above other expressions, operands first.
@@ -83,9 +86,7 @@ impl Tree {
         while let Some(next) = todo.pop() {
             match next {
                 Todo::Take(step) => tree.steps.push(step),
-                Todo::Visit(Expr::BinaryExpr(BinaryExpr { left, op, right }))
-                    if matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply) =>
-                {
+                Todo::Visit(Expr::BinaryExpr(BinaryExpr { left, op, right })) if operates(op) => {
                     todo.push(Todo::Take(Step::Operate(op)));
                     todo.push(Todo::Visit(*right));
                     todo.push(Todo::Visit(*left));
@@ -105,32 +106,25 @@ impl Tree {
 
     /// The type of the whole, if some operator can overflow.
     fn overflows(&self, schema: &DFSchema) -> DfResult<Option<DataType>> {
-        let mut types: Vec<DataType> = Vec::new();
         let mut leaves = self.leaves.iter();
-        let mut overflows = false;
-        for step in &self.steps {
-            let last = types.pop();
-            let result = match (step, last) {
-                (Step::Leaf, last) => {
-                    types.extend(last);
-                    let Some(leaf) = leaves.next() else { break };
-                    leaf.get_type(schema)?
-                }
-                (Step::Negate, Some(of)) => {
-                    overflows |= of.is_signed_integer();
-                    of
-                }
-                (Step::Operate(op), Some(right)) => {
-                    let Some(left) = types.pop() else { break };
-                    let result = BinaryTypeCoercer::new(&left, op, &right).get_result_type()?;
-                    overflows |= can_overflow(&left, &right, &result);
-                    result
-                }
-                (_, None) => break,
-            };
-            types.push(result);
-        }
-        Ok(types.pop().filter(|_| overflows))
+        let overflows = Cell::new(false);
+        let result = fold(
+            &self.steps,
+            || match leaves.next() {
+                Some(leaf) => leaf.get_type(schema),
+                None => internal_err!("an operand is missing"),
+            },
+            |of| {
+                overflows.set(overflows.get() || of.is_signed_integer());
+                Ok(of)
+            },
+            |left, op, right| {
+                let result = BinaryTypeCoercer::new(&left, &op, &right).get_result_type()?;
+                overflows.set(overflows.get() || can_overflow(&left, &right, &result));
+                Ok(result)
+            },
+        )?;
+        Ok(overflows.get().then_some(result))
     }
 
     fn call(self, result: DataType) -> Expr {
@@ -292,24 +286,18 @@ fn scalar(array: &dyn Array) -> DfResult<ColumnarValue> {
 /// A decimal of the widest type may have one digit more than its type, where its bytes have a place
 /// for it.
 fn within(answer: ColumnarValue) -> DfResult<ColumnarValue> {
-    let widest = matches!(
-        answer.data_type(),
-        DataType::Decimal128(DECIMAL128_MAX_PRECISION, _)
-            | DataType::Decimal256(DECIMAL256_MAX_PRECISION, _)
-    );
-    if widest {
-        let array = answer.to_array(1)?;
-        match array.data_type() {
-            DataType::Decimal128(digits, _) => {
-                let array = array.as_primitive::<Decimal128Type>();
-                array.validate_decimal_precision(*digits)?;
-            }
-            DataType::Decimal256(digits, _) => {
-                let array = array.as_primitive::<Decimal256Type>();
-                array.validate_decimal_precision(*digits)?;
-            }
-            _ => {}
+    match answer.data_type() {
+        DataType::Decimal128(digits @ DECIMAL128_MAX_PRECISION, _) => {
+            let array = answer.to_array(1)?;
+            let array = array.as_primitive::<Decimal128Type>();
+            array.validate_decimal_precision(digits)?;
         }
+        DataType::Decimal256(digits @ DECIMAL256_MAX_PRECISION, _) => {
+            let array = answer.to_array(1)?;
+            let array = array.as_primitive::<Decimal256Type>();
+            array.validate_decimal_precision(digits)?;
+        }
+        _ => {}
     }
     Ok(answer)
 }

@@ -109,11 +109,9 @@ fn united(mut union: Union) -> DfResult<Union> {
     let columns = union.schema.fields().len();
     let mut wanted: Vec<Vec<Option<DataType>>> = Vec::with_capacity(columns);
     for column in 0..columns {
-        let of = |input: &Arc<LogicalPlan>| Member {
-            data_type: input.schema().field(column).data_type().clone(),
-            constant: None,
-        };
-        let members: Vec<Member> = union.inputs.iter().map(of).collect();
+        let inputs = union.inputs.iter();
+        let of = inputs.map(|input| Member::of(input.schema().field(column).data_type()));
+        let members: Vec<Member> = of.collect();
         wanted.push(common(&members));
     }
     if wanted.iter().flatten().any(Option::is_some) {
@@ -147,19 +145,13 @@ fn listed(mut values: Values) -> DfResult<Values> {
             fields.push((table.cloned(), Arc::clone(field)));
             continue;
         }
-        let mut number = DataType::Float64;
-        let wanted = common(&members).into_iter().zip(&members);
-        for ((row, expr), (wanted, member)) in values.values.iter_mut().zip(exprs).zip(wanted) {
-            let wanted = wanted.unwrap_or_else(|| member.data_type.clone());
-            if wanted.is_floating() {
-                number = wanted.clone();
-            }
-            row[at] = converted(expr, &wanted, &nothing)?;
-        }
-        for row in &mut values.values {
-            if row[at].get_type(&nothing)? != number {
-                row[at] = std::mem::take(&mut row[at]).cast_to(&number, &nothing)?;
-            }
+        let types = members.iter().map(|member| &member.data_type);
+        let wanted = common(&members).into_iter().zip(types);
+        let mut wanted = wanted.map(|(wanted, own)| wanted.unwrap_or_else(|| own.clone()));
+        let number = wanted.find(DataType::is_floating);
+        let number = number.unwrap_or(DataType::Float64);
+        for (row, expr) in values.values.iter_mut().zip(exprs) {
+            row[at] = converted(expr, &number, &nothing)?;
         }
         let field = field.as_ref().clone().with_data_type(number);
         fields.push((table.cloned(), Arc::new(field)));
@@ -491,10 +483,7 @@ impl Rewriter<'_> {
     }
 
     fn with_subquery(&self, expr: Expr, subquery: Subquery) -> DfResult<(Expr, Subquery)> {
-        let of = Member {
-            data_type: subquery.subquery.schema().field(0).data_type().clone(),
-            constant: None,
-        };
+        let of = Member::of(subquery.subquery.schema().field(0).data_type());
         let mut wanted = common(&[member(&expr, self.schema)?, of]).into_iter();
         let expr = match wanted.next().flatten() {
             Some(wanted) => converted(expr, &wanted, self.schema)?,
