@@ -20,6 +20,30 @@ pub(super) const NUMBERS: &[Case] = &[
         "SELECT DISTINCT arrow_typeof(coalesce(mass, 0.0)) AS t FROM {mass.ndjson}",
         &[r#"{"t":"Float64"}"#],
     ),
+    ours(
+        "SELECT id FROM {mass} WHERE id > 1.5e-20 AND id BETWEEN 1.5e-20 AND 2.000000000000000000001",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    ours(
+        "SELECT id FROM {mass} WHERE id NOT IN (1.00000000000000000001, 2, 3e0)",
+        &[r#"{"id":1}"#, r#"{"id":4}"#],
+    ),
+    ours(
+        "SELECT id FROM {mass} WHERE id IN (1.00000000000000000001, 2.00000000000000000000)",
+        &[r#"{"id":2}"#],
+    ),
+    ours(
+        "SELECT id, CASE id WHEN 1.00000000000000000001 THEN 'no' WHEN 2.00000000000000000000 THEN 'yes' END AS c FROM {mass} WHERE id < 3",
+        &[r#"{"id":1,"c":null}"#, r#"{"id":2,"c":"yes"}"#],
+    ),
+    ours(
+        "SELECT a.id FROM {mass} a JOIN (SELECT arrow_cast(id, 'Decimal128(38, 30)') AS d FROM {mass}) b ON a.id = b.d WHERE a.id < 3",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
+    ours(
+        "SELECT id FROM {mass} WHERE arrow_cast(id, 'Decimal128(38, 0)') < arrow_cast(2.5, 'Decimal128(38, 37)')",
+        &[r#"{"id":1}"#, r#"{"id":2}"#],
+    ),
     same("SELECT id FROM {mass} WHERE f < 0.5", &[r#"{"id":1}"#]),
     same(
         "SELECT DISTINCT (id = 5) IS NOT TRUE AS x FROM {mass}",

@@ -23,8 +23,9 @@ use datafusion::scalar::ScalarValue;
 
 use super::arithmetic::checked;
 use super::casts::opaque;
-use super::common::{Member, common, single};
+use super::common::{Member, common, comparable, single};
 use super::constants::{constant, double};
+use super::functions::counted;
 use super::lists;
 use super::moments::{Moment, Unit, never};
 use super::order::by_bytes;
@@ -95,7 +96,7 @@ fn joined(mut join: Join) -> DfResult<Join> {
         let sides = [(&*left, join.left.schema()), (&*right, join.right.schema())];
         let members = sides.map(|(expr, schema)| member(expr, schema));
         let [one, other] = members;
-        let mut wanted = common(&[one?, other?]).into_iter();
+        let mut wanted = comparable(&[one?, other?]).into_iter();
         for (side, schema) in [(left, join.left.schema()), (right, join.right.schema())] {
             if let Some(wanted) = wanted.next().flatten() {
                 *side = converted(side.clone(), &wanted, schema)?;
@@ -233,7 +234,8 @@ impl TreeNodeRewriter for Rewriter<'_> {
             expr => expr,
         };
         let coerced = self.datafusion.f_up(expr)?;
-        coerced.map_data(|expr| opaque(expr, self.schema))
+        let coerced = coerced.map_data(|expr| opaque(expr, self.schema))?;
+        coerced.map_data(|expr| counted(expr, self.schema))
     }
 }
 
@@ -253,11 +255,24 @@ fn compares(op: Operator) -> bool {
 }
 
 impl Rewriter<'_> {
-    /// Brings expressions that meet to types in which they can.
+    /// Brings expressions that meet in a column to types in which they can.
     fn meet(&self, exprs: Vec<&mut Expr>) -> DfResult<()> {
+        self.brought(exprs, common)
+    }
+
+    /// Brings expressions to types in which they can be compared.
+    fn compare(&self, exprs: Vec<&mut Expr>) -> DfResult<()> {
+        self.brought(exprs, comparable)
+    }
+
+    fn brought(
+        &self,
+        exprs: Vec<&mut Expr>,
+        types: fn(&[Member]) -> Vec<Option<DataType>>,
+    ) -> DfResult<()> {
         let members = exprs.iter().map(|expr| member(expr, self.schema));
         let members = members.collect::<DfResult<Vec<_>>>()?;
-        for (expr, wanted) in exprs.into_iter().zip(common(&members)) {
+        for (expr, wanted) in exprs.into_iter().zip(types(&members)) {
             if let Some(wanted) = wanted {
                 *expr = converted(std::mem::take(expr), &wanted, self.schema)?;
             }
@@ -282,7 +297,7 @@ impl Rewriter<'_> {
         {
             return Ok(moment.compared(*left, op, &unit));
         }
-        self.meet(vec![&mut left, &mut right])?;
+        self.compare(vec![&mut left, &mut right])?;
         Ok(Expr::BinaryExpr(BinaryExpr::new(left, op, right)))
     }
 
@@ -356,7 +371,7 @@ impl Rewriter<'_> {
                 false => both,
             }));
         }
-        self.meet(vec![&mut expr, &mut low, &mut high])?;
+        self.compare(vec![&mut expr, &mut low, &mut high])?;
         self.datafusion
             .f_up(Expr::Between(Between::new(expr, negated, low, high)))
     }
@@ -382,7 +397,7 @@ impl Rewriter<'_> {
         }
         let mut all: Vec<&mut Expr> = vec![&mut expr];
         all.extend(&mut list);
-        self.meet(all)?;
+        self.compare(all)?;
         Ok(Expr::InList(InList::new(expr, list, negated)))
     }
 
@@ -391,7 +406,7 @@ impl Rewriter<'_> {
             let whens = case.when_then_expr.iter_mut();
             let mut compared: Vec<&mut Expr> = vec![&mut **base];
             compared.extend(whens.map(|(when, _)| &mut **when));
-            self.meet(compared)?;
+            self.compare(compared)?;
             // DataFusion's takes -0.0 and 0.0 for two.
             if base.get_type(self.schema)?.is_floating() && !base.is_volatile() {
                 for (when, _) in &mut case.when_then_expr {
@@ -484,7 +499,7 @@ impl Rewriter<'_> {
 
     fn with_subquery(&self, expr: Expr, subquery: Subquery) -> DfResult<(Expr, Subquery)> {
         let of = Member::of(subquery.subquery.schema().field(0).data_type());
-        let mut wanted = common(&[member(&expr, self.schema)?, of]).into_iter();
+        let mut wanted = comparable(&[member(&expr, self.schema)?, of]).into_iter();
         let expr = match wanted.next().flatten() {
             Some(wanted) => converted(expr, &wanted, self.schema)?,
             None => expr,

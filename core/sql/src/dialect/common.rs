@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
+use arrow_schema::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, FieldRef, Fields, TimeUnit,
+};
 use datafusion::scalar::ScalarValue;
 
 use super::constants::double;
@@ -17,9 +19,19 @@ pub(super) struct Member {
     pub(super) constant: Option<ScalarValue>,
 }
 
-/// What members become so that they can meet; `None` for those that DataFusion may bring there.
+/// What members become so that they can meet in a column; `None` for those that DataFusion may bring
+/// there.
 pub(super) fn common(members: &[Member]) -> Vec<Option<DataType>> {
-    let wanted = together(members);
+    wanted(members, false)
+}
+
+/// What members become to be compared: nobody sees that type, so it may be wider than a column's.
+pub(super) fn comparable(members: &[Member]) -> Vec<Option<DataType>> {
+    wanted(members, true)
+}
+
+fn wanted(members: &[Member], compared: bool) -> Vec<Option<DataType>> {
+    let wanted = together(members, compared);
     let pairs = members.iter().zip(wanted);
     pairs
         .map(|(member, wanted)| (wanted != member.data_type).then_some(wanted))
@@ -28,20 +40,20 @@ pub(super) fn common(members: &[Member]) -> Vec<Option<DataType>> {
 
 /// The types that members have when they meet. Items of lists meet items, and what is compared with
 /// items; fields of structs meet fields of the same name, or else at the same place.
-fn together(members: &[Member]) -> Vec<DataType> {
+fn together(members: &[Member], compared: bool) -> Vec<DataType> {
     if members
         .iter()
         .any(|member| item(&member.data_type).is_some())
     {
         let items: Vec<Member> = members.iter().map(Member::item).collect();
-        let items = members.iter().zip(together(&items));
+        let items = members.iter().zip(together(&items, compared));
         return items
             .map(|(member, wanted)| with_item(&member.data_type, wanted))
             .collect();
     }
     match fields_of(members) {
-        Some(fields) => with_fields(members, &fields),
-        None => leaves(members),
+        Some(fields) => with_fields(members, &fields, compared),
+        None => leaves(members, compared),
     }
 }
 
@@ -95,7 +107,7 @@ fn fields_of(members: &[Member]) -> Option<Vec<&Fields>> {
     equal.then_some(fields)
 }
 
-fn with_fields(members: &[Member], structs: &[&Fields]) -> Vec<DataType> {
+fn with_fields(members: &[Member], structs: &[&Fields], compared: bool) -> Vec<DataType> {
     let named = |fields: &Fields, name: &str| fields.iter().position(|one| one.name() == name);
     let first = structs[0];
     let by_name = structs
@@ -112,7 +124,8 @@ fn with_fields(members: &[Member], structs: &[&Fields]) -> Vec<DataType> {
         let met: Vec<Member> = met
             .map(|(fields, at)| Member::of(fields[*at].data_type()))
             .collect();
-        for ((fields, at), data_type) in wanted.iter_mut().zip(places).zip(together(&met)) {
+        let met = together(&met, compared);
+        for ((fields, at), data_type) in wanted.iter_mut().zip(places).zip(met) {
             fields[at] = Arc::new(fields[at].as_ref().clone().with_data_type(data_type));
         }
     }
@@ -127,14 +140,18 @@ fn with_fields(members: &[Member], structs: &[&Fields]) -> Vec<DataType> {
 }
 
 /// The types of what has no parts.
-fn leaves(members: &[Member]) -> Vec<DataType> {
+fn leaves(members: &[Member], compared: bool) -> Vec<DataType> {
     let number = number(members);
+    let wide = compared.then(|| wide_decimal(members)).flatten();
     let time = number.is_none().then(|| time(members)).flatten();
     let types = members.iter().map(|member| &member.data_type);
     types
         .map(|data_type| match (&number, &time) {
             (Some(number), _) if is_decimal(data_type) || data_type.is_floating() => number.clone(),
             (None, Some(time)) if is_time(data_type) => time.clone(),
+            (None, None) if !data_type.is_null() && wide.is_some() => {
+                wide.clone().unwrap_or_else(|| data_type.clone())
+            }
             _ => data_type.clone(),
         })
         .collect()
@@ -162,6 +179,41 @@ fn number(members: &[Member]) -> Option<DataType> {
     };
     let bends = |one: &&DataType| is_decimal(one) || (!single && is_wide(one));
     values.iter().any(bends).then_some(number)
+}
+
+/// The decimal that holds integers and decimals exactly, where it has more digits than DataFusion's
+/// own choice, which stops at 38: `1.5e-20` beside a BIGINT asks for 19 digits and 21 places.
+fn wide_decimal(members: &[Member]) -> Option<DataType> {
+    let mut whole = 0;
+    let mut places = 0;
+    for member in members.iter().filter(|one| !one.data_type.is_null()) {
+        let (digits, scale) = digits(values(&member.data_type))?;
+        whole = whole.max(digits);
+        places = places.max(scale);
+    }
+    let precision = u8::try_from(whole + places).ok()?;
+    let is_wide = precision > DECIMAL128_MAX_PRECISION && precision <= DECIMAL256_MAX_PRECISION;
+    is_wide.then_some(DataType::Decimal256(precision, i8::try_from(places).ok()?))
+}
+
+/// The digits before the point that a number can have, and those behind it.
+fn digits(number: &DataType) -> Option<(i16, i16)> {
+    use DataType as T;
+    Some(match number {
+        T::Int8 | T::UInt8 => (3, 0),
+        T::Int16 | T::UInt16 => (5, 0),
+        T::Int32 | T::UInt32 => (10, 0),
+        T::Int64 => (19, 0),
+        T::UInt64 => (20, 0),
+        T::Decimal32(precision, scale)
+        | T::Decimal64(precision, scale)
+        | T::Decimal128(precision, scale)
+        | T::Decimal256(precision, scale) => {
+            let (precision, scale) = (i16::from(*precision), i16::from(*scale));
+            ((precision - scale).max(0), scale.max(0))
+        }
+        _ => return None,
+    })
 }
 
 /// What a dictionary's values are.

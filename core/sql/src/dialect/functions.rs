@@ -5,13 +5,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
+use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature,
 };
 
 use super::{calendar, lists};
@@ -101,5 +102,25 @@ impl<P: Part> ScalarUDFImpl for Replaced<P> {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         self.ours.call(&self.usual, args)
+    }
+}
+
+/// What functions count in a text is an `INT`, whichever way the text is kept: DataFusion's count in
+/// a `BIGINT` where it is a `LargeUtf8`, which a run is given and a query isn't.
+pub(super) fn counted(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    let Expr::ScalarFunction(call) = &expr else {
+        return Ok(expr);
+    };
+    let types = call.args.iter().map(|arg| arg.get_type(schema));
+    let mut types = types.collect::<DfResult<Vec<_>>>()?;
+    if !types.contains(&DataType::LargeUtf8) || expr.get_type(schema)? != DataType::Int64 {
+        return Ok(expr);
+    }
+    for of in types.iter_mut().filter(|of| **of == DataType::LargeUtf8) {
+        *of = DataType::Utf8;
+    }
+    match call.func.return_type(&types) {
+        Ok(DataType::Int32) => expr.cast_to(&DataType::Int32, schema),
+        _ => Ok(expr),
     }
 }
