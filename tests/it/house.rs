@@ -235,13 +235,13 @@ fn the_program_has_these_components() {
 }
 
 /// The components of the program; this test binary links others besides, which are examples.
-fn registrations() -> Vec<&'static tidegate::core::registry::Registration> {
+fn registrations() -> Vec<tidegate::core::registry::Registration> {
     let registry = tidegate::registry().expect("one crate for each tag");
     let own: BTreeMap<_, _> = COMPONENTS.into_iter().collect();
     let entries = registry
         .iter()
         .filter(|entry| own[entry.kind().name()].contains(&entry.tag()));
-    let entries: Vec<_> = entries.collect();
+    let entries: Vec<_> = entries.cloned().collect();
     let all: usize = COMPONENTS.iter().map(|(_, tags)| tags.len()).sum();
     assert_eq!(entries.len(), all);
     entries

@@ -59,16 +59,23 @@ impl CatalogTarget {
                     .with("key", "catalog"),
             );
         }
-        self.config()?.validate()
+        let registry = Registry::linked()?;
+        match registry.get(Kind::Catalog, &self.tag) {
+            Some(_) => self.config(&registry)?.validate(),
+            // One that the program added: the pipeline's registry has it, or says that there is none.
+            None => Ok(()),
+        }
     }
 
     /// Opens the catalog.
     pub async fn open(&self, cx: &Context) -> Result<Arc<dyn Catalog>> {
-        self.config()?.open(cx).await
+        let config = self.config(&cx.registry)?;
+        config.validate()?;
+        config.open(cx).await
     }
 
-    fn config(&self) -> Result<Box<dyn CatalogConfig>> {
-        Registry::linked()?
+    fn config(&self, registry: &Registry) -> Result<Box<dyn CatalogConfig>> {
+        registry
             .catalog(&self.tag, Value::Object(self.options.clone()))
             .map_err(|error| error.with("key", "catalog"))
     }

@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, Shared};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ComponentId, Epoch, Error, Lineage, Result, RunId, Token};
+use crate::{ComponentId, Epoch, Error, Lineage, Registry, Result, RunId, Token};
 
 /// What every component gets.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The settings of shared clients: the tables of `tidegate.toml`, such as `[http]`.
     pub settings: Arc<serde_json::Map<String, Value>>,
+    /// The components that the pipeline can be made of: where a catalog is found by its `type`.
+    pub registry: Arc<Registry>,
 }
 
 impl Context {
@@ -60,7 +62,8 @@ impl Context {
     }
 
     /// A context outside any pipeline, for commands that open a catalog or a place by themselves:
-    /// nothing is remembered, nothing is cancelled. `base` is what relative paths are relative to.
+    /// nothing is remembered, nothing is cancelled, and the components are those that are linked.
+    /// `base` is what relative paths are relative to.
     pub fn detached(base: &Path, settings: Arc<serde_json::Map<String, Value>>) -> Result<Self> {
         Ok(Self {
             id: ComponentId::new("command")?,
@@ -76,6 +79,7 @@ impl Context {
             cancel: Cancel::never(),
             metrics: Arc::default(),
             settings,
+            registry: Arc::new(Registry::linked()?),
         })
     }
 

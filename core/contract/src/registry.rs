@@ -3,9 +3,14 @@
 //! A component crate registers its configuration struct under a tag; whoever links the crate has
 //! the component. rustc never loads a crate that nothing names, so the facade names each one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
+use schemars::{JsonSchema, schema_for};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,9 +20,6 @@ use crate::{CatalogConfig, Error, Result, SinkConfig, SourceConfig, TransformCon
 pub use inventory;
 #[doc(hidden)]
 pub use schemars;
-#[doc(hidden)]
-pub use serde_json;
-
 /// What a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,42 +59,112 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How a table of the pipeline file becomes a configuration.
-#[derive(Clone, Copy)]
+/// A component as the linker finds it; made by [`register_source!`](crate::register_source) and its
+/// siblings.
 #[doc(hidden)]
 #[allow(missing_debug_implementations)]
-pub enum Parse {
-    Source(fn(Value) -> serde_json::Result<Box<dyn SourceConfig>>),
-    Transform(fn(Value) -> serde_json::Result<Box<dyn TransformConfig>>),
-    Sink(fn(Value) -> serde_json::Result<Box<dyn SinkConfig>>),
-    Catalog(fn(Value) -> serde_json::Result<Box<dyn CatalogConfig>>),
-}
-
-/// A component's entry in the registry; made by [`register_source!`](crate::register_source) and
-/// its siblings.
-#[allow(missing_debug_implementations)]
-pub struct Registration {
-    #[doc(hidden)]
+pub struct Linked {
     pub tag: &'static str,
-    #[doc(hidden)]
     pub package: &'static str,
-    #[doc(hidden)]
-    pub schema: fn() -> Value,
-    #[doc(hidden)]
-    pub parse: Parse,
+    pub registration: fn(&Linked) -> Registration,
 }
 
-inventory::collect!(Registration);
+inventory::collect!(Linked);
+
+type Parsed<C> = Arc<dyn Fn(Value) -> Result<Box<C>> + Send + Sync>;
+
+/// How a table of the pipeline file becomes a configuration.
+#[derive(Clone)]
+enum Parse {
+    Source(Parsed<dyn SourceConfig>),
+    Transform(Parsed<dyn TransformConfig>),
+    Sink(Parsed<dyn SinkConfig>),
+    Catalog(Parsed<dyn CatalogConfig>),
+}
+
+/// A component's entry in a [`Registry`].
+///
+/// Crates make it known by [`register_source!`](crate::register_source) and its siblings; a program
+/// adds its own by [`Registry::add`].
+#[derive(Clone)]
+pub struct Registration {
+    tag: Cow<'static, str>,
+    package: Cow<'static, str>,
+    schema: Arc<dyn Fn() -> Value + Send + Sync>,
+    parse: Parse,
+}
+
+macro_rules! kinds {
+    ($($kind:ident, $of:ident, $with:ident, $config:ident, $name:literal;)*) => {
+        impl Registration {$(
+            #[doc = concat!("A ", $name, " whose configuration is `C`.")]
+            pub fn $of<C>(tag: impl Into<Cow<'static, str>>) -> Self
+            where
+                C: $config + DeserializeOwned + JsonSchema + 'static,
+            {
+                let tag = tag.into();
+                let of = tag.clone();
+                Self::$with(tag, || schema_for!(C).to_value(), move |table| {
+                    let config: C = serde_json::from_value(table)
+                        .map_err(|error| refused(Kind::$kind, &of, error))?;
+                    Ok(Box::new(config))
+                })
+            }
+
+            #[doc = concat!("A ", $name, " whose configuration `parse` makes of its table, which has the keys of\n                `schema` (a JSON Schema). `parse` may capture what the program shares with it.")]
+            pub fn $with(
+                tag: impl Into<Cow<'static, str>>,
+                schema: impl Fn() -> Value + Send + Sync + 'static,
+                parse: impl Fn(Value) -> Result<Box<dyn $config>> + Send + Sync + 'static,
+            ) -> Self {
+                Self {
+                    tag: tag.into(),
+                    package: PROGRAM.into(),
+                    schema: Arc::new(schema),
+                    parse: Parse::$kind(Arc::new(parse)),
+                }
+            }
+        )*}
+
+        impl Registry {$(
+            #[doc = concat!("Makes a ", $name, "'s configuration of its table, without `type`.")]
+            pub fn $of(&self, tag: &str, table: Value) -> Result<Box<dyn $config>> {
+                match &self.entry(Kind::$kind, tag)?.parse {
+                    Parse::$kind(parse) => parse(table),
+                    _ => Err(Error::internal("the registry is confused about kinds")),
+                }
+            }
+        )*}
+    };
+}
+
+kinds! {
+    Source, source, source_with, SourceConfig, "source";
+    Transform, transform, transform_with, TransformConfig, "transform";
+    Sink, sink, sink_with, SinkConfig, "sink";
+    Catalog, catalog, catalog_with, CatalogConfig, "catalog";
+}
+
+/// In the place of a crate's name, for what the embedding program adds.
+const PROGRAM: &str = "the program";
 
 impl Registration {
+    /// The same, as one of a crate.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_package(mut self, package: &'static str) -> Self {
+        self.package = package.into();
+        self
+    }
+
     /// What `type` must be in the pipeline file.
-    pub fn tag(&self) -> &'static str {
-        self.tag
+    pub fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// The crate it comes from.
-    pub fn package(&self) -> &'static str {
-        self.package
+    pub fn package(&self) -> &str {
+        &self.package
     }
 
     /// What it is.
@@ -123,8 +195,14 @@ impl Registration {
     }
 }
 
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` of {}", self.kind(), self.tag, self.package)
+    }
+}
+
 /// A table of `tidegate.toml`; made by [`register_settings!`](crate::register_settings).
-#[allow(missing_debug_implementations)]
+#[derive(Debug)]
 pub struct SettingsRegistration {
     #[doc(hidden)]
     pub name: &'static str,
@@ -153,35 +231,25 @@ impl SettingsRegistration {
     }
 }
 
-/// All components of this program, and the settings that it knows.
-#[derive(Clone, Default)]
-#[allow(missing_debug_implementations)]
+/// The components that pipelines can be made of, and the settings that they know.
+///
+/// [`Registry::linked`] has what the program links; [`Registry::add`] adds to it what a program makes
+/// at run time. Two pipelines of one process may have different ones.
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
-    entries: BTreeMap<(Kind, &'static str), &'static Registration>,
+    entries: BTreeMap<(Kind, Cow<'static, str>), Registration>,
     settings: BTreeMap<&'static str, &'static SettingsRegistration>,
 }
 
 impl Registry {
     /// Everything that is linked. Two crates with one tag are refused, naming both.
     pub fn linked() -> Result<Self> {
-        let mut entries = BTreeMap::new();
-        for entry in inventory::iter::<Registration> {
-            if let Some(other) = entries.insert((entry.kind(), entry.tag), entry) {
-                let other: &Registration = other;
-                return Err(Error::config(format!(
-                    "two crates register the {} `{}`: {} and {}",
-                    entry.kind(),
-                    entry.tag,
-                    other.package,
-                    entry.package
-                ))
-                .hint("link only one of them, or give one another tag"));
-            }
+        let mut registry = Self::default();
+        for linked in inventory::iter::<Linked> {
+            registry.add((linked.registration)(linked))?;
         }
-        let mut settings = BTreeMap::new();
         for entry in inventory::iter::<SettingsRegistration> {
-            if let Some(other) = settings.insert(entry.name, entry) {
-                let other: &SettingsRegistration = other;
+            if let Some(other) = registry.settings.insert(entry.name, entry) {
                 return Err(Error::config(format!(
                     "two crates register the settings `[{}]`: {} and {}",
                     entry.name, other.package, entry.package
@@ -189,12 +257,32 @@ impl Registry {
                 .hint("link only one of them"));
             }
         }
-        Ok(Self { entries, settings })
+        Ok(registry)
+    }
+
+    /// Adds a component.
+    ///
+    /// Errors: `Config` if there is one of that kind and tag.
+    pub fn add(&mut self, registration: Registration) -> Result<()> {
+        let (kind, tag) = (registration.kind(), registration.tag.clone());
+        match self.entries.entry((kind, tag)) {
+            Entry::Vacant(place) => {
+                place.insert(registration);
+                Ok(())
+            }
+            Entry::Occupied(other) => Err(Error::config(format!(
+                "two register the {kind} `{}`: {} and {}",
+                registration.tag,
+                other.get().package,
+                registration.package
+            ))
+            .hint("link only one of them, or give one another tag")),
+        }
     }
 
     /// All entries, by kind, then by tag.
-    pub fn iter(&self) -> impl Iterator<Item = &'static Registration> + '_ {
-        self.entries.values().copied()
+    pub fn iter(&self) -> impl Iterator<Item = &Registration> + '_ {
+        self.entries.values()
     }
 
     /// The tables of `tidegate.toml` that this program knows, by name.
@@ -203,7 +291,7 @@ impl Registry {
     }
 
     /// The tags of a kind, sorted.
-    pub fn tags(&self, kind: Kind) -> Vec<&'static str> {
+    pub fn tags(&self, kind: Kind) -> Vec<&str> {
         self.iter()
             .filter(|entry| entry.kind() == kind)
             .map(Registration::tag)
@@ -211,49 +299,13 @@ impl Registry {
     }
 
     /// The entry of a tag.
-    pub fn get(&self, kind: Kind, tag: &str) -> Option<&'static Registration> {
-        // The key's lifetime is 'static; a scan over a dozen entries needs no map lookup.
+    pub fn get(&self, kind: Kind, tag: &str) -> Option<&Registration> {
+        // The key owns its text; a scan over some dozen entries needs no map lookup.
         self.iter()
             .find(|entry| entry.kind() == kind && entry.tag == tag)
     }
 
-    /// Makes a source's configuration of its table.
-    pub fn source(&self, tag: &str, table: Value) -> Result<Box<dyn SourceConfig>> {
-        match self.entry(Kind::Source, tag)?.parse {
-            Parse::Source(parse) => parse(table).map_err(|error| refused(Kind::Source, tag, error)),
-            _ => Err(Error::internal("the registry is confused about kinds")),
-        }
-    }
-
-    /// Makes a transform's configuration of its table.
-    pub fn transform(&self, tag: &str, table: Value) -> Result<Box<dyn TransformConfig>> {
-        match self.entry(Kind::Transform, tag)?.parse {
-            Parse::Transform(parse) => {
-                parse(table).map_err(|error| refused(Kind::Transform, tag, error))
-            }
-            _ => Err(Error::internal("the registry is confused about kinds")),
-        }
-    }
-
-    /// Makes a sink's configuration of its table.
-    pub fn sink(&self, tag: &str, table: Value) -> Result<Box<dyn SinkConfig>> {
-        match self.entry(Kind::Sink, tag)?.parse {
-            Parse::Sink(parse) => parse(table).map_err(|error| refused(Kind::Sink, tag, error)),
-            _ => Err(Error::internal("the registry is confused about kinds")),
-        }
-    }
-
-    /// Makes a catalog's configuration of its table, without `type`.
-    pub fn catalog(&self, tag: &str, table: Value) -> Result<Box<dyn CatalogConfig>> {
-        match self.entry(Kind::Catalog, tag)?.parse {
-            Parse::Catalog(parse) => {
-                parse(table).map_err(|error| refused(Kind::Catalog, tag, error))
-            }
-            _ => Err(Error::internal("the registry is confused about kinds")),
-        }
-    }
-
-    fn entry(&self, kind: Kind, tag: &str) -> Result<&'static Registration> {
+    fn entry(&self, kind: Kind, tag: &str) -> Result<&Registration> {
         self.get(kind, tag).ok_or_else(|| {
             Error::config(format!("there is no {kind} of type `{tag}`"))
                 .hint(format!("this program has: {}", self.tags(kind).join(", ")))
@@ -270,16 +322,15 @@ fn refused(kind: Kind, tag: &str, error: serde_json::Error) -> Error {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __register {
-    ($variant:ident, $tag:literal, $config:ty) => {
+    ($of:ident, $tag:literal, $config:ty) => {
         $crate::registry::inventory::submit! {
-            $crate::registry::Registration {
+            $crate::registry::Linked {
                 tag: $tag,
                 package: env!("CARGO_PKG_NAME"),
-                schema: || $crate::registry::schemars::schema_for!($config).to_value(),
-                parse: $crate::registry::Parse::$variant(|table| {
-                    $crate::registry::serde_json::from_value::<$config>(table)
-                        .map(|config| Box::new(config) as _)
-                }),
+                registration: |linked| {
+                    $crate::registry::Registration::$of::<$config>(linked.tag)
+                        .of_package(linked.package)
+                },
             }
         }
     };
@@ -292,7 +343,7 @@ macro_rules! __register {
 #[macro_export]
 macro_rules! register_source {
     ($tag:literal, $config:ty) => {
-        $crate::__register!(Source, $tag, $config);
+        $crate::__register!(source, $tag, $config);
     };
 }
 
@@ -300,7 +351,7 @@ macro_rules! register_source {
 #[macro_export]
 macro_rules! register_transform {
     ($tag:literal, $config:ty) => {
-        $crate::__register!(Transform, $tag, $config);
+        $crate::__register!(transform, $tag, $config);
     };
 }
 
@@ -308,7 +359,7 @@ macro_rules! register_transform {
 #[macro_export]
 macro_rules! register_sink {
     ($tag:literal, $config:ty) => {
-        $crate::__register!(Sink, $tag, $config);
+        $crate::__register!(sink, $tag, $config);
     };
 }
 
@@ -319,7 +370,7 @@ macro_rules! register_sink {
 #[macro_export]
 macro_rules! register_catalog {
     ($tag:literal, $config:ty) => {
-        $crate::__register!(Catalog, $tag, $config);
+        $crate::__register!(catalog, $tag, $config);
     };
 }
 

@@ -119,11 +119,13 @@ impl Config {
             Self::Transform(config) => (serde_json::to_value(config), config.tuning_keys()),
             Self::Sink(config) => (serde_json::to_value(config), config.tuning_keys()),
         };
-        let config = value.map_err(|error| {
+        let mut config = value.map_err(|error| {
             Error::internal("a configuration can't be stored")
                 .with("component", &spec.id)
                 .because(error)
         })?;
+        // The registry's name for it: what a program adds has another than its Rust type.
+        config["type"] = spec.tag.as_str().into();
         let mut fingerprint = config.clone();
         if let Value::Object(table) = &mut fingerprint {
             for key in tuning {
@@ -149,6 +151,7 @@ pub(crate) struct Surroundings {
     pub(crate) run: RunId,
     pub(crate) runtime: RuntimeSettings,
     pub(crate) settings: Arc<JsonMap<String, Value>>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) scratch: Arc<Path>,
     pub(crate) cancel: Cancel,
     pub(crate) state: Option<(Arc<dyn StateStore>, Fence)>,
@@ -181,6 +184,7 @@ impl Surroundings {
             cancel: self.cancel.clone(),
             metrics: Arc::clone(&stats.metrics),
             settings: Arc::clone(&self.settings),
+            registry: Arc::clone(&self.registry),
         }
     }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tidegate_core::{
-    Commit, ComponentId, Error, Kind, Prepared, Recovery, Result, RunId, Sink, SinkConfig, Token,
-    Visibility,
+    Commit, ComponentId, Error, Kind, Prepared, Recovery, Registry, Result, RunId, Sink,
+    SinkConfig, Token, Visibility,
 };
 
 use crate::graph::Surroundings;
@@ -152,11 +153,14 @@ impl Sinks<'_> {
         };
         let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
         let cx = self.around.sink_context(id, &stats, Vec::new());
-        let sink = restore(stored)?.open(&cx).await.map_err(|error| {
-            error.with("component", id).hint(
+        let sink = restore(&self.around.registry, stored)?
+            .open(&cx)
+            .await
+            .map_err(|error| {
+                error.with("component", id).hint(
                 "an earlier run's sink must be reachable, so that what it prepared is committed",
             )
-        })?;
+            })?;
         self.open.insert(id.clone(), Arc::clone(&sink));
         Ok(sink)
     }
@@ -170,11 +174,21 @@ impl Sinks<'_> {
     }
 }
 
-fn restore(stored: &StoredComponent) -> Result<Box<dyn SinkConfig>> {
-    serde_json::from_value(stored.config.clone()).map_err(|error| {
+/// A sink's configuration, as it was when the run began.
+fn restore(registry: &Registry, stored: &StoredComponent) -> Result<Box<dyn SinkConfig>> {
+    let mut table = stored.config.clone();
+    let tag = match &mut table {
+        Value::Object(keys) => keys.shift_remove("type"),
+        _ => None,
+    };
+    let tag = tag.as_ref().and_then(Value::as_str).unwrap_or_default();
+    registry.sink(tag, table).map_err(|error| {
         Error::conflict("the stored configuration of a sink can't be read")
             .with("component", &stored.id)
-            .hint("the state was written by another version of Tidegate, or by a program with other components")
+            .hint(
+                "the state was written by another version of Tidegate, or by a program with other \
+                 components: run it once with what wrote it",
+            )
             .because(error)
     })
 }

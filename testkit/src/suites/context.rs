@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tidegate_core::{
     Cancel, Canceller, ComponentId, Context, Epoch, Error, Input, Journal, KeyValue, Lineage,
-    Metrics, Result, RunId, SinkContext, SourceContext, Token, TransformContext, async_trait,
+    Metrics, Registry, Result, RunId, SinkContext, SourceContext, Token, TransformContext,
+    async_trait,
 };
 
 /// Makes the contexts that a component is opened with: a temporary folder as `base`, stores in
@@ -67,6 +68,7 @@ impl TestContext {
             cancel,
             metrics: Arc::new(Metrics::default()),
             settings: Arc::new(Map::new()),
+            registry: Arc::new(Registry::linked().expect("one crate for each tag")),
         };
         std::fs::create_dir(&common.base).expect("a folder in a folder of ours");
         Self {

@@ -188,6 +188,7 @@ mod tests {
                 cancel: tidegate_core::Cancel::never(),
                 metrics: Arc::default(),
                 settings: Arc::default(),
+                registry: Arc::new(tidegate_core::Registry::linked().unwrap()),
             },
             inputs: vec![tidegate_core::Input {
                 name: "api.raw".into(),

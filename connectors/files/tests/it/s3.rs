@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
-use tidegate_core::{Comparison, Context, ErrorKind, Literal, Predicate, Scan, TableFormat};
+use tidegate_core::{
+    Comparison, Context, ErrorKind, Literal, Predicate, Registry, Scan, TableFormat,
+};
 use tidegate_files::crawl::{self, CrawlOptions};
 use tidegate_testkit::servers::{AwsServer, seaweedfs};
 use tidegate_testkit::suites::source_suite;
@@ -17,6 +19,7 @@ fn cx(base: &std::path::Path, server: &AwsServer) -> Context {
     settings.insert("aws".into(), server.settings());
     Context {
         settings: Arc::new(settings),
+        registry: Arc::new(Registry::linked().unwrap()),
         ..context(base)
     }
 }

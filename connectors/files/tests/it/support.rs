@@ -57,6 +57,7 @@ pub(crate) fn context(base: &Path) -> Context {
         cancel: Cancel::never(),
         metrics: Arc::new(Metrics::default()),
         settings: Arc::default(),
+        registry: Arc::new(Registry::linked().unwrap()),
     }
 }
 

@@ -69,6 +69,7 @@ impl Bench {
             cancel: Cancel::never(),
             metrics: Arc::new(Metrics::default()),
             settings: Arc::default(),
+            registry: Arc::new(Registry::linked().unwrap()),
         };
         let cx = SinkContext {
             common,

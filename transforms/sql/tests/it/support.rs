@@ -106,6 +106,7 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
             cancel: Cancel::never(),
             metrics: Arc::default(),
             settings: Arc::default(),
+            registry: Arc::new(Registry::linked().unwrap()),
         },
         inputs,
     }
