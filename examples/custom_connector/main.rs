@@ -17,7 +17,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate::core::{
-    Ask, Event, EventStream, Next, Offset, Plan, PlanState, Result, Rows, Scan, Source,
+    Ask, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result, Rows, Scan, Source,
     SourceConfig, SourceContext, Split, SplitData, Stream, async_trait, register_source, typetag,
 };
 use tidegate::{Pipeline, Report, RunOptions, config, registry};
@@ -58,6 +58,7 @@ impl Source for Primes {
             schema: self.schema.clone(),
             key: vec!["prime".to_owned()],
             bounded: true,
+            replay: Replay::Offset,
         }]
     }
 

@@ -141,6 +141,9 @@ fn output_text(text: &mut String, output: &OutputDescription) {
         let r#type = shortened(&column.r#type);
         let _ = writeln!(text, "    {name:width$}  {type}{null}{skipped}");
     }
+    if let Some(replay) = output.replay.filter(|replay| *replay != "offset") {
+        let _ = writeln!(text, "    replays as {replay}");
+    }
     if let Some(pushed) = &output.pushed_down {
         if pushed.predicates > 0 {
             let noun = if pushed.predicates == 1 {
@@ -180,9 +183,6 @@ fn splits_text(text: &mut String, splits: &[SplitDescription]) {
         }
         if let Some(bytes) = split.bytes {
             about.push(tidegate::core::ByteSize(bytes).to_string());
-        }
-        if split.replay != "offset" {
-            about.push(format!("replays as {}", split.replay));
         }
         let _ = writeln!(
             text,

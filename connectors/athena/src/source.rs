@@ -4,8 +4,8 @@ use arrow_schema::SchemaRef;
 use futures::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Ask, Cancel, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Result, Rows,
-    Scan, Source, Split, SplitData, Stream, StreamName, async_trait,
+    Ask, Cancel, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Replay,
+    Result, Rows, Scan, Source, Split, SplitData, Stream, StreamName, async_trait,
 };
 
 use crate::athena::Athena;
@@ -89,6 +89,7 @@ impl Source for AthenaSource {
             schema: Arc::clone(&self.shared.schema),
             key: Vec::new(),
             bounded: true,
+            replay: Replay::Offset,
         }]
     }
 

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Ask, Decode, Decoded, Error, Event, EventStream, Next, Offset, Plan, PlanState, Rejected,
-    Result, Rows, Scan, Source, Split, SplitData, Stream, async_trait,
+    Replay, Result, Rows, Scan, Source, Split, SplitData, Stream, async_trait,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -128,6 +128,7 @@ impl Source for GenerateSource {
             schema: self.schema.clone(),
             key: Vec::new(),
             bounded: self.rows.is_some(),
+            replay: Replay::Offset,
         }]
     }
 

@@ -7,6 +7,7 @@ use tidegate_core::{Error, Result, StreamName};
 
 use crate::config::{Lag, MySqlConfig, TableOptions, of_key};
 use crate::discover::{self, Table};
+use crate::select::Order;
 use crate::sql;
 use crate::types::{Column, Mapping};
 use crate::wire::Connection;
@@ -46,6 +47,14 @@ impl Relation {
     pub(crate) fn named_table(&self) -> Option<(StreamName, &Table)> {
         match &self.origin {
             Origin::Table(table) => Some((self.stream.clone(), table)),
+            Origin::Query(_) => None,
+        }
+    }
+
+    /// The order in which it can be read on; none without a key, and for a query.
+    pub(crate) fn key_order(&self) -> Option<Order> {
+        match &self.origin {
+            Origin::Table(table) => Order::of_key(table),
             Origin::Query(_) => None,
         }
     }

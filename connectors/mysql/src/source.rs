@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Ask, Error, EventStream, Metrics, Offset, Plan, Result, Scan, Source, SourceContext, Split,
-    Stream, StreamName, async_trait,
+    Ask, Error, EventStream, Metrics, Offset, Plan, Replay, Result, Scan, Source, SourceContext,
+    Split, Stream, StreamName, async_trait,
 };
 
 use crate::config::{MySqlConfig, Snapshot};
@@ -107,6 +107,18 @@ impl MySqlSource {
         let schema = live.and_then(|live| live.schema(&relation.stream));
         Arc::clone(schema.unwrap_or(&relation.schema))
     }
+
+    /// A table without a key, and a query, are read in no order that could be found again.
+    fn replay(&self, relation: &Relation) -> Replay {
+        let shared = &self.shared;
+        match &shared.snapshot {
+            Some(_) => Replay::Session,
+            // What follows the first reading of a table has positions, and a sample has them too.
+            None if shared.live.is_some() || shared.sampler.is_some() => Replay::Offset,
+            None if relation.key_order().is_some() => Replay::Offset,
+            None => Replay::Whole,
+        }
+    }
 }
 
 #[async_trait]
@@ -120,12 +132,9 @@ impl Source for MySqlSource {
                 key: relation.shown_key(),
                 bounded: self.shared.live.is_none()
                     && self.shared.sampler.as_ref().is_none_or(Sampler::bounded),
+                replay: self.replay(relation),
             })
             .collect()
-    }
-
-    fn is_session(&self) -> bool {
-        self.shared.snapshot.is_some()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tidegate_api::raw;
 use tidegate_core::{
-    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Result, Scan, Source, SourceContext,
-    Split, SplitData, SplitId, Stream, async_trait,
+    Ask, Error, EventStream, Next, Offset, Plan, PlanState, Replay, Result, Scan, Source,
+    SourceContext, Split, SplitData, SplitId, Stream, async_trait,
 };
 use tidegate_http::Quota;
 
@@ -210,6 +210,7 @@ impl Source for StackOverflowSource {
             schema: kind.schema(),
             key: vec![kind.key().to_owned()],
             bounded: true,
+            replay: Replay::Offset,
         });
         let raw = self.config.raw.then(raw::stream);
         typed.chain(raw).collect()

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidegate_core::{Error, Result, Rows, Scan, Stream};
+use tidegate_core::{Error, Replay, Result, Rows, Scan, Stream};
 use tidegate_http::Response;
 
 /// The stream's name.
@@ -36,6 +36,7 @@ pub fn stream() -> Stream {
         schema: schema(),
         key: Vec::new(),
         bounded: true,
+        replay: Replay::Offset,
     }
 }
 

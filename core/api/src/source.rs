@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
 use tidegate_core::{
-    Ask, Error, EventStream, KeyValue, Next, Offset, Plan, PlanState, Result, Scan, Source, Split,
-    SplitData, Stream, StreamName, async_trait,
+    Ask, Error, EventStream, KeyValue, Next, Offset, Plan, PlanState, Replay, Result, Scan, Source,
+    Split, SplitData, Stream, StreamName, async_trait,
 };
 use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_http::HttpClient;
@@ -209,6 +209,7 @@ impl Source for ApiSource {
                 schema: endpoint.schema.clone()?,
                 key: endpoint.key.clone(),
                 bounded: true,
+                replay: Replay::Offset,
             })
         });
         typed.chain(self.raw.then(raw::stream)).collect()

@@ -50,6 +50,8 @@ pub struct Stream {
     pub key: Vec<String>,
     /// Whether it ends by itself.
     pub bounded: bool,
+    /// What can be done after a crash. It enters what a sink can guarantee.
+    pub replay: Replay,
 }
 
 /// A source that is open.
@@ -60,12 +62,6 @@ pub struct Stream {
 pub trait Source: Debug + Send + Sync {
     /// The streams, always the same while the source is open.
     fn streams(&self) -> Vec<Stream>;
-
-    /// Whether its splits are [`Replay::Session`], as far as is known before they are planned. Then
-    /// `tidegate check` says that a run which is interrupted starts over.
-    fn is_session(&self) -> bool {
-        false
-    }
 
     /// What the user should know of the way it will read, and can't see from the file alone (which
     /// of several ways the user's rights allow). Shown by `tidegate check` and `tidegate plan` after
@@ -90,9 +86,10 @@ pub trait Source: Debug + Send + Sync {
 
     /// Reads a split, from its beginning or from right after `resume`.
     ///
-    /// The law of [`Replay::Offset`]: for every `resume` that was given, in any later process,
-    /// `read(split, scans, Some(resume))` gives exactly the events after it: the same rows in the
-    /// same order (in batches of any size), none missing, none doubled.
+    /// The law of [`Replay::Offset`] and [`Replay::Whole`]: for every `resume` that was given, in any
+    /// later process, `read(split, scans, Some(resume))` gives exactly the events after it: the same
+    /// rows in the same order (in batches of any size), none missing, none doubled. `resume` is
+    /// always `None` where a stream has another [`Replay`].
     ///
     /// The stream is polled by one task; what it reads ahead is bounded by itself. Cancellation:
     /// the runtime drops the stream (or the future) at any await point; connections, threads and
@@ -172,29 +169,19 @@ pub struct Split {
     /// Splits that must be finished before this one starts: shards before their children, a
     /// snapshot before its binlog.
     pub after: Vec<SplitId>,
-    /// What can be done after a crash.
-    pub replay: Replay,
     /// How much is in it.
     pub estimate: Estimate,
 }
 
 impl Split {
-    /// A split that replays from offsets, after nothing, of unknown size.
+    /// A split after nothing, of unknown size.
     pub fn new(id: impl Into<SplitId>, data: SplitData) -> Self {
         Self {
             id: id.into(),
             data,
             after: Vec::new(),
-            replay: Replay::Offset,
             estimate: Estimate::default(),
         }
-    }
-
-    /// With another way of replay.
-    #[must_use]
-    pub fn replay(mut self, replay: Replay) -> Self {
-        self.replay = replay;
-        self
     }
 
     /// With what is known of its size.
@@ -215,15 +202,53 @@ pub struct FinishedSplit {
     pub offset: Option<Offset>,
 }
 
-/// What a split can do after a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a source can do for a stream after a crash.
+///
+/// | | a run is checkpointed | after a crash | a sink can give |
+/// |---|---|---|---|
+/// | `Offset` | between any two positions | from the last checkpoint | exactly once |
+/// | `Whole` | between splits | splits begun from their beginning | exactly once |
+/// | `Session` | at its end only | the run from its beginning | exactly once |
+/// | `Upstream` | anywhere | what wasn't acknowledged, from the upstream | effectively once, by key |
+/// | `Never` | anywhere | what comes then | no guarantee |
+///
+/// The streams of one source are all `Upstream`, or all `Never`, or none of them is.
+///
+/// In this order each can do less than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Replay {
-    /// `read` from any offset gives exactly what comes after it, in any later process.
+    /// `read` from any position gives exactly what comes after it, in any later process.
     Offset,
+    /// A split is read from its beginning only, so it gives no position before its last event, and
+    /// no epoch is cut while it is read.
+    Whole,
     /// Only while this process holds its snapshot: the run is one epoch, and a crash restarts it.
     Session,
-    /// From the beginning only: no epoch is cut while it runs.
-    Whole,
+    /// The upstream sends again what it wasn't told of by [`Source::acknowledge`], and may send some
+    /// of that again too. A position means something to this process alone: it is acknowledged, and
+    /// neither stored nor resumed from.
+    Upstream,
+    /// What was read and isn't committed is gone with the process.
+    Never,
+}
+
+impl Replay {
+    /// The name: `offset`, `whole`, `session`, `upstream`, `never`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offset => "offset",
+            Self::Whole => "whole",
+            Self::Session => "session",
+            Self::Upstream => "upstream",
+            Self::Never => "never",
+        }
+    }
+
+    /// Whether a position outlives the process that gave it.
+    pub fn is_stored(self) -> bool {
+        !matches!(self, Self::Upstream | Self::Never)
+    }
 }
 
 /// What is known of a split's size. Used for progress and for choosing plans, never for truth.

@@ -54,6 +54,8 @@ pub struct CheckpointOptions {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
+    /// Rows may be lost in a crash: the source can't give them again.
+    None,
     /// No row is lost; after a crash some may arrive again.
     AtLeastOnce,
     /// No row is lost; after a crash some may be written again, with the same effect as once.
@@ -66,6 +68,7 @@ impl Guarantee {
     /// As the pipeline file spells it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::None => "none",
             Self::AtLeastOnce => "at_least_once",
             Self::EffectivelyOnce => "effectively_once",
             Self::ExactlyOnce => "exactly_once",

@@ -3,7 +3,7 @@
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use tidegate_core::{
-    Ask, ComponentId, Delivery, Kind, Next, PlanState, Result, Transform, Visibility,
+    Ask, ComponentId, Delivery, Kind, Next, PlanState, Replay, Result, Transform, Visibility,
 };
 
 use crate::graph::{Body, Graph, Node, PortId};
@@ -64,6 +64,9 @@ pub struct OutputDescription {
     pub columns: Vec<ColumnDescription>,
     /// What a source is asked for, where that isn't everything.
     pub pushed_down: Option<PushedDown>,
+    /// What a source can do for the stream after a crash: `offset`, `whole`, `session`, `upstream`
+    /// or `never`.
+    pub replay: Option<&'static str>,
 }
 
 /// A column.
@@ -97,8 +100,6 @@ pub struct SplitDescription {
     pub rows: Option<u64>,
     /// Bytes in it, estimated.
     pub bytes: Option<u64>,
-    /// What can be done after a crash: `offset`, `session` or `whole`.
-    pub replay: &'static str,
 }
 
 impl Graph {
@@ -143,11 +144,6 @@ impl Graph {
                 id: split.id.to_string(),
                 rows: split.estimate.rows,
                 bytes: split.estimate.bytes,
-                replay: match split.replay {
-                    tidegate_core::Replay::Offset => "offset",
-                    tidegate_core::Replay::Session => "session",
-                    tidegate_core::Replay::Whole => "whole",
-                },
             });
             description.components[id].splits = Some(splits.collect());
             if plan.next != Next::Complete {
@@ -169,8 +165,8 @@ impl Graph {
             .collect();
         let sessions: Vec<String> = self
             .sources()
-            .filter(|(_, _, source, _)| source.is_session())
-            .map(|(_, node, _, _)| format!("`{}`", node.spec.id))
+            .filter(|(id, ..)| self.replay(*id) == Some(Replay::Session))
+            .map(|(_, node, ..)| format!("`{}`", node.spec.id))
             .collect();
         if !gathers.is_empty() && bounded {
             notes.push(format!(
@@ -200,6 +196,18 @@ impl Graph {
                 "it runs until it is stopped, and resumes from its last checkpoint".to_owned(),
             );
         }
+        for (id, node, ..) in self.sources() {
+            let source = &node.spec.id;
+            match self.replay(id) {
+                Some(Replay::Upstream) => notes.push(format!(
+                    "`{source}` is sent again what wasn't committed before a crash"
+                )),
+                Some(Replay::Never) => notes.push(format!(
+                    "what `{source}` has read and isn't committed is lost in a crash"
+                )),
+                _ => {}
+            }
+        }
         for (_, node, source, _) in self.sources() {
             let said = source.notes().into_iter();
             notes.extend(said.map(|note| format!("`{}` {note}", node.spec.id)));
@@ -228,6 +236,7 @@ impl Graph {
             Body::Source { streams, .. } => {
                 for open in streams {
                     let mut output = self.output(open.port);
+                    output.replay = Some(open.stream.replay.name());
                     output.pushed_down = open.scan.as_ref().and_then(|scan| {
                         let all = scan.columns.is_none()
                             && scan.predicates.is_empty()
@@ -279,6 +288,7 @@ impl Graph {
             read: !port.consumers.is_empty(),
             columns: columns(&port.schema),
             pushed_down: None,
+            replay: None,
         }
     }
 }

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
     Cancel, ComponentId, ComponentSpec, Context, DEEPEST, Delivery, Epoch, Error, Forgetful,
-    Guarantee, Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result,
-    RunId, Scan, Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName,
-    Token, Transform, TransformConfig, TransformContext, Visibility, check_depth,
+    Guarantee, Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Replay,
+    Result, RunId, Scan, Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream,
+    StreamName, Token, Transform, TransformConfig, TransformContext, Visibility, check_depth,
 };
 
 use crate::settings::RuntimeSettings;
@@ -324,6 +324,21 @@ impl Graph {
             .any(|(_, _, sink)| sink.visibility() == Visibility::Run)
     }
 
+    /// Whether a source's rows are those of a snapshot that lives as long as this process.
+    pub(crate) fn has_session(&self) -> bool {
+        (0..self.nodes.len()).any(|node| self.replay(node) == Some(Replay::Session))
+    }
+
+    /// What the source can do for its streams in use after a crash, where it can do the least; `None`
+    /// if it isn't a source, or nothing reads it.
+    pub(crate) fn replay(&self, source: NodeId) -> Option<Replay> {
+        let Body::Source { streams, .. } = &self.nodes[source].body else {
+            return None;
+        };
+        let used = streams.iter().filter(|open| open.scan.is_some());
+        used.map(|open| open.stream.replay).max()
+    }
+
     /// Whether any sink asks for rows in their order.
     pub(crate) fn ordered(&self) -> bool {
         self.sinks().any(|(_, node, sink)| {
@@ -365,7 +380,8 @@ impl Graph {
             let Body::Sink { sink, .. } = &self.nodes[id].body else {
                 continue;
             };
-            let given = given(sink.delivery(), self.non_deterministic_upstream(id));
+            let above = self.above(id);
+            let given = above.given(sink.delivery());
             let component = &self.nodes[id].spec;
             let asked = component.guarantee.or(spec.options.guarantee);
             if let (Some(asked), Some(best)) = (asked, given.guarantee)
@@ -377,7 +393,7 @@ impl Graph {
                     asked.name(),
                     given.reason.as_deref().unwrap_or("it writes at least once"),
                 ))
-                .hint(format!("the best it can give is `{}`", best.name())));
+                .hint(above.remedy(asked, best)));
             }
             if let Body::Sink { given: slot, .. } = &mut self.nodes[id].body {
                 *slot = given;
@@ -386,27 +402,29 @@ impl Graph {
         Ok(())
     }
 
-    fn non_deterministic_upstream(&self, node: NodeId) -> Option<&ComponentId> {
-        // The transform that is to blame, if there is one.
+    /// What stands above a node and limits what it can give.
+    fn above(&self, node: NodeId) -> Above<'_> {
+        let mut above = Above::default();
         let mut open: Vec<NodeId> = vec![node];
         let mut seen = vec![false; self.nodes.len()];
         while let Some(at) = open.pop() {
             if std::mem::replace(&mut seen[at], true) {
                 continue;
             }
-            if let Body::Transform { transform, .. } = &self.nodes[at].body
+            let node = &self.nodes[at];
+            if let Body::Transform { transform, .. } = &node.body
                 && !transform.deterministic()
             {
-                return Some(&self.nodes[at].spec.id);
+                above.non_deterministic.get_or_insert(&node.spec.id);
             }
-            open.extend(
-                self.nodes[at]
-                    .inputs
-                    .iter()
-                    .map(|edge| self.maker(edge.port)),
-            );
+            if let Some(replay) = self.replay(at)
+                && above.source.is_none_or(|(_, least)| replay > least)
+            {
+                above.source = Some((&node.spec.id, replay));
+            }
+            open.extend(node.inputs.iter().map(|edge| self.maker(edge.port)));
         }
-        None
+        above
     }
 
     /// The node behind a port.
@@ -474,28 +492,64 @@ impl Graph {
     }
 }
 
-fn given(delivery: Delivery, non_deterministic: Option<&ComponentId>) -> Given {
-    let (guarantee, reason) = match (delivery, non_deterministic) {
-        (Delivery::Observer, _) => (None, None),
-        (Delivery::TwoPhase, _) => (Some(Guarantee::ExactlyOnce), None),
-        (Delivery::Idempotent, None) => (
-            Some(Guarantee::EffectivelyOnce),
-            Some(
-                "rows may be written again after a crash, with the same effect as once".to_owned(),
+/// What limits the guarantee of a sink.
+#[derive(Debug, Default)]
+struct Above<'a> {
+    /// A transform that may give other rows when it is run again.
+    non_deterministic: Option<&'a ComponentId>,
+    /// The source that can do the least after a crash.
+    source: Option<(&'a ComponentId, Replay)>,
+}
+
+impl Above<'_> {
+    fn given(&self, delivery: Delivery) -> Given {
+        let at_least_once = |reason: String| (Some(Guarantee::AtLeastOnce), Some(reason));
+        let (guarantee, reason) = match (delivery, self.source, self.non_deterministic) {
+            (Delivery::Observer, ..) => (None, None),
+            (_, Some((source, Replay::Never)), _) => (
+                Some(Guarantee::None),
+                Some(format!(
+                    "source `{source}` can't give rows again that a crash has lost"
+                )),
             ),
-        ),
-        (Delivery::Idempotent, Some(transform)) => (
-            Some(Guarantee::AtLeastOnce),
-            Some(format!(
+            (Delivery::AtLeastOnce, ..) => {
+                at_least_once("rows may arrive again after a crash".to_owned())
+            }
+            (Delivery::Idempotent, _, Some(transform)) => at_least_once(format!(
                 "transform `{transform}` may give other rows when it is run again"
             )),
-        ),
-        (Delivery::AtLeastOnce, _) => (
-            Some(Guarantee::AtLeastOnce),
-            Some("rows may arrive again after a crash".to_owned()),
-        ),
-    };
-    Given { guarantee, reason }
+            (Delivery::Idempotent, _, None) => (
+                Some(Guarantee::EffectivelyOnce),
+                Some(
+                    "rows may be written again after a crash, with the same effect as once"
+                        .to_owned(),
+                ),
+            ),
+            (Delivery::TwoPhase, Some((source, Replay::Upstream)), _) => at_least_once(format!(
+                "source `{source}` may be sent rows again that were committed right before a crash"
+            )),
+            (Delivery::TwoPhase, ..) => (Some(Guarantee::ExactlyOnce), None),
+        };
+        Given { guarantee, reason }
+    }
+
+    /// What to do where more was asked for than the best.
+    fn remedy(&self, asked: Guarantee, best: Guarantee) -> String {
+        let best_is = format!("the best it can give is `{}`", best.name());
+        match self.source {
+            Some((_, Replay::Never)) => {
+                format!("{best_is}; more takes a source that can be read again")
+            }
+            Some((_, Replay::Upstream)) if asked == Guarantee::EffectivelyOnce => {
+                format!("{best_is}; a sink that writes by a key gives `effectively_once`")
+            }
+            Some((_, Replay::Upstream)) if asked == Guarantee::ExactlyOnce => format!(
+                "{best_is}; a sink that writes by a key gives `effectively_once`, and \
+                 `exactly_once` takes a source that can be read again from an offset"
+            ),
+            _ => best_is,
+        }
+    }
 }
 
 pub(crate) fn in_component(error: Error, component: &ComponentSpec) -> Error {
@@ -558,6 +612,20 @@ impl<'a> Builder<'a> {
         streams: Vec<Stream>,
     ) -> Result<()> {
         let id = &self.spec.components[node].id;
+        if streams.iter().any(|stream| !stream.replay.is_stored())
+            && let Some(pair) = streams
+                .windows(2)
+                .find(|pair| pair[0].replay != pair[1].replay)
+        {
+            return Err(Error::internal(format!(
+                "a source's streams replay in ways that don't go together: `{}` as {}, `{}` as {}",
+                pair[0].name,
+                pair[0].replay.name(),
+                pair[1].name,
+                pair[1].replay.name(),
+            ))
+            .with("component", id));
+        }
         let mut open = Vec::new();
         for stream in streams {
             if stream.name.as_str() == StreamName::REJECTED {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentId, Error, ErrorKind, PipelineSpec, PlanState, Registry, Result, RunId,
+    Cancel, ComponentId, Error, ErrorKind, PipelineSpec, PlanState, Registry, Replay, Result, RunId,
 };
 use tokio::sync::watch;
 
@@ -317,22 +317,6 @@ impl Pipeline {
                         .apply(name, fence, Change::Reconfigure { run })
                         .await?;
                 }
-                for (source, known) in &state.sources {
-                    let session = known.splits.iter().any(|split| {
-                        split.split.replay == tidegate_core::Replay::Session && !split.finished
-                    });
-                    if session {
-                        store
-                            .apply(
-                                name,
-                                fence,
-                                Change::Replan {
-                                    source: source.clone(),
-                                },
-                            )
-                            .await?;
-                    }
-                }
             }
             _ => {
                 let fresh = new_run(components);
@@ -379,6 +363,7 @@ impl Pipeline {
             graph = opened => graph?,
         };
         let _ = self.given.set(graph.given());
+        let state = lost_sessions(&graph, store, name, fence, state).await?;
         let stats = Arc::clone(&self.stats);
         Attempt::new(graph, around, stats, state, &self.spec.options)?
             .run(options.stop.clone())
@@ -457,6 +442,36 @@ impl Graph {
             })
             .collect()
     }
+}
+
+/// Asks the sources of a run anew whose snapshot was lost with the process or the attempt before.
+/// Nothing of such a run is in a checkpoint before its end.
+async fn lost_sessions(
+    graph: &Graph,
+    store: &Arc<dyn StateStore>,
+    pipeline: &str,
+    fence: Fence,
+    mut state: PipelineState,
+) -> Result<PipelineState> {
+    if state.run.as_ref().is_none_or(|run| run.checkpointed) {
+        return Ok(state);
+    }
+    let mut lost = false;
+    for (node, source, ..) in graph.sources() {
+        let is_session = graph.replay(node) == Some(Replay::Session);
+        let known = state.sources.get(&source.spec.id);
+        if is_session && known.is_some_and(|known| !known.splits.is_empty()) {
+            let source = source.spec.id.clone();
+            store
+                .apply(pipeline, fence, Change::Replan { source })
+                .await?;
+            lost = true;
+        }
+    }
+    if lost && let Some(now) = store.load(pipeline).await? {
+        state = now;
+    }
+    Ok(state)
 }
 
 fn changed_pipeline(changed: &[String]) -> Error {

@@ -6,8 +6,8 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use tidegate_core::{
-    Ask, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Result, Rows, Scan,
-    Source, Split, SplitData, SplitId, Stream, async_trait,
+    Ask, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result, Rows,
+    Scan, Source, Split, SplitData, SplitId, Stream, async_trait,
 };
 use tidegate_testkit::suites::{SourceSuite, source_suite};
 
@@ -199,6 +199,7 @@ impl Source for Model {
             schema: schema(),
             key: vec![key.to_owned()],
             bounded: true,
+            replay: Replay::Offset,
         };
         vec![stream("a"), stream(self.second())]
     }

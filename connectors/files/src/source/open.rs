@@ -7,8 +7,8 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::may_match_all;
 use tidegate_core::{
-    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Result, Scan, Source,
-    SourceContext, Split, Stream, StreamName, async_trait,
+    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Replay, Result, Scan,
+    Source, SourceContext, Split, Stream, StreamName, async_trait,
 };
 use tidegate_formats::{Decoder, Format, OnNewColumns};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
@@ -161,6 +161,7 @@ impl Source for FilesSource {
             schema: Arc::clone(&self.schema),
             key: Vec::new(),
             bounded: !self.config.watch,
+            replay: Replay::Offset,
         }]
     }
 

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::{is_guessed, is_told, may_match_all, naive_times, parse_row};
 use tidegate_core::{
     Ask, Catalog, CatalogTable, Error, EventStream, Next, Offset, Plan, PlanState, Predicate,
-    Result, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat, TableName,
+    Replay, Result, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat, TableName,
     async_trait,
 };
 use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
@@ -196,6 +196,7 @@ impl Source for TableSource {
             schema: Arc::clone(&self.schema),
             key: Vec::new(),
             bounded: true,
+            replay: Replay::Offset,
         }]
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_core::{Ask, Next, Plan, PlanState, Replay, Result, Split, SplitData};
+use tidegate_core::{Ask, Next, Plan, PlanState, Result, Split, SplitData};
 
 use super::probe::Probe;
 use super::ranges::{self, Aim, Part};
@@ -47,12 +47,16 @@ pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
         }
         let planned = stream::iter(plans).buffered(shared.pool.most());
         let planned: Vec<_> = planned.try_collect().await?;
-        for (splits, bookmark) in planned {
-            new.extend(splits);
+        let mut shared_out = Vec::new();
+        for (scan, (splits, bookmark)) in ask.scans.iter().zip(planned) {
+            // What can't be shared out is begun first.
+            match shared.relation(&scan.stream)?.key_order() {
+                None => new.extend(splits),
+                Some(_) => shared_out.extend(splits),
+            }
             memory.extend(bookmark);
         }
-        // What can't be shared out is begun first.
-        new.sort_by_key(|split: &Split| split.replay != Replay::Whole);
+        new.extend(shared_out);
     }
     Ok(Plan {
         new,
@@ -65,7 +69,7 @@ type Planned = (Vec<Split>, Option<(String, window::Bookmark)>);
 
 async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result<Planned> {
     let table = match &relation.origin {
-        Origin::Query(_) => return Ok((vec![whole(shared, relation, None, 0)?], None)),
+        Origin::Query(_) => return Ok((vec![whole(relation, None, 0)?], None)),
         Origin::Table(table) => table,
     };
     let (window, bookmark) = match &relation.cursor {
@@ -80,8 +84,8 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
     };
     let generation = bookmark.as_ref().map_or(0, |bookmark| bookmark.run);
     let named = bookmark.map(|bookmark| (relation.stream.to_string(), bookmark));
-    let Some(key) = Order::of_key(table) else {
-        return Ok((vec![whole(shared, relation, window, generation)?], named));
+    let Some(key) = relation.key_order() else {
+        return Ok((vec![whole(relation, window, generation)?], named));
     };
     let (order, parts) = parts(shared, relation, table, key, window.as_ref()).await?;
     let alone = parts.len() == 1;
@@ -102,11 +106,7 @@ async fn splits(shared: &Shared, relation: &Relation, memory: &Memory) -> Result
         let bytes = rows
             .zip(width(table))
             .map(|(rows, width)| rows.saturating_mul(width));
-        let split = Split::new(id, SplitData::encode(&piece)?).estimate(rows, bytes);
-        Ok(match shared.snapshot {
-            None => split,
-            Some(_) => split.replay(Replay::Session),
-        })
+        Ok(Split::new(id, SplitData::encode(&piece)?).estimate(rows, bytes))
     });
     Ok((splits.collect::<Result<_>>()?, named))
 }
@@ -207,12 +207,7 @@ fn id(relation: &Relation, generation: u64) -> String {
     }
 }
 
-fn whole(
-    shared: &Shared,
-    relation: &Relation,
-    window: Option<Window>,
-    generation: u64,
-) -> Result<Split> {
+fn whole(relation: &Relation, window: Option<Window>, generation: u64) -> Result<Split> {
     let rows = match &relation.origin {
         Origin::Table(table) if relation.filter.is_none() && window.is_none() => {
             table.rows.filter(|rows| *rows >= 100)
@@ -223,10 +218,6 @@ fn whole(
         stream: relation.stream.clone(),
         window,
     };
-    let replay = match shared.snapshot {
-        None => Replay::Whole,
-        Some(_) => Replay::Session,
-    };
     let split = Split::new(id(relation, generation), SplitData::encode(&piece)?);
-    Ok(split.estimate(rows, None).replay(replay))
+    Ok(split.estimate(rows, None))
 }

@@ -358,7 +358,7 @@ impl Attempt {
     /// Whether a prefix of the run can be committed by itself.
     fn can_cut(&self) -> bool {
         let one_stage = self.bounded && self.shared.graph.has_gather();
-        !(one_stage || self.sources.iter().any(SourceSplits::has_session))
+        !(one_stage || self.shared.graph.has_session())
     }
 
     /// In a run that is one epoch, no commit tells that what comes after a split may start where

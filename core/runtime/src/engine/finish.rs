@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Result, Sink, SplitId,
+    Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Replay, Result, Sink, SplitId,
     StreamName, Visibility,
 };
 
@@ -82,12 +82,19 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         }
     }
 
+    // The others' positions mean something to this process alone: they are acknowledged below.
+    let stored: Vec<ComponentId> = graph
+        .sources()
+        .filter(|(id, ..)| graph.replay(*id).is_some_and(Replay::is_stored))
+        .map(|(_, node, ..)| node.spec.id.clone())
+        .collect();
     let checkpoint = Checkpoint {
         epoch,
         last,
         offsets: named(graph, &offsets, |(node, split, offset)| {
             (*node, (split.clone(), offset.clone()))
         })
+        .filter(|(id, _)| stored.contains(id))
         .map(|(id, (split, offset))| (id, split, offset))
         .collect(),
         finished: named(graph, &finished, |(node, split, offset)| {

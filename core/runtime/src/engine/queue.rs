@@ -2,15 +2,15 @@
 //!
 //! Handing out an event is what moves its split's position. So an epoch is cut by handing out no
 //! more, waiting until the workers are done with what they have, and reading the positions: no
-//! alignment, no barriers. A split between two events that carry no position (or one that can only
-//! be read whole) is *in the middle*; while a cut is wanted, only such splits go on.
+//! alignment, no barriers. A split between two events that carry no position is *in the
+//! middle*, and so is one that is read whole; while a cut is wanted, only such splits go on.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
-use tidegate_core::{Event, Offset, Rejected, Replay, Rows, StreamName};
+use tidegate_core::{Event, Offset, Rejected, Rows, StreamName};
 use tokio::sync::Notify;
 
 use crate::graph::{NodeId, PortId};
@@ -101,7 +101,6 @@ struct Item {
 
 #[derive(Debug)]
 struct Position {
-    replay: Replay,
     offset: Option<Offset>,
     moved: bool,
     in_the_middle: bool,
@@ -167,9 +166,8 @@ impl Queue {
     }
 
     /// Makes a split known before its first event; it is read from after `offset`.
-    pub(crate) fn register(&self, split: SplitKey, replay: Replay, offset: Option<Offset>) {
+    pub(crate) fn register(&self, split: SplitKey, offset: Option<Offset>) {
         let position = Position {
-            replay,
             offset,
             moved: false,
             in_the_middle: false,
@@ -526,19 +524,13 @@ impl State {
             }
         };
         if !position.finished {
-            match (position.replay, offset) {
-                (Replay::Offset, Some(offset)) => {
+            match offset {
+                Some(offset) => {
                     position.offset = Some(offset);
                     position.moved = true;
                     position.in_the_middle = false;
                 }
-                (Replay::Offset, None) => position.in_the_middle = true,
-                // Nothing goes on from these, but the source is told the last one.
-                (replay, offset) => {
-                    position.offset = offset.or(position.offset.take());
-                    // A session is only ever cut at its run's end.
-                    position.in_the_middle = replay == Replay::Whole;
-                }
+                None => position.in_the_middle = true,
             }
         }
         let is_in_the_middle = position.in_the_middle;
@@ -593,7 +585,7 @@ mod tests {
     #[tokio::test]
     async fn the_position_is_the_last_one_handed_out() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), Replay::Offset, None);
+        queue.register(split(0), None);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
         }
@@ -612,8 +604,8 @@ mod tests {
     #[tokio::test]
     async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
         let queue = Arc::new(Queue::new(1 << 20, 1, false));
-        queue.register(split(0), Replay::Offset, None);
-        queue.register(split(1), Replay::Offset, None);
+        queue.register(split(0), None);
+        queue.register(split(1), None);
         queue.push(split(0), rows(None)).await.unwrap();
         queue.push(split(1), rows(Some(1))).await.unwrap();
         queue.push(split(0), rows(Some(7))).await.unwrap();
@@ -634,8 +626,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
         let queue = Arc::new(Queue::new(1, 1, false));
-        queue.register(split(0), Replay::Whole, None);
-        queue.register(split(1), Replay::Offset, None);
+        queue.register(split(0), None);
+        queue.register(split(1), None);
         queue.push(split(0), rows(None)).await.unwrap();
         work_of(queue.next(0, false).0);
         queue.done(1);
@@ -673,7 +665,7 @@ mod tests {
     #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), Replay::Offset, None);
+        queue.register(split(0), None);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
         let event = Event::Schema {

@@ -20,7 +20,7 @@ pub(crate) fn start(
     scans: Arc<[Scan]>,
     resume: Option<Offset>,
 ) -> JoinHandle<()> {
-    shared.queue.register(key, split.replay, resume.clone());
+    shared.queue.register(key, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use tidegate_core::{FinishedSplit, Next, Offset, PlanState, Replay, Scan, Source, Split, SplitId};
+use tidegate_core::{FinishedSplit, Next, Offset, PlanState, Scan, Source, Split, SplitId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -184,15 +184,6 @@ impl SourceSplits {
             && self.reading.is_empty()
             && self.read.is_empty()
             && self.is_idle()
-    }
-
-    pub(crate) fn has_session(&self) -> bool {
-        let waiting = self.waiting.iter().map(|(split, _)| split);
-        let reading = self.reading.values().map(|(split, _)| split);
-        waiting
-            .chain(reading)
-            .chain(self.read.values().map(|read| &read.split))
-            .any(|s| s.replay == Replay::Session)
     }
 
     /// Ends all reading, and waits until it has ended: dropping a reader's task drops the source's stream.

@@ -116,6 +116,12 @@ struct Known {
     told: Vec<String>,
 }
 
+impl NumbersConfig {
+    fn replay(&self) -> Replay {
+        serde_json::from_value(self.replay.as_str().into()).expect("a way of replay")
+    }
+}
+
 #[async_trait]
 impl Source for Numbers {
     fn streams(&self) -> Vec<Stream> {
@@ -124,16 +130,13 @@ impl Source for Numbers {
             schema: schema(),
             key: Vec::new(),
             bounded: !self.0.endless,
+            replay: self.0.replay(),
         }]
-    }
-
-    fn is_session(&self) -> bool {
-        self.0.replay == "session"
     }
 
     fn notes(&self) -> Vec<String> {
         let note = "counts without a stop".to_owned();
-        Vec::from_iter(self.is_session().then_some(note))
+        Vec::from_iter((self.0.replay() == Replay::Session).then_some(note))
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
@@ -149,11 +152,6 @@ impl Source for Numbers {
             assert!(!known.told.contains(&split.id.to_string()), "told twice");
             known.told.push(split.id.to_string());
         }
-        let replay = match self.0.replay.as_str() {
-            "whole" => Replay::Whole,
-            "session" => Replay::Session,
-            _ => Replay::Offset,
-        };
         let outstanding = known.planned > known.told.len() as i64 && !ask.first;
         let count = if outstanding && self.0.endless {
             0
@@ -167,8 +165,7 @@ impl Source for Numbers {
         };
         let mut new = Vec::new();
         for number in known.planned..known.planned + count {
-            let mut split =
-                Split::new(number.to_string(), SplitData::encode(&number)?).replay(replay);
+            let mut split = Split::new(number.to_string(), SplitData::encode(&number)?);
             if self.0.chained && number > known.planned {
                 split.after = vec![(number - 1).to_string().into()];
             }
@@ -235,7 +232,8 @@ impl Source for Numbers {
                 }
                 let end = (at + config.step).min(config.rows);
                 let index = at / config.step + 1;
-                let has_position = index % config.resume_every == 0 && config.replay == "offset";
+                let has_position = index % config.resume_every == 0
+                    && !matches!(config.replay(), Replay::Whole | Replay::Session);
                 let event = Event::Rows {
                     stream: "all".into(),
                     rows: Rows::Batch(batch((begin + at..begin + end).collect())),

@@ -44,6 +44,15 @@ pub struct RationedConfig {
     pub resume_every: i64,
 }
 
+impl RationedConfig {
+    fn has_position(&self, end: i64, from: i64) -> bool {
+        match self.replay {
+            Replay::Whole => end == from + self.rows,
+            _ => end / STEP % self.resume_every == 0,
+        }
+    }
+}
+
 fn one() -> i64 {
     1
 }
@@ -138,6 +147,7 @@ impl Source for Rationed {
             schema: schema(),
             key: Vec::new(),
             bounded: true,
+            replay: self.config.replay,
         }]
     }
 
@@ -163,8 +173,7 @@ impl Source for Rationed {
         if self.config.asks_in == Place::Plan {
             self.take().await?;
         }
-        let split = Split::new(known.from.to_string(), SplitData::encode(&known.from)?)
-            .replay(self.config.replay);
+        let split = Split::new(known.from.to_string(), SplitData::encode(&known.from)?);
         Ok(Plan {
             new: Vec::from_iter(ask.first.then_some(split)),
             state: PlanState::encode(&known)?,
@@ -197,7 +206,9 @@ impl Source for Rationed {
                     stream: "all".into(),
                     rows: Rows::Batch(batch((at..end).collect())),
                     rejected: None,
-                    resume: (end / STEP % source.config.resume_every == 0)
+                    resume: source
+                        .config
+                        .has_position(end, from)
                         .then(|| Offset::encode(&end))
                         .transpose()?,
                 };

@@ -350,6 +350,84 @@ async fn a_guarantee_that_cant_be_given_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_can_replay_limits_what_a_sink_can_guarantee() {
+    for (replay, asked, best, why) in [
+        ("whole", Guarantee::ExactlyOnce, "exactly_once", None),
+        (
+            "upstream",
+            Guarantee::ExactlyOnce,
+            "at_least_once",
+            Some(("may be sent rows again", "a sink that writes by a key")),
+        ),
+        (
+            "never",
+            Guarantee::AtLeastOnce,
+            "none",
+            Some(("can't give rows again", "a source that can be read again")),
+        ),
+    ] {
+        let mut world = World::new(&format!("replays_{replay}"))
+            .source("n", json!({"rows": 100}))
+            .source("m", json!({"rows": 100, "replay": replay}))
+            .component(
+                Kind::Transform,
+                "sieve",
+                "sieve",
+                &["n", "m"],
+                json!({"reject": 1000}),
+            )
+            .sink("bad", &["sieve.rejected"], json!({}))
+            .sink("out", &["sieve"], json!({}));
+        let graph = world.pipeline().unwrap().check().await.unwrap();
+        let out = &graph.describe().components[4];
+        assert_eq!(out.guarantee, Some(best), "{replay}");
+        world.options.guarantee = Some(asked);
+        let checked = world.pipeline().unwrap().check().await;
+        let Some((reason, remedy)) = why else {
+            assert!(checked.is_ok(), "{replay}");
+            continue;
+        };
+        let error = checked.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("source `m`") && text.contains(reason), "{text}");
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains(best) && hint.contains(remedy), "{hint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_means_something_to_its_process_alone_is_not_resumed_from() {
+    let mut world = World::new("upstream")
+        .source(
+            "n",
+            json!({"rows": 400, "replay": "upstream", "pause_ms": 2}),
+        )
+        .sink("out", &["n"], json!({}));
+    world.options.checkpoint.interval = Some(Span(Duration::from_millis(10)));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let running = tokio::spawn(async move { pipeline.run(options).await });
+    while world.place("out").visible.is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    stop.send(true).unwrap();
+    let (report, result) = running.await.unwrap();
+    result.unwrap();
+    assert_eq!(report.status, Status::Stopped);
+    let before = world.place("out").rows();
+    assert!(!before.is_empty());
+    let state = world.store().load(&world.name).await.unwrap().unwrap();
+    let splits = &state.sources.values().next().unwrap().splits;
+    assert!(splits.iter().all(|split| split.offset.is_none()), "{splits:?}");
+
+    // This upstream wasn't told, so it sends all of it again.
+    world.complete().await;
+    let mut all_of_it: Vec<i64> = before.into_iter().chain(0..400).collect();
+    all_of_it.sort_unstable();
+    assert_eq!(world.place("out").rows(), all_of_it);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_at_once_is_refused() {
     let world = World::new("twice")
         .source("n", json!({"rows": 10, "endless": true}))

@@ -1,6 +1,6 @@
 //! Checks of reading on from a position.
 
-use tidegate_core::{Offset, Replay, Split, SplitId};
+use tidegate_core::{Offset, Replay, Source, Split, SplitId};
 
 use super::suite::{Seen, SourceSuite, content, everything, unlike};
 use crate::suites::check::{Outcome, fail, skip_if};
@@ -9,7 +9,7 @@ use crate::suites::check::{Outcome, fail, skip_if};
 pub(super) async fn resume_law(suite: &SourceSuite) -> Outcome {
     let (source, walk) = suite.planned().await?;
     let scans = everything(source.as_ref());
-    for split in replayable(&walk.splits)? {
+    for split in replayable(source.as_ref(), &walk.splits)? {
         let whole = suite.read(source.as_ref(), split, &scans, None).await?;
         for at in positions(&whole, suite.resumes) {
             rest_is(suite, split, &whole, at).await?;
@@ -22,7 +22,7 @@ pub(super) async fn resume_law(suite: &SourceSuite) -> Outcome {
 pub(super) async fn resume_after_resume(suite: &SourceSuite) -> Outcome {
     let (source, walk) = suite.planned().await?;
     let scans = everything(source.as_ref());
-    for split in replayable(&walk.splits)? {
+    for split in replayable(source.as_ref(), &walk.splits)? {
         let whole = suite.read(source.as_ref(), split, &scans, None).await?;
         for at in inner(&whole, 4) {
             let later = suite.open().await?;
@@ -41,7 +41,7 @@ pub(super) async fn resume_after_resume(suite: &SourceSuite) -> Outcome {
 pub(super) async fn acknowledge_keeps_the_rest(suite: &SourceSuite) -> Outcome {
     let (source, walk) = suite.planned().await?;
     let scans = everything(source.as_ref());
-    for split in replayable(&walk.splits)? {
+    for split in replayable(source.as_ref(), &walk.splits)? {
         let whole = suite.read(source.as_ref(), split, &scans, None).await?;
         let positions = inner(&whole, usize::MAX);
         let Some(&at) = positions.get(positions.len() / 2) else {
@@ -75,12 +75,14 @@ async fn rest_is(suite: &SourceSuite, split: &Split, whole: &[Seen], at: usize) 
     Ok(())
 }
 
-fn replayable(splits: &[Split]) -> Outcome<Vec<&Split>> {
-    let splits: Vec<_> = splits
-        .iter()
-        .filter(|split| split.replay == Replay::Offset)
-        .collect();
-    skip_if!(splits.is_empty(), "no split replays from offsets");
+/// The splits, if their positions can be resumed from.
+fn replayable<'a>(source: &dyn Source, splits: &'a [Split]) -> Outcome<&'a [Split]> {
+    let replay = source.streams().iter().map(|stream| stream.replay).max();
+    skip_if!(
+        !matches!(replay, Some(Replay::Offset | Replay::Whole)),
+        "no split replays from offsets"
+    );
+    skip_if!(splits.is_empty(), "there are no splits");
     Ok(splits)
 }
 
