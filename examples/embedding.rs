@@ -86,8 +86,9 @@ pub(crate) async fn run(
     let pipeline = Pipeline::new(spec(folder)?, registry()?, Map::new())?;
 
     // Opens everything and types the graph, without moving a row.
-    let description = pipeline.check().await?.describe();
-    for component in &description.components {
+    let graph = pipeline.check().await?;
+    graph.close().await;
+    for component in &graph.describe().components {
         if let Some(guarantee) = component.guarantee {
             println!("{} gives {guarantee}", component.id);
         }

@@ -11,8 +11,11 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
         Ok(ready) => ready,
         Err(code) => return code,
     };
-    let result =
-        plan::on_threads(async { ready.pipeline.check().await.map(|graph| graph.describe()) });
+    let result = plan::on_threads(async {
+        let graph = ready.pipeline.check().await?;
+        graph.close().await;
+        Ok(graph.describe())
+    });
     match result {
         Err(error) => {
             errors::print(global, &error, Some(&ready.document));

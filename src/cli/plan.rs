@@ -25,9 +25,10 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
         let state = ready.state().await?;
         let states = ready.pipeline.plan_states(&state).await?;
         let graph = ready.pipeline.check().await?;
-        graph
-            .describe_with_splits(|id| states.get(id).cloned())
-            .await
+        let described = graph.describe_with_splits(|id| states.get(id).cloned());
+        let described = described.await;
+        graph.close().await;
+        described
     });
     let description = match result {
         Ok(description) => description,

@@ -1,6 +1,6 @@
 //! The pipeline as a graph: components opened in order, typed from the sources down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -219,62 +219,31 @@ impl Graph {
         schemas: &BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
     ) -> Result<Self> {
         let mut builder = Builder::new(spec);
-        for (node, (component, config)) in spec.components.iter().zip(configs).enumerate() {
-            if let Config::Source(config) = config {
-                let cx = around.context(&component.id, &stats[node]);
-                let source = config
-                    .open(&cx)
-                    .await
-                    .map_err(|e| in_component(e, component))?;
-                let mut streams = source.streams();
-                for stream in &streams {
-                    check_depth(&stream.schema, DEEPEST)
-                        .map_err(|error| in_component(error, component))?;
+        match builder.open_all(configs, stats, around, schemas).await {
+            Ok(order) => {
+                let mut graph = builder.finish(order, stats)?;
+                graph.push_down();
+                let checked = graph.check(spec);
+                if checked.is_err() {
+                    graph.close().await;
                 }
-                if let Some(changed) = schemas.get(&component.id) {
-                    for stream in &mut streams {
-                        if let Some(schema) = changed.get(&stream.name) {
-                            stream.schema = Arc::new(schema.clone());
-                        }
-                    }
-                }
-                builder.add_source(node, source, streams)?;
+                checked.map(|()| graph)
+            }
+            Err(error) => {
+                builder.close().await;
+                Err(error)
             }
         }
-        let order = builder.order()?;
-        for &node in &order {
-            let component = &spec.components[node];
-            let edges = builder.resolve(component)?;
-            let inputs = builder.inputs(&edges);
-            let opened = match &configs[node] {
-                Config::Source(_) => continue,
-                Config::Transform(config) => {
-                    let common = around.context(&component.id, &stats[node]);
-                    let cx = TransformContext { common, inputs };
-                    Opened::Transform(
-                        config
-                            .open(&cx)
-                            .await
-                            .map_err(|e| in_component(e, component))?,
-                    )
-                }
-                Config::Sink(config) => {
-                    let cx = around.sink_context(&component.id, &stats[node], inputs);
-                    Opened::Sink(
-                        config
-                            .open(&cx)
-                            .await
-                            .map_err(|e| in_component(e, component))?,
-                    )
-                }
-            };
-            builder.add(node, opened, edges);
+    }
+
+    /// Releases what the components hold outside this process. After [`Pipeline::check`]: a run does
+    /// so by itself.
+    ///
+    /// [`Pipeline::check`]: crate::Pipeline::check
+    pub async fn close(&self) {
+        for node in &self.nodes {
+            close(&node.spec.id, &node.body).await;
         }
-        let mut graph = builder.finish(order, stats)?;
-        graph.push_down();
-        graph.check_guarantees(spec)?;
-        graph.check_unbounded()?;
-        Ok(graph)
     }
 
     pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Node, &Arc<dyn Sink>)> {
@@ -446,6 +415,31 @@ impl Graph {
         Ok(full.clone())
     }
 
+    /// What can't be seen before all is open.
+    fn check(&mut self, spec: &PipelineSpec) -> Result<()> {
+        self.check_columns()?;
+        self.check_guarantees(spec)?;
+        self.check_unbounded()
+    }
+
+    /// Whether the columns are there by which sinks spread their rows.
+    fn check_columns(&self) -> Result<()> {
+        for (_, node, sink) in self.sinks() {
+            for (input, edge) in node.inputs.iter().enumerate() {
+                if let Spread::Hash(columns) = sink.distribution(input).spread {
+                    let schema = &self.ports[edge.port].schema;
+                    for column in columns {
+                        schema.index_of(&column).map_err(|_| {
+                            Error::schema(format!("`{}` has no column `{column}`", edge.name))
+                                .with("component", &node.spec.id)
+                        })?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_unbounded(&self) -> Result<()> {
         let bounded = self.bounded();
         for node in &self.nodes {
@@ -552,6 +546,49 @@ impl Above<'_> {
     }
 }
 
+/// What the streams of a source have to be.
+fn check_streams(streams: &[Stream]) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for stream in streams {
+        if stream.name.as_str() == StreamName::REJECTED {
+            return Err(Error::internal(
+                "a source can't have a stream named `rejected`",
+            ));
+        }
+        check_depth(&stream.schema, DEEPEST)?;
+        if !names.insert(&stream.name) {
+            return Err(Error::internal(format!(
+                "a source has two streams named `{}`",
+                stream.name
+            )));
+        }
+    }
+    let is_mixed = |pair: &&[Stream]| pair[0].replay != pair[1].replay;
+    if streams.iter().any(|stream| !stream.replay.is_stored())
+        && let Some([one, other]) = streams.windows(2).find(is_mixed)
+    {
+        return Err(Error::internal(format!(
+            "a source's streams replay in ways that don't go together: `{}` as {}, `{}` as {}",
+            one.name,
+            one.replay.name(),
+            other.name,
+            other.replay.name(),
+        )));
+    }
+    Ok(())
+}
+
+async fn close(id: &ComponentId, body: &Body) {
+    let closed = match body {
+        Body::Source { source, .. } => source.close().await,
+        Body::Transform { .. } => Ok(()),
+        Body::Sink { sink, .. } => sink.close().await,
+    };
+    if let Err(error) = closed {
+        tracing::warn!(component = %id, %error, "could not be closed");
+    }
+}
+
 pub(crate) fn in_component(error: Error, component: &ComponentSpec) -> Error {
     error.with("component", &component.id)
 }
@@ -595,6 +632,64 @@ impl<'a> Builder<'a> {
         builder
     }
 
+    /// Opens the components, each after what it reads. What is open when one fails stays in the
+    /// builder.
+    async fn open_all(
+        &mut self,
+        configs: &[Config],
+        stats: &[Arc<ComponentStats>],
+        around: &Surroundings,
+        schemas: &BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
+    ) -> Result<Vec<NodeId>> {
+        let spec = self.spec;
+        for (node, (component, config)) in spec.components.iter().zip(configs).enumerate() {
+            let Config::Source(config) = config else {
+                continue;
+            };
+            let cx = around.context(&component.id, &stats[node]);
+            let opened = config.open(&cx).await;
+            let source = opened.map_err(|e| in_component(e, component))?;
+            let mut streams = source.streams();
+            if let Some(changed) = schemas.get(&component.id) {
+                for stream in &mut streams {
+                    if let Some(schema) = changed.get(&stream.name) {
+                        stream.schema = Arc::new(schema.clone());
+                    }
+                }
+            }
+            self.add_source(node, source, streams)?;
+        }
+        let order = self.order()?;
+        for &node in &order {
+            let component = &spec.components[node];
+            let edges = self.resolve(component)?;
+            let inputs = self.inputs(&edges);
+            let opened = match &configs[node] {
+                Config::Source(_) => continue,
+                Config::Transform(config) => {
+                    let common = around.context(&component.id, &stats[node]);
+                    let cx = TransformContext { common, inputs };
+                    config.open(&cx).await.map(Opened::Transform)
+                }
+                Config::Sink(config) => {
+                    let cx = around.sink_context(&component.id, &stats[node], inputs);
+                    config.open(&cx).await.map(Opened::Sink)
+                }
+            };
+            self.add(node, opened.map_err(|e| in_component(e, component))?, edges);
+        }
+        Ok(order)
+    }
+
+    /// Closes what was opened.
+    async fn close(self) {
+        for (component, body) in self.spec.components.iter().zip(self.bodies) {
+            if let Some((body, _)) = body {
+                close(&component.id, &body).await;
+            }
+        }
+    }
+
     fn add_port(&mut self, maker: NodeId, name: String, schema: SchemaRef) -> PortId {
         self.ports.push(Port {
             name,
@@ -611,29 +706,12 @@ impl<'a> Builder<'a> {
         source: Arc<dyn Source>,
         streams: Vec<Stream>,
     ) -> Result<()> {
-        let id = &self.spec.components[node].id;
-        if streams.iter().any(|stream| !stream.replay.is_stored())
-            && let Some(pair) = streams
-                .windows(2)
-                .find(|pair| pair[0].replay != pair[1].replay)
-        {
-            return Err(Error::internal(format!(
-                "a source's streams replay in ways that don't go together: `{}` as {}, `{}` as {}",
-                pair[0].name,
-                pair[0].replay.name(),
-                pair[1].name,
-                pair[1].replay.name(),
-            ))
-            .with("component", id));
-        }
+        let component = &self.spec.components[node];
+        let id = &component.id;
+        // It is in the builder's hands also where it is refused, so that it is closed.
+        let checked = check_streams(&streams).map_err(|error| in_component(error, component));
         let mut open = Vec::new();
         for stream in streams {
-            if stream.name.as_str() == StreamName::REJECTED {
-                return Err(
-                    Error::internal("a source can't have a stream named `rejected`")
-                        .with("component", id),
-                );
-            }
             let port = self.add_port(node, format!("{id}.{}", stream.name), stream.schema.clone());
             self.streams
                 .entry(node)
@@ -652,7 +730,7 @@ impl<'a> Builder<'a> {
             },
             Vec::new(),
         ));
-        Ok(())
+        checked
     }
 
     fn add(&mut self, node: NodeId, opened: Opened, edges: Vec<Edge>) {
@@ -822,25 +900,11 @@ impl<'a> Builder<'a> {
                 stats: Arc::clone(&stats[node]),
             });
         }
-        let graph = Graph {
+        Ok(Graph {
             nodes,
             ports: self.ports,
             order,
-        };
-        for (_, node, sink) in graph.sinks() {
-            for (input, edge) in node.inputs.iter().enumerate() {
-                if let Spread::Hash(columns) = sink.distribution(input).spread {
-                    let schema = &graph.ports[edge.port].schema;
-                    for column in columns {
-                        schema.index_of(&column).map_err(|_| {
-                            Error::schema(format!("`{}` has no column `{column}`", edge.name))
-                                .with("component", &node.spec.id)
-                        })?;
-                    }
-                }
-            }
-        }
-        Ok(graph)
+        })
     }
 }
 

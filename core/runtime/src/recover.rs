@@ -44,7 +44,23 @@ pub(crate) async fn recover(
         run,
         open: BTreeMap::new(),
     };
+    let settled = settle(&mut sinks, &state, run, store, fence, gives_up).await;
+    sinks.close().await;
+    settled?;
+    store.load(pipeline).await
+}
 
+/// Replays and discards.
+async fn settle(
+    sinks: &mut Sinks<'_>,
+    state: &PipelineState,
+    run: &RunState,
+    store: &Arc<dyn StateStore>,
+    fence: Fence,
+    gives_up: impl Fn(&ComponentId) -> bool,
+) -> Result<()> {
+    let around = sinks.around;
+    let pipeline = &*around.pipeline;
     for stored in &state.epochs {
         let mut values: BTreeMap<&ComponentId, Vec<Prepared>> = BTreeMap::new();
         for (sink, value) in &stored.prepared {
@@ -87,7 +103,7 @@ pub(crate) async fn recover(
     }
 
     let Some(state) = store.load(pipeline).await? else {
-        return Ok(None);
+        return Ok(());
     };
     let kept: BTreeSet<&ComponentId> = state.kept.iter().map(|(id, _)| id).collect();
     for sink in kept.into_iter().filter(|sink| gives_up(sink)) {
@@ -124,8 +140,7 @@ pub(crate) async fn recover(
                 .await?;
         }
     }
-    sinks.close().await;
-    store.load(pipeline).await
+    Ok(())
 }
 
 /// The sinks of a stored run, opened when they are needed.

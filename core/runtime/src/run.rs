@@ -1,6 +1,6 @@
 //! A run, from the lease to the report.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
@@ -214,10 +214,8 @@ impl Pipeline {
             let epochs = self.stats.epochs();
             self.stats.add_attempt();
             let result = self
-                .attempt(options, store, fence, resume, &mut begun, told)
+                .attempt(options, store, fence, &mut resume, &mut begun, told)
                 .await;
-            // What the user asked for was done in the first attempt; the others only go on.
-            resume = Resume::Anyway;
             let error = match result {
                 Ok(Outcome::Completed) => return Ok(Status::Completed),
                 Ok(Outcome::Stopped {
@@ -266,13 +264,14 @@ impl Pipeline {
         }
     }
 
-    /// One attempt: recover, open, run.
+    /// One attempt: recover, open, run. `resume` is what is still to be done of what the user asked
+    /// for: once that is stored, further attempts only go on.
     async fn attempt(
         &self,
         options: &RunOptions,
         store: &Arc<dyn StateStore>,
         fence: Fence,
-        resume: Resume,
+        resume: &mut Resume,
         begun: &mut Option<RunId>,
         told: &mut Told,
     ) -> Result<Outcome> {
@@ -287,14 +286,15 @@ impl Pipeline {
         let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
         let unfinished =
             |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
-        let restart = resume == Resume::Restart && unfinished(&state) && !had_stored_end;
+        let restart = *resume == Resume::Restart && unfinished(&state) && !had_stored_end;
+        let anyway = *resume == Resume::Anyway;
         let is_gone = |sink: &ComponentId| !self.spec.components.iter().any(|c| c.id == *sink);
-        let gives_up = |sink: &ComponentId| restart || (resume == Resume::Anyway && is_gone(sink));
+        let gives_up = |sink: &ComponentId| restart || (anyway && is_gone(sink));
         let state = recover::recover(&around, store, fence, gives_up)
             .await?
             .unwrap_or(state);
         told.run = state.run.as_ref().map(|run| run.id);
-        if had_stored_end && resume != Resume::Restart {
+        if had_stored_end && *resume != Resume::Restart {
             // The process before died between its last checkpoint and the end of its commit.
             told.resumed = true;
             return Ok(Outcome::Completed);
@@ -304,8 +304,11 @@ impl Pipeline {
         match &state.run {
             Some(run) if !run.finished && !restart && !self.begins_anew(run, &components) => {
                 let changed = differences(run, &components);
-                if !changed.is_empty() && resume == Resume::IfUnchanged {
+                if !changed.is_empty() && *resume == Resume::IfUnchanged {
                     return Err(changed_pipeline(&changed));
+                }
+                if let Some((sink, keys)) = kept_elsewhere(&state, run, &components) {
+                    return Err(changed_sink(&sink, &keys));
                 }
                 told.resumed |= *begun != Some(run.id);
                 if !changed.is_empty() {
@@ -326,6 +329,8 @@ impl Pipeline {
                     .await?;
             }
         }
+
+        *resume = Resume::IfUnchanged;
 
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline's state is gone"));
@@ -442,6 +447,39 @@ impl Graph {
             })
             .collect()
     }
+}
+
+/// A sink that has rows kept for the end of the run, and another configuration than they were
+/// prepared with; and the keys that differ.
+fn kept_elsewhere(
+    state: &PipelineState,
+    run: &RunState,
+    now: &[StoredComponent],
+) -> Option<(ComponentId, Vec<String>)> {
+    let kept: BTreeSet<&ComponentId> = state.kept.iter().map(|(sink, _)| sink).collect();
+    kept.into_iter().find_map(|sink| {
+        let of = |components: &[StoredComponent]| {
+            let one = components.iter().find(|component| component.id == *sink);
+            one.cloned().into_iter().collect::<Vec<_>>()
+        };
+        let before = RunState {
+            components: of(&run.components),
+            ..run.clone()
+        };
+        let changed = differences(&before, &of(now));
+        (!changed.is_empty()).then(|| (sink.clone(), changed))
+    })
+}
+
+fn changed_sink(sink: &ComponentId, changed: &[String]) -> Error {
+    Error::config(format!(
+        "sink `{sink}` was changed while it has rows that are shown at the end of the run"
+    ))
+    .with("changed", changed.join(", "))
+    .hint(
+        "change it back, so that the run can end; or give up what the run has prepared and start \
+         over: --restart",
+    )
 }
 
 /// Asks the sources of a run anew whose snapshot was lost with the process or the attempt before.

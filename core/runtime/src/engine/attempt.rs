@@ -560,16 +560,7 @@ impl Attempt {
             cpu.shutdown_background();
         }
         abandon(&self.shared.current()).await;
-        for (_, node, source, _) in self.shared.graph.sources() {
-            if let Err(error) = source.close().await {
-                tracing::warn!(component = %node.spec.id, %error, "could not be closed");
-            }
-        }
-        for (_, node, sink) in self.shared.graph.sinks() {
-            if let Err(error) = sink.close().await {
-                tracing::warn!(component = %node.spec.id, %error, "could not be closed");
-            }
-        }
+        self.shared.graph.close().await;
     }
 }
 

@@ -20,7 +20,7 @@ use tidegate_core::{
     register_source, register_transform, typetag,
 };
 
-use crate::world::{strikes, with_place};
+use crate::world::{count, strikes, with_place};
 
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -97,8 +97,10 @@ fn offset() -> String {
 #[async_trait]
 #[typetag::serde(name = "numbers")]
 impl SourceConfig for NumbersConfig {
-    async fn open(&self, _: &SourceContext) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(Numbers(self.clone())))
+    async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
+        let opened = format!("{}/{}/open", cx.pipeline, cx.id);
+        count(&opened, 1);
+        Ok(Arc::new(Numbers(self.clone(), opened)))
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
@@ -108,7 +110,7 @@ impl SourceConfig for NumbersConfig {
 register_source!("numbers", NumbersConfig);
 
 #[derive(Debug)]
-struct Numbers(NumbersConfig);
+struct Numbers(NumbersConfig, String);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
@@ -118,7 +120,7 @@ struct Known {
 
 impl NumbersConfig {
     fn replay(&self) -> Replay {
-        serde_json::from_value(self.replay.as_str().into()).expect("a way of replay")
+        serde_json::from_value(self.replay.as_str().into()).unwrap()
     }
 }
 
@@ -132,6 +134,11 @@ impl Source for Numbers {
             bounded: !self.0.endless,
             replay: self.0.replay(),
         }]
+    }
+
+    async fn close(&self) -> Result<()> {
+        count(&self.1, -1);
+        Ok(())
     }
 
     fn notes(&self) -> Vec<String> {
@@ -376,6 +383,10 @@ pub struct PlaceConfig {
 #[typetag::serde(name = "place")]
 impl SinkConfig for PlaceConfig {
     async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
+        if strikes(&format!("{}/open", self.place)) {
+            return Err(Error::transient("the destination doesn't answer"));
+        }
+        count(&format!("{}/open", self.place), 1);
         Ok(Arc::new(PlaceSink {
             config: self.clone(),
             cx: cx.clone(),
@@ -489,6 +500,11 @@ impl Sink for PlaceSink {
                 with_place(&self.config.place, |place| place.staged.remove(&key));
             }
         }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        count(&format!("{}/open", self.config.place), -1);
         Ok(())
     }
 }

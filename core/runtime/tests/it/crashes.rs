@@ -8,7 +8,7 @@ use serde_json::json;
 use tidegate_core::{ByteSize, ErrorKind, Kind};
 use tidegate_runtime::{Resume, Status};
 
-use crate::world::{World, arm};
+use crate::world::{World, arm, counted};
 
 /// Lets runs die after a random time until one comes to its end.
 pub async fn crash_until_done(world: &World, seed: u64) -> u32 {
@@ -220,4 +220,109 @@ async fn a_pipeline_that_changed_in_the_middle_of_a_run_is_refused_with_the_ways
         rows.dedup();
         assert_eq!(rows.len(), expected);
     }
+}
+
+/// A world whose epochs are all checkpointed, and whose commits of `out` failed.
+async fn uncommitted(name: &str, config: serde_json::Value) -> World {
+    let mut world = World::new(name)
+        .source("n", json!({"rows": 1000, "step": 100, "pause_ms": 5}))
+        .sink("out", &["n"], json!({}))
+        .sink("other", &["n"], config);
+    world.options.checkpoint.bytes = Some(ByteSize(1));
+    world.settings["attempts"] = json!(0);
+    arm(&world.fault("out/commit"), 1000);
+    world.run().await.1.unwrap_err();
+    world.settings["attempts"] = json!(1);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_user_asked_for_outlives_a_passing_error() {
+    // The first attempt fails before it comes to what was asked for.
+    let restarted = stored_but_not_committed("asked_restart").await;
+    arm(&restarted.fault("out/commit"), 2);
+    let (report, result) = restarted.run_with(Resume::Restart).await;
+    result.unwrap();
+    assert!(report.restarts >= 1);
+    assert!(!report.resumed);
+    assert_eq!(restarted.place("out").rows(), all(2000));
+
+    let mut changed = uncommitted("asked_refuse", json!({})).await;
+    arm(&changed.fault("out/commit"), 2);
+    changed.components[0].config["rows"] = json!(999);
+    let error = changed.run().await.1.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("sources.n.rows"), "{error}");
+
+    let mut removed = uncommitted("asked_kept", json!({"overwrite": true})).await;
+    arm(&removed.fault("out/commit"), 2);
+    let kept = removed
+        .store()
+        .load("asked_kept")
+        .await
+        .unwrap()
+        .unwrap()
+        .kept;
+    assert!(!kept.is_empty());
+    removed.components.pop();
+    let error = removed.run().await.1.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    let state = removed.store().load("asked_kept").await.unwrap().unwrap();
+    assert_eq!(state.kept, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_kept_for_the_end_are_not_committed_through_another_configuration() {
+    let mut world = World::new("kept_elsewhere")
+        .source("n", json!({"rows": 1000, "step": 10, "pause_ms": 2}))
+        .sink("out", &["n"], json!({"overwrite": true}));
+    world.options.checkpoint.bytes = Some(ByteSize(1));
+    let (stop, options) = world.run_options();
+    let pipeline = world.pipeline().unwrap();
+    let running = tokio::spawn(async move { pipeline.run(options).await });
+    loop {
+        let state = world.store().load(&world.name).await.unwrap();
+        if state.is_some_and(|state| !state.kept.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap().1.unwrap();
+
+    let place = world.components[1].config["place"].clone();
+    world.components[1].config["place"] = json!("kept_elsewhere/another");
+    let error = world.run_with(Resume::Anyway).await.1.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("sinks.out.place"), "{error}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("--restart"), "{hint}");
+    assert!(world.place("another").rows().is_empty());
+
+    world.components[1].config["place"] = place;
+    world.complete().await;
+    assert_eq!(world.place("out").rows(), all(1000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_opened_is_closed_also_where_opening_fails() {
+    let mut world = World::new("closes")
+        .source("n", json!({"rows": 10}))
+        .sink("out", &["n"], json!({}))
+        .sink("other", &["n"], json!({}));
+    world.settings["attempts"] = json!(0);
+    arm(&world.fault("other/open"), 1);
+    world.run().await.1.unwrap_err();
+    assert_eq!(counted("closes/n/open"), 0, "the source is left open");
+    assert_eq!(counted("closes/out/open"), 0, "a sink is left open");
+
+    arm(&world.fault("out/commit"), 1000);
+    world.run().await.1.unwrap_err();
+    // Now the recovery before the next run fails.
+    world.run().await.1.unwrap_err();
+    assert_eq!(counted("closes/out/open"), 0, "recovery left a sink open");
+
+    let graph = world.pipeline().unwrap().check().await.unwrap();
+    graph.close().await;
+    assert_eq!(counted("closes/out/open"), 0);
 }

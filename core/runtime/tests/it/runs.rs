@@ -389,7 +389,10 @@ async fn what_a_source_can_replay_limits_what_a_sink_can_guarantee() {
         };
         let error = checked.unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("source `m`") && text.contains(reason), "{text}");
+        assert!(
+            text.contains("source `m`") && text.contains(reason),
+            "{text}"
+        );
         let hint = error.hint_text().unwrap();
         assert!(hint.contains(best) && hint.contains(remedy), "{hint}");
     }
@@ -418,7 +421,10 @@ async fn a_position_that_means_something_to_its_process_alone_is_not_resumed_fro
     assert!(!before.is_empty());
     let state = world.store().load(&world.name).await.unwrap().unwrap();
     let splits = &state.sources.values().next().unwrap().splits;
-    assert!(splits.iter().all(|split| split.offset.is_none()), "{splits:?}");
+    assert!(
+        splits.iter().all(|split| split.offset.is_none()),
+        "{splits:?}"
+    );
 
     // This upstream wasn't told, so it sends all of it again.
     world.complete().await;

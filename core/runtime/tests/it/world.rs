@@ -37,6 +37,23 @@ pub fn with_place<T>(name: &str, change: impl FnOnce(&mut Place) -> T) -> T {
     change(PLACES.lock().unwrap().entry(name.to_owned()).or_default())
 }
 
+static COUNTS: LazyLock<Mutex<BTreeMap<String, i32>>> = LazyLock::new(Mutex::default);
+
+/// Adds to a count.
+pub fn count(what: &str, more: i32) {
+    *COUNTS.lock().unwrap().entry(what.to_owned()).or_default() += more;
+}
+
+/// A count as it is.
+pub fn counted(what: &str) -> i32 {
+    COUNTS
+        .lock()
+        .unwrap()
+        .get(what)
+        .copied()
+        .unwrap_or_default()
+}
+
 /// Arms a fault: the next `times` times that it is asked for, it strikes.
 pub fn arm(fault: &str, times: u32) {
     FAULTS.lock().unwrap().insert(fault.to_owned(), times);
