@@ -1,7 +1,7 @@
 //! Moves data between APIs, databases, streams, files and catalogs: one TOML file is a pipeline.
 //!
 //! ```text
-//! pipeline.toml ──> config::load ──> Pipeline::new ──> run ──> Report
+//! pipeline.toml ──> config::load ──> Pipeline::with_configs ──> run ──> Report
 //! ```
 //!
 //! This crate is what embedders use: it links the connectors, and gives the pieces under one name.
@@ -14,7 +14,8 @@
 //!
 //! let registry = registry()?;
 //! let loaded = config::load(&config::LoadOptions::new("pipeline.toml"), &registry)?;
-//! let pipeline = Pipeline::new(loaded.spec, registry, loaded.settings)?;
+//! let pipeline =
+//!     Pipeline::with_configs(loaded.spec, loaded.configs, registry, loaded.settings)?;
 //! let (report, result) = pipeline.run(RunOptions::default()).await;
 //! result?;
 //! println!("{:?} after {} epochs", report.status, report.epochs);

@@ -114,7 +114,7 @@ pub(crate) async fn run(folder: &Path) -> Result<Report, Box<dyn std::error::Err
     let registry = registry()?;
     let options = config::LoadOptions::new(folder.join("pipeline.toml"));
     let loaded = config::load(&options, &registry)?;
-    let pipeline = Pipeline::new(loaded.spec, registry, loaded.settings)?;
+    let pipeline = Pipeline::with_configs(loaded.spec, loaded.configs, registry, loaded.settings)?;
     let options = RunOptions {
         state: folder.join(".tidegate").into(),
         ..RunOptions::default()

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use tidegate::config::{self, Document, LoadOptions};
-use tidegate::{Pipeline, PipelineSpec, StateLocation};
+use tidegate::{Pipeline, StateLocation};
 
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit};
@@ -58,8 +58,8 @@ pub(crate) fn load(
             table.insert("workers".to_owned(), workers.get().into());
         }
     }
-    let spec: PipelineSpec = loaded.spec;
-    let pipeline = Pipeline::new(spec, registry, settings.clone())
+    let (spec, configs) = (loaded.spec, loaded.configs);
+    let pipeline = Pipeline::with_configs(spec, configs, registry, settings.clone())
         .map_err(|error| fail(error, Some(&loaded.document)))?;
     Ok(Ready {
         pipeline,

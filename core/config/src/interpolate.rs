@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Data, Node, Reading, Text};
 use crate::source::Place;
-use crate::suggest;
 use crate::text::TextMap;
+use tidegate_core::suggest;
 
 /// The environment's variables.
 pub(crate) type Variables = HashMap<String, String>;

@@ -31,7 +31,6 @@ mod redact;
 mod schema;
 mod settings;
 mod source;
-mod suggest;
 mod text;
 
 pub use common::{pipeline_schema, settings_schema};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidegate_core::{PipelineSpec, Registry};
+use tidegate_core::{ComponentConfig, PipelineSpec, Registry, suggest};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Document;
 use crate::interpolate::{self, Variables};
 use crate::source::SourceText;
-use crate::{layers, pipeline, settings, suggest};
+use crate::{layers, pipeline, settings};
 
 /// Mistakes of the settings come after those of the pipeline.
 const SETTINGS_RANK: usize = 1 << 20;
@@ -64,6 +64,8 @@ impl fmt::Debug for LoadOptions {
 pub struct Loaded {
     /// The pipeline.
     pub spec: PipelineSpec,
+    /// The configurations of its components, in their order.
+    pub configs: Vec<ComponentConfig>,
     /// The settings of shared clients: the tables of `tidegate.toml`.
     pub settings: Map<String, Value>,
     /// Where everything stands, for errors that come later.
@@ -108,7 +110,7 @@ pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagno
         .map_or_else(|| "pipeline".into(), |stem| stem.to_string_lossy());
     let folder = folder_of(&options.file);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
-    let spec = pipeline::read(&mut root, &file, &name, folder, registry, &mut out);
+    let (spec, configs) = pipeline::read(&mut root, &file, &name, folder, registry, &mut out);
 
     let (errors, warnings) = out.sorted().split_warnings();
     if !errors.is_empty() {
@@ -117,6 +119,7 @@ pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagno
     let document = Document::new(root, file, &spec);
     Ok(Loaded {
         spec,
+        configs,
         settings,
         document,
         warnings,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tidegate_core::{
-    ComponentId, ComponentSpec, Error, Guarantee, Kind, PipelineOptions, PipelineSpec, Registry,
+    ComponentConfig, ComponentId, ComponentSpec, Guarantee, Kind, PipelineOptions, PipelineSpec,
+    Registry,
 };
 
 use crate::common::{section, table_schema, top_level_schema, untyped_schema};
@@ -16,7 +17,7 @@ use crate::inputs::{self, Consumer};
 use crate::node::{Data, Entry, Node, Table};
 use crate::schema;
 use crate::source::{Place, SourceText};
-use crate::suggest;
+use tidegate_core::suggest;
 
 /// Understands the tree. What comes back is only worth something if nothing was found wrong.
 pub(crate) fn read(
@@ -26,7 +27,7 @@ pub(crate) fn read(
     base: PathBuf,
     registry: &Registry,
     out: &mut Diagnostics,
-) -> PipelineSpec {
+) -> (PipelineSpec, Vec<ComponentConfig>) {
     schema::check(root, &top_level_schema(), "a pipeline", out);
     let mut reader = Reader {
         registry,
@@ -44,7 +45,8 @@ pub(crate) fn read(
         ..
     } = reader;
     inputs::check(&consumers, out);
-    specs.sort_by_key(|(rank, _)| *rank);
+    specs.sort_by_key(|(rank, ..)| *rank);
+    let (components, configs) = specs.into_iter().map(|(_, spec, of)| (spec, of)).unzip();
 
     let mut options = Map::new();
     for (key, entry) in root.as_table().into_iter().flatten() {
@@ -57,12 +59,13 @@ pub(crate) fn read(
         Some(Data::Text(text)) => text.value.clone(),
         _ => default_name.to_owned(),
     };
-    PipelineSpec {
+    let spec = PipelineSpec {
         name,
         base,
         options,
-        components: specs.into_iter().map(|(_, spec)| spec).collect(),
-    }
+        components,
+    };
+    (spec, configs)
 }
 
 fn read_options(table: Map<String, Value>, root: &Node, out: &mut Diagnostics) -> PipelineOptions {
@@ -83,7 +86,7 @@ type Rank = (usize, usize);
 struct Reader<'a> {
     registry: &'a Registry,
     out: &'a mut Diagnostics,
-    specs: Vec<(Rank, ComponentSpec)>,
+    specs: Vec<(Rank, ComponentSpec, ComponentConfig)>,
     consumers: Vec<Consumer>,
     first: HashMap<String, (Kind, Place)>,
 }
@@ -219,10 +222,10 @@ impl Reader<'_> {
             return;
         };
         let spec = spec_of(kind, id, tag, inputs, node);
-        if let Err(error) = self.parse(&spec) {
-            self.out.push(document::explain(node, &error));
+        match ComponentConfig::parse(self.registry, &spec) {
+            Ok(config) => self.specs.push((key.rank(), spec, config)),
+            Err(error) => self.out.push(document::explain(node, &error)),
         }
-        self.specs.push((key.rank(), spec));
     }
 
     fn check_id(&mut self, kind: Kind, id: &str, key: &Place) {
@@ -294,17 +297,6 @@ impl Reader<'_> {
             .hint(hint),
         );
         None
-    }
-
-    /// The component's own opinion.
-    fn parse(&self, spec: &ComponentSpec) -> Result<(), Error> {
-        let table = Value::Object(spec.config.clone());
-        match spec.kind {
-            Kind::Source => self.registry.source(&spec.tag, table)?.validate(),
-            Kind::Transform => self.registry.transform(&spec.tag, table)?.validate(),
-            Kind::Sink => self.registry.sink(&spec.tag, table)?.validate(),
-            Kind::Catalog => self.registry.catalog(&spec.tag, table)?.validate(),
-        }
     }
 }
 

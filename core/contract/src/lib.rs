@@ -29,8 +29,10 @@ mod secret;
 mod sink;
 mod source;
 mod spec;
+pub mod suggest;
 mod transform;
 mod units;
+mod wiring;
 
 pub use async_trait::async_trait;
 pub use catalog::{Catalog, CatalogConfig, CatalogTable, TableFormat, TableName, TablePartition};
@@ -56,8 +58,10 @@ pub use source::{
     Ask, Estimate, FinishedSplit, Next, Plan, Replay, Source, SourceConfig, Split, Stream,
 };
 pub use spec::{
-    CheckpointOptions, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec, SchemaChange,
+    CheckpointOptions, ComponentConfig, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec,
+    SchemaChange,
 };
 pub use transform::{BatchStream, Gather, Gathered, Map, Mapped, Transform, TransformConfig};
 pub use typetag;
 pub use units::{ByteSize, Span};
+pub use wiring::{Wired, WiringProblem, check_wiring};

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ByteSize, ComponentId, Kind, Span};
+use crate::{
+    ByteSize, ComponentId, Error, Kind, Registry, Result, SinkConfig, SourceConfig, Span,
+    TransformConfig, Wired, check_wiring,
+};
 
 /// A pipeline: its name, how it runs, and its components in the file's order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,7 +110,87 @@ pub struct ComponentSpec {
     pub config: Map<String, Value>,
 }
 
+/// The configuration of a component, parsed and valid.
+#[derive(Debug)]
+pub enum ComponentConfig {
+    /// Of a source.
+    Source(Box<dyn SourceConfig>),
+    /// Of a transform.
+    Transform(Box<dyn TransformConfig>),
+    /// Of a sink.
+    Sink(Box<dyn SinkConfig>),
+}
+
+impl ComponentConfig {
+    /// Parses a component's keys, and checks them. No I/O.
+    ///
+    /// Errors: `Config`.
+    pub fn parse(registry: &Registry, spec: &ComponentSpec) -> Result<Self> {
+        let table = Value::Object(spec.config.clone());
+        Ok(match spec.kind {
+            Kind::Source => {
+                let config = registry.source(&spec.tag, table)?;
+                config.validate()?;
+                Self::Source(config)
+            }
+            Kind::Transform => {
+                let config = registry.transform(&spec.tag, table)?;
+                config.validate()?;
+                Self::Transform(config)
+            }
+            Kind::Sink => {
+                let config = registry.sink(&spec.tag, table)?;
+                config.validate()?;
+                Self::Sink(config)
+            }
+            Kind::Catalog => {
+                return Err(Error::config("a catalog can't be a component")
+                    .hint("it stands in a sink's `catalog`, or in the settings"));
+            }
+        })
+    }
+}
+
 impl PipelineSpec {
+    /// Checks what doesn't depend on what components are: that names are unique, and that what is
+    /// read exists, is read once and doesn't go round in a circle. A pipeline file was checked so
+    /// when it was loaded.
+    ///
+    /// Errors: `Config`, the first mistake.
+    pub fn check(&self) -> Result<()> {
+        for (at, component) in self.components.iter().enumerate() {
+            let before = &self.components[..at];
+            let error = if before.iter().any(|other| other.id == component.id) {
+                Error::config(format!("two components are named `{}`", component.id))
+                    .hint("names are shared by sources, transforms and sinks: rename one of them")
+            } else if component.kind == Kind::Source && !component.inputs.is_empty() {
+                Error::config("a source reads no other component").hint("remove its `inputs`")
+            } else if component.kind != Kind::Source && component.inputs.is_empty() {
+                Error::config("it reads nothing").hint("say what it reads: inputs = [\"…\"]")
+            } else {
+                continue;
+            };
+            return Err(error.with("component", &component.id));
+        }
+        for kind in [Kind::Source, Kind::Sink] {
+            if self.of_kind(kind).next().is_none() {
+                return Err(Error::config(format!("the pipeline has no {kind}")));
+            }
+        }
+        let wired = self.components.iter().map(|component| Wired {
+            id: component.id.as_str(),
+            kind: component.kind,
+            inputs: component.inputs.iter().map(String::as_str).collect(),
+        });
+        let problems = check_wiring(&wired.collect::<Vec<_>>());
+        match problems.into_iter().find(|problem| !problem.is_warning) {
+            None => Ok(()),
+            Some(problem) => Err(Error::config(problem.message)
+                .with("component", &self.components[problem.component].id)
+                .hint(problem.hint)),
+        }
+    }
+
     /// The components of a kind, in the file's order.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &ComponentSpec> {
         self.components

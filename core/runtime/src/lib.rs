@@ -20,6 +20,7 @@ mod run;
 mod settings;
 pub mod state;
 mod stats;
+mod stored;
 
 pub use describe::{
     ColumnDescription, ComponentDescription, Description, InputDescription, OutputDescription,

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
 use tidegate_core::{
-    Commit, ComponentId, Error, Kind, Prepared, Recovery, Registry, Result, RunId, Sink,
-    SinkConfig, Token, Visibility,
+    Commit, ComponentId, Error, Kind, Prepared, Recovery, Result, RunId, Sink, Token, Visibility,
 };
 
 use crate::graph::Surroundings;
@@ -15,6 +13,7 @@ use crate::state::{
     Change, Fence, PipelineState, RunState, StateStore, StoredComponent, prepared_by,
 };
 use crate::stats::ComponentStats;
+use crate::stored::restore;
 
 /// Brings the state in order with the **stored** configuration, because what was prepared was
 /// prepared under that one: replays the commits of stored epochs, then discards what was begun and
@@ -187,69 +186,6 @@ impl Sinks<'_> {
             }
         }
     }
-}
-
-/// A sink's configuration, as it was when the run began.
-fn restore(registry: &Registry, stored: &StoredComponent) -> Result<Box<dyn SinkConfig>> {
-    let mut table = stored.config.clone();
-    let tag = match &mut table {
-        Value::Object(keys) => keys.shift_remove("type"),
-        _ => None,
-    };
-    let tag = tag.as_ref().and_then(Value::as_str).unwrap_or_default();
-    registry.sink(tag, table).map_err(|error| {
-        Error::conflict("the stored configuration of a sink can't be read")
-            .with("component", &stored.id)
-            .hint(
-                "the state was written by another version of Tidegate, or by a program with other \
-                 components: run it once with what wrote it",
-            )
-            .because(error)
-    })
-}
-
-/// What differs between the components that an unfinished run has and those of the file.
-pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String> {
-    let mut found = Vec::new();
-    for old in &run.components {
-        match now
-            .iter()
-            .find(|component| component.id == old.id && component.kind == old.kind)
-        {
-            None => found.push(format!("{}s.{} is gone", old.kind, old.id)),
-            Some(new) => {
-                if old.inputs != new.inputs {
-                    found.push(format!("{}s.{}.inputs", old.kind, old.id));
-                }
-                found.extend(
-                    keys_that_differ(&old.fingerprint, &new.fingerprint)
-                        .into_iter()
-                        .map(|key| format!("{}s.{}.{key}", old.kind, old.id)),
-                );
-            }
-        }
-    }
-    for new in now {
-        if !run
-            .components
-            .iter()
-            .any(|old| old.id == new.id && old.kind == new.kind)
-        {
-            found.push(format!("{}s.{} is new", new.kind, new.id));
-        }
-    }
-    found
-}
-
-fn keys_that_differ(old: &serde_json::Value, new: &serde_json::Value) -> Vec<String> {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
-        return Vec::new();
-    };
-    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    keys.into_iter()
-        .filter(|key| old.get(*key) != new.get(*key))
-        .cloned()
-        .collect()
 }
 
 /// A run with the components of the file.

@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentId, Error, ErrorKind, PipelineSpec, PlanState, Registry, Replay, Result, RunId,
+    Cancel, ComponentConfig, ComponentId, ComponentSpec, Error, ErrorKind, PipelineSpec, PlanState,
+    Registry, Replay, Result, RunId,
 };
 use tokio::sync::watch;
 
 use crate::engine::{Attempt, Outcome};
-use crate::graph::{Body, Config, Graph, Surroundings};
-use crate::recover::{self, differences, new_run};
+use crate::graph::{Body, Graph, Surroundings};
+use crate::recover::{self, new_run};
 use crate::report::{Report, Status, Told};
 use crate::retry;
 use crate::settings::RuntimeSettings;
@@ -19,6 +20,7 @@ use crate::state::{
     Change, Fence, PipelineState, RunState, StateLocation, StateStore, StoredComponent,
 };
 use crate::stats::{ComponentStats, Given, RunStats};
+use crate::stored::{differences, store};
 
 /// A pipeline that is ready to be checked or run.
 ///
@@ -37,7 +39,7 @@ use crate::stats::{ComponentStats, Given, RunStats};
 #[derive(Debug)]
 pub struct Pipeline {
     spec: PipelineSpec,
-    configs: Vec<Config>,
+    configs: Vec<ComponentConfig>,
     settings: Arc<JsonMap<String, Value>>,
     registry: Arc<Registry>,
     runtime: RuntimeSettings,
@@ -81,19 +83,40 @@ pub enum Resume {
 }
 
 impl Pipeline {
-    /// Parses the components' configurations. No I/O.
+    /// Checks the pipeline and parses its components' configurations. No I/O.
     ///
     /// `settings` are the tables of `tidegate.toml`.
+    ///
+    /// Errors: `Config`.
     pub fn new(
         spec: PipelineSpec,
         registry: Registry,
         settings: JsonMap<String, Value>,
     ) -> Result<Self> {
-        let configs = spec
-            .components
-            .iter()
-            .map(|component| Config::parse(&registry, component))
-            .collect::<Result<Vec<_>>>()?;
+        spec.check()?;
+        let parse = |component: &ComponentSpec| {
+            let config = ComponentConfig::parse(&registry, component);
+            config.map_err(|error| error.with("component", &component.id))
+        };
+        let configs = spec.components.iter().map(parse).collect::<Result<_>>()?;
+        Self::with_configs(spec, configs, registry, settings)
+    }
+
+    /// The same for a pipeline that is checked and parsed already, as that of a file is once it is
+    /// loaded: `configs` in the order of its components.
+    ///
+    /// Errors: `Config`, for the settings.
+    pub fn with_configs(
+        spec: PipelineSpec,
+        configs: Vec<ComponentConfig>,
+        registry: Registry,
+        settings: JsonMap<String, Value>,
+    ) -> Result<Self> {
+        if configs.len() != spec.components.len() {
+            return Err(Error::internal(
+                "a pipeline needs a configuration for each component",
+            ));
+        }
         let runtime = match settings.get("runtime") {
             None => RuntimeSettings::default(),
             Some(value) => serde_json::from_value(value.clone()).map_err(|error| {
@@ -411,7 +434,7 @@ impl Pipeline {
             .components
             .iter()
             .zip(&self.configs)
-            .map(|(spec, config)| config.store(spec))
+            .map(|(spec, config)| store(config, spec))
             .collect()
     }
 

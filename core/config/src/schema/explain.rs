@@ -8,7 +8,7 @@ use super::shape::{Shape, Unit};
 use super::typing::{choose, named_variable};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Data, Node, Reading};
-use crate::suggest;
+use tidegate_core::suggest;
 
 /// Explains the errors of one table.
 pub(crate) struct Explainer<'a> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::{ByteSize, Span};
 
-use crate::suggest;
+use tidegate_core::suggest;
 
 /// A schema within its document, whose `$defs` its references name.
 #[derive(Clone, Copy)]

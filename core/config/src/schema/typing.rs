@@ -3,8 +3,8 @@
 use super::shape::Shape;
 use crate::node::{self, Data, Node, Reading, Text};
 use crate::source::Place;
-use crate::suggest;
 use crate::text::TextMap;
+use tidegate_core::suggest;
 
 /// Reads texts that are still open (`--set`, the environment, a whole `${…}`) as what the schema
 /// wants there, and marks secrets, so that no diagnostic shows them.

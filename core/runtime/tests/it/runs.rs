@@ -583,11 +583,52 @@ async fn a_writer_that_panics_leaves_nothing_of_any_sink() {
 #[test]
 fn settings_below_which_nothing_moves_are_refused() {
     for (key, value) in [("queue", "0"), ("lease", "0s")] {
-        let mut world = World::new("bounds").source("n", json!({"rows": 1}));
+        let mut world =
+            World::new("bounds")
+                .source("n", json!({"rows": 1}))
+                .sink("out", &["n"], json!({}));
         world.settings[key] = json!(value);
         let error = world.pipeline().expect_err(key);
         assert_eq!(error.kind(), ErrorKind::Config);
         let told = error.to_string();
         assert!(told.contains(key) && told.contains("at least"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_built_in_code_is_checked_as_one_of_a_file_is() {
+    let source = || World::new("built").source("n", json!({"rows": 1}));
+    let pass = |id: &str, inputs: &[&str], world: World| {
+        world.component(Kind::Transform, id, "sieve", inputs, json!({"reject": 7}))
+    };
+    for (world, said) in [
+        (
+            source().sink("n", &["n"], json!({})),
+            "two components are named `n`",
+        ),
+        (
+            source().sink("out", &["m"], json!({})),
+            "no component is named `m`",
+        ),
+        (source().sink("out", &[], json!({})), "reads nothing"),
+        (
+            source().sink("out", &["n", "n.all"], json!({})),
+            "reads the same rows twice",
+        ),
+        (
+            pass("b", &["a"], pass("a", &["b"], source())).sink("out", &["a"], json!({})),
+            "round in a circle",
+        ),
+        (
+            source()
+                .sink("out", &["n"], json!({}))
+                .sink("more", &["out"], json!({})),
+            "is a sink and gives no rows",
+        ),
+        (source(), "has no sink"),
+    ] {
+        let error = world.pipeline().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains(said), "{error}");
     }
 }

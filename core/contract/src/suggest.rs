@@ -1,4 +1,4 @@
-//! "Did you mean …?"
+//! "Did you mean …?": the one of several names that was probably meant.
 
 /// Candidates with the nearest first; those that are near enough to be meant come with `true`.
 fn ranked<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<(bool, &'a str)> {
@@ -26,10 +26,7 @@ fn ranked<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<
 }
 
 /// The candidate that was probably meant.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     ranked(word, candidates)
         .into_iter()
         .find(|(near, candidate)| *near && *candidate != word)
@@ -37,7 +34,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// All candidates, the nearest first, as a list for people: `` `a`, `b` ``.
-pub(crate) fn list<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn list<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     quoted(
         ranked(word, candidates)
             .into_iter()
@@ -46,7 +43,7 @@ pub(crate) fn list<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>
 }
 
 /// Names in backquotes, separated by commas.
-pub(crate) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }

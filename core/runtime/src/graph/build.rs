@@ -1,0 +1,362 @@
+//! Opens the components, each after what it reads, and joins them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use tidegate_core::{
+    ComponentConfig, ComponentId, ComponentSpec, DEEPEST, Error, Input, Kind, PipelineSpec,
+    Rejected, Result, Sink, Source, Stream, StreamName, Transform, TransformContext, check_depth,
+};
+
+use super::surroundings::Surroundings;
+use super::{Body, Edge, Graph, Node, NodeId, OpenStream, Port, PortId, in_component};
+use crate::stats::{ComponentStats, Given};
+
+enum Opened {
+    Transform(Transform),
+    Sink(Arc<dyn Sink>),
+}
+
+pub(super) struct Builder<'a> {
+    spec: &'a PipelineSpec,
+    bodies: Vec<Option<(Body, Vec<Edge>)>>,
+    ports: Vec<Port>,
+    rejected: Vec<PortId>,
+    /// Streams of each source, by position.
+    streams: HashMap<NodeId, Vec<(StreamName, PortId)>>,
+    /// Outputs of transforms. Filled before they are opened, because their schema comes later.
+    outputs: HashMap<NodeId, PortId>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(spec: &'a PipelineSpec) -> Self {
+        let mut builder = Self {
+            spec,
+            bodies: spec.components.iter().map(|_| None).collect(),
+            ports: Vec::new(),
+            rejected: Vec::new(),
+            streams: HashMap::new(),
+            outputs: HashMap::new(),
+        };
+        for (node, component) in spec.components.iter().enumerate() {
+            let name = format!("{}.{}", component.id, StreamName::REJECTED);
+            let rejected = builder.add_port(node, name, Rejected::schema());
+            builder.rejected.push(rejected);
+            if component.kind == Kind::Transform {
+                let port =
+                    builder.add_port(node, component.id.to_string(), Arc::new(Schema::empty()));
+                builder.outputs.insert(node, port);
+            }
+        }
+        builder
+    }
+
+    /// Opens the components, each after what it reads. What is open when one fails stays in the
+    /// builder.
+    pub(super) async fn open_all(
+        &mut self,
+        configs: &[ComponentConfig],
+        stats: &[Arc<ComponentStats>],
+        around: &Surroundings,
+        schemas: &BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
+    ) -> Result<Vec<NodeId>> {
+        let spec = self.spec;
+        for (node, (component, config)) in spec.components.iter().zip(configs).enumerate() {
+            let ComponentConfig::Source(config) = config else {
+                continue;
+            };
+            let cx = around.context(&component.id, &stats[node]);
+            let opened = config.open(&cx).await;
+            let source = opened.map_err(|e| in_component(e, component))?;
+            let mut streams = source.streams();
+            if let Some(changed) = schemas.get(&component.id) {
+                for stream in &mut streams {
+                    if let Some(schema) = changed.get(&stream.name) {
+                        stream.schema = Arc::new(schema.clone());
+                    }
+                }
+            }
+            self.add_source(node, source, streams)?;
+        }
+        let order = self.order()?;
+        for &node in &order {
+            let component = &spec.components[node];
+            let edges = self.resolve(component)?;
+            let inputs = self.inputs(&edges);
+            let opened = match &configs[node] {
+                ComponentConfig::Source(_) => continue,
+                ComponentConfig::Transform(config) => {
+                    let common = around.context(&component.id, &stats[node]);
+                    let cx = TransformContext { common, inputs };
+                    config.open(&cx).await.map(Opened::Transform)
+                }
+                ComponentConfig::Sink(config) => {
+                    let cx = around.sink_context(&component.id, &stats[node], inputs);
+                    config.open(&cx).await.map(Opened::Sink)
+                }
+            };
+            self.add(node, opened.map_err(|e| in_component(e, component))?, edges);
+        }
+        Ok(order)
+    }
+
+    /// Closes what was opened.
+    pub(super) async fn close(self) {
+        for (component, body) in self.spec.components.iter().zip(self.bodies) {
+            if let Some((body, _)) = body {
+                close(&component.id, &body).await;
+            }
+        }
+    }
+
+    fn add_port(&mut self, maker: NodeId, name: String, schema: SchemaRef) -> PortId {
+        self.ports.push(Port {
+            name,
+            schema,
+            maker,
+            consumers: Vec::new(),
+        });
+        self.ports.len() - 1
+    }
+
+    fn add_source(
+        &mut self,
+        node: NodeId,
+        source: Arc<dyn Source>,
+        streams: Vec<Stream>,
+    ) -> Result<()> {
+        let component = &self.spec.components[node];
+        let id = &component.id;
+        // It is in the builder's hands also where it is refused, so that it is closed.
+        let checked = check_streams(&streams).map_err(|error| in_component(error, component));
+        let mut open = Vec::new();
+        for stream in streams {
+            let port = self.add_port(node, format!("{id}.{}", stream.name), stream.schema.clone());
+            self.streams
+                .entry(node)
+                .or_default()
+                .push((stream.name.clone(), port));
+            open.push(OpenStream {
+                stream,
+                port,
+                scan: None,
+            });
+        }
+        self.bodies[node] = Some((
+            Body::Source {
+                source,
+                streams: open,
+            },
+            Vec::new(),
+        ));
+        checked
+    }
+
+    fn add(&mut self, node: NodeId, opened: Opened, edges: Vec<Edge>) {
+        let body = match opened {
+            Opened::Transform(transform) => {
+                let out = self.outputs[&node];
+                self.ports[out].schema = transform.schema();
+                Body::Transform { transform, out }
+            }
+            Opened::Sink(sink) => Body::Sink {
+                sink,
+                given: Given {
+                    guarantee: None,
+                    reason: None,
+                },
+            },
+        };
+        self.bodies[node] = Some((body, edges));
+    }
+
+    fn find(&self, id: &str) -> Option<NodeId> {
+        self.spec
+            .components
+            .iter()
+            .position(|component| component.id.as_str() == id)
+    }
+
+    /// The ports that an entry of `inputs` means, with the names that the consumer sees.
+    fn expand(&self, entry: &str) -> Result<Vec<Edge>> {
+        let (id, stream) = entry
+            .split_once('.')
+            .map_or((entry, None), |(id, s)| (id, Some(s)));
+        let Some(node) = self.find(id) else {
+            return Err(Error::config(format!("no component is named `{id}`")));
+        };
+        if stream == Some(StreamName::REJECTED) {
+            return Ok(vec![Edge {
+                port: self.rejected[node],
+                name: entry.into(),
+            }]);
+        }
+        match (self.spec.components[node].kind, stream) {
+            (Kind::Source, stream) => {
+                let streams = self.streams.get(&node).map_or(&[][..], Vec::as_slice);
+                match (stream, streams) {
+                    (None, [(_, port)]) => Ok(vec![Edge {
+                        port: *port,
+                        name: entry.into(),
+                    }]),
+                    (None | Some("*"), all) => Ok(all
+                        .iter()
+                        .map(|(name, port)| Edge {
+                            port: *port,
+                            name: format!("{id}.{name}").into(),
+                        })
+                        .collect()),
+                    (Some(name), all) => match all.iter().find(|(known, _)| known.as_str() == name)
+                    {
+                        Some((_, port)) => Ok(vec![Edge {
+                            port: *port,
+                            name: entry.into(),
+                        }]),
+                        None => {
+                            let known: Vec<&str> =
+                                all.iter().map(|(name, _)| name.as_str()).collect();
+                            Err(
+                                Error::config(format!("source `{id}` has no stream `{name}`"))
+                                    .hint(format!("its streams are: {}", known.join(", "))),
+                            )
+                        }
+                    },
+                }
+            }
+            (Kind::Transform, None) => Ok(vec![Edge {
+                port: self.outputs[&node],
+                name: entry.into(),
+            }]),
+            (kind, _) => Err(Error::config(format!("{kind} `{id}` gives no `{entry}`"))
+                .hint(format!("its rejected rows are `{id}.rejected`"))),
+        }
+    }
+
+    fn resolve(&self, component: &ComponentSpec) -> Result<Vec<Edge>> {
+        let mut edges: Vec<Edge> = Vec::new();
+        for entry in &component.inputs {
+            for edge in self
+                .expand(entry)
+                .map_err(|error| in_component(error, component))?
+            {
+                if !edges.iter().any(|other| other.port == edge.port) {
+                    edges.push(edge);
+                }
+            }
+        }
+        if edges.is_empty() {
+            return Err(in_component(Error::config("it reads nothing"), component)
+                .hint("say what it reads: inputs = [\"…\"]"));
+        }
+        Ok(edges)
+    }
+
+    fn inputs(&self, edges: &[Edge]) -> Vec<Input> {
+        edges
+            .iter()
+            .map(|edge| Input {
+                name: Arc::clone(&edge.name),
+                schema: self.ports[edge.port].schema.clone(),
+            })
+            .collect()
+    }
+
+    /// Transforms and sinks, each after what it reads.
+    fn order(&self) -> Result<Vec<NodeId>> {
+        let components = &self.spec.components;
+        let id_of = |entry: &str| entry.split_once('.').map_or(entry, |(id, _)| id).to_owned();
+        let needs = |component: &ComponentSpec| {
+            let ids = component.inputs.iter().map(|entry| id_of(entry));
+            ids.filter_map(|id| self.find(&id)).collect()
+        };
+        let before: Vec<Vec<NodeId>> = components.iter().map(needs).collect();
+        let mut order: Vec<NodeId> = Vec::new();
+        let mut placed: Vec<bool> = components.iter().map(|c| c.kind == Kind::Source).collect();
+        while placed.contains(&false) {
+            let ready: Vec<NodeId> = (0..components.len())
+                .filter(|&node| !placed[node] && before[node].iter().all(|&need| placed[need]))
+                .collect();
+            if ready.is_empty() {
+                // A pipeline is checked before.
+                return Err(Error::internal("the inputs go round in a circle"));
+            }
+            for node in ready {
+                placed[node] = true;
+                order.push(node);
+            }
+        }
+        Ok(order)
+    }
+
+    pub(super) fn finish(
+        mut self,
+        order: Vec<NodeId>,
+        stats: &[Arc<ComponentStats>],
+    ) -> Result<Graph> {
+        let mut nodes = Vec::new();
+        for (node, body) in self.bodies.into_iter().enumerate() {
+            let Some((body, inputs)) = body else {
+                return Err(Error::internal("a component was not opened"));
+            };
+            for (input, edge) in inputs.iter().enumerate() {
+                self.ports[edge.port].consumers.push((node, input));
+            }
+            nodes.push(Node {
+                spec: self.spec.components[node].clone(),
+                body,
+                inputs,
+                rejected: self.rejected[node],
+                stats: Arc::clone(&stats[node]),
+            });
+        }
+        Ok(Graph {
+            nodes,
+            ports: self.ports,
+            order,
+        })
+    }
+}
+
+/// What the streams of a source have to be.
+fn check_streams(streams: &[Stream]) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for stream in streams {
+        if stream.name.as_str() == StreamName::REJECTED {
+            return Err(Error::internal(
+                "a source can't have a stream named `rejected`",
+            ));
+        }
+        check_depth(&stream.schema, DEEPEST)?;
+        if !names.insert(&stream.name) {
+            return Err(Error::internal(format!(
+                "a source has two streams named `{}`",
+                stream.name
+            )));
+        }
+    }
+    let is_mixed = |pair: &&[Stream]| pair[0].replay != pair[1].replay;
+    if streams.iter().any(|stream| !stream.replay.is_stored())
+        && let Some([one, other]) = streams.windows(2).find(is_mixed)
+    {
+        return Err(Error::internal(format!(
+            "a source's streams replay in ways that don't go together: `{}` as {}, `{}` as {}",
+            one.name,
+            one.replay.name(),
+            other.name,
+            other.replay.name(),
+        )));
+    }
+    Ok(())
+}
+
+pub(super) async fn close(id: &ComponentId, body: &Body) {
+    let closed = match body {
+        Body::Source { source, .. } => source.close().await,
+        Body::Transform { .. } => Ok(()),
+        Body::Sink { sink, .. } => sink.close().await,
+    };
+    if let Err(error) = closed {
+        tracing::warn!(component = %id, %error, "could not be closed");
+    }
+}

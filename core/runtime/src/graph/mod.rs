@@ -1,0 +1,251 @@
+//! The pipeline as a graph: components opened in order, typed from the sources down.
+//!
+//! ```text
+//! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs
+//! surroundings.rs: what a component is opened with
+//! ```
+
+mod build;
+mod checks;
+mod guarantees;
+mod surroundings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use tidegate_core::{
+    ComponentConfig, ComponentId, ComponentSpec, Error, PipelineSpec, Replay, Result, Scan, Sink,
+    Source, Stream, StreamName, Transform, Visibility,
+};
+
+use crate::stats::{ComponentStats, Given};
+use build::{Builder, close};
+
+pub(crate) use surroundings::Surroundings;
+
+/// The position of a component in [`Graph::nodes`].
+pub(crate) type NodeId = usize;
+/// The position of a port in [`Graph::ports`].
+pub(crate) type PortId = usize;
+
+/// A pipeline whose components are open and fit together.
+#[derive(Debug)]
+pub struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) ports: Vec<Port>,
+    /// Transforms and sinks, each after what it reads.
+    pub(crate) order: Vec<NodeId>,
+}
+
+/// A component that is open.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) spec: ComponentSpec,
+    pub(crate) body: Body,
+    pub(crate) inputs: Vec<Edge>,
+    /// Where its rejected rows go, if anything reads them.
+    pub(crate) rejected: PortId,
+    pub(crate) stats: Arc<ComponentStats>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Source {
+        source: Arc<dyn Source>,
+        streams: Vec<OpenStream>,
+    },
+    Transform {
+        transform: Transform,
+        out: PortId,
+    },
+    Sink {
+        sink: Arc<dyn Sink>,
+        given: Given,
+    },
+}
+
+/// A stream of a source and where it leads.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    pub(crate) stream: Stream,
+    pub(crate) port: PortId,
+    /// What all its consumers need; `None`: nobody reads it.
+    pub(crate) scan: Option<Scan>,
+}
+
+/// Something that gives batches: a stream, a transform, a component's rejected rows.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) maker: NodeId,
+    pub(crate) consumers: Vec<(NodeId, usize)>,
+}
+
+/// One input of a component.
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) port: PortId,
+    pub(crate) name: Arc<str>,
+}
+
+impl Graph {
+    /// Opens every component and types the whole graph, before any row moves.
+    ///
+    /// `schemas` are those that streams changed to in an unfinished run.
+    pub(crate) async fn open(
+        spec: &PipelineSpec,
+        configs: &[ComponentConfig],
+        stats: &[Arc<ComponentStats>],
+        around: &Surroundings,
+        schemas: &BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
+    ) -> Result<Self> {
+        let mut builder = Builder::new(spec);
+        match builder.open_all(configs, stats, around, schemas).await {
+            Ok(order) => {
+                let mut graph = builder.finish(order, stats)?;
+                graph.push_down();
+                let checked = graph.check(spec);
+                if checked.is_err() {
+                    graph.close().await;
+                }
+                checked.map(|()| graph)
+            }
+            Err(error) => {
+                builder.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Releases what the components hold outside this process. After [`Pipeline::check`]: a run does
+    /// so by itself.
+    ///
+    /// [`Pipeline::check`]: crate::Pipeline::check
+    pub async fn close(&self) {
+        for node in &self.nodes {
+            close(&node.spec.id, &node.body).await;
+        }
+    }
+
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = (NodeId, &Node, &Arc<dyn Sink>)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| match &node.body {
+                Body::Sink { sink, .. } => Some((id, node, sink)),
+                _ => None,
+            })
+    }
+
+    pub(crate) fn sources(
+        &self,
+    ) -> impl Iterator<Item = (NodeId, &Node, &Arc<dyn Source>, &[OpenStream])> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| match &node.body {
+                Body::Source { source, streams } => Some((id, node, source, streams.as_slice())),
+                _ => None,
+            })
+    }
+
+    /// Whether every stream in use ends by itself.
+    pub(crate) fn bounded(&self) -> bool {
+        self.sources()
+            .flat_map(|(_, _, _, streams)| streams)
+            .filter(|stream| stream.scan.is_some())
+            .all(|stream| stream.stream.bounded)
+    }
+
+    pub(crate) fn has_gather(&self) -> bool {
+        self.nodes.iter().any(|node| {
+            matches!(
+                &node.body,
+                Body::Transform {
+                    transform: Transform::Gather(_),
+                    ..
+                }
+            )
+        })
+    }
+
+    pub(crate) fn has_run_visibility(&self) -> bool {
+        self.sinks()
+            .any(|(_, _, sink)| sink.visibility() == Visibility::Run)
+    }
+
+    /// Whether a source's rows are those of a snapshot that lives as long as this process.
+    pub(crate) fn has_session(&self) -> bool {
+        (0..self.nodes.len()).any(|node| self.replay(node) == Some(Replay::Session))
+    }
+
+    /// What the source can do for its streams in use after a crash, where it can do the least; `None`
+    /// if it isn't a source, or nothing reads it.
+    pub(crate) fn replay(&self, source: NodeId) -> Option<Replay> {
+        let Body::Source { streams, .. } = &self.nodes[source].body else {
+            return None;
+        };
+        let used = streams.iter().filter(|open| open.scan.is_some());
+        used.map(|open| open.stream.replay).max()
+    }
+
+    /// Whether any sink asks for rows in their order.
+    pub(crate) fn ordered(&self) -> bool {
+        self.sinks().any(|(_, node, sink)| {
+            (0..node.inputs.len()).any(|input| sink.distribution(input).ordered)
+        })
+    }
+
+    /// Asks each stream only for what its consumers need.
+    fn push_down(&mut self) {
+        let mut scans: Vec<Option<Scan>> = vec![None; self.ports.len()];
+        for (port, scan) in self.ports.iter().zip(&mut scans) {
+            for &(consumer, input) in &port.consumers {
+                let node = &self.nodes[consumer];
+                let need = match &node.body {
+                    Body::Transform { transform, .. } => transform.scan(input),
+                    _ => Scan::all(port.name.as_str()),
+                };
+                *scan = Some(match scan.take() {
+                    None => need,
+                    Some(other) => other.union(&need),
+                });
+            }
+        }
+        for node in &mut self.nodes {
+            if let Body::Source { streams, .. } = &mut node.body {
+                for stream in streams {
+                    stream.scan = scans[stream.port].take().map(|mut scan| {
+                        scan.stream = stream.stream.name.clone();
+                        scan
+                    });
+                }
+            }
+        }
+    }
+
+    /// The node behind a port.
+    pub(crate) fn maker(&self, port: PortId) -> NodeId {
+        self.ports[port].maker
+    }
+
+    /// The schema of the batches that come out of a port: of a stream, only what is asked for.
+    pub(crate) fn schema_given(&self, port: PortId) -> Result<SchemaRef> {
+        let full = &self.ports[port].schema;
+        if let Body::Source { streams, .. } = &self.nodes[self.maker(port)].body
+            && let Some(scan) = streams
+                .iter()
+                .find(|open| open.port == port)
+                .and_then(|open| open.scan.as_ref())
+        {
+            return scan.schema(full);
+        }
+        Ok(full.clone())
+    }
+}
+
+pub(crate) fn in_component(error: Error, component: &ComponentSpec) -> Error {
+    error.with("component", &component.id)
+}
