@@ -1,4 +1,5 @@
-//! A pipeline inside a program: built in code, watched while it runs, stopped, reported.
+//! A pipeline inside a program: built in code, watched while it runs, its committed rows taken,
+//! stopped, reported.
 //!
 //! `cargo run --example embedding`
 
@@ -8,74 +9,30 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-use tidegate::core::{
-    CheckpointOptions, ComponentId, ComponentSpec, Guarantee, Kind, PipelineOptions, Span,
-};
-use tidegate::{Pipeline, PipelineSpec, Report, RunOptions, registry};
+use serde_json::{Map, json};
+use tidegate::core::{Guarantee, Span};
+use tidegate::{Pipeline, PipelineSpec, Report, RunOptions, program, registry};
 use tokio::sync::watch;
-
-/// A component of the pipeline: what a table of a pipeline file says.
-fn component(
-    kind: Kind,
-    id: &str,
-    tag: &str,
-    inputs: &[&str],
-    config: Value,
-) -> tidegate::Result<ComponentSpec> {
-    Ok(ComponentSpec {
-        id: ComponentId::new(id)?,
-        kind,
-        tag: tag.to_owned(),
-        inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        guarantee: None,
-        config: serde_json::from_value(config).unwrap_or_default(),
-    })
-}
 
 /// Events without an end, filtered, into Parquet files in `folder`, twice a second.
 fn spec(folder: &Path) -> tidegate::Result<PipelineSpec> {
-    Ok(PipelineSpec {
-        name: "embedded".to_owned(),
-        base: folder.to_owned(),
-        options: PipelineOptions {
-            guarantee: Some(Guarantee::ExactlyOnce),
-            checkpoint: CheckpointOptions {
-                interval: Some(Span(Duration::from_millis(500))),
-                bytes: None,
-            },
-            ..PipelineOptions::default()
-        },
-        components: vec![
-            component(
-                Kind::Source,
-                "events",
-                "generate",
-                &[],
-                json!({
-                    "rate": 20_000,
-                    "columns": [
-                        { "name": "id", "type": "sequence" },
-                        { "name": "amount", "type": "int", "min": 1, "max": 100 },
-                    ],
-                }),
-            )?,
-            component(
-                Kind::Transform,
-                "large",
-                "sql",
-                &["events"],
-                json!({ "query": "SELECT id, amount FROM events WHERE amount > 90" }),
-            )?,
-            component(
-                Kind::Sink,
-                "lake",
-                "parquet",
-                &["large"],
-                json!({ "url": "large" }),
-            )?,
+    let events = json!({
+        "rate": 20_000,
+        "columns": [
+            { "name": "id", "type": "sequence" },
+            { "name": "amount", "type": "int", "min": 1, "max": 100 },
         ],
-    })
+    });
+    let large = json!({ "query": "SELECT id, amount FROM events WHERE amount > 90" });
+    let mut spec = PipelineSpec::new("embedded", folder)
+        .source("events", "generate", events)?
+        .transform("large", "sql", &["events"], large)?
+        .sink("lake", "parquet", &["large"], json!({ "url": "large" }))?
+        // The program itself reads the same rows, each epoch when it is committed.
+        .sink("seen", "seen", &["large"], json!({}))?;
+    spec.components[2].guarantee = Some(Guarantee::ExactlyOnce);
+    spec.options.checkpoint.interval = Some(Span(Duration::from_millis(500)));
+    Ok(spec)
 }
 
 /// Runs it until `stop` says so.
@@ -83,12 +40,16 @@ pub(crate) async fn run(
     folder: &Path,
     stop: watch::Receiver<bool>,
 ) -> Result<Report, Box<dyn Error>> {
-    let pipeline = Pipeline::new(spec(folder)?, registry()?, Map::new())?;
+    let mut registry = registry()?;
+    let (mut seen, sink) = program::sink("seen", folder.join("seen"));
+    registry.add(sink)?;
+    let pipeline = Pipeline::new(spec(folder)?, registry, Map::new())?;
 
     // Opens everything and types the graph, without moving a row.
     let graph = pipeline.check().await?;
+    let description = graph.describe();
     graph.close().await;
-    for component in &graph.describe().components {
+    for component in &description.components {
         if let Some(guarantee) = component.guarantee {
             println!("{} gives {guarantee}", component.id);
         }
@@ -104,6 +65,14 @@ pub(crate) async fn run(
         }
     });
 
+    let seeing = tokio::spawn(async move {
+        while let Some(committed) = seen.next().await {
+            let rows: usize = committed.batches().flatten().map(|b| b.num_rows()).sum();
+            println!("epoch {} is committed: {rows} rows", committed.epoch);
+            committed.done();
+        }
+    });
+
     let state = folder.join("state");
     let options = RunOptions {
         state: state.into(),
@@ -112,6 +81,8 @@ pub(crate) async fn run(
     };
     let (report, result) = pipeline.run(options).await;
     watching.abort();
+    drop(pipeline);
+    seeing.await?;
     result?;
     Ok(report)
 }

@@ -45,6 +45,7 @@ pub use state::state_at;
 pub use tidegate_config as config;
 pub use tidegate_core as core;
 pub use tidegate_core::{Error, ErrorKind, PipelineSpec, Registry, Result, STACK_SIZE};
+pub use tidegate_program as program;
 pub use tidegate_runtime as runtime;
 pub use tidegate_runtime::state::StateLocation;
 pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};

@@ -13,8 +13,9 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
     };
     let result = plan::on_threads(async {
         let graph = ready.pipeline.check().await?;
+        let described = graph.describe();
         graph.close().await;
-        Ok(graph.describe())
+        Ok(described)
     });
     match result {
         Err(error) => {

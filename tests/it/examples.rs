@@ -20,6 +20,10 @@ mod custom_connector;
 #[path = "../../examples/embedding.rs"]
 mod embedding;
 
+#[allow(dead_code, reason = "its `main` is the example's")]
+#[path = "../../examples/service.rs"]
+mod service;
+
 /// The visible lines of a folder's files.
 fn lines(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -114,9 +118,59 @@ async fn an_embedded_pipeline_is_stopped_with_a_last_commit() {
     let report = embedding::run(folder.path(), stop).await.expect("a run");
     stopping.await.expect("a stop");
     assert_eq!(report.status, Status::Stopped);
-    let [events, large, lake] = &report.components[..] else {
+    let [events, large, lake, seen] = &report.components[..] else {
         panic!("{report:?}")
     };
     assert!(report.epochs > 0 && events.rows_out > 0, "{report:?}");
     assert_eq!(large.rows_out, lake.rows_in);
+    assert_eq!(large.rows_out, seen.rows_in);
+}
+
+/// The status that the service answers a body with.
+fn posted(address: std::net::SocketAddr, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut connection = std::net::TcpStream::connect(address).expect("a connection");
+    let request = format!(
+        "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_answers_when_its_rows_are_in_the_lake() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (hand, stop) = watch::channel(false);
+    let path = folder.path().to_owned();
+    let serving = tokio::spawn(async move {
+        let report = service::run(&path, listener, stop).await;
+        report.map_err(|error| error.to_string())
+    });
+    let lake = folder.path().join("lake");
+    for id in 0..3 {
+        let body = format!(r#"[{{"id":{id},"item":"bread","cents":250}}]"#);
+        let answer = tokio::task::spawn_blocking(move || posted(address, &body));
+        let answer = answer.await.expect("an answer");
+        assert!(answer.contains("201"), "{answer}");
+        let visible = std::fs::read_dir(&lake).expect("the lake").flatten();
+        let visible = visible.filter(|file| {
+            let name = file.file_name();
+            name.to_string_lossy().ends_with(".parquet") && !name.to_string_lossy().starts_with('.')
+        });
+        assert_eq!(visible.count(), id + 1, "answered before the commit");
+    }
+    let answer = tokio::task::spawn_blocking(move || posted(address, r#"[{"id":"x"}]"#));
+    assert!(answer.await.expect("an answer").contains("422"));
+    hand.send(true).expect("somebody listens");
+    let report = serving.await.expect("no panic").expect("a run");
+    assert_eq!(report.status, Status::Completed);
+    assert_eq!(report.components[1].rows_in, 3);
 }

@@ -152,6 +152,58 @@ impl ComponentConfig {
 }
 
 impl PipelineSpec {
+    /// A pipeline without components, to be built in code; relative paths are relative to `base`.
+    pub fn new(name: impl Into<String>, base: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            base: base.into(),
+            options: PipelineOptions::default(),
+            components: Vec::new(),
+        }
+    }
+
+    /// The same with a source more. `config` has the keys of its table, without `type`.
+    ///
+    /// Errors: `Config` for a bad name, or a configuration that isn't an object.
+    pub fn source(self, id: &str, tag: &str, config: Value) -> Result<Self> {
+        self.component(Kind::Source, id, tag, &[], config)
+    }
+
+    /// The same with a transform more; see [`Self::source`]. `inputs` is what it reads.
+    pub fn transform(self, id: &str, tag: &str, inputs: &[&str], config: Value) -> Result<Self> {
+        self.component(Kind::Transform, id, tag, inputs, config)
+    }
+
+    /// The same with a sink more; see [`Self::transform`].
+    pub fn sink(self, id: &str, tag: &str, inputs: &[&str], config: Value) -> Result<Self> {
+        self.component(Kind::Sink, id, tag, inputs, config)
+    }
+
+    fn component(
+        mut self,
+        kind: Kind,
+        id: &str,
+        tag: &str,
+        inputs: &[&str],
+        config: Value,
+    ) -> Result<Self> {
+        let id = ComponentId::new(id)?;
+        let Value::Object(config) = config else {
+            return Err(Error::config("a configuration has to be an object")
+                .with("component", id)
+                .hint("without keys it is json!({})"));
+        };
+        self.components.push(ComponentSpec {
+            id,
+            kind,
+            tag: tag.to_owned(),
+            inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
+            guarantee: None,
+            config,
+        });
+        Ok(self)
+    }
+
     /// Checks what doesn't depend on what components are: that names are unique, and that what is
     /// read exists, is read once and doesn't go round in a circle. A pipeline file was checked so
     /// when it was loaded.

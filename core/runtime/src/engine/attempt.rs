@@ -560,7 +560,7 @@ impl Attempt {
             cpu.shutdown_background();
         }
         abandon(&self.shared.current()).await;
-        self.shared.graph.close().await;
+        self.shared.graph.release().await;
     }
 }
 

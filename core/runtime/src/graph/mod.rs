@@ -108,7 +108,7 @@ impl Graph {
                 graph.push_down();
                 let checked = graph.check(spec);
                 if checked.is_err() {
-                    graph.close().await;
+                    graph.release().await;
                 }
                 checked.map(|()| graph)
             }
@@ -119,11 +119,15 @@ impl Graph {
         }
     }
 
-    /// Releases what the components hold outside this process. After [`Pipeline::check`]: a run does
-    /// so by itself.
+    /// Releases what the components hold. After [`Pipeline::check`]: a run does so by itself.
     ///
     /// [`Pipeline::check`]: crate::Pipeline::check
-    pub async fn close(&self) {
+    pub async fn close(self) {
+        self.release().await;
+    }
+
+    /// Closes the components. Their contexts may still be in use by threads that end.
+    pub(crate) async fn release(&self) {
         for node in &self.nodes {
             close(&node.spec.id, &node.body).await;
         }
