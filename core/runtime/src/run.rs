@@ -275,7 +275,7 @@ impl Pipeline {
         told: &mut Told,
     ) -> Result<Outcome> {
         let scratch = Scratch::new()?;
-        let (_hand, cancel) = Cancel::new();
+        let (canceller, cancel) = Cancel::new();
         let name = &self.spec.name;
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline was taken, but has no state"));
@@ -378,7 +378,7 @@ impl Pipeline {
         };
         let _ = self.given.set(graph.given());
         let stats = Arc::clone(&self.stats);
-        Attempt::new(graph, around, stats, state, &self.spec.options)?
+        Attempt::new(graph, around, stats, state, &self.spec.options, canceller)?
             .run(options.stop.clone())
             .await
     }

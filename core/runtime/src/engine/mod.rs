@@ -5,10 +5,12 @@
 //! splits ──> queue.rs ──> decode ──> flow.rs ──> exchange.rs ──> writers ──> prepare, checkpoint,
 //!    ^           ^                     │                                     commit, acknowledge
 //!    │           └── stage.rs <── spool.rs
-//! attempt.rs: plans, starts readers, cuts epochs
+//! attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits
 //! ```
 
+mod asking;
 mod attempt;
+mod coordinate;
 mod exchange;
 mod finish;
 mod flow;

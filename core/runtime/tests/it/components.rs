@@ -20,7 +20,7 @@ use tidegate_core::{
     register_source, register_transform, typetag,
 };
 
-use crate::world::{strikes, with_place};
+use crate::world::{pass, strikes, with_place};
 
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -79,6 +79,23 @@ pub struct NumbersConfig {
     /// What the fault says is then one of so many new columns, in turn.
     #[serde(default)]
     pub new_columns: u32,
+    /// The gates `<gate>/plan` and `<gate>/read` are passed with each question and each event.
+    #[serde(default)]
+    pub gate: Option<String>,
+    /// So many times are splits given, each time when those before have finished.
+    #[serde(default = "one")]
+    pub rounds: i64,
+    /// A mistake: all splits have one id.
+    #[serde(default)]
+    pub twins: bool,
+}
+
+impl NumbersConfig {
+    async fn pass(&self, which: &str) {
+        if let Some(gate) = &self.gate {
+            pass(&format!("{gate}/{which}")).await;
+        }
+    }
 }
 
 /// How many new columns were told.
@@ -137,6 +154,7 @@ impl Source for Numbers {
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
+        self.0.pass("plan").await;
         let mut known: Known = ask
             .state
             .map(PlanState::decode)
@@ -160,15 +178,17 @@ impl Source for Numbers {
         } else {
             self.0.splits
         };
-        let count = if ask.first || self.0.endless {
+        let rounds = self.0.splits * self.0.rounds;
+        let next_round = !outstanding && known.planned < rounds;
+        let count = if ask.first || self.0.endless || next_round {
             count
         } else {
             0
         };
         let mut new = Vec::new();
         for number in known.planned..known.planned + count {
-            let mut split =
-                Split::new(number.to_string(), SplitData::encode(&number)?).replay(replay);
+            let id = if self.0.twins { 7 } else { number };
+            let mut split = Split::new(id.to_string(), SplitData::encode(&number)?).replay(replay);
             if self.0.chained && number > known.planned {
                 split.after = vec![(number - 1).to_string().into()];
             }
@@ -177,6 +197,10 @@ impl Source for Numbers {
         known.planned += count;
         let next = if self.0.endless {
             Next::AskAgain(Duration::from_millis(20))
+        } else if known.planned < rounds
+            || (rounds > self.0.splits && known.told.len() < rounds as usize)
+        {
+            Next::WhenFinished
         } else {
             Next::Complete
         };
@@ -203,6 +227,7 @@ impl Source for Numbers {
                 if at >= config.rows {
                     return None;
                 }
+                config.pass("read").await;
                 if config.pause_ms > 0 {
                     tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
                 }
@@ -301,19 +326,28 @@ impl Map for Sieve {
 pub struct SumConfig {
     #[serde(default)]
     pub scope: Option<String>,
+    /// Passed before it begins.
+    #[serde(default)]
+    pub gate: Option<String>,
 }
 
 #[async_trait]
 #[typetag::serde(name = "sum")]
 impl TransformConfig for SumConfig {
     async fn open(&self, _: &TransformContext) -> Result<Transform> {
-        Ok(Transform::Gather(Arc::new(Sum(self.scope.is_some()))))
+        Ok(Transform::Gather(Arc::new(Sum {
+            epoch_scoped: self.scope.is_some(),
+            gate: self.gate.clone(),
+        })))
     }
 }
 register_transform!("sum", SumConfig);
 
 #[derive(Debug)]
-struct Sum(bool);
+struct Sum {
+    epoch_scoped: bool,
+    gate: Option<String>,
+}
 
 #[async_trait]
 impl Gather for Sum {
@@ -329,10 +363,13 @@ impl Gather for Sum {
     }
 
     fn epoch_scoped(&self) -> bool {
-        self.0
+        self.epoch_scoped
     }
 
     async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+        if let Some(gate) = &self.gate {
+            pass(gate).await;
+        }
         let mut sum = 0;
         let mut rows = 0;
         for input in &inputs {
@@ -453,6 +490,7 @@ impl Sink for PlaceSink {
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
+        pass(&format!("{}/commit", self.config.place)).await;
         if strikes(&format!("{}/commit", self.config.place)) {
             return Err(Error::transient("the destination doesn't answer"));
         }
