@@ -1,11 +1,12 @@
 //! The source: its streams, its plan, and what reads which piece.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Ask, Error, EventStream, Metrics, Offset, Plan, Result, Scan, Source, SourceContext, Split,
-    Stream, StreamName, async_trait,
+    Ask, Error, EventStream, Limits, Metrics, Offset, Plan, Result, Scan, Source, SourceContext,
+    Split, Stream, StreamName, async_trait,
 };
 
 use crate::config::{MySqlConfig, Snapshot};
@@ -126,6 +127,13 @@ impl Source for MySqlSource {
 
     fn is_session(&self) -> bool {
         self.shared.snapshot.is_some()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            splits: NonZeroUsize::new(self.shared.pool.most()),
+            listens: false,
+        }
     }
 
     fn notes(&self) -> Vec<String> {

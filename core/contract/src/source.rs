@@ -1,6 +1,7 @@
 //! Where rows come from.
 
 use std::fmt::Debug;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,11 @@ pub trait Source: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// How many of its splits are read at once. Always the same while the source is open.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// Finds the splits that are to be read next, for all streams in use at once.
     ///
     /// Asked at the start of a run, when splits have finished, and after [`Next::AskAgain`]'s time;
@@ -121,6 +127,18 @@ pub trait Source: Debug + Send + Sync {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// How many splits of a source are read at once. The others wait, in the order in which they were
+/// planned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most: what the upstream allows, or a setting of the user's. `None`: as many as keep the
+    /// machine busy (two for each CPU thread, at least four), or all if they only listen.
+    pub splits: Option<NonZeroUsize>,
+    /// Whether an open split mostly waits for what comes (a shard, a queue, a socket), and may have no
+    /// end. Then all are open at once, and a `splits` that keeps some of them shut is worth a warning.
+    pub listens: bool,
 }
 
 /// The question put to [`Source::plan`].

@@ -113,13 +113,12 @@ impl Attempt {
                     ..SourceState::default()
                 };
             }
-            let most = if bounded { usual } else { usize::MAX };
             sources.push(SourceSplits::new(
                 node,
                 Arc::clone(source),
                 scans,
                 state,
-                most,
+                usual,
             ));
         }
         let mut kept: BTreeMap<ComponentId, Vec<Prepared>> = BTreeMap::new();

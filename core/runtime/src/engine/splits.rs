@@ -1,11 +1,12 @@
 //! A source's splits in one attempt: which wait, which are read, which are finished.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tidegate_core::{
-    Error, FinishedSplit, Next, Offset, Plan, PlanState, Replay, Result, Scan, Source, Split,
-    SplitId,
+    Error, FinishedSplit, Limits, Next, Offset, Plan, PlanState, Replay, Result, Scan, Source,
+    Split, SplitId,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -33,7 +34,11 @@ pub(crate) struct SourceSplits {
     finished: Vec<FinishedSplit>,
     /// Every split that isn't finished as far as `after` goes.
     unfinished: HashSet<SplitId>,
+    limits: Limits,
+    /// How many are read at once.
     most: usize,
+    /// It was said that some of them wait which could be read.
+    told_waiting: bool,
 }
 
 /// A split that was read to its end.
@@ -44,14 +49,17 @@ struct Read {
 }
 
 impl SourceSplits {
-    /// Goes on from what is stored.
+    /// Goes on from what is stored. `usual`: how many splits are read at once, where the source says
+    /// nothing of it.
     pub(crate) fn new(
         node: NodeId,
         source: Arc<dyn Source>,
         scans: Vec<Scan>,
         state: SourceState,
-        most: usize,
+        usual: usize,
     ) -> Self {
+        let limits = source.limits();
+        let all = if limits.listens { usize::MAX } else { usual };
         let mut splits = Self {
             node,
             source,
@@ -65,7 +73,9 @@ impl SourceSplits {
             read: BTreeMap::new(),
             finished: Vec::new(),
             unfinished: HashSet::new(),
-            most,
+            most: limits.splits.map_or(all, NonZeroUsize::get),
+            limits,
+            told_waiting: false,
         };
         for stored in state.splits {
             if stored.finished {
@@ -185,6 +195,18 @@ impl SourceSplits {
             .iter()
             .position(|(split, _)| self.may_start(split))?;
         self.waiting.remove(at)
+    }
+
+    /// How many splits could be read and aren't, because of the limit; said once, and only where those
+    /// that are read may have no end.
+    pub(crate) fn left_waiting(&mut self) -> Option<usize> {
+        if self.told_waiting || !self.limits.listens || self.reading.len() < self.most {
+            return None;
+        }
+        let waiting = self.waiting.iter();
+        let count = waiting.filter(|(split, _)| self.may_start(split)).count();
+        self.told_waiting = count > 0;
+        self.told_waiting.then_some(count)
     }
 
     fn may_start(&self, split: &Split) -> bool {

@@ -1,5 +1,6 @@
 //! A source of numbers, transforms, and a two-phase sink, all in memory.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,11 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, ErrorKind, Event, EventStream,
-    FinishedSplit, Gather, Gathered, Map, Mapped, Next, Offset, Origin, Plan, PlanState, Prepared,
-    Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig, SinkContext,
-    SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream, Token,
-    Transform, TransformConfig, TransformContext, Visibility, WriterId, async_trait, register_sink,
-    register_source, register_transform, typetag,
+    FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next, Offset, Origin, Plan, PlanState,
+    Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig,
+    SinkContext, SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream,
+    Token, Transform, TransformConfig, TransformContext, Visibility, WriterId, async_trait,
+    register_sink, register_source, register_transform, typetag,
 };
 
 use crate::world::{pass, strikes, with_place};
@@ -85,6 +86,11 @@ pub struct NumbersConfig {
     /// So many times are splits given, each time when those before have finished.
     #[serde(default = "one")]
     pub rounds: i64,
+    /// The most splits that are read at once.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    #[serde(default)]
+    pub listens: bool,
     /// A mistake: all splits have one id.
     #[serde(default)]
     pub twins: bool,
@@ -146,6 +152,13 @@ impl Source for Numbers {
 
     fn is_session(&self) -> bool {
         self.0.replay == "session"
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            splits: self.0.limit,
+            listens: self.0.listens,
+        }
     }
 
     fn notes(&self) -> Vec<String> {

@@ -521,3 +521,40 @@ async fn two_splits_with_one_id_are_refused_by_name() {
         assert!(told.contains(part), "{part} in {told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_read_within_its_limit_and_listeners_are_all_heard() {
+    let cases = [
+        (json!({"splits": 30}), 6),
+        (json!({"splits": 30, "limit": 9}), 9),
+        (json!({"splits": 2000, "listens": true}), 2000),
+        (json!({"splits": 30, "listens": true, "limit": 5}), 5),
+    ];
+    for (index, (mut config, most)) in cases.into_iter().enumerate() {
+        let mut world = World::new(&format!("limits{index}"));
+        let gate = world.fault("n");
+        let more = json!({"rows": 10, "endless": true, "gate": gate});
+        let more = more.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(more);
+        let splits = config["splits"].as_i64().unwrap();
+        world = world.source("n", config).sink("out", &["n"], json!({}));
+        every(&mut world, 20);
+        let graph = world.pipeline().unwrap().check().await.unwrap();
+        let notes = graph.describe_with_splits(|_| None).await.unwrap().notes;
+        let said = notes.iter().any(|note| note.contains("30 open splits"));
+        assert_eq!(said, most == 5, "{notes:?}");
+        let read = format!("{gate}/read");
+        shut(&read);
+        let running = Running::start(&world);
+        until("as many are read", || came(&read) >= most).await;
+        let asked = came(&format!("{gate}/plan"));
+        until("time passes", || came(&format!("{gate}/plan")) > asked + 5).await;
+        assert_eq!(came(&read), most, "case {index}");
+        open(&read);
+        until("all are read in the end", || {
+            world.place("out").rows().len() as i64 >= splits * 10
+        })
+        .await;
+        running.stop().await;
+    }
+}
