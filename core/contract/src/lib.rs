@@ -53,7 +53,8 @@ pub use sink::{
     Visibility,
 };
 pub use source::{
-    Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig, Split, Stream,
+    Acknowledged, Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig,
+    Split, Stream,
 };
 pub use spec::{
     CheckpointOptions, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec, SchemaChange,

@@ -113,11 +113,12 @@ pub trait Source: Debug + Send + Sync {
         resume: Option<&Offset>,
     ) -> Result<EventStream>;
 
-    /// Tells that all rows up to these positions are committed in every sink, so the upstream may
-    /// forget them. After each epoch; may be sent again after a crash; positions never go back.
+    /// Tells what is committed in every sink, so the upstream may forget it. After each epoch, with
+    /// the splits of which more is committed or that have finished; a new attempt begins with all
+    /// that is known to be committed, because it may not have been told. Positions never go back.
     ///
-    /// An error is logged and does not end the run: the next epoch's call covers this one.
-    async fn acknowledge(&self, upto: &[(SplitId, Offset)]) -> Result<()> {
+    /// An error is logged and does not end the run: the next call covers this one.
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
         let _ = upto;
         Ok(())
     }
@@ -139,6 +140,21 @@ pub struct Limits {
     /// Whether an open split mostly waits for what comes (a shard, a queue, a socket), and may have no
     /// end. Then all are open at once, and a `splits` that keeps some of them shut is worth a warning.
     pub listens: bool,
+}
+
+/// What is committed of a split, in every sink.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acknowledged {
+    /// The split.
+    pub split: SplitId,
+    /// Up to this position. `None`: it has finished, and its reading gave none.
+    pub offset: Option<Offset>,
+    /// Whether that is all of it.
+    pub finished: bool,
+    /// How many of these rows were rejected, since this process told of the split before: by the
+    /// source, while they were decoded, or by a transform that works row by row. What comes to a sink
+    /// or to a transform that needs all rows is mixed, so what those reject belongs to no split.
+    pub rejected: u64,
 }
 
 /// The question put to [`Source::plan`].

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidegate_core::{
-    Canceller, ComponentId, Epoch, Error, ErrorKind, PipelineOptions, Prepared, Result, STACK_SIZE,
-    SchemaChange,
+    Acknowledged, Canceller, ComponentId, Epoch, Error, ErrorKind, PipelineOptions, Prepared,
+    Result, STACK_SIZE, SchemaChange,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::acknowledge::Acknowledgements;
 use super::asking::Asking;
 use super::coordinate::{Leaving, Made};
-use super::finish::{Ended, abandon};
+use super::finish::{Ended, abandon, remind};
 use super::queue::{Closed, Cut};
 use super::shared::{Shared, Signal};
 use super::splits::SourceSplits;
@@ -68,6 +69,7 @@ pub(crate) struct Attempt {
     pub(super) left: bool,
     pub(super) stopped: bool,
     pub(super) kept: BTreeMap<ComponentId, Vec<Prepared>>,
+    pub(super) unacknowledged: Acknowledgements,
     workers: Vec<Thread<()>>,
     pub(super) cpu: Option<Runtime>,
     pub(super) bounded: bool,
@@ -95,6 +97,7 @@ impl Attempt {
             && state.run.as_ref().is_some_and(|run| !run.checkpointed);
         let mut forgotten = Vec::new();
         let mut sources = Vec::new();
+        let mut unacknowledged = Acknowledgements::default();
         for (node, component, source, streams) in graph.sources() {
             let scans: Vec<_> = streams
                 .iter()
@@ -112,6 +115,17 @@ impl Attempt {
                     plan: state.plan_before,
                     ..SourceState::default()
                 };
+            }
+            for known in &state.splits {
+                if known.finished || known.offset.is_some() {
+                    let committed = Acknowledged {
+                        split: known.split.id.clone(),
+                        offset: known.offset.clone(),
+                        finished: known.finished,
+                        rejected: 0,
+                    };
+                    unacknowledged.add(node, committed);
+                }
             }
             sources.push(SourceSplits::new(
                 node,
@@ -166,6 +180,7 @@ impl Attempt {
             left: false,
             stopped: false,
             kept,
+            unacknowledged,
             workers: Vec::new(),
             cpu,
             bounded,
@@ -204,6 +219,12 @@ impl Attempt {
             self.shared.apply(Change::Replan { source }).await?;
         }
         self.workers = worker::start(&self.shared)?;
+        if !self.unacknowledged.is_empty() {
+            let told = std::mem::take(&mut self.unacknowledged);
+            let kept = std::mem::take(&mut self.kept);
+            let told = remind(Arc::clone(&self.shared), told, kept);
+            self.ending = Some(tokio::spawn(told));
+        }
         Ok(())
     }
 

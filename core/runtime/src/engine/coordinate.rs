@@ -382,6 +382,8 @@ impl Attempt {
                 offsets,
                 finished,
                 schemas: cut.schemas,
+                rejected: cut.rejected,
+                unacknowledged: std::mem::take(&mut self.unacknowledged),
                 kept: std::mem::take(&mut self.kept),
             };
             self.ending = Some(tokio::spawn(finish(Arc::clone(&self.shared), ending)));
@@ -400,6 +402,7 @@ impl Attempt {
 
     fn take_ended(&mut self, ended: Ended) {
         self.kept = ended.kept;
+        self.unacknowledged = ended.unacknowledged;
         for (key, _, offset) in ended.finished {
             if let Some(source) = self.source_of(key) {
                 source.was_committed(key, offset);

@@ -7,11 +7,12 @@ use std::time::Instant;
 use arrow_schema::SchemaRef;
 use futures::future::join_all;
 use tidegate_core::{
-    Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Result, Sink, SplitId,
-    StreamName, Visibility,
+    Acknowledged, Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Result, Sink,
+    SplitId, StreamName, Visibility,
 };
 use tokio::runtime::Handle;
 
+use super::acknowledge::Acknowledgements;
 use super::flow::{Carrier, EpochSet};
 use super::queue::{Closed, SplitKey};
 use super::shared::{Shared, closed};
@@ -29,6 +30,10 @@ pub(crate) struct Ending {
     pub(crate) offsets: Vec<(SplitKey, SplitId, Offset)>,
     pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
+    /// Rows of splits that were rejected before they came to a sink or a stage.
+    pub(crate) rejected: BTreeMap<SplitKey, u64>,
+    /// What sources couldn't be told so far.
+    pub(crate) unacknowledged: Acknowledgements,
     /// What sinks that show their rows at the end of the run prepared in earlier epochs.
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
 }
@@ -37,6 +42,22 @@ pub(crate) struct Ending {
 pub(crate) struct Ended {
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
     pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
+    /// What sources couldn't be told.
+    pub(crate) unacknowledged: Acknowledgements,
+}
+
+/// Tells sources what was committed before this attempt, which they may not have been told.
+pub(crate) async fn remind(
+    shared: Arc<Shared>,
+    mut unacknowledged: Acknowledgements,
+    kept: BTreeMap<ComponentId, Vec<Prepared>>,
+) -> Result<Ended> {
+    unacknowledged.tell(&shared, false).await;
+    Ok(Ended {
+        kept,
+        finished: Vec::new(),
+        unacknowledged,
+    })
 }
 
 /// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
@@ -48,6 +69,8 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         offsets,
         finished,
         schemas,
+        rejected,
+        mut unacknowledged,
         mut kept,
     } = ending;
     let graph = &shared.graph;
@@ -158,19 +181,29 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     shared.stats.add_epoch();
     tracing::debug!(%epoch, "committed");
 
-    for (id, node, source, _) in graph.sources() {
-        let upto: Vec<(SplitId, Offset)> = offsets
-            .iter()
-            .filter(|(key, _, _)| key.source == id)
-            .map(|(_, split, offset)| (split.clone(), offset.clone()))
-            .collect();
-        if !upto.is_empty()
-            && let Err(error) = source.acknowledge(&upto).await
-        {
-            tracing::warn!(component = %node.spec.id, %error, "rows could not be acknowledged; the next epoch tries again");
-        }
+    let moved = offsets.iter().map(|(key, split, offset)| {
+        let offset = Some(offset.clone());
+        (*key, split, offset, false)
+    });
+    let ended = finished.iter().map(|(key, split, offset)| {
+        let offset = offset.clone();
+        (*key, split, offset, true)
+    });
+    for (key, split, offset, finished) in moved.chain(ended) {
+        let acknowledged = Acknowledged {
+            split: split.clone(),
+            offset,
+            finished,
+            rejected: rejected.get(&key).copied().unwrap_or(0),
+        };
+        unacknowledged.add(key.source, acknowledged);
     }
-    Ok(Ended { kept, finished })
+    unacknowledged.tell(&shared, last).await;
+    Ok(Ended {
+        kept,
+        finished,
+        unacknowledged,
+    })
 }
 
 fn named<'a, T, U>(

@@ -8,6 +8,7 @@
 //! attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits
 //! ```
 
+mod acknowledge;
 mod asking;
 mod attempt;
 mod coordinate;

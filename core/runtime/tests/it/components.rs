@@ -13,15 +13,15 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, ErrorKind, Event, EventStream,
-    FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next, Offset, Origin, Plan, PlanState,
-    Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig,
+    Acknowledged, Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, ErrorKind, Event,
+    EventStream, FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next, Offset, Origin, Plan,
+    PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig,
     SinkContext, SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream,
     Token, Transform, TransformConfig, TransformContext, Visibility, WriterId, async_trait,
     register_sink, register_source, register_transform, typetag,
 };
 
-use crate::world::{pass, strikes, with_place};
+use crate::world::{pass, strikes, with_acknowledged, with_place};
 
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -91,6 +91,9 @@ pub struct NumbersConfig {
     pub limit: Option<NonZeroUsize>,
     #[serde(default)]
     pub listens: bool,
+    /// Where what is acknowledged is noted; the fault of this name lets it fail.
+    #[serde(default)]
+    pub acknowledges: Option<String>,
     /// A mistake: all splits have one id.
     #[serde(default)]
     pub twins: bool,
@@ -222,6 +225,16 @@ impl Source for Numbers {
             state: PlanState::encode(&known)?,
             next,
         })
+    }
+
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
+        if let Some(place) = &self.0.acknowledges {
+            if strikes(place) {
+                return Err(Error::transient("the upstream doesn't listen"));
+            }
+            with_acknowledged(place, |told| told.extend_from_slice(upto));
+        }
+        Ok(())
     }
 
     async fn read(

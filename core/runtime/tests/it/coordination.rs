@@ -1,5 +1,6 @@
 //! What takes long holds up nobody else, and what fails ends everything at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::components::schema;
-use crate::world::{World, arm, came, open, shut, until};
+use crate::world::{World, arm, came, open, shut, until, with_acknowledged};
 
 fn all(count: i64) -> Vec<i64> {
     (0..count).collect()
@@ -557,4 +558,84 @@ async fn a_source_is_read_within_its_limit_and_listeners_are_all_heard() {
         .await;
         running.stop().await;
     }
+}
+
+/// What was acknowledged of each split in the end: position, whether finished, rejected rows in all.
+fn acknowledged(place: &str) -> BTreeMap<String, (Option<i64>, bool, u64)> {
+    let mut splits = BTreeMap::new();
+    with_acknowledged(place, |all| {
+        for told in all {
+            let known = splits
+                .entry(told.split.to_string())
+                .or_insert((None, false, 0));
+            let offset: Option<i64> = told.offset.as_ref().map(|offset| offset.decode().unwrap());
+            assert!(offset >= known.0, "a position went back");
+            assert!(!known.1 || told.finished, "told again as unfinished");
+            *known = (offset, told.finished, known.2 + told.rejected);
+        }
+    });
+    splits
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_splits_and_rejected_rows_are_acknowledged() {
+    for replay in ["offset", "whole"] {
+        let mut world = World::new(&format!("acknowledged_{replay}"));
+        let place = world.fault("n");
+        world = world
+            .source(
+                "n",
+                json!({
+                    "rows": 500, "splits": 3, "replay": replay, "pause_ms": 1, "acknowledges": place,
+                }),
+            )
+            .component(
+                Kind::Transform,
+                "sieve",
+                "sieve",
+                &["n"],
+                json!({"reject": 10}),
+            )
+            .sink("good", &["sieve"], json!({"reject": -7}))
+            .sink("bad", &["sieve.rejected", "good.rejected"], json!({}));
+        every(&mut world, 20);
+        // What can't be told is told later.
+        arm(&place, 2);
+        world.complete().await;
+        let offset = (replay == "offset").then_some(500);
+        // What a sink rejects belongs to no split.
+        let all = (0..3).map(|split| (split.to_string(), (offset, true, 50)));
+        assert_eq!(acknowledged(&place), all.collect(), "{replay}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_resumes_tells_first_what_was_committed_before() {
+    let mut world = World::new("reminded");
+    let place = world.fault("n");
+    let gate = world.fault("read");
+    world = world
+        .source(
+            "n",
+            json!({
+                "rows": 100, "splits": 2, "endless": true, "acknowledges": place, "gate": gate,
+            }),
+        )
+        .sink("out", &["n"], json!({}));
+    every(&mut world, 20);
+    arm(&place, 1000);
+    shut(&format!("{gate}/plan"));
+    let running = Running::start(&world);
+    until("it is asked", || came(&format!("{gate}/plan")) > 0).await;
+    open(&format!("{gate}/plan"));
+    until("it is committed", || world.place("out").rows().len() >= 200).await;
+    shut(&format!("{gate}/read"));
+    running.stop().await;
+    assert!(acknowledged(&place).is_empty());
+    arm(&place, 0);
+    // Nothing new is read.
+    let running = Running::start(&world);
+    until("it is told", || !acknowledged(&place).is_empty()).await;
+    open(&format!("{gate}/read"));
+    running.stop().await;
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_core::{ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry};
+use tidegate_core::{
+    Acknowledged, ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry,
+};
 use tidegate_runtime::state::{SqliteStore, StateLocation, StateStore};
 use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 use tokio::sync::watch;
@@ -35,6 +37,20 @@ static FAULTS: LazyLock<Mutex<BTreeMap<String, u32>>> = LazyLock::new(Mutex::def
 /// Changes a destination.
 pub fn with_place<T>(name: &str, change: impl FnOnce(&mut Place) -> T) -> T {
     change(PLACES.lock().unwrap().entry(name.to_owned()).or_default())
+}
+
+static ACKNOWLEDGED: LazyLock<Mutex<BTreeMap<String, Vec<Acknowledged>>>> =
+    LazyLock::new(Mutex::default);
+
+/// What was acknowledged in a place, in its order.
+pub fn with_acknowledged<T>(name: &str, work: impl FnOnce(&mut Vec<Acknowledged>) -> T) -> T {
+    work(
+        ACKNOWLEDGED
+            .lock()
+            .unwrap()
+            .entry(name.to_owned())
+            .or_default(),
+    )
 }
 
 /// Arms a fault: the next `times` times that it is asked for, it strikes.
