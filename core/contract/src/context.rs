@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, Shared};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ComponentId, Epoch, Error, Lineage, Result, RunId, Token};
+use crate::{ComponentId, Epoch, Error, Host, Lineage, Result, RunId, Token};
 
 /// What every component gets.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The settings of shared clients: the tables of `tidegate.toml`, such as `[http]`.
     pub settings: Arc<serde_json::Map<String, Value>>,
+    /// What the runtime does for it: see [`Context::request_cut`] and [`Context::keep`].
+    pub host: Host,
 }
 
 impl Context {
@@ -76,6 +78,7 @@ impl Context {
             cancel: Cancel::never(),
             metrics: Arc::default(),
             settings,
+            host: Host::default(),
         })
     }
 

@@ -9,10 +9,13 @@ use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
     Cancel, ComponentId, ComponentSpec, Context, DEEPEST, Delivery, Epoch, Error, Forgetful,
-    Guarantee, Input, Journal, KeyValue, Kind, Lineage, PipelineSpec, Registry, Rejected, Result,
-    RunId, Scan, Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread, Stream, StreamName,
-    Token, Transform, TransformConfig, TransformContext, Visibility, check_depth,
+    Guarantee, Host, Input, Journal, Kept, KeyValue, Kind, Lineage, PipelineSpec, Registry,
+    Rejected, Result, RunId, Scan, Sink, SinkConfig, SinkContext, Source, SourceConfig, Spread,
+    Stream, StreamName, Token, Transform, TransformConfig, TransformContext, Visibility,
+    check_depth,
 };
+
+use tokio::sync::Notify;
 
 use crate::settings::RuntimeSettings;
 use crate::state::{Change, Fence, StateStore, StoredComponent};
@@ -152,6 +155,10 @@ pub(crate) struct Surroundings {
     pub(crate) scratch: Arc<Path>,
     pub(crate) cancel: Cancel,
     pub(crate) state: Option<(Arc<dyn StateStore>, Fence)>,
+    /// Rings when a source asks for a checkpoint.
+    pub(crate) cuts: Arc<Notify>,
+    /// What components keep over attempts; `None` while the pipeline is only checked.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Surroundings {
@@ -181,6 +188,10 @@ impl Surroundings {
             cancel: self.cancel.clone(),
             metrics: Arc::clone(&stats.metrics),
             settings: Arc::clone(&self.settings),
+            host: self.kept.as_ref().map_or_else(Host::default, |kept| {
+                let cuts = Arc::clone(&self.cuts);
+                Host::new(move || cuts.notify_one(), kept.clone())
+            }),
         }
     }
 

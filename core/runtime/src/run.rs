@@ -350,6 +350,7 @@ impl Pipeline {
         told.run = Some(current.id);
         let around = Surroundings {
             run: current.id,
+            kept: Some(told.kept.clone()),
             ..around
         };
         let schemas: BTreeMap<ComponentId, _> = state
@@ -440,6 +441,8 @@ impl Pipeline {
             scratch: scratch.0.path().into(),
             cancel,
             state,
+            cuts: Arc::default(),
+            kept: None,
         }
     }
 }

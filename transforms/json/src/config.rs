@@ -188,6 +188,7 @@ mod tests {
                 cancel: tidegate_core::Cancel::never(),
                 metrics: Arc::default(),
                 settings: Arc::default(),
+                host: tidegate_core::Host::default(),
             },
             inputs: vec![tidegate_core::Input {
                 name: "api.raw".into(),

@@ -20,6 +20,7 @@ use super::asking::Asking;
 use super::coordinate::{Leaving, Made};
 use super::finish::{Ended, abandon, remind};
 use super::queue::{Closed, Cut};
+use super::requests::CutRequests;
 use super::shared::{Shared, Signal};
 use super::splits::SourceSplits;
 use super::worker;
@@ -46,6 +47,9 @@ pub(crate) enum Outcome {
 /// The least number of splits of a source that are read at once: most wait for the network.
 const FEWEST_READERS: usize = 4;
 
+/// The least time between two checkpoints that sources ask for.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// See the module; what it does is in `coordinate.rs`.
 pub(crate) struct Attempt {
     pub(super) shared: Arc<Shared>,
@@ -59,6 +63,7 @@ pub(crate) struct Attempt {
     pub(super) splits: usize,
     pub(super) epoch: Epoch,
     pub(super) cut_at: Instant,
+    pub(super) requests: CutRequests,
     /// The cut that is being made.
     pub(super) cutting: Option<BoxFuture<'static, Result<Made, Closed>>>,
     /// A cut that is made, and waits for the end of the epoch before.
@@ -145,6 +150,8 @@ impl Attempt {
             .checkpoint
             .interval
             .map_or(default, |interval| interval.0);
+        let least = options.checkpoint.min_interval;
+        let least = least.map_or(LEAST_INTERVAL, |least| least.0);
         let cpu = graph
             .has_gather()
             .then(|| {
@@ -173,6 +180,7 @@ impl Attempt {
             splits: 0,
             epoch,
             cut_at: Instant::now() + interval,
+            requests: CutRequests::new(least),
             cutting: None,
             cut: None,
             ending: None,

@@ -56,7 +56,7 @@ impl Attempt {
 
     /// Does all that can be done now. Gives the outcome if there is nothing more to do.
     fn decide(&mut self) -> Result<Option<Outcome>> {
-        let mut look = self.look();
+        let look = self.look();
         if self.leaving.is_none() {
             if let Some(leaving) = self.leaves(look) {
                 self.leave(leaving)?;
@@ -75,12 +75,16 @@ impl Attempt {
             && let Some(cut) = self.cut.take()
         {
             self.end_epoch(cut)?;
-            look = self.look();
         }
         if self.cutting.is_none() && self.cut.is_none() {
             match self.leaving {
-                None if self.wants_cut(look) => self.start_cut(),
-                None => self.check_stuck()?,
+                None => {
+                    if self.wants_cut() {
+                        self.start_cut();
+                    } else {
+                        self.check_stuck()?;
+                    }
+                }
                 Some(_) if !self.left => self.start_cut(),
                 Some(leaving) if self.ending.is_none() => return self.outcome(leaving).map(Some),
                 Some(_) => {}
@@ -96,9 +100,12 @@ impl Attempt {
             false => sources.any(|source| source.is_idle() && source.waits_for_commit()),
         };
         let is_due = self.cut_at <= Instant::now();
-        self.shared.queue.look(Wants {
+        let may_cut = can_cut && self.ending.is_none() && self.cutting.is_none();
+        let queue = &self.shared.queue;
+        queue.look(Wants {
             rest: waits && self.leaving.is_none(),
-            movement: is_due && can_cut && self.ending.is_none() && self.cutting.is_none(),
+            movement: may_cut && (is_due || self.requests.are_due(queue)),
+            past: self.requests.wait_for(queue).filter(|_| may_cut),
         })
     }
 
@@ -245,7 +252,12 @@ impl Attempt {
 
     /// Whether the epoch is to be cut now. At most two are in flight: while the one before ends, this
     /// one is filled, however long, unless it may have only so many bytes.
-    fn wants_cut(&self, look: Look) -> bool {
+    fn wants_cut(&mut self) -> bool {
+        let requested = self.requests.are_due(&self.shared.queue);
+        let look = self.look();
+        if requested && !look.moved && !look.in_the_middle {
+            self.requests.was_cut(&self.shared.queue, false);
+        }
         if !self.can_cut() || !look.moved {
             return false;
         }
@@ -254,7 +266,7 @@ impl Attempt {
             return true;
         }
         let waits = look.empty && self.all_wait_for_commit();
-        self.ending.is_none() && (waits || self.cut_at <= Instant::now())
+        self.ending.is_none() && (waits || requested || self.cut_at <= Instant::now())
     }
 
     fn check_stuck(&self) -> Result<()> {
@@ -301,6 +313,7 @@ impl Attempt {
             }
             () = stop_changed(stop) => self.stopped = *stop.borrow(),
             () = self.shared.queue.news() => {}
+            () = self.shared.around.cuts.notified() => self.requests.came(&self.shared.queue),
             () = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -318,7 +331,10 @@ impl Attempt {
     fn deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         let asks = self.sources.iter().filter_map(SourceSplits::ask_at);
-        asks.chain([self.cut_at]).filter(|at| *at > now).min()
+        asks.chain([self.cut_at])
+            .chain(self.requests.at())
+            .filter(|at| *at > now)
+            .min()
     }
 
     fn take(&mut self, signal: Option<Signal>) -> Result<()> {
@@ -363,6 +379,7 @@ impl Attempt {
         self.cut_at = Instant::now() + self.interval;
         if !cut.is_empty() || set.has_rows() || last {
             drop(set);
+            self.requests.was_cut(&self.shared.queue, true);
             self.epoch = self.epoch.next();
             let set = self.shared.turn(self.shared.new_set(self.epoch)?);
             tracing::debug!(epoch = %set.epoch, bytes = cut.bytes, last, "epoch cut");

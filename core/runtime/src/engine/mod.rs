@@ -17,6 +17,7 @@ mod finish;
 mod flow;
 mod queue;
 mod reader;
+mod requests;
 mod shared;
 mod splits;
 mod spool;

@@ -113,6 +113,8 @@ enum Kind {
 }
 
 struct Item {
+    /// Counts all items.
+    number: u64,
     /// `None`: a stage's output, which belongs to the epoch that is ending.
     split: Option<SplitKey>,
     /// The only worker that may take it, where order matters.
@@ -144,6 +146,8 @@ struct State {
     waiting_bytes: usize,
     passing_bytes: usize,
     epoch_bytes: u64,
+    /// How much was put on the queue so far.
+    put: u64,
     /// Something moved since the last cut.
     moved: bool,
     /// Work of splits that is handed out and not yet done with.
@@ -185,6 +189,7 @@ impl Queue {
                 waiting_bytes: 0,
                 passing_bytes: 0,
                 epoch_bytes: 0,
+                put: 0,
                 moved: false,
                 out: 0,
                 staged: 0,
@@ -303,6 +308,7 @@ impl Queue {
     ) -> Result<(), Closed> {
         let pinned = self.ordered.then(|| lane % self.workers);
         let mut item = Some(Item {
+            number: 0,
             split,
             pinned,
             size,
@@ -326,6 +332,8 @@ impl Queue {
                 if (has_room || passes) && split.is_none_or(|split| state.may_go_on(split)) {
                     if let Some(mut item) = item.take() {
                         item.passed = !has_room;
+                        item.number = state.put;
+                        state.put += 1;
                         *state.counted(&item) += item.size;
                         state.staged += usize::from(split.is_none());
                         state.items.push_back(item);
@@ -411,7 +419,11 @@ impl Queue {
         }
         let look = state.look();
         let wants = state.wants;
-        if look.schema_changed || (wants.rest && look.empty) || (wants.movement && look.moved) {
+        if look.schema_changed
+            || (wants.rest && look.empty)
+            || (wants.movement && look.moved)
+            || wants.past.is_some_and(|number| state.is_past(number))
+        {
             state.wants = Wants::default();
             self.news.notify_one();
         }
@@ -538,6 +550,16 @@ impl Queue {
         state.wants = wants;
         state.look()
     }
+
+    /// The number of what is put on the queue next.
+    pub(crate) fn tail(&self) -> u64 {
+        self.lock().put
+    }
+
+    /// Whether all is handed out that was put on the queue before this number.
+    pub(crate) fn is_past(&self, number: u64) -> bool {
+        self.lock().is_past(number)
+    }
 }
 
 /// What the coordinator waits for.
@@ -547,6 +569,8 @@ pub(crate) struct Wants {
     pub(crate) rest: bool,
     /// That something moves, after nothing did.
     pub(crate) movement: bool,
+    /// That all is handed out that was put on the queue before this one.
+    pub(crate) past: Option<u64>,
 }
 
 /// See [`Queue::look`].
@@ -556,6 +580,8 @@ pub(crate) struct Look {
     pub(crate) moved: bool,
     pub(crate) schema_changed: bool,
     pub(crate) empty: bool,
+    /// Some splits are between two positions.
+    pub(crate) in_the_middle: bool,
 }
 
 impl State {
@@ -565,7 +591,12 @@ impl State {
             moved: self.moved,
             schema_changed: !self.schemas.is_empty(),
             empty: self.items.is_empty() && self.out == 0,
+            in_the_middle: self.in_the_middle > 0 || self.begun > 0,
         }
+    }
+
+    fn is_past(&self, number: u64) -> bool {
+        self.items.front().is_none_or(|item| item.number >= number)
     }
 
     /// Whether a split may put its next event on the queue; notes that one which can only be read

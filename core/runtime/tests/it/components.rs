@@ -21,7 +21,7 @@ use tidegate_core::{
     register_sink, register_source, register_transform, typetag,
 };
 
-use crate::world::{pass, strikes, with_acknowledged, with_place};
+use crate::world::{note, pass, strikes, with_acknowledged, with_place};
 
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -91,6 +91,15 @@ pub struct NumbersConfig {
     pub limit: Option<NonZeroUsize>,
     #[serde(default)]
     pub listens: bool,
+    /// The first event with which the gate is passed.
+    #[serde(default)]
+    pub gate_from: i64,
+    /// After each event, asks for a checkpoint.
+    #[serde(default)]
+    pub requests: bool,
+    /// Keeps something over attempts; `<name>/made` and `<name>/gone` are noted.
+    #[serde(default)]
+    pub keeps: Option<String>,
     /// Where what is acknowledged is noted; the fault of this name lets it fail.
     #[serde(default)]
     pub acknowledges: Option<String>,
@@ -123,8 +132,21 @@ fn offset() -> String {
 #[async_trait]
 #[typetag::serde(name = "numbers")]
 impl SourceConfig for NumbersConfig {
-    async fn open(&self, _: &SourceContext) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(Numbers(self.clone())))
+    async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
+        let mut kept = None;
+        if let Some(name) = &self.keeps {
+            let make = async || {
+                note(&format!("{name}/made"));
+                Ok(Socket(name.clone()))
+            };
+            kept = cx.keep("socket", make).await?;
+            assert!(
+                cx.keep("other", async || Ok(5))
+                    .await?
+                    .is_none_or(|n| *n == 5)
+            );
+        }
+        Ok(Arc::new(Numbers(self.clone(), cx.clone(), kept)))
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
@@ -133,8 +155,18 @@ impl SourceConfig for NumbersConfig {
 }
 register_source!("numbers", NumbersConfig);
 
+/// What is kept over attempts.
 #[derive(Debug)]
-struct Numbers(NumbersConfig);
+struct Socket(String);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        note(&format!("{}/gone", self.0));
+    }
+}
+
+#[derive(Debug)]
+struct Numbers(NumbersConfig, SourceContext, Option<Arc<Socket>>);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
@@ -245,15 +277,23 @@ impl Source for Numbers {
     ) -> Result<EventStream> {
         let number: i64 = split.data.decode()?;
         let from: i64 = resume.map(Offset::decode).transpose()?.unwrap_or(0);
-        let config = self.0.clone();
+        if let Some(name) = &self.0.keeps {
+            assert_eq!(self.2.as_ref().map(|socket| &socket.0), Some(name));
+        }
+        let (config, cx) = (self.0.clone(), self.1.clone());
         let begin = number * config.rows;
         let events = futures::stream::unfold((from, 0_i64), move |(at, count)| {
-            let config = config.clone();
+            let (config, cx) = (config.clone(), cx.clone());
             async move {
+                if config.requests && count > 0 {
+                    cx.request_cut();
+                }
                 if at >= config.rows {
                     return None;
                 }
-                config.pass("read").await;
+                if count >= config.gate_from {
+                    config.pass("read").await;
+                }
                 if config.pause_ms > 0 {
                     tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
                 }

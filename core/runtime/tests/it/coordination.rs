@@ -639,3 +639,105 @@ async fn a_run_that_resumes_tells_first_what_was_committed_before() {
     open(&format!("{gate}/read"));
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_asks_for_is_committed_without_waiting_for_the_interval() {
+    for (index, (replay, splits, rows)) in [("offset", 1, 30), ("offset", 4, 120)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut world = World::new(&format!("requested{index}"));
+        let gate = world.fault("n");
+        world = world
+            .source(
+                "n",
+                json!({
+                    "rows": 1_000_000, "splits": splits, "replay": replay, "endless": true,
+                    "requests": true, "gate": gate, "gate_from": 3,
+                }),
+            )
+            .sink("out", &["n"], json!({}));
+        every(&mut world, 3_600_000);
+        shut(&format!("{gate}/read"));
+        let running = Running::start(&world);
+        until("all that was given is committed", || {
+            world.place("out").rows().len() == rows
+        })
+        .await;
+        running.stop().await;
+        open(&format!("{gate}/read"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_between_two_positions_is_committed_at_the_next() {
+    let mut world = World::new("requested_between");
+    let gate = world.fault("n");
+    world = world
+        .source(
+            "n",
+            json!({
+                "rows": 1_000_000, "endless": true, "requests": true, "resume_every": 4,
+                "pause_ms": 1, "gate": gate, "gate_from": 8,
+            }),
+        )
+        .sink("out", &["n"], json!({}));
+    every(&mut world, 3_600_000);
+    shut(&format!("{gate}/read"));
+    let running = Running::start(&world);
+    until("what has a position is committed", || {
+        world.place("out").rows().len() == 80
+    })
+    .await;
+    open(&format!("{gate}/read"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_within_the_least_interval_is_joined() {
+    let mut world = World::new("joined")
+        .source(
+            "n",
+            json!({"rows": 1_000_000, "endless": true, "requests": true, "pause_ms": 1}),
+        )
+        .sink("out", &["n"], json!({}));
+    every(&mut world, 3_600_000);
+    world.options.checkpoint.min_interval = Some(Span(Duration::from_secs(3600)));
+    let running = Running::start(&world);
+    until("the first is made at once", || {
+        world.place("out").commits.len() == 1
+    })
+    .await;
+    let seen = running.rows_out(0);
+    until("more is asked for", || running.rows_out(0) > seen + 2000).await;
+    assert_eq!(world.place("out").commits.len(), 1);
+    running.stop().await;
+    world.options.checkpoint.min_interval = Some(Span(Duration::from_millis(1)));
+    let running = Running::start(&world);
+    until("each is made", || world.place("out").commits.len() > 20).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_lives_over_the_attempts_of_one_run() {
+    let mut world = World::new("kept");
+    let (fault, a, b) = (world.fault("read"), world.fault("a"), world.fault("b"));
+    world = world
+        .source("a", json!({"rows": 1000, "fault": fault, "keeps": a}))
+        .source("b", json!({"rows": 1000, "keeps": b}))
+        .sink("out", &["a", "b"], json!({}));
+    let (made, gone) = (
+        |of: &str| came(&format!("{of}/made")),
+        |of: &str| came(&format!("{of}/gone")),
+    );
+    world.pipeline().unwrap().check().await.unwrap();
+    assert_eq!((made(&a), made(&b)), (0, 0), "a check keeps nothing");
+    for run in 1..=2 {
+        arm(&fault, 3);
+        let report = world.complete().await;
+        assert!(report.restarts >= 1);
+        for of in [&a, &b] {
+            assert_eq!((made(of), gone(of)), (run, run), "{of}");
+        }
+    }
+}

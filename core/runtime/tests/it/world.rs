@@ -102,6 +102,11 @@ pub fn open(gate: &str) {
     with_gate(gate, |gate| gate.shut.send_replace(false));
 }
 
+/// Notes that something happened there.
+pub fn note(gate: &str) {
+    with_gate(gate, |gate| gate.came += 1);
+}
+
 /// How many have come to a gate.
 pub fn came(gate: &str) -> u32 {
     with_gate(gate, |gate| gate.came)
