@@ -93,6 +93,8 @@ pub(crate) struct Carrier {
     runtime: Handle,
     worker: usize,
     held: BTreeMap<(NodeId, usize), Held>,
+    /// Rows that the source or a map rejected, of what came in since this was last asked for.
+    rejected: u64,
 }
 
 #[derive(Default)]
@@ -114,6 +116,7 @@ impl Carrier {
             runtime,
             worker,
             held: BTreeMap::new(),
+            rejected: 0,
         }
     }
 
@@ -125,6 +128,11 @@ impl Carrier {
 
     pub(crate) fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// How many rows were rejected, before they came to a sink or a stage, since this was last asked.
+    pub(crate) fn take_rejected(&mut self) -> u64 {
+        std::mem::take(&mut self.rejected)
     }
 
     /// Gives a batch to all that read the port.
@@ -183,6 +191,7 @@ impl Carrier {
         };
         let node = &self.graph.nodes[id];
         node.stats.add_rejected(rejected.len() as u64);
+        self.rejected += rejected.len() as u64;
         if self.graph.ports[node.rejected].consumers.is_empty() {
             let mut error = Error::data(format!("a row was rejected: {}", first.reason))
                 .with("component", &node.spec.id);
@@ -258,7 +267,11 @@ impl Carrier {
         let rejected = writers
             .write(&self.runtime, input, batch)
             .map_err(|error| error.with("component", &node.spec.id))?;
-        self.reject(id, rejected)
+        // Batches come to a sink joined, so nobody knows from which split these rows are.
+        let before = self.rejected;
+        self.reject(id, rejected)?;
+        self.rejected = before;
+        Ok(())
     }
 }
 

@@ -5,15 +5,19 @@
 //! splits ──> queue.rs ──> decode ──> flow.rs ──> exchange.rs ──> writers ──> prepare, checkpoint,
 //!    ^           ^                     │                                     commit, acknowledge
 //!    │           └── stage.rs <── spool.rs
-//! attempt.rs: plans, starts readers, cuts epochs
+//! attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits
 //! ```
 
+mod acknowledge;
+mod asking;
 mod attempt;
+mod coordinate;
 mod exchange;
 mod finish;
 mod flow;
 mod queue;
 mod reader;
+mod requests;
 mod shared;
 mod splits;
 mod spool;
