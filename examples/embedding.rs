@@ -42,7 +42,7 @@ fn spec(folder: &Path) -> tidegate::Result<PipelineSpec> {
             guarantee: Some(Guarantee::ExactlyOnce),
             checkpoint: CheckpointOptions {
                 interval: Some(Span(Duration::from_millis(500))),
-                bytes: None,
+                ..CheckpointOptions::default()
             },
             ..PipelineOptions::default()
         },

@@ -247,6 +247,7 @@ impl Source for ApiSource {
         };
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&state)?,
             next,
         })

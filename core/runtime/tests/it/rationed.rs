@@ -156,6 +156,7 @@ impl Source for Rationed {
         if !ask.first && !ask.finished.is_empty() {
             return Ok(Plan {
                 new: Vec::new(),
+                revoked: Vec::new(),
                 state: PlanState::encode(&known)?,
                 next: Next::Complete,
             });
@@ -167,6 +168,7 @@ impl Source for Rationed {
             .replay(self.config.replay);
         Ok(Plan {
             new: Vec::from_iter(ask.first.then_some(split)),
+            revoked: Vec::new(),
             state: PlanState::encode(&known)?,
             next: Next::WhenFinished,
         })
