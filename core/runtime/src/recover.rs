@@ -109,7 +109,7 @@ async fn settle(
         let change = Change::Forsake { sink: sink.clone() };
         store.apply(pipeline, fence, change).await?;
     }
-    let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|(id, _)| id).collect();
+    let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|begun| &begun.sink).collect();
     for id in begun {
         let keep = if gives_up(id) {
             Vec::new()
@@ -119,8 +119,8 @@ async fn settle(
         let begun: Vec<Token> = state
             .journal
             .iter()
-            .filter(|(sink, _)| sink == id)
-            .map(|(_, token)| token.clone())
+            .filter(|begun| begun.sink == *id)
+            .map(|begun| begun.token.clone())
             .collect();
         let sink = sinks.get(id).await?;
         let recovery = Recovery {

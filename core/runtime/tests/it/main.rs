@@ -14,6 +14,8 @@
 mod components;
 mod crashes;
 mod heads;
+mod holds;
+mod parts;
 mod rationed;
 mod runs;
 mod state;
