@@ -135,6 +135,28 @@ async fn stored_but_not_committed(name: &str) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sinks_commit_in_the_order_of_the_file_also_when_an_epoch_is_replayed() {
+    let mut world = World::new("order")
+        .source("n", json!({"rows": 1000, "incremental": true}))
+        .sink("z", &["n"], json!({}))
+        .sink("a", &["n"], json!({}));
+    world.settings["attempts"] = json!(0);
+    arm(&world.fault("z/commit"), 2);
+    for run in ["live", "replayed"] {
+        world.run().await.1.unwrap_err();
+        assert!(world.place("a").visible.is_empty(), "{run}");
+    }
+    // Nor does the second one keep the first one back that is committed already.
+    arm(&world.fault("a/commit"), 1);
+    world.run().await.1.unwrap_err();
+    assert!(world.place("z").rows() == all(1000));
+    assert!(world.place("a").visible.is_empty());
+    world.complete().await;
+    assert!(world.place("z").rows() == all(1000));
+    assert!(world.place("a").rows() == all(1000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stored_epoch_of_a_renamed_sink_still_commits() {
     let mut world = stored_but_not_committed("renamed").await;
     world.components[1].id = tidegate_core::ComponentId::new("other").unwrap();
