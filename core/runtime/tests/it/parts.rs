@@ -191,6 +191,52 @@ async fn a_part_that_is_about_to_be_named_is_never_deleted_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_before_the_head_that_makes_it_needless() {
+    let bucket: Arc<Bucket> = Arc::default();
+    let (setting, taking) = (Process::new(&bucket), Process::new(&bucket));
+    let store = setting.store(LONG);
+    assert!(
+        store
+            .compare_and_set_value("p", "c", "small", None, &json!(1))
+            .await
+            .unwrap()
+    );
+
+    // The value's part is there. Whoever takes the pipeline sees it, and is about to write a head
+    // that doesn't name it; but the head that does comes first.
+    let (come, came) = std::sync::mpsc::channel();
+    let (of_setting, of_taking) = (Arc::clone(&bucket), Arc::clone(&bucket));
+    let mut first = true;
+    taking.before_each(move |moment| {
+        if moment == Moment::WritesHead && std::mem::replace(&mut first, false) {
+            come.send(()).unwrap();
+            while of_taking.named("p").is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let taken = Arc::new(std::sync::Mutex::new(None));
+    let mut first = Some((taking.store(LONG), came, Arc::clone(&taken)));
+    setting.before_each(move |moment| {
+        if moment == Moment::WritesHead
+            && let Some((store, came, taken)) = first.take()
+        {
+            assert_eq!(of_setting.parts("p").len(), 1);
+            let take = move || elsewhere(async move { store.acquire("p").await.map(drop) });
+            *taken.lock().unwrap() = Some(std::thread::spawn(take));
+            came.recv().unwrap();
+        }
+    });
+    let value = json!("x".repeat(100_000));
+    let set = store.compare_and_set_value("p", "c", "k", None, &value);
+    assert!(set.await.unwrap());
+    let take = taken.lock().unwrap().take().unwrap();
+    take.join().unwrap().unwrap();
+    assert_eq!(store.get_value("p", "c", "k").await.unwrap(), Some(value));
+    expect_tidy(&bucket).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_whose_parts_are_replaced_under_it_reads_again() {
     let bucket: Arc<Bucket> = Arc::default();
     let writer = Process::new(&bucket).store(LONG);

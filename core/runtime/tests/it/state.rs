@@ -14,7 +14,7 @@ use tidegate_core::{
     SplitData, Token,
 };
 use tidegate_runtime::state::{
-    Change, Checkpoint, RunState, SqliteStore, StateStore, StoredComponent,
+    Change, Checkpoint, PipelineState, RunState, SqliteStore, StateStore, StoredComponent,
 };
 
 use crate::heads::{Bucket, Process};
@@ -418,10 +418,17 @@ async fn change_in_spite_of_faults(seed: u64) -> u32 {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}"),
         }
     };
-    let (mut errors, mut epochs) = (0, Vec::new());
-    for epoch in 1..30 {
-        let token = Token::encode(&epoch).unwrap();
-        match store.apply("p", fence, begun(epoch)).await {
+    // Half of the states outgrow their heads.
+    let long = "x".repeat(if seed.is_multiple_of(2) { 0 } else { 5000 });
+    let (mut errors, mut epochs, mut set) = (0, Vec::new(), Vec::new());
+    for epoch in 1..30_u64 {
+        let token = Token::encode(&(epoch, &long)).unwrap();
+        let change = Change::Begun {
+            sink: id("out"),
+            epoch: Epoch(epoch),
+            token: token.clone(),
+        };
+        match store.apply("p", fence, change).await {
             Ok(()) => epochs.push(epoch),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
@@ -434,18 +441,35 @@ async fn change_in_spite_of_faults(seed: u64) -> u32 {
             }
         }
         let key = format!("k{epoch}");
-        let value = json!(epoch);
-        if let Ok(set) = store
-            .compare_and_set_value("p", "c", &key, None, &value)
-            .await
-        {
-            assert!(set);
+        let value = json!([epoch, long]);
+        let was_set = store.compare_and_set_value("p", "c", &key, None, &value);
+        if let Ok(was_set) = was_set.await {
+            assert!(was_set);
+            set.push((key, value));
         }
     }
-    let journal = load().await.journal;
-    let tokens = journal.iter().map(|begun| begun.token.decode().unwrap());
-    let found: Vec<u64> = tokens.collect();
-    assert_eq!(found, epochs, "seed {seed}");
+    let expect = |state: PipelineState| {
+        let tokens = state
+            .journal
+            .iter()
+            .map(|begun| begun.token.decode().unwrap());
+        let found: Vec<(u64, String)> = tokens.collect();
+        let found = found.into_iter().map(|(epoch, _)| epoch);
+        assert_eq!(Vec::from_iter(found), epochs, "seed {seed}");
+    };
+    expect(load().await);
+    // So does another one find it, over a way on which nothing goes wrong.
+    drop(hold);
+    let next = Process::new(&bucket).store(Duration::from_secs(60));
+    let hold = next.acquire("p").await.unwrap();
+    next.apply("p", hold.fence(), Change::Recovered { sink: id("other") })
+        .await
+        .unwrap();
+    expect(next.load("p").await.unwrap().unwrap());
+    for (key, value) in set {
+        let found = next.get_value("p", "c", &key).await.unwrap();
+        assert_eq!(found, Some(value), "seed {seed}, {key}");
+    }
     errors
 }
 
