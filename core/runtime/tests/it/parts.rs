@@ -1,5 +1,5 @@
-//! States on object storage that are too large for a head: what is written, what is deleted, and
-//! who reads meanwhile.
+//! Large states: what a change of them writes; and on object storage what is deleted, and who reads
+//! meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidegate_core::{
     ComponentId, Epoch, ErrorKind, Next, Offset, PlanState, Split, SplitData, Token,
 };
-use tidegate_runtime::state::{Change, Checkpoint, Fence, PipelineState};
+use tidegate_runtime::state::{Change, Checkpoint, Fence, PipelineState, SqliteStore, StateStore};
 use tokio::runtime::Handle;
 
 use crate::heads::{Bucket, Moment, Process};
@@ -111,6 +111,32 @@ async fn a_change_costs_what_it_changes_however_large_the_state_is() {
     assert_eq!(state.sources[&id("a")].splits.len(), 30_000);
     assert_eq!(state.epoch, Epoch(399));
     expect_tidy(&bucket).await;
+}
+
+#[tokio::test]
+async fn a_change_costs_what_it_changes_in_a_folder_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let hold = store.acquire("p").await.unwrap();
+    store
+        .apply("p", hold.fence(), splits(30_000))
+        .await
+        .unwrap();
+    let outside = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let emptied = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let wal = || {
+        std::fs::metadata(folder.path().join("state.db-wal"))
+            .unwrap()
+            .len()
+    };
+    for epoch in 1..10 {
+        outside.query_row(emptied, [], |_| Ok(())).unwrap();
+        assert_eq!(wal(), 0);
+        for change in [step(epoch), committed(epoch)] {
+            store.apply("p", hold.fence(), change).await.unwrap();
+        }
+        assert!(wal() < 100_000, "two changes wrote {} bytes", wal());
+    }
 }
 
 #[tokio::test]
