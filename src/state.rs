@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tidegate_core::{Context, Error, Result};
 use tidegate_runtime::RuntimeSettings;
 use tidegate_runtime::state::{Found, HeadStore, ObjectState, StateLocation, Version, Written};
-use tidegate_storage::{Access, Location, Storage};
+use tidegate_storage::{Access, Location, Names, Storage};
 
 /// The place of pipelines' state that `place` names: a folder (relative to the current one), or a
 /// place on object storage: `s3://bucket/prefix`, `memory://name`.
@@ -43,7 +43,8 @@ pub async fn state_at(
     Ok(StateLocation::Store(Arc::new(store)))
 }
 
-/// The heads of pipelines as objects `<pipeline>.state.json`.
+/// The heads of pipelines as objects `<pipeline>.state.json`, and their parts as
+/// `<pipeline>.state/<part>.ndjson`.
 #[derive(Debug)]
 struct Heads(Storage);
 
@@ -58,13 +59,23 @@ fn key(pipeline: &str) -> String {
             _ => key.push_str(&format!("={byte:02X}")),
         }
     }
-    key + ".state.json"
+    key + ".state"
 }
+
+fn head_key(pipeline: &str) -> String {
+    key(pipeline) + ".json"
+}
+
+fn part_key(pipeline: &str, part: &str) -> String {
+    format!("{}/{part}{PART}", key(pipeline))
+}
+
+const PART: &str = ".ndjson";
 
 #[async_trait]
 impl HeadStore for Heads {
     async fn read(&self, name: &str) -> Result<Option<Found>> {
-        let found = self.0.read_tagged(&key(name)).await.map_err(hinted)?;
+        let found = self.0.read_tagged(&head_key(name)).await.map_err(hinted)?;
         Ok(found.map(|(bytes, tag)| Found {
             bytes: bytes.into(),
             version: Version(tag),
@@ -78,15 +89,46 @@ impl HeadStore for Heads {
         expected: Option<&Version>,
     ) -> Result<Written> {
         let expected = expected.map(|version| version.0.as_str());
-        let written = self.0.replace(&key(name), bytes.into(), expected).await;
+        let written = self
+            .0
+            .replace(&head_key(name), bytes.into(), expected)
+            .await;
         Ok(match written.map_err(hinted)? {
             Some(tag) => Written::Stored(Version(tag)),
             None => Written::Lost,
         })
     }
 
+    async fn write_part(&self, name: &str, part: &str, bytes: Vec<u8>) -> Result<()> {
+        // It has a name of its own: what is there already came by this very request.
+        let key = part_key(name, part);
+        let written = self.0.replace(&key, bytes.into(), None).await;
+        written.map(drop).map_err(hinted)
+    }
+
+    async fn read_part(&self, name: &str, part: &str) -> Result<Option<Vec<u8>>> {
+        let found = self.0.read_tagged(&part_key(name, part)).await;
+        Ok(found.map_err(hinted)?.map(|(bytes, _)| bytes.into()))
+    }
+
+    async fn parts(&self, name: &str) -> Result<Vec<String>> {
+        let folder = key(name);
+        let found = self.0.list(&folder, Names::NoDotfiles).await;
+        let keys = found.map_err(hinted)?.into_iter().map(|file| file.key);
+        let part = |key: String| {
+            let name = key.strip_prefix(&folder)?.strip_prefix('/')?;
+            name.strip_suffix(PART).map(str::to_owned)
+        };
+        Ok(keys.filter_map(part).collect())
+    }
+
+    async fn delete_parts(&self, name: &str, parts: &[String]) -> Result<()> {
+        let keys: Vec<String> = parts.iter().map(|part| part_key(name, part)).collect();
+        self.0.delete(&keys).await.map_err(hinted)
+    }
+
     fn show(&self, name: &str) -> String {
-        self.0.show(&key(name))
+        self.0.show(&head_key(name))
     }
 }
 
@@ -99,6 +141,8 @@ fn hinted(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     async fn debug(place: &str) -> String {
@@ -121,10 +165,52 @@ mod tests {
 
     #[test]
     fn two_pipelines_never_share_an_object() {
-        assert_eq!(key("shop-weekly_2.1"), "shop-weekly_2.1.state.json");
-        assert_eq!(key("a b"), "a=20b.state.json");
-        assert_eq!(key("a=20b"), "a=3D20b.state.json");
-        assert_eq!(key(".hidden"), "=2Ehidden.state.json");
-        assert_eq!(key("ä/ö"), "=C3=A4=2F=C3=B6.state.json");
+        let keys = [
+            ("shop-weekly_2.1", "shop-weekly_2.1.state"),
+            ("a b", "a=20b.state"),
+            ("a=20b", "a=3D20b.state"),
+            (".hidden", "=2Ehidden.state"),
+            ("ä/ö", "=C3=A4=2F=C3=B6.state"),
+            ("Shop", "Shop.state"),
+            ("shop", "shop.state"),
+        ];
+        for (name, expected) in keys {
+            assert_eq!(key(name), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_lie_beside_their_head_until_they_are_deleted() {
+        let place = "memory://parts-of-heads/a";
+        let location = Location::parse(place, Path::new("")).unwrap();
+        let storage = Storage::open(&location, &Access::default()).await.unwrap();
+        let heads = Heads(storage.clone());
+        for pipeline in ["a/b", "a"] {
+            heads.write(pipeline, b"{}".into(), None).await.unwrap();
+            for part in ["1", "2"] {
+                let bytes = json!([pipeline, part]).to_string().into_bytes();
+                heads.write_part(pipeline, part, bytes).await.unwrap();
+            }
+        }
+        assert_eq!(heads.parts("a").await.unwrap(), ["1", "2"]);
+        let gone = ["1".to_owned(), "3".to_owned()];
+        heads.delete_parts("a", &gone).await.unwrap();
+        assert_eq!(heads.parts("a").await.unwrap(), ["2"]);
+        assert_eq!(heads.parts("a/b").await.unwrap(), ["1", "2"]);
+        assert_eq!(heads.read_part("a", "1").await.unwrap(), None);
+        let left = heads.read_part("a/b", "1").await.unwrap();
+        assert_eq!(left.as_deref(), Some(&br#"["a/b","1"]"#[..]));
+        let keys = storage.list("", Names::NoDotfiles).await.unwrap();
+        let keys: Vec<String> = keys.into_iter().map(|file| file.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "a.state.json",
+                "a.state/2.ndjson",
+                "a=2Fb.state.json",
+                "a=2Fb.state/1.ndjson",
+                "a=2Fb.state/2.ndjson"
+            ]
+        );
     }
 }

@@ -17,6 +17,7 @@ mod lake_bad_input;
 mod lake_faults;
 mod lake_kills;
 mod lake_two_runs;
+mod large_state;
 mod mysql;
 mod mysql_bad_input;
 mod mysql_follow;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_core::{
-    Commit, ComponentId, Error, Kind, Prepared, Recovery, Result, RunId, Sink, Token, Visibility,
+    Commit, ComponentId, Error, Kind, Recovery, Result, RunId, Sink, Token, Visibility,
 };
 
 use crate::graph::Surroundings;
 use crate::retry;
 use crate::state::{
-    Change, Fence, PipelineState, RunState, StateStore, StoredComponent, prepared_by,
+    Begun, Change, Fence, PipelineState, RunState, StateStore, StoredComponent, prepared_by,
 };
 use crate::stats::ComponentStats;
 use crate::stored::restore;
@@ -61,20 +61,31 @@ async fn settle(
     let around = sinks.around;
     let pipeline = &*around.pipeline;
     for stored in &state.epochs {
-        let mut values: BTreeMap<&ComponentId, Vec<Prepared>> = BTreeMap::new();
-        for (sink, value) in &stored.prepared {
-            values.entry(sink).or_default().push(value.clone());
-        }
-        if stored.last {
-            for component in run.components.iter().filter(|c| c.kind == Kind::Sink) {
-                values.entry(&component.id).or_default();
+        let sinks_of_run = run.components.iter().filter(|c| c.kind == Kind::Sink);
+        let known: Vec<&ComponentId> = sinks_of_run.map(|component| &component.id).collect();
+        for (id, _) in &stored.prepared {
+            if !known.contains(&id) {
+                return Err(unknown_sink(id));
             }
         }
         let mut settled = Vec::new();
-        for (id, mut prepared) in values {
+        // In the order in which a run commits, that of the file: what a sink may rely on to be
+        // there already is there, too, when it is replayed.
+        for id in known {
+            let mut prepared = prepared_by(&stored.prepared, id);
+            let has_begun = |begun: &Begun| begun.sink == *id && begun.epoch <= stored.epoch;
+            if prepared.is_empty() && !stored.last && !state.journal.iter().any(has_begun) {
+                continue;
+            }
             let sink = sinks.get(id).await?;
-            if sink.visibility() == Visibility::Run {
-                prepared = prepared_by(&state.kept, id);
+            match (sink.visibility(), stored.last) {
+                (Visibility::Run, false) => continue,
+                (Visibility::Run, true) => prepared = prepared_by(&state.kept, id),
+                (Visibility::Epoch, _) => {}
+            }
+            settled.push(id.clone());
+            if prepared.is_empty() && !stored.last {
+                continue;
             }
             let commit = Commit {
                 pipeline,
@@ -90,7 +101,6 @@ async fn settle(
             })
             .await
             .map_err(|error| error.with("component", id))?;
-            settled.push(id.clone());
         }
         tracing::info!(epoch = %stored.epoch, "committed an epoch that an earlier process had stored");
         let change = Change::Committed {
@@ -109,7 +119,7 @@ async fn settle(
         let change = Change::Forsake { sink: sink.clone() };
         store.apply(pipeline, fence, change).await?;
     }
-    let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|(id, _)| id).collect();
+    let begun: BTreeSet<&ComponentId> = state.journal.iter().map(|begun| &begun.sink).collect();
     for id in begun {
         let keep = if gives_up(id) {
             Vec::new()
@@ -119,8 +129,8 @@ async fn settle(
         let begun: Vec<Token> = state
             .journal
             .iter()
-            .filter(|(sink, _)| sink == id)
-            .map(|(_, token)| token.clone())
+            .filter(|begun| begun.sink == *id)
+            .map(|begun| begun.token.clone())
             .collect();
         let sink = sinks.get(id).await?;
         let recovery = Recovery {
@@ -159,12 +169,7 @@ impl Sinks<'_> {
             .components
             .iter()
             .find(|component| component.id == *id);
-        let Some(stored) = stored else {
-            return Err(
-                Error::conflict("the state has an epoch of a sink that it doesn't know")
-                    .with("component", id),
-            );
-        };
+        let stored = stored.ok_or_else(|| unknown_sink(id))?;
         let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
         let cx = self.around.sink_context(id, &stats, Vec::new());
         let sink = restore(&self.around.registry, stored)?
@@ -186,6 +191,10 @@ impl Sinks<'_> {
             }
         }
     }
+}
+
+fn unknown_sink(id: &ComponentId) -> Error {
+    Error::conflict("the state has an epoch of a sink that it doesn't know").with("component", id)
 }
 
 /// A run with the components of the file.

@@ -206,17 +206,19 @@ impl Pipeline {
     async fn run_leased(&self, options: &RunOptions, told: &mut Told) -> Result<Status> {
         let store = options.state.open().await?;
         let mut stop = options.stop.clone();
-        let fence = tokio::select! {
+        // Dropped with the run's future: the pipeline is free at once.
+        let hold = tokio::select! {
             biased;
-            fence = store.acquire(&self.spec.name) => fence?,
+            hold = store.acquire(&self.spec.name) => hold?,
             // It may take a while to see that another holder is dead.
             Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
         };
+        let fence = hold.fence();
         let result = self.run_attempts(options, &store, fence, told).await;
         if matches!(result, Err(_) | Ok(Status::Abandoned)) {
             self.tidy(&store, fence).await;
         }
-        if let Err(error) = store.release(&self.spec.name, fence).await {
+        if let Err(error) = hold.release().await {
             tracing::warn!(%error, "the pipeline could not be given back");
         }
         result

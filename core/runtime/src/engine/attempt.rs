@@ -126,7 +126,7 @@ impl Attempt {
                     ..SourceState::default()
                 };
             }
-            for known in &state.splits {
+            for known in state.splits.iter() {
                 if known.finished || known.offset.is_some() {
                     let committed = Acknowledged {
                         split: known.split.id.clone(),

@@ -1,7 +1,9 @@
 //! Who holds a pipeline.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -29,9 +31,38 @@ struct Origin {
     started: u64,
 }
 
+/// A holding of this process, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Holding(Holder);
+
+/// What this process holds.
+static HELD: LazyLock<Mutex<HashSet<Uuid>>> = LazyLock::new(Mutex::default);
+
+fn held() -> MutexGuard<'static, HashSet<Uuid>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Holding {
+    pub(super) fn new() -> Self {
+        let holder = Holder::this();
+        held().insert(holder.id);
+        Self(holder)
+    }
+
+    pub(super) fn holder(&self) -> &Holder {
+        &self.0
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        held().remove(&self.0.id);
+    }
+}
+
 impl Holder {
     /// This process, from now on.
-    pub(super) fn this() -> Self {
+    fn this() -> Self {
         let pid = std::process::id();
         let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let host = host.or_else(|| std::env::var("HOSTNAME").ok());
@@ -46,12 +77,14 @@ impl Holder {
         }
     }
 
-    /// Whether it is known to have ended: it ran under this very kernel, where it is no more. What
-    /// can't be told from here (another machine, another container) is taken to be alive.
+    /// Whether it is known to have ended: it ran under this very kernel, where it is no more, or it
+    /// is this process, which has let go. What can't be told from here (another machine, another
+    /// container) is taken to be alive.
     pub(super) fn has_ended(&self) -> bool {
         self.origin.as_ref().is_some_and(|origin| {
             kernel().is_some_and(|here| here == origin.kernel)
-                && started(self.pid) != Some(origin.started)
+                && (started(self.pid) != Some(origin.started)
+                    || (self.pid == std::process::id() && !held().contains(&self.id)))
         })
     }
 }
@@ -88,7 +121,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_process_has_ended_when_its_kernel_says_so() {
-        let this = Holder::this();
+        let holding = Holding::new();
+        let this = holding.holder().clone();
         assert!(!this.has_ended());
 
         let mut child = std::process::Command::new("sleep")
@@ -112,5 +146,8 @@ mod tests {
         let mut elsewhere = of_child;
         elsewhere.origin.as_mut().unwrap().kernel = "another boot".to_owned();
         assert!(!elsewhere.has_ended(), "nothing is known of it");
+
+        drop(holding);
+        assert!(this.has_ended(), "this process has let go");
     }
 }

@@ -615,7 +615,10 @@ impl Sink for PlaceSink {
         for token in recovery.begun {
             let key: String = token.decode()?;
             if !keep.contains(&key) {
-                with_place(&self.config.place, |place| place.staged.remove(&key));
+                with_place(&self.config.place, |place| {
+                    place.staged.remove(&key);
+                    place.discarded.insert(key);
+                });
             }
         }
         Ok(())
@@ -634,6 +637,19 @@ struct PlaceWriter {
     rows: Option<Vec<i64>>,
 }
 
+impl PlaceWriter {
+    /// As an upload: what was aborted can't be gone on with.
+    fn stage(&self, rows: Vec<i64>) -> Result<()> {
+        with_place(&self.sink.config.place, |place| {
+            if place.discarded.contains(&self.key) {
+                return Err(Error::conflict("what was begun has been discarded"));
+            }
+            place.staged.insert(self.key.clone(), rows);
+            Ok(())
+        })
+    }
+}
+
 #[async_trait]
 impl SinkWriter for PlaceWriter {
     async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
@@ -643,10 +659,7 @@ impl SinkWriter for PlaceWriter {
                 .journal
                 .begin(self.epoch, Token::encode(&self.key)?)
                 .await?;
-            let place = &self.sink.config.place;
-            with_place(place, |place| {
-                place.staged.insert(self.key.clone(), Vec::new())
-            });
+            self.stage(Vec::new())?;
         }
         let mut rejected = Rejected::default();
         let rows = self.rows.get_or_insert_default();
@@ -673,7 +686,7 @@ impl SinkWriter for PlaceWriter {
         Ok(rejected)
     }
 
-    async fn prepare(self: Box<Self>) -> Result<Sealed> {
+    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
         if strikes(&format!("{}/prepare", self.sink.config.place)) {
             return Err(Error::transient("the disk is slow"));
         }
@@ -682,7 +695,7 @@ impl SinkWriter for PlaceWriter {
             "a writer is broken"
         );
         tokio::time::sleep(Duration::from_millis(self.sink.config.prepare_ms)).await;
-        let Some(rows) = self.rows else {
+        let Some(rows) = self.rows.take() else {
             return Ok(Sealed::default());
         };
         let mut rejected = Rejected::default();
@@ -697,9 +710,7 @@ impl SinkWriter for PlaceWriter {
                 Origin::default(),
             );
         }
-        with_place(&self.sink.config.place, |place| {
-            place.staged.insert(self.key.clone(), good)
-        });
+        self.stage(good)?;
         let prepared = Some(Prepared::encode(&Value::File(self.key))?);
         Ok(Sealed { prepared, rejected })
     }

@@ -14,7 +14,7 @@ use tidegate_core::{
     Result, Scan, Source, SourceConfig, SourceContext, Span, Split, SplitData, Stream, async_trait,
     register_source, typetag,
 };
-use tidegate_runtime::state::{Change, Fence, PipelineState, SqliteStore, StateStore};
+use tidegate_runtime::state::{Change, Fence, Hold, PipelineState, SqliteStore, StateStore};
 use tidegate_runtime::{Report, RunStats, Status};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -415,12 +415,8 @@ struct Counting {
 
 #[async_trait]
 impl StateStore for Counting {
-    async fn acquire(&self, pipeline: &str) -> Result<Fence> {
+    async fn acquire(&self, pipeline: &str) -> Result<Hold> {
         self.store.acquire(pipeline).await
-    }
-
-    async fn release(&self, pipeline: &str, fence: Fence) -> Result<()> {
-        self.store.release(pipeline, fence).await
     }
 
     async fn verify(&self, pipeline: &str, fence: Fence) -> Result<()> {

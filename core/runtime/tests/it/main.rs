@@ -15,6 +15,8 @@ mod components;
 mod coordination;
 mod crashes;
 mod heads;
+mod holds;
+mod parts;
 mod rationed;
 mod runs;
 mod state;

@@ -1,6 +1,6 @@
 //! What outlives a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -20,6 +20,8 @@ use crate::heads::{Bucket, Process};
 pub struct Place {
     pub visible: BTreeMap<String, Vec<i64>>,
     pub staged: BTreeMap<String, Vec<i64>>,
+    /// What a recovery has removed.
+    pub discarded: BTreeSet<String>,
     pub commits: Vec<(u64, bool)>,
 }
 
