@@ -10,9 +10,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
-use tidegate_core::{Event, Offset, Rejected, Rows, StreamName};
+use tidegate_core::{Event, Offset, Rejected, Rows, SplitId, StreamName};
 use tokio::sync::Notify;
 
+use super::gate::{Gates, Sinks};
 use crate::graph::{NodeId, PortId};
 
 /// A split in this attempt: its source, and a number that counts all splits.
@@ -37,6 +38,20 @@ pub(crate) struct Work {
     pub(crate) from: From,
     pub(crate) rows: Rows,
     pub(crate) rejected: Option<Rejected>,
+    /// Of which event they are; `None`: of a stage.
+    pub(crate) mark: Option<Mark>,
+}
+
+/// Which event of a split it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) split: SplitId,
+    /// Whether the rest is known: some sink wants origins.
+    pub(crate) origins: bool,
+    /// The last position before it.
+    pub(crate) offset: Option<Offset>,
+    /// How many events came between that position and this one.
+    pub(crate) number: u32,
 }
 
 /// Where rows come from.
@@ -94,6 +109,8 @@ struct Item {
     /// The only worker that may take it, where order matters.
     pinned: Option<usize>,
     size: usize,
+    /// The sinks that its rows come to.
+    sinks: Sinks,
     /// It passed a full queue, because a cut waits for it.
     passed: bool,
     kind: Kind,
@@ -101,7 +118,10 @@ struct Item {
 
 #[derive(Debug)]
 struct Position {
+    id: SplitId,
     offset: Option<Offset>,
+    /// Events handed out since.
+    events: u32,
     moved: bool,
     in_the_middle: bool,
     finished: bool,
@@ -132,6 +152,8 @@ pub(crate) struct Queue {
     capacity: usize,
     workers: usize,
     ordered: bool,
+    gates: Gates,
+    origins: bool,
 }
 
 /// How long a worker without work holds small batches back, to join them with the next.
@@ -158,6 +180,34 @@ impl Queue {
             capacity,
             workers,
             ordered,
+            gates: Gates::default(),
+            origins: false,
+        }
+    }
+
+    /// With the gates of sinks, and whether one of them wants to know where rows come from.
+    pub(crate) fn with_sinks(self, gates: Gates, origins: bool) -> Self {
+        Self {
+            gates,
+            origins,
+            ..self
+        }
+    }
+
+    /// Counts what begins to wait for an I/O sink.
+    pub(crate) fn enter(&self, sink: NodeId, bytes: u64) {
+        if self.gates.enter(sink, bytes) {
+            // What leads elsewhere may pass now.
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Counts what an I/O sink is done with.
+    pub(crate) fn leave(&self, sink: NodeId, bytes: u64) {
+        if self.gates.leave(sink, bytes) {
+            // So that no worker is between its look and its wait.
+            drop(self.lock());
+            self.work.notify_all();
         }
     }
 
@@ -166,9 +216,11 @@ impl Queue {
     }
 
     /// Makes a split known before its first event; it is read from after `offset`.
-    pub(crate) fn register(&self, split: SplitKey, offset: Option<Offset>) {
+    pub(crate) fn register(&self, split: SplitKey, id: &SplitId, offset: Option<Offset>) {
         let position = Position {
+            id: id.clone(),
             offset,
+            events: 0,
             moved: false,
             in_the_middle: false,
             finished: false,
@@ -191,6 +243,7 @@ impl Queue {
                     from: From::Stream(split.source, stream),
                     rows,
                     rejected,
+                    mark: None,
                 };
                 (Kind::Work(work, resume), size)
             }
@@ -240,6 +293,7 @@ impl Queue {
             from: From::Port(port),
             rows,
             rejected: None,
+            mark: None,
         };
         self.put(None, partition, Kind::Work(work, None), size)
             .await
@@ -253,10 +307,15 @@ impl Queue {
         size: usize,
     ) -> Result<(), Closed> {
         let pinned = self.ordered.then(|| lane % self.workers);
+        let sinks = match &kind {
+            Kind::Work(work, _) => self.gates.reached(&work.from),
+            _ => 0,
+        };
         let mut item = Some(Item {
             split,
             pinned,
             size,
+            sinks,
             passed: false,
             kind,
         });
@@ -273,7 +332,11 @@ impl Queue {
                 let passes = state.mode == Mode::Cutting
                     && state.passing_bytes < self.capacity
                     && split.is_none_or(|split| state.is_in_the_middle(split));
-                let has_room = state.waiting_bytes < self.capacity;
+                let shut = self.gates.shut();
+                // What waits before a shut gate takes no room from what leads elsewhere.
+                let has_room = state.waiting_bytes < self.capacity
+                    || (shut & sinks == 0
+                        && state.waiting_bytes < self.capacity + state.shut_out(shut));
                 if has_room || passes {
                     if let Some(mut item) = item.take() {
                         item.passed = !has_room;
@@ -302,12 +365,12 @@ impl Queue {
             if state.mode == Mode::Closed {
                 return (Handed::Closed, asked.elapsed());
             }
-            if let Some(at) = state.eligible(worker) {
+            if let Some(at) = state.eligible(worker, self.gates.shut()) {
                 let Some(item) = state.items.remove(at) else {
                     continue;
                 };
                 *state.counted(&item) -= item.size;
-                let work = state.hand_out(item);
+                let work = state.hand_out(item, self.origins);
                 self.room.notify_waiters();
                 self.tell_if_quiet(&state);
                 match work {
@@ -480,12 +543,25 @@ impl State {
         }
     }
 
+    /// The bytes that wait before shut gates.
+    fn shut_out(&self, shut: Sinks) -> usize {
+        let items = self.items.iter().filter(|item| item.sinks & shut != 0);
+        items.map(|item| item.size).sum()
+    }
+
     /// The position of the first item that `worker` may take now.
-    fn eligible(&self, worker: usize) -> Option<usize> {
+    fn eligible(&self, worker: usize, shut: Sinks) -> Option<usize> {
+        // A split's events stay in their order, so what comes after one that waits does too.
+        let mut waiting = Vec::new();
         self.items.iter().position(|item| {
+            if item.sinks & shut != 0 {
+                waiting.extend(item.split);
+                return false;
+            }
             item.pinned.is_none_or(|pinned| pinned == worker)
                 && match item.split {
                     None => true,
+                    Some(split) if waiting.contains(&split) => false,
                     Some(split) => match self.mode {
                         Mode::Open | Mode::Draining => {
                             !self.positions.get(&split).is_some_and(|p| p.held)
@@ -498,7 +574,7 @@ impl State {
     }
 
     /// Moves the split's position, and gives what is left for a worker to do.
-    fn hand_out(&mut self, item: Item) -> Option<Work> {
+    fn hand_out(&mut self, item: Item, origins: bool) -> Option<Work> {
         let Some(key) = item.split else {
             self.out += 1;
             return match item.kind {
@@ -509,7 +585,16 @@ impl State {
         let position = self.positions.get_mut(&key)?;
         let was_in_the_middle = position.in_the_middle;
         let (work, offset) = match item.kind {
-            Kind::Work(work, offset) => (Some(work), offset),
+            Kind::Work(work, offset) => {
+                let mark = Mark {
+                    split: position.id.clone(),
+                    origins,
+                    offset: position.offset.clone().filter(|_| origins),
+                    number: position.events,
+                };
+                let mark = Some(mark);
+                (Some(Work { mark, ..work }), offset)
+            }
             Kind::Progress(offset) => (None, Some(offset)),
             Kind::Schema(stream, schema, offset) => {
                 position.held = true;
@@ -522,6 +607,10 @@ impl State {
                 self.newly_finished.push(key);
                 (None, None)
             }
+        };
+        position.events = match offset {
+            None => position.events.saturating_add(1),
+            Some(_) => 0,
         };
         if !position.finished {
             match offset {
@@ -570,6 +659,11 @@ mod tests {
         }
     }
 
+    fn register(queue: &Queue, number: usize) {
+        let id = number.to_string().into();
+        queue.register(split(number), &id, None);
+    }
+
     fn split(number: usize) -> SplitKey {
         SplitKey { source: 0, number }
     }
@@ -585,7 +679,7 @@ mod tests {
     #[tokio::test]
     async fn the_position_is_the_last_one_handed_out() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), None);
+        register(&queue, 0);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
         }
@@ -604,8 +698,8 @@ mod tests {
     #[tokio::test]
     async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
         let queue = Arc::new(Queue::new(1 << 20, 1, false));
-        queue.register(split(0), None);
-        queue.register(split(1), None);
+        register(&queue, 0);
+        register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         queue.push(split(1), rows(Some(1))).await.unwrap();
         queue.push(split(0), rows(Some(7))).await.unwrap();
@@ -626,8 +720,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
         let queue = Arc::new(Queue::new(1, 1, false));
-        queue.register(split(0), None);
-        queue.register(split(1), None);
+        register(&queue, 0);
+        register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         work_of(queue.next(0, false).0);
         queue.done(1);
@@ -665,7 +759,7 @@ mod tests {
     #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
         let queue = Queue::new(1 << 20, 1, false);
-        queue.register(split(0), None);
+        register(&queue, 0);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
         let event = Event::Schema {

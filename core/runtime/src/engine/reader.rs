@@ -1,13 +1,13 @@
 //! A task that reads one split and puts its events on the queue.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tidegate_core::{Error, ErrorKind, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
+use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::shared::{Shared, Signal};
 
@@ -20,12 +20,11 @@ pub(crate) fn start(
     scans: Arc<[Scan]>,
     resume: Option<Offset>,
 ) -> JoinHandle<()> {
-    shared.queue.register(key, resume.clone());
+    shared.queue.register(key, &split.id, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
-        let result = AssertUnwindSafe(reading).catch_unwind().await;
-        match result.unwrap_or_else(|_| Err(panicked())) {
+        match guarded_async("a reader", reading).await {
             Ok(last) => shared.tell(Signal::Read(key, last)),
             Err(error) => {
                 let error = error.with("component", shared.id(key.source));
@@ -43,10 +42,6 @@ pub(crate) fn start(
             }
         }
     })
-}
-
-fn panicked() -> Error {
-    Error::internal("a reader panicked").hint("this is a bug; the message above says where")
 }
 
 /// Reads all of it; gives the last position.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::exchange::Writers;
 use super::flow::EpochSet;
+use super::gate::Gates;
 use super::queue::{Queue, SplitKey};
 use crate::graph::{Graph, Surroundings};
 use crate::state::Change;
@@ -45,7 +46,9 @@ impl Shared {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
         let (signals, receiver) = mpsc::unbounded_channel();
         let workers = around.runtime.workers();
-        let queue = Queue::new(around.runtime.queue.as_usize(), workers, graph.ordered());
+        let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
+        let queue = Queue::new(around.runtime.queue.as_usize(), workers, graph.ordered())
+            .with_sinks(Gates::new(&graph), origins);
         let shared = Self {
             graph,
             around,

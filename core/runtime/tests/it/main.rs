@@ -14,6 +14,7 @@
 mod components;
 mod crashes;
 mod heads;
+mod posts;
 mod rationed;
 mod runs;
 mod state;

@@ -19,6 +19,8 @@ pub struct Place {
     pub visible: BTreeMap<String, Vec<i64>>,
     pub staged: BTreeMap<String, Vec<i64>>,
     pub commits: Vec<(u64, bool)>,
+    /// The rows of each batch that a writer got.
+    pub batches: Vec<usize>,
 }
 
 impl Place {
