@@ -280,6 +280,12 @@ impl Attempt {
                 Ok(_) = stop.wait_for(|stop| *stop) => return Ok(()),
                 plan = planned => plan.map_err(|error| error.with("component", &id))?,
             };
+            if let Some(twice) = self.sources[index].duplicate(&plan.new) {
+                return Err(Error::internal("a source planned two splits with one id")
+                    .with("component", &id)
+                    .with("split", twice)
+                    .hint("an id is used once, for as long as the pipeline's state lives"));
+            }
             self.store_plan(
                 &id,
                 &plan,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use tidegate_core::{Error, ErrorKind, Offset, Result, Scan, Source, Split};
+use tidegate_core::{Error, ErrorKind, Event, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
 use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::shared::{Shared, Signal};
+use crate::graph::Body;
 
 /// Starts reading. Dropping the attempt's tasks drops the source's stream.
 pub(crate) fn start(
@@ -63,6 +64,7 @@ async fn read(
         let pushed = match event {
             Some(event) => {
                 let event = event?;
+                known(shared, key, &event)?;
                 if let Some(position) = event.position() {
                     last = Some(position.clone());
                 }
@@ -79,6 +81,27 @@ async fn read(
         pushed.map_err(closed)?;
         waiting = Instant::now();
     }
+}
+
+/// Refuses an event of a stream that the source doesn't have.
+fn known(shared: &Shared, key: SplitKey, event: &Event) -> Result<()> {
+    let (Event::Rows { stream, .. } | Event::Schema { stream, .. }) = event else {
+        return Ok(());
+    };
+    let Body::Source { streams, .. } = &shared.graph.nodes[key.source].body else {
+        return Ok(());
+    };
+    if streams.iter().any(|open| open.stream.name == *stream) {
+        return Ok(());
+    }
+    let names: Vec<_> = streams
+        .iter()
+        .map(|open| open.stream.name.as_str())
+        .collect();
+    Err(Error::internal(format!(
+        "an event names the stream `{stream}`, which isn't there"
+    ))
+    .hint(format!("the source's streams are: {}", names.join(", "))))
 }
 
 fn closed(_: super::queue::Closed) -> Error {

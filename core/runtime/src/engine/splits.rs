@@ -68,6 +68,15 @@ impl SourceSplits {
         splits
     }
 
+    /// A new split whose id another one has, new or not yet finished.
+    pub(crate) fn duplicate<'a>(&self, new: &'a [Split]) -> Option<&'a SplitId> {
+        let mut ids = HashSet::new();
+        let read: HashSet<_> = self.read.values().map(|read| &read.split.id).collect();
+        new.iter()
+            .map(|split| &split.id)
+            .find(|id| self.unfinished.contains(*id) || read.contains(id) || !ids.insert(*id))
+    }
+
     /// Takes up newly planned splits.
     pub(crate) fn add(&mut self, new: Vec<Split>) {
         for split in new {
