@@ -136,3 +136,25 @@ impl Gates {
         (before & gate.bit != 0) != full
     }
 }
+
+#[cfg(test)]
+impl Gates {
+    /// Of one sink that takes a byte, to which a stream of a source leads.
+    pub(crate) fn one(sink: NodeId, source: NodeId, stream: &str) -> Self {
+        let limits = InFlight {
+            bytes: 1,
+            ..InFlight::default()
+        };
+        let held = Mutex::default();
+        let gate = Gate {
+            bit: 1,
+            limits,
+            held,
+        };
+        Self {
+            gates: HashMap::from([(sink, gate)]),
+            streams: HashMap::from([((source, stream.into()), 1)]),
+            ..Self::default()
+        }
+    }
+}

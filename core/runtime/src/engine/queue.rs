@@ -649,10 +649,14 @@ mod tests {
     }
 
     fn rows(resume: Option<u32>) -> Event {
+        rows_of("s", resume)
+    }
+
+    fn rows_of(stream: &str, resume: Option<u32>) -> Event {
         let column = Arc::new(Int32Array::from(vec![1, 2, 3]));
         let batch = RecordBatch::try_from_iter([("n", column as _)]).unwrap();
         Event::Rows {
-            stream: "s".into(),
+            stream: stream.into(),
             rows: Rows::Batch(batch),
             rejected: None,
             resume: resume.map(offset),
@@ -775,5 +779,39 @@ mod tests {
         let cut = queue.cut().await.unwrap();
         assert_eq!(cut.offsets, [(split(0), offset(2))]);
         assert_eq!(cut.schemas.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn before_a_shut_gate_a_split_waits_in_its_order_and_no_other() {
+        let queue = Queue::new(1, 1, false).with_sinks(Gates::one(9, 0, "s"), false);
+        register(&queue, 0);
+        register(&queue, 1);
+        queue.push(split(0), rows(Some(1))).await.unwrap();
+        queue.enter(9, 1);
+        // It is full, and yet what leads elsewhere has room.
+        for (number, offset) in [(0, 2), (1, 1)] {
+            let event = rows_of("t", Some(offset));
+            queue.push(split(number), event).await.unwrap();
+            let other = queue.push(split(1), rows(Some(9)));
+            let waits = tokio::time::timeout(Duration::from_millis(1), other).await;
+            assert!(waits.is_err());
+            if number == 0 {
+                // Behind what waits, so it waits too.
+                assert!(matches!(queue.next(0, true).0, Handed::Flush));
+                queue.leave(9, 1);
+                let first = work_of(queue.next(0, false).0);
+                assert!(matches!(first.from, From::Stream(0, stream) if stream.as_str() == "s"));
+                work_of(queue.next(0, false).0);
+                queue.push(split(0), rows(Some(3))).await.unwrap();
+                queue.enter(9, 1);
+            }
+        }
+        let work = work_of(queue.next(0, false).0);
+        assert!(matches!(work.from, From::Stream(0, stream) if stream.as_str() == "t"));
+        queue.done(3);
+        assert_eq!(
+            queue.cut().await.unwrap().offsets,
+            [(split(0), offset(2)), (split(1), offset(1))]
+        );
     }
 }
