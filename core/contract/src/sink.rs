@@ -187,6 +187,11 @@ pub trait SinkEpoch: Debug + Send + Sync {
     /// first, through the context's journal.
     async fn writer(&self, id: WriterId) -> Result<Writer>;
 
+    /// Returns when CPU writers may go on: when no more of what they gave away is still under way to
+    /// the outside than may be. Asked after each of their writes; until it returns, nothing more is
+    /// read for this sink, and other branches go on. Cancellation: dropped when the attempt ends.
+    async fn ready(&self) {}
+
     /// Makes durable, but not visible, all that was written. After this returned, a crash of the
     /// process or of the machine loses nothing of it. Called once, when all writers have finished.
     /// Overlaps the next epoch's writes.

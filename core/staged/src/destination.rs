@@ -74,7 +74,7 @@ impl Destination {
                 Place::Local => u64::MAX,
                 _ => common.memory.max(LEAST_HELD),
             },
-            room: Room::new((common.memory / 8).clamp(4 << 20, 64 << 20)),
+            room: Room::new((common.memory / 16).clamp(4 << 20, 16 << 20)),
             handles: Arc::new(Semaphore::new(2 * OPEN_FILES)),
             runtime: Handle::current(),
             storage,

@@ -133,7 +133,7 @@ impl<F: Format> Files<F> {
 
     /// Adds to the file of a key, about `more` bytes, and begins the next file where one is full.
     ///
-    /// To be called on a thread that may block: it waits while too much is under way to the place.
+    /// To be called on a thread that may block: it waits while far too much is under way to the place.
     pub fn append<T>(
         &self,
         key: &F::Key,
@@ -273,8 +273,9 @@ impl<F: Format> Files<F> {
                 .min_by_key(|slot| slot.used.load(Ordering::Relaxed))
                 .cloned();
             let Some(slot) = oldest else { break };
-            let file = lock(&slot.file).take();
-            match file {
+            // Under its lock to the end, or the next file of the slot would be taken for this one.
+            let mut open = lock(&slot.file);
+            match open.take() {
                 Some(file) => self.shut(&slot, file)?,
                 // Its encoder panicked.
                 None => self.lost(&slot),
@@ -378,6 +379,11 @@ impl<F: Format> FilesEpoch<F> {
 impl<F: Format> SinkEpoch for FilesEpoch<F> {
     async fn writer(&self, _id: WriterId) -> Result<Writer> {
         F::writer(&self.0).map(Writer::Cpu)
+    }
+
+    async fn ready(&self) {
+        let failure = &self.0.shared.failure;
+        self.0.destination.room.calm(|| failure.is_told()).await;
     }
 
     async fn seal(&self) -> Result<Sealed> {

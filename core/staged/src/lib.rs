@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A sink says by a [`Format`] how its files are encoded and what they are called, and by a
-//! [`Destination`] where they lie. Writers never wait for the place, unless more bytes are under way
-//! to it than it may hold back; so their number follows from the work, and the number of files from
+//! [`Destination`] where they lie. Writers don't wait for the place: while much is under way to it,
+//! nothing more is read for them (`SinkEpoch::ready`). So their number follows from the work, and the number of files from
 //! the bytes. A table format commits the same files in another way.
 //!
 //! Here is nothing of rows, and of what bytes mean.

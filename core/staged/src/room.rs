@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 /// What the tasks of a file take beside its bytes, about.
 pub(crate) const FILE_COST: u64 = 16 << 10;
@@ -10,9 +11,11 @@ pub(crate) const FILE_COST: u64 = 16 << 10;
 /// Counts bytes that writers have given away and the place doesn't have yet.
 #[derive(Debug)]
 pub(crate) struct Room {
-    most: u64,
+    /// From here on nothing more is read; at twice as much, writers wait too.
+    enough: u64,
     held: Mutex<u64>,
     less: Condvar,
+    calm: Notify,
 }
 
 /// Bytes under way; they count for as long as this lives.
@@ -27,15 +30,17 @@ impl Drop for Parcel {
     fn drop(&mut self) {
         *self.room.held() -= self.cost;
         self.room.less.notify_all();
+        self.room.calm.notify_waiters();
     }
 }
 
 impl Room {
-    pub(crate) fn new(most: u64) -> Arc<Self> {
+    pub(crate) fn new(enough: u64) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            enough,
             held: Mutex::default(),
             less: Condvar::new(),
+            calm: Notify::new(),
         })
     }
 
@@ -49,18 +54,33 @@ impl Room {
         }
     }
 
-    /// Waits, on a thread that may block, until no more than allowed are under way, or `over`.
+    /// Waits until not enough are under way, or `over`.
+    pub(crate) async fn calm(&self, over: impl Fn() -> bool) {
+        loop {
+            let calm = self.calm.notified();
+            tokio::pin!(calm);
+            calm.as_mut().enable();
+            if *self.held() < self.enough || over() {
+                return;
+            }
+            calm.await;
+        }
+    }
+
+    /// Waits, on a thread that may block, until there aren't far more than enough, or `over`.
     pub(crate) fn wait(&self, over: impl Fn() -> bool) {
         let mut held = self.held();
-        while *held > self.most && !over() {
+        while *held > 2 * self.enough && !over() {
             held = self.less.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Lets those who wait look whether it is over.
     pub(crate) fn wake(&self) {
-        let _held = self.held();
+        let held = self.held();
         self.less.notify_all();
+        drop(held);
+        self.calm.notify_waiters();
     }
 
     fn held(&self) -> MutexGuard<'_, u64> {

@@ -1,10 +1,12 @@
 //! Writers that encode: on the threads that bring the rows.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_core::{CpuWriter, Error, Rejected, Result, SinkBatch};
+use futures::FutureExt;
+use tidegate_core::{CpuWriter, Error, Rejected, Result, SinkBatch, SinkEpoch};
+use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
 use super::panics::guarded;
@@ -17,6 +19,8 @@ pub(crate) struct CpuLane {
     idle: Mutex<Vec<Box<dyn CpuWriter>>>,
     freed: Condvar,
     closed: AtomicBool,
+    /// Waits until writers may go on, with the gate shut.
+    waiting: Arc<Mutex<Option<AbortHandle>>>,
     /// Writers by hash of a row's columns; the first of them where there may be only one.
     slots: Vec<Mutex<Option<Box<dyn CpuWriter>>>>,
 }
@@ -30,6 +34,7 @@ impl CpuLane {
             idle: Mutex::new(vec![first]),
             freed: Condvar::new(),
             closed: AtomicBool::new(false),
+            waiting: Arc::default(),
             slots: (0..most).map(|_| Mutex::default()).collect(),
         }
     }
@@ -104,9 +109,36 @@ impl CpuLane {
         }
     }
 
+    /// Shuts the sink's gate while much of what writers gave away is still under way.
+    pub(crate) fn look(&self, opening: &Opening<'_>, epoch: &Arc<dyn SinkEpoch>) {
+        // It may have timers.
+        let inside = opening.shared.runtime.enter();
+        if epoch.ready().now_or_never().is_some() {
+            return;
+        }
+        drop(inside);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_some() {
+            return;
+        }
+        let (shared, sink) = (Arc::clone(opening.shared), opening.sink);
+        let (epoch, slot) = (Arc::clone(epoch), Arc::clone(&self.waiting));
+        shared.queue.shut(sink);
+        let task = opening.shared.runtime.spawn(async move {
+            epoch.ready().await;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            shared.queue.open(sink);
+        });
+        *waiting = Some(task.abort_handle());
+    }
+
     /// Lets nobody wait for a writer any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        let waiting = self.waiting.lock();
+        if let Some(task) = &*waiting.unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
         let _idle = self.idle();
         self.freed.notify_all();
     }

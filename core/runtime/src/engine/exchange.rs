@@ -52,6 +52,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) set: &'a Arc<EpochSet>,
     pub(crate) stats: &'a ComponentStats,
+    pub(crate) sink: NodeId,
     writers: &'a Writers,
 }
 
@@ -134,14 +135,15 @@ impl Writers {
             shared,
             set,
             stats: &self.stats,
+            sink: self.node,
             writers: self,
         };
         let open = self.open(&opening)?;
         let Distribution { spread, ordered } = &self.distributions[batch.input];
         let mut rejected = Rejected::default();
         match (&open.lane, spread) {
-            (Lane::Cpu(lane), Spread::Any) => return lane.write(&opening, batch),
-            (Lane::Cpu(lane), Spread::Single) => return lane.write_slot(&opening, 0, batch),
+            (Lane::Cpu(lane), Spread::Any) => rejected = lane.write(&opening, batch)?,
+            (Lane::Cpu(lane), Spread::Single) => rejected = lane.write_slot(&opening, 0, batch)?,
             (Lane::Cpu(lane), Spread::Hash(columns)) => {
                 for (slot, part) in partition(&batch, columns, lane.slots())? {
                     rejected.extend(lane.write_slot(&opening, slot, part)?);
@@ -157,6 +159,9 @@ impl Writers {
                 lane.push(&opening, worker % lane.groups(), &batch)?;
             }
             (Lane::Io(lane), Spread::Any | Spread::Single) => lane.push(&opening, 0, &batch)?,
+        }
+        if let Lane::Cpu(lane) = &open.lane {
+            lane.look(&opening, &open.epoch);
         }
         Ok(rejected)
     }

@@ -76,7 +76,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     if last {
         for (_, node, sink) in graph.sinks().filter(|(_, _, sink)| is_run(sink)) {
             let all = kept.entry(node.spec.id.clone()).or_default();
-            let concluded = sink.conclude(all).await;
+            let concluded = guarded_async("concluding a run", sink.conclude(all)).await;
             if let Some(value) = concluded.map_err(|e| e.with("component", &node.spec.id))? {
                 all.push(value.clone());
                 newly_kept.push((node.spec.id.clone(), value));
@@ -276,7 +276,7 @@ async fn commit(
     };
     retry::passing(around.runtime.attempts, id.as_str(), || async {
         state.verify(&around.pipeline, *fence).await?;
-        sink.commit(&commit).await
+        guarded_async("a commit", sink.commit(&commit)).await
     })
     .await
     .map_err(|error| error.with("component", id))

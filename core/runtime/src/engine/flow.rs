@@ -111,9 +111,16 @@ struct Held {
 /// The event whose rows are carried.
 struct Event {
     mark: Mark,
-    /// The position before it, where a sink wants origins, and how many rows have come to each
-    /// input of such a sink.
-    origin: Option<(Arc<Position>, HashMap<(NodeId, usize), u64>)>,
+    /// Where a sink wants origins.
+    origin: Option<EventOrigin>,
+}
+
+/// Where an event's rows come from.
+struct EventOrigin {
+    /// The last position before it.
+    position: Arc<Position>,
+    /// How many rows have come to each input of a sink that wants to know.
+    rows: HashMap<(NodeId, usize), u64>,
 }
 
 impl Carrier {
@@ -142,7 +149,10 @@ impl Carrier {
                     split: mark.split.clone(),
                     offset: mark.offset.clone(),
                 };
-                (Arc::new(position), HashMap::new())
+                EventOrigin {
+                    position: Arc::new(position),
+                    rows: HashMap::new(),
+                }
             }),
             mark,
         });
@@ -155,16 +165,15 @@ impl Carrier {
             return Ok(None);
         }
         let event = self.event.as_mut();
-        let Some((event, (position, counts))) =
-            event.and_then(|event| Some((&event.mark, event.origin.as_mut()?)))
-        else {
-            return Err(Error::internal("rows came to a sink without their origins")
-                .with("component", self.shared.id(consumer)));
-        };
-        let count = counts.entry((consumer, input)).or_default();
+        let known = event.and_then(|event| Some((event.mark.number, event.origin.as_mut()?)));
+        let (number, origin) = known.ok_or_else(|| {
+            Error::internal("rows came to a sink without their origins")
+                .with("component", self.shared.id(consumer))
+        })?;
+        let count = origin.rows.entry((consumer, input)).or_default();
         let mut origins = Origins::default();
         // Events after one position follow each other in the number's upper half.
-        origins.push(position, (u64::from(event.number) << 32) + *count, rows);
+        origins.push(&origin.position, (u64::from(number) << 32) + *count, rows);
         *count += rows as u64;
         Ok(Some(origins))
     }

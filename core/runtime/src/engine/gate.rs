@@ -1,7 +1,8 @@
 //! What keeps rows from piling up before sinks that take them slowly, without holding up others.
 //!
 //! An I/O sink takes all that a worker gives it, so no worker ever waits. While too much waits for
-//! it, its gate is shut: the queue hands out nothing that leads to it.
+//! it, its gate is shut: the queue hands out nothing that leads to it. The gate of a sink with CPU
+//! writers is shut while its epoch isn't ready for more.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,9 @@ struct Held {
 }
 
 impl Gates {
+    /// More bytes than any sink holds, and so few that several of them can be counted.
+    pub(crate) const MUCH: u64 = 1 << 60;
+
     pub(crate) fn new(graph: &Graph) -> Self {
         let gates = graph.sinks().zip(0_u32..).map(|((id, _, sink), number)| {
             let gate = Gate {
@@ -126,7 +130,7 @@ impl Gates {
         };
         let mut held = gate.held.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut held);
-        let full = held.bytes >= gate.limits.bytes
+        let full = held.bytes >= gate.limits.bytes.min(Self::MUCH)
             || held.writes >= gate.limits.writers.saturating_mul(1 + WAITING_WRITES);
         // Under the lock, so that the last change decides.
         let before = match full {

@@ -211,6 +211,16 @@ impl Queue {
         }
     }
 
+    /// Holds back what leads to a sink, until it is opened.
+    pub(crate) fn shut(&self, sink: NodeId) {
+        self.enter(sink, Gates::MUCH);
+    }
+
+    /// Hands out again what leads to a sink that was shut.
+    pub(crate) fn open(&self, sink: NodeId) {
+        self.leave(sink, Gates::MUCH);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -445,6 +445,9 @@ pub struct PlaceConfig {
     /// Bytes a writer takes before another is opened.
     #[serde(default)]
     pub writer_bytes: u64,
+    /// How long it isn't ready for more after a write.
+    #[serde(default)]
+    pub ready_ms: u64,
     /// How long a writer that doesn't panic takes to prepare.
     #[serde(default)]
     pub prepare_ms: u64,
@@ -518,6 +521,7 @@ impl Sink for PlaceSink {
             id,
             runtime: tokio::runtime::Handle::current(),
             rows: Arc::default(),
+            until: Arc::default(),
         }))
     }
 
@@ -529,6 +533,8 @@ impl Sink for PlaceSink {
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
+        let fault = format!("{}/panic-commit", self.config.place);
+        assert!(!strikes(&fault), "a commit is broken");
         if strikes(&format!("{}/commit", self.config.place)) {
             return Err(Error::transient("the destination doesn't answer"));
         }
@@ -585,6 +591,7 @@ struct PlaceEpoch {
     id: Epoch,
     runtime: tokio::runtime::Handle,
     rows: Staged,
+    until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl PlaceEpoch {
@@ -600,6 +607,7 @@ impl SinkEpoch for PlaceEpoch {
             sink: self.sink.clone(),
             runtime: self.runtime.clone(),
             rows: Arc::clone(&self.rows),
+            until: Arc::clone(&self.until),
             key: format!(
                 "{}-{id}-{}",
                 self.sink.cx.common.run.short(),
@@ -609,6 +617,13 @@ impl SinkEpoch for PlaceEpoch {
             begun: false,
             rejected: Rejected::default(),
         })))
+    }
+
+    async fn ready(&self) {
+        let until = *self.until.lock().unwrap();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
+        }
     }
 
     async fn seal(&self) -> Result<Sealed> {
@@ -648,6 +663,7 @@ struct PlaceWriter {
     sink: PlaceSink,
     runtime: tokio::runtime::Handle,
     rows: Staged,
+    until: Arc<Mutex<Option<Instant>>>,
     key: String,
     epoch: Epoch,
     begun: bool,
@@ -667,6 +683,10 @@ impl CpuWriter for PlaceWriter {
                 place.staged.insert(self.key.clone(), Vec::new())
             });
             self.begun = true;
+        }
+        if self.sink.config.ready_ms > 0 {
+            let pause = Duration::from_millis(self.sink.config.ready_ms);
+            *self.until.lock().unwrap() = Some(Instant::now() + pause);
         }
         let fault = format!("{}/panic-write", self.sink.config.place);
         assert!(!strikes(&fault), "a writer is broken");

@@ -281,6 +281,34 @@ async fn a_sink_that_waits_holds_up_no_other_branch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_encodes_for_a_slow_place_holds_up_no_other_branch() {
+    let mut world = World::new("cpu_slow")
+        .source("slow", json!({"rows": 200_000, "step": 10_000}))
+        .source("fast", json!({"rows": 200_000, "step": 100}))
+        .sink("posts", &["slow"], json!({"ready_ms": 100}))
+        .sink("out", &["fast"], json!({}));
+    world.settings = json!({"workers": 1, "attempts": 4, "queue": "64 kB"});
+    let began = Instant::now();
+    let run = tokio::spawn(async move {
+        world.complete().await;
+        world
+    });
+    let batches = |sink: &str| {
+        crate::world::with_place(&format!("cpu_slow/{sink}"), |place| place.batches.clone())
+    };
+    while batches("out").iter().sum::<usize>() < 190_000 {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(batches("posts").len() < 20, "the other branch was held up");
+    let world = run.await.unwrap();
+    // It was waited for after each of its twenty batches but the last.
+    assert!(began.elapsed() > Duration::from_millis(1900));
+    assert_eq!(world.place("posts").rows().len(), 200_000);
+    assert_eq!(world.place("out").rows().len(), 200_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_more_is_read_for_a_sink_than_it_may_hold() {
     let name = "posts_held";
     let sink = json!({"writers": 2, "rows": 1000, "pause_ms": 20, "bytes": 20_000});

@@ -587,6 +587,7 @@ async fn a_component_that_is_broken_is_named_with_the_cause() {
     let numbers = |broken: Option<&str>| json!({"rows": 100, "broken": broken});
     for (fault, broken, sieve, parts) in [
         ("panic-write", None, 1000, ["out", "a writer is broken"]),
+        ("panic-commit", None, 1000, ["out", "a commit is broken"]),
         ("none", None, 0, ["sieve", "the sieve is broken"]),
         ("none", Some("panic"), 1000, ["n", "the source is broken"]),
         ("none", Some("stream"), 1000, ["n", "`other`"]),
