@@ -20,7 +20,6 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, json};
-use tidegate::core::Span;
 use tidegate::program::{self, RowsIn};
 use tidegate::{Pipeline, PipelineSpec, Report, RunOptions, registry};
 use tokio::net::TcpListener;
@@ -65,10 +64,9 @@ pub(crate) async fn run(
     let (rows, orders) = program::source("orders", batch(&[])?.schema());
     let mut registry = registry()?;
     registry.add(orders)?;
-    let mut spec = PipelineSpec::new("orders", folder)
+    let spec = PipelineSpec::new("orders", folder)
         .source("orders", "orders", json!({}))?
         .sink("lake", "parquet", &["orders"], json!({ "url": "lake" }))?;
-    spec.options.checkpoint.interval = Some(Span(Duration::from_millis(250)));
     let pipeline = Pipeline::new(spec, registry, Map::new())?;
 
     let service = Router::new().route("/orders", post(take)).with_state(rows);

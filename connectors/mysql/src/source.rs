@@ -1,11 +1,12 @@
 //! The source: its streams, its plan, and what reads which piece.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Ask, Error, EventStream, Metrics, Offset, Plan, Replay, Result, Scan, Source, SourceContext,
-    Split, Stream, StreamName, async_trait,
+    Ask, Error, EventStream, Limits, Metrics, Offset, Plan, Replay, Result, Scan, Source,
+    SourceContext, Split, Stream, StreamName, async_trait,
 };
 
 use crate::config::{MySqlConfig, Snapshot};
@@ -135,6 +136,13 @@ impl Source for MySqlSource {
                 replay: self.replay(relation),
             })
             .collect()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            splits: NonZeroUsize::new(self.shared.pool.most()),
+            listens: false,
+        }
     }
 
     fn notes(&self) -> Vec<String> {

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidegate_core::registry::Registration;
 use tidegate_core::{
-    Ask, Error, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result, Rows, Scan,
-    Source, SourceConfig, SourceContext, Split, SplitData, SplitId, Stream, async_trait, typetag,
+    Acknowledged, Ask, Error, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result,
+    Rows, RunId, Scan, Source, SourceConfig, SourceContext, Split, SplitData, Stream, async_trait,
+    typetag,
 };
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
@@ -144,6 +145,7 @@ impl SourceConfig for RowsInConfig {
         Ok(Arc::new(RowsSource {
             shared: Arc::clone(shared),
             cx: cx.clone(),
+            opened: RunId::new(),
             taken: Arc::default(),
         }))
     }
@@ -153,6 +155,8 @@ impl SourceConfig for RowsInConfig {
 struct RowsSource {
     shared: Arc<Shared>,
     cx: SourceContext,
+    /// Tells this opening's positions from those of another attempt.
+    opened: RunId,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -192,10 +196,12 @@ impl Source for RowsSource {
         let scan = scans.first().cloned();
         let scan = scan.ok_or_else(|| Error::internal("rows are read that nobody asked for"))?;
         let receiver = Arc::clone(&self.shared.receiver).lock_owned().await;
-        let taken = Arc::clone(&self.taken);
+        let (taken, cx, opened) = (Arc::clone(&self.taken), self.cx.clone(), self.opened);
         let events = futures::stream::unfold(receiver, move |mut receiver| {
-            let (scan, taken) = (scan.clone(), Arc::clone(&taken));
+            let (scan, taken, cx) = (scan.clone(), Arc::clone(&taken), cx.clone());
             async move {
+                // Of the batch before: who sent it waits for its commit.
+                cx.request_cut();
                 let Sent { batch, told } = receiver.recv().await?;
                 let number = {
                     let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,7 +215,7 @@ impl Source for RowsSource {
                         stream: STREAM.into(),
                         rows: Rows::Batch(batch),
                         rejected: None,
-                        resume: Some(Offset::encode(&number)?),
+                        resume: Some(Offset::encode(&(opened, number))?),
                     })
                 });
                 Some((event, receiver))
@@ -218,9 +224,12 @@ impl Source for RowsSource {
         Ok(events.boxed())
     }
 
-    async fn acknowledge(&self, upto: &[(SplitId, Offset)]) -> Result<()> {
-        for (_, offset) in upto {
-            let committed: u64 = offset.decode()?;
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
+        for offset in upto.iter().filter_map(|told| told.offset.as_ref()) {
+            let (opened, committed): (RunId, u64) = offset.decode()?;
+            if opened != self.opened {
+                continue;
+            }
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
             while let Some((_, told)) = taken
                 .waiting

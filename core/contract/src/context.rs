@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, Shared};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ComponentId, Epoch, Error, Lineage, Registry, Result, RunId, Token};
+use crate::{ComponentId, Epoch, Error, Host, Lineage, Registry, Result, RunId, Token};
 
 /// What every component gets.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Context {
     pub settings: Arc<serde_json::Map<String, Value>>,
     /// The components that the pipeline can be made of: where a catalog is found by its `type`.
     pub registry: Arc<Registry>,
+    /// What the runtime does for it: see [`Context::request_cut`] and [`Context::keep`].
+    pub host: Host,
 }
 
 impl Context {
@@ -80,6 +82,7 @@ impl Context {
             metrics: Arc::default(),
             settings,
             registry: Arc::new(Registry::linked()?),
+            host: Host::default(),
         })
     }
 

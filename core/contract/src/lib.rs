@@ -19,6 +19,7 @@ mod context;
 mod depth;
 mod error;
 mod event;
+mod host;
 mod ident;
 mod ignored;
 mod opaque;
@@ -44,6 +45,7 @@ pub use context::{
 pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_depth, too_deep};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, Rows};
+pub use host::{Host, Kept};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
 pub use ignored::{IgnoredColumn, NewColumns};
 pub use opaque::{Offset, PlanState, Prepared, SplitData, Token};
@@ -57,7 +59,8 @@ pub use sink::{
     SinkBatch, SinkConfig, SinkEpoch, Spread, Visibility, Writer,
 };
 pub use source::{
-    Ask, Estimate, FinishedSplit, Next, Plan, Replay, Source, SourceConfig, Split, Stream,
+    Acknowledged, Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig,
+    Split, Stream,
 };
 pub use spec::{
     CheckpointOptions, ComponentConfig, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec,

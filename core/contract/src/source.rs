@@ -1,6 +1,7 @@
 //! Where rows come from.
 
 use std::fmt::Debug;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,11 @@ pub trait Source: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// How many of its splits are read at once. Always the same while the source is open.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// Finds the splits that are to be read next, for all streams in use at once.
     ///
     /// Asked at the start of a run, when splits have finished, and after [`Next::AskAgain`]'s time;
@@ -104,11 +110,12 @@ pub trait Source: Debug + Send + Sync {
         resume: Option<&Offset>,
     ) -> Result<EventStream>;
 
-    /// Tells that all rows up to these positions are committed in every sink, so the upstream may
-    /// forget them. After each epoch; may be sent again after a crash; positions never go back.
+    /// Tells what is committed in every sink, so the upstream may forget it. After each epoch, with
+    /// the splits of which more is committed or that have finished; a new attempt begins with all
+    /// that is known to be committed, because it may not have been told. Positions never go back.
     ///
-    /// An error is logged and does not end the run: the next epoch's call covers this one.
-    async fn acknowledge(&self, upto: &[(SplitId, Offset)]) -> Result<()> {
+    /// An error is logged and does not end the run: the next call covers this one.
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
         let _ = upto;
         Ok(())
     }
@@ -118,6 +125,33 @@ pub trait Source: Debug + Send + Sync {
     async fn close(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// How many splits of a source are read at once. The others wait, in the order in which they were
+/// planned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most: what the upstream allows, or a setting of the user's. `None`: as many as keep the
+    /// machine busy (two for each CPU thread, at least four), or all if they only listen.
+    pub splits: Option<NonZeroUsize>,
+    /// Whether an open split mostly waits for what comes (a shard, a queue, a socket), and may have no
+    /// end. Then all are open at once, and a `splits` that keeps some of them shut is worth a warning.
+    pub listens: bool,
+}
+
+/// What is committed of a split, in every sink.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acknowledged {
+    /// The split.
+    pub split: SplitId,
+    /// Up to this position. `None`: it has finished, and its reading gave none.
+    pub offset: Option<Offset>,
+    /// Whether that is all of it.
+    pub finished: bool,
+    /// How many of these rows were rejected, since this process told of the split before: by the
+    /// source, while they were decoded, or by a transform that works row by row. What comes to a sink
+    /// or to a transform that needs all rows is mixed, so what those reject belongs to no split.
+    pub rejected: u64,
 }
 
 /// The question put to [`Source::plan`].

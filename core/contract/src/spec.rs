@@ -49,6 +49,10 @@ pub struct CheckpointOptions {
     pub interval: Option<Span>,
     /// After so many bytes, as they are in memory. Default: no limit.
     pub bytes: Option<ByteSize>,
+    /// The least time between two checkpoints that a source asks for, because somebody waits for the
+    /// commit (an HTTP client for its answer). What is asked for meanwhile is joined. Default:
+    /// `"100ms"`.
+    pub min_interval: Option<Span>,
 }
 
 /// How surely each row arrives in a sink.

@@ -146,6 +146,18 @@ impl Graph {
                 bytes: split.estimate.bytes,
             });
             description.components[id].splits = Some(splits.collect());
+            let limits = source.limits();
+            if let Some(most) = limits.splits
+                && limits.listens
+                && plan.new.len() > most.get()
+            {
+                description.notes.push(format!(
+                    "`{}` has {} open splits, and reads {most} of them at once: the others wait \
+                     until one ends",
+                    node.spec.id,
+                    plan.new.len()
+                ));
+            }
             if plan.next != Next::Complete {
                 let note = format!("`{}` finds more splits while it runs", node.spec.id);
                 description.notes.push(note);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidegate_core::{ComponentId, Error, IgnoredColumn, Kind, RunId};
+use tidegate_core::{ComponentId, Error, IgnoredColumn, Kept, Kind, RunId};
 
 use crate::stats::{Given, RunStats};
 
@@ -84,6 +84,8 @@ pub(crate) struct Told {
     pub(crate) run: Option<RunId>,
     pub(crate) resumed: bool,
     pub(crate) exhausted: Option<Error>,
+    /// What components keep over its attempts in this process.
+    pub(crate) kept: Kept,
 }
 
 /// What one component did.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tidegate_core::{Error, ErrorKind, Result};
+use tidegate_core::{Cancel, Error, ErrorKind, Result};
 
 /// What is done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,16 @@ pub(crate) fn backoff(tries: u32) -> impl Iterator<Item = Duration> + Send {
 pub(crate) async fn passing<T, F: Future<Output = Result<T>>>(
     tries: u32,
     what: &str,
+    work: impl FnMut() -> F,
+) -> Result<T> {
+    passing_until(&Cancel::never(), tries, what, work).await
+}
+
+/// The same, but not after `cancel`: then the wait for the next try ends with the last error.
+pub(crate) async fn passing_until<T, F: Future<Output = Result<T>>>(
+    cancel: &Cancel,
+    tries: u32,
+    what: &str,
     mut work: impl FnMut() -> F,
 ) -> Result<T> {
     let mut delays = backoff(tries);
@@ -51,6 +61,10 @@ pub(crate) async fn passing<T, F: Future<Output = Result<T>>>(
         };
         let wait = told.unwrap_or(delay);
         tracing::warn!(component = what, %error, wait_s = wait.as_secs_f64(), "trying again");
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(error),
+            () = tokio::time::sleep(wait) => {}
+        }
     }
 }

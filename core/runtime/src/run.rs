@@ -299,7 +299,7 @@ impl Pipeline {
         told: &mut Told,
     ) -> Result<Outcome> {
         let scratch = Scratch::new()?;
-        let (_hand, cancel) = Cancel::new();
+        let (canceller, cancel) = Cancel::new();
         let name = &self.spec.name;
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline was taken, but has no state"));
@@ -364,6 +364,7 @@ impl Pipeline {
         told.run = Some(current.id);
         let around = Surroundings {
             run: current.id,
+            kept: Some(told.kept.clone()),
             ..around
         };
         let schemas: BTreeMap<ComponentId, _> = state
@@ -393,7 +394,7 @@ impl Pipeline {
         let _ = self.given.set(graph.given());
         let state = lost_sessions(&graph, store, name, fence, state).await?;
         let stats = Arc::clone(&self.stats);
-        Attempt::new(graph, around, stats, state, &self.spec.options)?
+        Attempt::new(graph, around, stats, state, &self.spec.options, canceller)?
             .run(options.stop.clone())
             .await
     }
@@ -456,6 +457,8 @@ impl Pipeline {
             scratch: scratch.0.path().into(),
             cancel,
             state,
+            cuts: Arc::default(),
+            kept: None,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tidegate_core::{
-    Cancel, Canceller, ComponentId, Context, Epoch, Error, Input, Journal, KeyValue, Lineage,
-    Metrics, Registry, Result, RunId, SinkContext, SourceContext, Token, TransformContext,
+    Cancel, Canceller, ComponentId, Context, Epoch, Error, Host, Input, Journal, Kept, KeyValue,
+    Lineage, Metrics, Registry, Result, RunId, SinkContext, SourceContext, Token, TransformContext,
     async_trait,
 };
 
@@ -27,6 +27,7 @@ use tidegate_core::{
 #[derive(Debug)]
 pub struct TestContext {
     common: Context,
+    cuts: Arc<AtomicU64>,
     journal: Arc<MemoryJournal>,
     canceller: Option<Canceller>,
     _folder: TempDir,
@@ -53,6 +54,7 @@ impl TestContext {
             .expect("a temporary folder for a test");
         let (canceller, cancel) = Cancel::new();
         let lineage = Lineage::new();
+        let cuts = Arc::new(AtomicU64::new(0));
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let common = Context {
             id: ComponentId::new("tested").expect("a valid name"),
@@ -69,10 +71,20 @@ impl TestContext {
             metrics: Arc::new(Metrics::default()),
             settings: Arc::new(Map::new()),
             registry: Arc::new(Registry::linked().expect("one crate for each tag")),
+            host: Host::new(
+                {
+                    let cuts = Arc::clone(&cuts);
+                    move || {
+                        cuts.fetch_add(1, Ordering::Relaxed);
+                    }
+                },
+                Kept::default(),
+            ),
         };
         std::fs::create_dir(&common.base).expect("a folder in a folder of ours");
         Self {
             common,
+            cuts,
             journal: Arc::default(),
             canceller: Some(canceller),
             _folder: folder,
@@ -138,6 +150,18 @@ impl TestContext {
     /// What was journalled.
     pub fn journal(&self) -> &MemoryJournal {
         &self.journal
+    }
+
+    /// How often a checkpoint was asked for.
+    pub fn requested_cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// As a component is opened that is only checked: nothing is kept.
+    #[must_use]
+    pub fn checking(mut self) -> Self {
+        self.common.host = Host::default();
+        self
     }
 
     /// A path in the base folder.

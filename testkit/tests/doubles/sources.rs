@@ -6,8 +6,8 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use tidegate_core::{
-    Ask, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result, Rows,
-    Scan, Source, Split, SplitData, SplitId, Stream, async_trait,
+    Acknowledged, Ask, Error, ErrorKind, Event, EventStream, Next, Offset, Plan, PlanState, Replay,
+    Result, Rows, Scan, Source, Split, SplitData, Stream, async_trait,
 };
 use tidegate_testkit::suites::{SourceSuite, source_suite};
 
@@ -32,6 +32,7 @@ enum Defect {
     EndStartsOver,
     RelativeOffsets,
     ForgetsTooMuch,
+    ForgetsOthers,
     ShiftsPositions,
     LeavesTask,
     LeavesThread,
@@ -58,6 +59,7 @@ const DOUBLES: &[(Defect, &str)] = &[
     (Defect::EndStartsOver, "resume_law"),
     (Defect::RelativeOffsets, "resume_after_resume"),
     (Defect::ForgetsTooMuch, "acknowledge_keeps_the_rest"),
+    (Defect::ForgetsOthers, "acknowledge_keeps_the_rest"),
     (Defect::ShiftsPositions, "positions_stand_at_the_same_rows"),
     (Defect::LeavesTask, "cancellation_leaks_nothing"),
     (Defect::LeavesThread, "cancellation_leaks_nothing"),
@@ -329,8 +331,9 @@ impl Source for Model {
         Ok(futures::stream::iter(events.collect::<Vec<_>>()).boxed())
     }
 
-    async fn acknowledge(&self, _: &[(SplitId, Offset)]) -> Result<()> {
-        if self.is(Defect::ForgetsTooMuch) {
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
+        let finished = upto.iter().any(|split| split.finished);
+        if self.is(Defect::ForgetsTooMuch) || (self.is(Defect::ForgetsOthers) && finished) {
             self.upstream.store(false, Ordering::Relaxed);
         }
         Ok(())

@@ -189,6 +189,7 @@ mod tests {
                 metrics: Arc::default(),
                 settings: Arc::default(),
                 registry: Arc::new(tidegate_core::Registry::linked().unwrap()),
+                host: tidegate_core::Host::default(),
             },
             inputs: vec![tidegate_core::Input {
                 name: "api.raw".into(),

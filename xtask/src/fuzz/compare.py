@@ -162,8 +162,9 @@ def loose_difference(right, seen, *, ordered=False):
         return None
     right_rows, seen_rows = (list(zip(*side)) for side in zip(*pairs))
     if not ordered:
-        # The rounded digits only bring equal rows side by side.
-        key = lambda row: [sort_key(value) for value in row]
+        # The rounded digits only bring equal rows side by side; what they can't tell apart is in the
+        # order of the numbers.
+        key = lambda row: ([sort_key(value) for value in row], [magnitude(value) for value in row])
         right_rows, seen_rows = sorted(right_rows, key=key), sorted(seen_rows, key=key)
     for one, other in zip(right_rows, seen_rows):
         if not all(same(a, b) for a, b in zip(one, other)):
@@ -197,6 +198,10 @@ def sort_key(value):
     if value is None:
         return "0"
     return f"1{value:.5e}" if isinstance(value, float) else f"2{value!r}"
+
+
+def magnitude(value):
+    return value if isinstance(value, float) and value == value else 0.0
 
 
 def same(one, other):

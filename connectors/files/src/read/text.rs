@@ -1,7 +1,7 @@
-//! Reading of everything that is read from front to back: a thread decompresses and finds where
-//! records end.
+//! Reading of everything that is read from front to back: a task fetches, and has a thread decompress
+//! and find where records end, for a moment each time. So a file that waits, because nobody takes its
+//! rows yet or because its bytes are late, holds no thread, however many are open.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema};
@@ -12,7 +12,7 @@ use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
 };
 use tidegate_formats::{
-    Compression, CsvHeader, CsvOptions, Decoder, EncodedChunk, Format, PlainText, Position,
+    Chunk, Compression, CsvHeader, CsvOptions, Decoder, EncodedChunk, Format, PlainText, Position,
     Splitter,
 };
 use tidegate_storage::{ByteStream, FileMeta, ReadAhead, Storage};
@@ -22,8 +22,11 @@ use super::columns::{Bound, Columns};
 use super::lines::{LineIndex, UncountedChunk};
 use super::piece::Part;
 
-/// Chunks that wait to be taken: each about 1 MiB.
-const WAITING: usize = 4;
+/// Chunks that are cut at a time: each about 1 MiB.
+const AT_ONCE: usize = 2;
+
+/// Chunks that wait to be taken, beside those that were cut last.
+const WAITING: usize = 2;
 
 /// How much of a CSV file is looked at first for its header.
 const HEADER_SAMPLE: usize = 64 << 10;
@@ -82,23 +85,17 @@ impl TextFile {
             self.storage
                 .stream(&self.file, begin..self.file.size, self.storage.read_ahead());
         let (send, receive) = mpsc::channel(WAITING);
-        let runtime = tokio::runtime::Handle::current();
-        let cut = move || {
-            let mut cut = Cut {
-                file: self,
-                splitter,
-                plain,
-                skip,
-                send,
-            };
-            if let Err(error) = cut.all(&runtime, bytes) {
-                let error = cut.file.explain(error);
-                // Nobody is left to hear of it if the stream was dropped.
-                drop(cut.send.blocking_send(Err(error)));
-            }
+        let cut = Cut {
+            file: self,
+            splitter,
+            plain,
+            piece: None,
+            ended: false,
+            finished: false,
+            skip,
         };
-        let thread = tokio::task::spawn_blocking(cut);
-        Ok(futures::stream::unfold((receive, Some(thread)), next_event).boxed())
+        let task = Task(tokio::spawn(cut.all(bytes, send)));
+        Ok(futures::stream::unfold((receive, Some(task)), next_event).boxed())
     }
 
     fn bind(&mut self, header: Option<&CsvHeader>) -> Result<()> {
@@ -216,133 +213,197 @@ impl TextFile {
     }
 }
 
-type Sent = (
-    mpsc::Receiver<Result<Event>>,
-    Option<tokio::task::JoinHandle<()>>,
-);
+/// A task that ends with the stream.
+struct Task(tokio::task::JoinHandle<()>);
 
-/// The next event; and when there are none, whether the thread ended as it should.
-async fn next_event((mut receive, thread): Sent) -> Option<(Result<Event>, Sent)> {
-    if let Some(event) = receive.recv().await {
-        return Some((event, (receive, thread)));
-    }
-    match thread?.await {
-        Ok(()) => None,
-        Err(error) => {
-            let error = Error::internal("the reader of a file died").because(error);
-            Some((Err(error), (receive, None)))
-        }
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
-/// The thread's work.
+type Sent = (mpsc::Receiver<Result<Event>>, Option<Task>);
+
+/// The next event; and when there are none, whether the task ended as it should.
+async fn next_event((mut receive, task): Sent) -> Option<(Result<Event>, Sent)> {
+    if let Some(event) = receive.recv().await {
+        return Some((event, (receive, task)));
+    }
+    match (&mut task?.0).await {
+        Ok(()) => None,
+        Err(error) => Some((Err(died(error)), (receive, None))),
+    }
+}
+
+fn died(error: tokio::task::JoinError) -> Error {
+    Error::internal("the reader of a file died").because(error)
+}
+
+/// A file on its way to chunks.
 struct Cut {
     file: TextFile,
     splitter: Splitter,
     /// What makes text of the bytes, unless they are it.
     plain: Option<PlainText>,
+    /// Text that waits for the splitter, where the bytes are it.
+    piece: Option<Bytes>,
+    /// The file has no more bytes.
+    ended: bool,
+    /// The splitter knows it.
+    finished: bool,
     /// Plain bytes before the position, which come again and were given before.
     skip: u64,
-    send: mpsc::Sender<Result<Event>>,
+}
+
+/// What follows a step.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Another one: there is more in what was fetched.
+    Step,
+    /// The file's next bytes.
+    Bytes,
+    End,
 }
 
 impl Cut {
-    fn all(&mut self, runtime: &tokio::runtime::Handle, mut bytes: ByteStream) -> Result<()> {
-        while !self.splitter.is_done() {
-            let piece = runtime.block_on(bytes.next()).transpose()?;
-            self.file
-                .metrics
-                .bytes(piece.as_ref().map_or(0, |piece| piece.len() as u64));
-            let ended = piece.is_none();
-            if self.unpack(piece)?.is_break() {
-                return Ok(());
+    /// The task's work.
+    async fn all(mut self, mut bytes: ByteStream, send: mpsc::Sender<Result<Event>>) {
+        let mut next = match self.splitter.is_done() {
+            true => Next::End,
+            false => Next::Bytes,
+        };
+        while next != Next::End {
+            let fetched = match next {
+                Next::Bytes => match bytes.next().await.transpose() {
+                    Ok(piece) => Some(piece),
+                    Err(error) => {
+                        // Nobody is left to hear of it if the stream was dropped.
+                        drop(send.send(Err(self.file.explain(error))).await);
+                        return;
+                    }
+                },
+                Next::Step | Next::End => None,
+            };
+            let step = tokio::task::spawn_blocking(move || {
+                let mut events = Vec::with_capacity(AT_ONCE);
+                let next = self.step(fetched, &mut events);
+                (self, next, events)
+            });
+            let (cut, stepped, events) = match step.await {
+                Ok(step) => step,
+                Err(error) => {
+                    drop(send.send(Err(died(error))).await);
+                    return;
+                }
+            };
+            self = cut;
+            for event in events {
+                if send.send(Ok(event)).await.is_err() {
+                    return;
+                }
             }
-            if ended {
-                if self.skip > 0 {
+            next = match stepped {
+                Ok(next) => next,
+                Err(error) => {
+                    drop(send.send(Err(self.file.explain(error))).await);
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Cuts some chunks from what is there. `fetched`: the file's next bytes, or that there are none.
+    fn step(&mut self, fetched: Option<Option<Bytes>>, events: &mut Vec<Event>) -> Result<Next> {
+        if let Some(fetched) = fetched {
+            self.feed(fetched)?;
+        }
+        loop {
+            while let Some(chunk) = self.splitter.next()? {
+                self.bind()?;
+                events.push(self.event(chunk)?);
+                if events.len() == AT_ONCE {
+                    return Ok(Next::Step);
+                }
+            }
+            // A file of a header alone must have the right columns too.
+            self.bind()?;
+            if self.finished || self.splitter.is_done() {
+                return Ok(Next::End);
+            }
+            let text = match &mut self.plain {
+                Some(plain) => plain.next()?,
+                None => self.piece.take(),
+            };
+            match text {
+                Some(text) => self.take(text),
+                None if !self.ended => return Ok(Next::Bytes),
+                None if self.skip > 0 => {
                     return Err(Error::conflict("the file is shorter than it was"));
                 }
-                self.splitter.finish();
-                return self.give().map(drop);
+                None => {
+                    self.splitter.finish();
+                    self.finished = true;
+                }
             }
         }
-        Ok(())
     }
 
-    /// Takes the text that the file's next bytes are; `None`: there are no more.
-    fn unpack(&mut self, piece: Option<Bytes>) -> Result<ControlFlow<()>> {
-        let Some(mut plain) = self.plain.take() else {
-            return match piece {
-                Some(piece) => self.take(piece),
-                None => Ok(ControlFlow::Continue(())),
-            };
-        };
-        match piece {
-            Some(piece) => plain.push(piece)?,
-            None => plain.finish()?,
-        }
-        while let Some(text) = plain.next()? {
-            if self.take(text)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+    fn feed(&mut self, fetched: Option<Bytes>) -> Result<()> {
+        let bytes = fetched.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.file.metrics.bytes(bytes);
+        self.ended = fetched.is_none();
+        match (&mut self.plain, fetched) {
+            (Some(plain), Some(piece)) => plain.push(piece),
+            (Some(plain), None) => plain.finish(),
+            (None, piece) => {
+                self.piece = piece;
+                Ok(())
             }
         }
-        self.plain = Some(plain);
-        Ok(ControlFlow::Continue(()))
     }
 
-    fn take(&mut self, mut piece: Bytes) -> Result<ControlFlow<()>> {
+    fn take(&mut self, mut text: Bytes) {
         let skip = usize::try_from(self.skip)
             .unwrap_or(usize::MAX)
-            .min(piece.len());
+            .min(text.len());
         self.skip -= skip as u64;
-        let piece = piece.split_off(skip);
-        if piece.is_empty() {
-            return Ok(ControlFlow::Continue(()));
+        let text = text.split_off(skip);
+        if !text.is_empty() {
+            self.splitter.push(text);
         }
-        self.splitter.push(piece);
-        self.give()
     }
 
-    /// Sends the chunks that are whole; breaks if nobody wants more.
-    fn give(&mut self) -> Result<ControlFlow<()>> {
-        while let Some(chunk) = self.splitter.next()? {
-            self.bind()?;
-            let Some(records) = &self.file.records else {
-                return Err(Error::internal("a record came before its header"));
-            };
-            let resume = Offset::encode(&chunk.end)?;
-            let uncounted = chunk.start.line.is_none();
-            let encoded = EncodedChunk {
-                chunk,
-                decoder: Arc::clone(&records.decoder),
-                file: self.file.storage.show(&self.file.file.key).into(),
-            };
-            let rows: Box<dyn Decode> = match &self.file.lines {
-                Some(index) if uncounted => Box::new(UncountedChunk {
-                    encoded,
-                    index: Arc::clone(index),
-                }),
-                _ => Box::new(encoded),
-            };
-            let rows = Rows::Encoded(match &records.bound {
-                None => rows,
-                Some(bound) => Box::new(Arranged {
-                    rows,
-                    bound: Arc::clone(bound),
-                }),
-            });
-            let event = Event::Rows {
-                stream: self.file.stream.clone(),
+    fn event(&self, chunk: Chunk) -> Result<Event> {
+        let Some(records) = &self.file.records else {
+            return Err(Error::internal("a record came before its header"));
+        };
+        let resume = Offset::encode(&chunk.end)?;
+        let uncounted = chunk.start.line.is_none();
+        let encoded = EncodedChunk {
+            chunk,
+            decoder: Arc::clone(&records.decoder),
+            file: self.file.storage.show(&self.file.file.key).into(),
+        };
+        let rows: Box<dyn Decode> = match &self.file.lines {
+            Some(index) if uncounted => Box::new(UncountedChunk {
+                encoded,
+                index: Arc::clone(index),
+            }),
+            _ => Box::new(encoded),
+        };
+        let rows = Rows::Encoded(match &records.bound {
+            None => rows,
+            Some(bound) => Box::new(Arranged {
                 rows,
-                rejected: None,
-                resume: Some(resume),
-            };
-            if self.send.blocking_send(Ok(event)).is_err() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        // A file of a header alone must have the right columns too.
-        self.bind()?;
-        Ok(ControlFlow::Continue(()))
+                bound: Arc::clone(bound),
+            }),
+        });
+        Ok(Event::Rows {
+            stream: self.file.stream.clone(),
+            rows,
+            rejected: None,
+            resume: Some(resume),
+        })
     }
 
     /// Takes note of the file's header once it has been found.

@@ -10,6 +10,7 @@ mod conformance;
 mod crawled;
 mod crawling;
 mod folders;
+mod many;
 mod new_columns;
 mod pruning;
 mod reading;

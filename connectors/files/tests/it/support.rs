@@ -13,9 +13,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 use tidegate_core::{
-    Ask, Cancel, Commit, ComponentId, Context, Decoded, Epoch, Event, Input, Journal, KeyValue,
-    Lineage, Metrics, Offset, Plan, PlanState, Prepared, Recovery, Registry, Rejected, Result,
-    Rows, RunId, Scan, Sink, SinkContext, Source, Split, Token, async_trait,
+    Ask, Cancel, Commit, ComponentId, Context, Decoded, Epoch, Event, Host, Input, Journal,
+    KeyValue, Lineage, Metrics, Offset, Plan, PlanState, Prepared, Recovery, Registry, Rejected,
+    Result, Rows, RunId, Scan, Sink, SinkContext, Source, Split, Token, async_trait,
 };
 use tidegate_testkit::suites::sealed;
 
@@ -59,6 +59,7 @@ pub(crate) fn context(base: &Path) -> Context {
         metrics: Arc::new(Metrics::default()),
         settings: Arc::default(),
         registry: Arc::new(Registry::linked().unwrap()),
+        host: Host::default(),
     }
 }
 

@@ -4,15 +4,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use serde_json::Map;
 use tidegate_core::{
-    ComponentId, ComponentSpec, ErrorKind, Guarantee, Kind, PipelineOptions, PipelineSpec,
-    Registry, Span,
+    ComponentId, ComponentSpec, ErrorKind, Guarantee, Kind, PipelineOptions, PipelineSpec, Registry,
 };
 use tidegate_program::{Committed, RowsIn, RowsOut};
 use tidegate_runtime::{Pipeline, Report, RunOptions, Status};
@@ -50,12 +48,10 @@ fn pipeline(folder: &Path) -> (RowsIn, RowsOut, Pipeline) {
         guarantee: None,
         config: Map::new(),
     };
-    let mut options = PipelineOptions::default();
-    options.checkpoint.interval = Some(Span(Duration::from_millis(20)));
     let spec = PipelineSpec {
         name: "program".to_owned(),
         base: folder.to_owned(),
-        options,
+        options: PipelineOptions::default(),
         components: vec![
             component(Kind::Source, "in", "sent", &[]),
             component(Kind::Sink, "out", "taken", &["in"]),

@@ -1,19 +1,24 @@
-//! The end of an epoch: seal, checkpoint, commit, acknowledge.
+//! The end of an epoch: stages, seal, checkpoint, commit, acknowledge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_schema::SchemaRef;
+use futures::future::join_all;
 use tidegate_core::{
-    Commit, ComponentId, Epoch, Error, IoWriter, Offset, Prepared, Rejected, Replay, Result, Sink,
-    SplitId, StreamName, Visibility,
+    Acknowledged, Commit, ComponentId, Epoch, Error, IoWriter, Offset, Prepared, Rejected, Replay,
+    Result, Sink, SplitId, StreamName, Visibility,
 };
+use tokio::runtime::Handle;
 
+use super::acknowledge::Acknowledgements;
 use super::exchange::{Lane, Writers};
 use super::flow::{Carrier, EpochSet};
 use super::panics::{guarded, guarded_async};
-use super::shared::Shared;
+use super::queue::{Closed, SplitKey};
+use super::shared::{Shared, closed};
+use super::stage;
 use crate::graph::{Body, Graph, NodeId};
 use crate::retry;
 use crate::state::{Change, Checkpoint, prepared_by};
@@ -22,9 +27,15 @@ use crate::state::{Change, Checkpoint, prepared_by};
 pub(crate) struct Ending {
     pub(crate) set: Arc<EpochSet>,
     pub(crate) last: bool,
-    pub(crate) offsets: Vec<(NodeId, SplitId, Offset)>,
-    pub(crate) finished: Vec<(NodeId, SplitId, Option<Offset>)>,
+    /// Where stages run, if they do in this epoch.
+    pub(crate) stages: Option<Handle>,
+    pub(crate) offsets: Vec<(SplitKey, SplitId, Offset)>,
+    pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
+    /// Rows of splits that were rejected before they came to a sink or a stage.
+    pub(crate) rejected: BTreeMap<SplitKey, u64>,
+    /// What sources couldn't be told so far.
+    pub(crate) unacknowledged: Acknowledgements,
     /// What sinks that show their rows at the end of the run prepared in earlier epochs.
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
 }
@@ -32,7 +43,23 @@ pub(crate) struct Ending {
 /// What came of it.
 pub(crate) struct Ended {
     pub(crate) kept: BTreeMap<ComponentId, Vec<Prepared>>,
-    pub(crate) finished: Vec<(NodeId, SplitId, Option<Offset>)>,
+    pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
+    /// What sources couldn't be told.
+    pub(crate) unacknowledged: Acknowledgements,
+}
+
+/// Tells sources what was committed before this attempt, which they may not have been told.
+pub(crate) async fn remind(
+    shared: Arc<Shared>,
+    mut unacknowledged: Acknowledgements,
+    kept: BTreeMap<ComponentId, Vec<Prepared>>,
+) -> Result<Ended> {
+    unacknowledged.tell(&shared, false).await;
+    Ok(Ended {
+        kept,
+        finished: Vec::new(),
+        unacknowledged,
+    })
 }
 
 /// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
@@ -40,13 +67,27 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     let Ending {
         set,
         last,
+        stages,
         offsets,
         finished,
         schemas,
+        rejected,
+        mut unacknowledged,
         mut kept,
     } = ending;
     let graph = &shared.graph;
     let epoch = set.epoch;
+    if let Some(cpu) = stages {
+        let ran = tokio::select! {
+            ran = stage::run_all(&shared, &set, &cpu) => ran,
+            // A stage may take long, and nothing of it is kept when the attempt ends.
+            () = shared.around.cancel.cancelled() => Err(closed(Closed)),
+        };
+        if let Err(error) = ran {
+            abandon(&set).await;
+            return Err(error);
+        }
+    }
     let mut prepared: Vec<(ComponentId, Prepared)> = Vec::new();
     let mut newly_kept: Vec<(ComponentId, Prepared)> = Vec::new();
 
@@ -93,14 +134,14 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     let checkpoint = Checkpoint {
         epoch,
         last,
-        offsets: named(graph, &offsets, |(node, split, offset)| {
-            (*node, (split.clone(), offset.clone()))
+        offsets: named(graph, &offsets, |(key, split, offset)| {
+            (key.source, (split.clone(), offset.clone()))
         })
         .filter(|(id, _)| stored.contains(id))
         .map(|(id, (split, offset))| (id, split, offset))
         .collect(),
-        finished: named(graph, &finished, |(node, split, offset)| {
-            (*node, (split.clone(), offset.clone()))
+        finished: named(graph, &finished, |(key, split, offset)| {
+            (key.source, (split.clone(), offset.clone()))
         })
         .map(|(id, (split, offset))| (id, split, offset))
         .collect(),
@@ -117,6 +158,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     tracing::debug!(%epoch, last, "checkpoint stored");
 
     let mut settled = Vec::new();
+    let mut commits = Vec::new();
     for (_, node, sink) in graph.sinks() {
         let id = &node.spec.id;
         let values: Vec<Prepared> = match (sink.visibility(), last) {
@@ -128,10 +170,17 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         if values.is_empty() && !last {
             continue;
         }
-        let began = Instant::now();
-        commit(&shared, sink.as_ref(), id, epoch, last, &values).await?;
-        node.stats.add_busy(began);
+        let shared = &shared;
+        commits.push(async move {
+            let began = Instant::now();
+            commit(shared, sink.as_ref(), id, epoch, last, &values).await?;
+            node.stats.add_busy(began);
+            Ok(())
+        });
     }
+    // All come to their end, also after one has failed: none is cut off in its middle.
+    let committed = join_all(commits).await;
+    committed.into_iter().collect::<Result<()>>()?;
     shared
         .apply(Change::Committed {
             epoch,
@@ -142,19 +191,29 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     shared.stats.add_epoch();
     tracing::debug!(%epoch, "committed");
 
-    for (id, node, source, _) in graph.sources() {
-        let upto: Vec<(SplitId, Offset)> = offsets
-            .iter()
-            .filter(|(source, _, _)| *source == id)
-            .map(|(_, split, offset)| (split.clone(), offset.clone()))
-            .collect();
-        if !upto.is_empty()
-            && let Err(error) = source.acknowledge(&upto).await
-        {
-            tracing::warn!(component = %node.spec.id, %error, "rows could not be acknowledged; the next epoch tries again");
-        }
+    let moved = offsets.iter().map(|(key, split, offset)| {
+        let offset = Some(offset.clone());
+        (*key, split, offset, false)
+    });
+    let ended = finished.iter().map(|(key, split, offset)| {
+        let offset = offset.clone();
+        (*key, split, offset, true)
+    });
+    for (key, split, offset, finished) in moved.chain(ended) {
+        let acknowledged = Acknowledged {
+            split: split.clone(),
+            offset,
+            finished,
+            rejected: rejected.get(&key).copied().unwrap_or(0),
+        };
+        unacknowledged.add(key.source, acknowledged);
     }
-    Ok(Ended { kept, finished })
+    unacknowledged.tell(&shared, last).await;
+    Ok(Ended {
+        kept,
+        finished,
+        unacknowledged,
+    })
 }
 
 fn named<'a, T, U>(
@@ -195,7 +254,11 @@ async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<V
             })
             .collect(),
         Lane::Io(lane) => {
-            lane.drained().await?;
+            tokio::select! {
+                drained = lane.drained() => drained?,
+                // It may take long, and nothing of it is kept when the attempt ends.
+                () = shared.around.cancel.cancelled() => return Err(closed(Closed)),
+            }
             let finish = |writer: Box<dyn IoWriter>| async {
                 guarded_async("a writer", async { writer.finish().await }).await
             };
@@ -274,10 +337,15 @@ async fn commit(
         last,
         prepared: values,
     };
-    retry::passing(around.runtime.attempts, id.as_str(), || async {
-        state.verify(&around.pipeline, *fence).await?;
-        guarded_async("a commit", sink.commit(&commit)).await
-    })
+    retry::passing_until(
+        &around.cancel,
+        around.runtime.attempts,
+        id.as_str(),
+        || async {
+            state.verify(&around.pipeline, *fence).await?;
+            guarded_async("a commit", sink.commit(&commit)).await
+        },
+    )
     .await
     .map_err(|error| error.with("component", id))
 }

@@ -99,6 +99,8 @@ pub(crate) struct Carrier {
     worker: usize,
     held: BTreeMap<(NodeId, usize), Held>,
     event: Option<Event>,
+    /// Rows that the source or a map rejected, of what came in since this was last asked for.
+    rejected: u64,
 }
 
 #[derive(Default)]
@@ -131,6 +133,7 @@ impl Carrier {
             worker,
             held: BTreeMap::new(),
             event: None,
+            rejected: 0,
         }
     }
 
@@ -180,6 +183,11 @@ impl Carrier {
 
     pub(crate) fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// How many rows were rejected, before they came to a sink or a stage, since this was last asked.
+    pub(crate) fn take_rejected(&mut self) -> u64 {
+        std::mem::take(&mut self.rejected)
     }
 
     /// Gives a batch to all that read the port.
@@ -243,11 +251,14 @@ impl Carrier {
         if matches!(node.body, Body::Sink { .. }) {
             // They were counted as written: it may be another batch that they come with.
             node.stats.take_rows_out(count);
-        } else if let Some(event) = &self.event {
-            for row in &mut rejected.rows {
-                row.origin
-                    .split
-                    .get_or_insert_with(|| event.mark.split.clone());
+        } else {
+            self.rejected += count;
+            if let Some(event) = &self.event {
+                for row in &mut rejected.rows {
+                    row.origin
+                        .split
+                        .get_or_insert_with(|| event.mark.split.clone());
+                }
             }
         }
         if graph.ports[node.rejected].consumers.is_empty()
@@ -344,7 +355,11 @@ impl Carrier {
         let rejected = writers
             .write(&shared, &self.set, self.worker, batch)
             .map_err(|error| error.with("component", &node.spec.id))?;
-        self.reject(id, rejected)
+        // Batches come to a sink joined, so nobody knows from which split these rows are.
+        let before = self.rejected;
+        self.reject(id, rejected)?;
+        self.rejected = before;
+        Ok(())
     }
 }
 

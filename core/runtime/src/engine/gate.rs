@@ -95,9 +95,9 @@ impl Gates {
     /// The sinks that rows come to.
     pub(crate) fn reached(&self, from: &From) -> Sinks {
         match from {
-            From::Port(port) => self.ports.get(*port).copied().unwrap_or_default(),
-            From::Stream(source, stream) => {
-                let found = self.streams.get(&(*source, stream.clone()));
+            From::Stage(port, _) => self.ports.get(*port).copied().unwrap_or_default(),
+            From::Stream(split, stream) => {
+                let found = self.streams.get(&(split.source, stream.clone()));
                 found.copied().unwrap_or_default()
             }
         }

@@ -6,10 +6,13 @@
 //!    ^        ^   ^                     │        └─> io_lane.rs ──┘     commit, acknowledge
 //!    │        │   └── stage.rs <── spool.rs            │
 //!    │        └──────────── gate.rs <──────────────────┘ too much waits
-//! attempt.rs: plans, starts readers, cuts epochs
+//! attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits
 //! ```
 
+mod acknowledge;
+mod asking;
 mod attempt;
+mod coordinate;
 mod cpu_lane;
 mod exchange;
 mod finish;
@@ -19,6 +22,7 @@ mod io_lane;
 mod panics;
 mod queue;
 mod reader;
+mod requests;
 mod shared;
 mod splits;
 mod spool;

@@ -2,17 +2,20 @@
 //!
 //! Handing out an event is what moves its split's position. So an epoch is cut by handing out no
 //! more, waiting until the workers are done with what they have, and reading the positions: no
-//! alignment, no barriers. A split between two events that carry no position is *in the
-//! middle*, and so is one that is read whole; while a cut is wanted, only such splits go on.
+//! alignment, no barriers. A split between two events that carry no position is *in the middle*;
+//! during a cut, only such splits go on. One that can only be read whole is in the middle until its
+//! end, which may take long. So a cut first *settles*: everything goes on, but no such split begins,
+//! and the others are held back only when the last one has ended.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 use tidegate_core::{Event, Offset, Rejected, Rows, SplitId, StreamName};
 use tokio::sync::Notify;
 
+use super::flow::EpochSet;
 use super::gate::{Gates, Sinks};
 use crate::graph::{NodeId, PortId};
 
@@ -55,12 +58,29 @@ pub(crate) struct Mark {
 }
 
 /// Where rows come from.
-#[derive(Debug, Clone)]
 pub(crate) enum From {
-    /// A stream of a source.
-    Stream(NodeId, StreamName),
-    /// A stage's output.
-    Port(PortId),
+    /// A stream of a source, read from a split; they belong to the epoch that is being filled.
+    Stream(SplitKey, StreamName),
+    /// A stage of an epoch that is ending.
+    Stage(PortId, Arc<EpochSet>),
+}
+
+/// What rows are handed out for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The epoch that is being filled: a cut waits for them.
+    Filling,
+    /// The one that is ending: its end waits for them.
+    Ending,
+}
+
+impl Work {
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self.from {
+            From::Stream(..) => Purpose::Filling,
+            From::Stage(..) => Purpose::Ending,
+        }
+    }
 }
 
 /// What the positions are when an epoch has been cut.
@@ -69,6 +89,8 @@ pub(crate) struct Cut {
     pub(crate) offsets: Vec<(SplitKey, Offset)>,
     /// With the last position of each.
     pub(crate) finished: Vec<(SplitKey, Option<Offset>)>,
+    /// Rows of splits that were rejected before they came to a sink or a stage.
+    pub(crate) rejected: BTreeMap<SplitKey, u64>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
     /// Bytes handed out in the epoch.
     pub(crate) bytes: u64,
@@ -80,7 +102,7 @@ impl Cut {
     }
 }
 
-/// The reader's or the pump's answer when the attempt is over.
+/// Nothing more is taken: the attempt is over.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -90,6 +112,8 @@ enum Mode {
     Open,
     /// Everything is, and nothing is held back: no more will come.
     Draining,
+    /// Everything is, but no split begins that can only be read whole: a cut is wanted.
+    Settling,
     /// Only splits in the middle, and stages, are.
     Cutting,
     /// Nothing is, ever again.
@@ -104,7 +128,9 @@ enum Kind {
 }
 
 struct Item {
-    /// `None`: a stage's output, which belongs to the epoch that is being cut.
+    /// Counts all items.
+    number: u64,
+    /// `None`: a stage's output, which belongs to the epoch that is ending.
     split: Option<SplitKey>,
     /// The only worker that may take it, where order matters.
     pinned: Option<usize>,
@@ -119,14 +145,20 @@ struct Item {
 #[derive(Debug)]
 struct Position {
     id: SplitId,
+    /// The streams of its source that can only be read whole.
+    whole: Arc<[StreamName]>,
     offset: Option<Offset>,
     /// Events handed out since.
     events: u32,
     moved: bool,
     in_the_middle: bool,
+    /// Rows of a stream that can only be read whole were put on the queue.
+    begun: bool,
     finished: bool,
     /// Its stream's schema changed: it goes on in the next attempt.
     held: bool,
+    /// Rows that were rejected since the last cut.
+    rejected: u64,
 }
 
 struct State {
@@ -135,9 +167,18 @@ struct State {
     waiting_bytes: usize,
     passing_bytes: usize,
     epoch_bytes: u64,
-    /// Work that is handed out and not yet done with.
+    /// How much was put on the queue so far.
+    put: u64,
+    /// Something moved since the last cut.
+    moved: bool,
+    /// Work of splits that is handed out and not yet done with.
     out: usize,
+    /// Work of stages that waits or is handed out, and isn't done with.
+    staged: usize,
     in_the_middle: usize,
+    /// Splits that can only be read whole and have begun.
+    begun: usize,
+    wants: Wants,
     positions: HashMap<SplitKey, Position>,
     newly_finished: Vec<SplitKey>,
     schemas: Vec<(NodeId, StreamName, SchemaRef)>,
@@ -149,7 +190,10 @@ pub(crate) struct Queue {
     work: Condvar,
     room: Notify,
     quiet: Notify,
+    news: Notify,
     capacity: usize,
+    /// How many bytes an epoch may have before it is to be cut.
+    full: Option<u64>,
     workers: usize,
     ordered: bool,
     gates: Gates,
@@ -160,7 +204,7 @@ pub(crate) struct Queue {
 const LINGER: Duration = Duration::from_millis(20);
 
 impl Queue {
-    pub(crate) fn new(capacity: usize, workers: usize, ordered: bool) -> Self {
+    pub(crate) fn new(capacity: usize, full: Option<u64>, workers: usize, ordered: bool) -> Self {
         Self {
             state: Mutex::new(State {
                 mode: Mode::Open,
@@ -168,8 +212,13 @@ impl Queue {
                 waiting_bytes: 0,
                 passing_bytes: 0,
                 epoch_bytes: 0,
+                put: 0,
+                moved: false,
                 out: 0,
+                staged: 0,
                 in_the_middle: 0,
+                begun: 0,
+                wants: Wants::default(),
                 positions: HashMap::new(),
                 newly_finished: Vec::new(),
                 schemas: Vec::new(),
@@ -177,7 +226,9 @@ impl Queue {
             work: Condvar::new(),
             room: Notify::new(),
             quiet: Notify::new(),
+            news: Notify::new(),
             capacity,
+            full,
             workers,
             ordered,
             gates: Gates::default(),
@@ -225,16 +276,26 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a split known before its first event; it is read from after `offset`.
-    pub(crate) fn register(&self, split: SplitKey, id: &SplitId, offset: Option<Offset>) {
+    /// Makes a split known before its first event; it is read from after `offset`. `whole` are the
+    /// streams of its source that can only be read whole.
+    pub(crate) fn register(
+        &self,
+        split: SplitKey,
+        id: &SplitId,
+        whole: Arc<[StreamName]>,
+        offset: Option<Offset>,
+    ) {
         let position = Position {
             id: id.clone(),
+            whole,
             offset,
             events: 0,
             moved: false,
             in_the_middle: false,
+            begun: false,
             finished: false,
             held: false,
+            rejected: 0,
         };
         self.lock().positions.insert(split, position);
     }
@@ -250,7 +311,7 @@ impl Queue {
             } => {
                 let size = rows.size();
                 let work = Work {
-                    from: From::Stream(split.source, stream),
+                    from: From::Stream(split, stream),
                     rows,
                     rejected,
                     mark: None,
@@ -294,13 +355,14 @@ impl Queue {
     /// Puts a stage's output on the queue. `partition` stays in order where order matters.
     pub(crate) async fn push_stage(
         &self,
+        set: &Arc<EpochSet>,
         port: PortId,
         partition: usize,
         rows: Rows,
     ) -> Result<(), Closed> {
         let size = rows.size();
         let work = Work {
-            from: From::Port(port),
+            from: From::Stage(port, Arc::clone(set)),
             rows,
             rejected: None,
             mark: None,
@@ -322,6 +384,7 @@ impl Queue {
             _ => 0,
         };
         let mut item = Some(Item {
+            number: 0,
             split,
             pinned,
             size,
@@ -347,10 +410,13 @@ impl Queue {
                 let has_room = state.waiting_bytes < self.capacity
                     || (shut & sinks == 0
                         && state.waiting_bytes < self.capacity + state.shut_out(shut));
-                if has_room || passes {
+                if (has_room || passes) && item.as_ref().is_none_or(|item| state.may_go_on(item)) {
                     if let Some(mut item) = item.take() {
                         item.passed = !has_room;
+                        item.number = state.put;
+                        state.put += 1;
                         *state.counted(&item) += item.size;
+                        state.staged += usize::from(split.is_none());
                         state.items.push_back(item);
                     }
                     drop(state);
@@ -380,9 +446,14 @@ impl Queue {
                     continue;
                 };
                 *state.counted(&item) -= item.size;
+                let before = state.epoch_bytes;
                 let work = state.hand_out(item, self.origins);
                 self.room.notify_waiters();
-                self.tell_if_quiet(&state);
+                let is_full = |bytes| self.full.is_some_and(|full| bytes >= full);
+                if is_full(state.epoch_bytes) && !is_full(before) {
+                    self.news.notify_one();
+                }
+                self.tell_what_waits(&mut state);
                 match work {
                     Some(work) => return (Handed::Work(work), asked.elapsed()),
                     None => continue,
@@ -404,25 +475,61 @@ impl Queue {
         }
     }
 
-    /// Says that a worker is done with so many of the things it was handed.
-    pub(crate) fn done(&self, count: usize) {
+    /// Says that a worker is done with so many of the things it was handed for this.
+    pub(crate) fn done(&self, purpose: Purpose, count: usize) {
         let mut state = self.lock();
-        state.out -= count;
-        self.tell_if_quiet(&state);
+        match purpose {
+            Purpose::Filling => state.out -= count,
+            Purpose::Ending => state.staged -= count,
+        }
+        self.tell_what_waits(&mut state);
     }
 
-    fn tell_if_quiet(&self, state: &State) {
-        if state.out == 0 {
+    /// Says that rows of a split were rejected.
+    pub(crate) fn rejected(&self, split: SplitKey, rows: u64) {
+        if let Some(position) = self.lock().positions.get_mut(&split) {
+            position.rejected += rows;
+        }
+    }
+
+    /// Wakes those that wait for the queue to come to rest, and the coordinator if something came
+    /// about that it wants to know.
+    fn tell_what_waits(&self, state: &mut State) {
+        if state.out == 0 || state.staged == 0 || state.begun == 0 {
             self.quiet.notify_waiters();
         }
+        let look = state.look();
+        let wants = state.wants;
+        if look.schema_changed
+            || (wants.rest && look.empty)
+            || (wants.movement && look.moved)
+            || wants.past.is_some_and(|number| state.is_past(number))
+        {
+            state.wants = Wants::default();
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits until there may be something to do for the coordinator.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Waits until no split has begun that can only be read whole, while all others go on. None
+    /// begins until the queue is opened again.
+    pub(crate) async fn settle(&self) -> Result<(), Closed> {
+        self.set_mode(Mode::Settling)?;
+        self.wait_until(|state| state.begun == 0).await
     }
 
     /// Stops handing out, lets splits in the middle come to a position, and waits until all that
     /// was handed out is done with. Returns where everything stands. Stages may still pass.
     pub(crate) async fn cut(&self) -> Result<Cut, Closed> {
         self.set_mode(Mode::Cutting)?;
-        self.wait_quiet().await?;
+        self.wait_until(|state| state.out == 0 && state.in_the_middle == 0 && state.begun == 0)
+            .await?;
         let mut state = self.lock();
+        state.moved = false;
         let finished = std::mem::take(&mut state.newly_finished).into_iter();
         let finished = finished.map(|split| {
             let position = state.positions.get(&split);
@@ -433,8 +540,13 @@ impl Queue {
             schemas: std::mem::take(&mut state.schemas),
             bytes: std::mem::take(&mut state.epoch_bytes),
             offsets: Vec::new(),
+            rejected: BTreeMap::new(),
         };
         for (&split, position) in &mut state.positions {
+            if position.rejected > 0 {
+                cut.rejected
+                    .insert(split, std::mem::take(&mut position.rejected));
+            }
             if std::mem::take(&mut position.moved)
                 && !position.finished
                 && let Some(offset) = &position.offset
@@ -470,13 +582,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until no split is in the middle, no stage's output waits, and no worker has anything.
-    pub(crate) async fn wait_quiet(&self) -> Result<(), Closed> {
-        self.wait_until(|state| {
-            let stages = state.items.iter().any(|item| item.split.is_none());
-            state.out == 0 && state.in_the_middle == 0 && !stages
-        })
-        .await
+    /// Waits until all that stages gave is done with.
+    pub(crate) async fn staged(&self) -> Result<(), Closed> {
+        self.wait_until(|state| state.staged == 0).await
     }
 
     async fn wait_until(&self, condition: impl Fn(&State) -> bool) -> Result<(), Closed> {
@@ -500,7 +608,7 @@ impl Queue {
     /// Hands out again.
     pub(crate) fn reopen(&self) {
         let mut state = self.lock();
-        if state.mode == Mode::Cutting {
+        if matches!(state.mode, Mode::Settling | Mode::Cutting) {
             state.mode = Mode::Open;
         }
         drop(state);
@@ -516,17 +624,34 @@ impl Queue {
         self.quiet.notify_waiters();
     }
 
-    /// What the coordinator needs to know from time to time.
-    pub(crate) fn look(&self) -> Look {
-        let state = self.lock();
-        Look {
-            epoch_bytes: state.epoch_bytes,
-            moved: !state.newly_finished.is_empty()
-                || state.positions.values().any(|position| position.moved),
-            schema_changed: !state.schemas.is_empty(),
-            empty: state.items.is_empty() && state.out == 0,
-        }
+    /// What the coordinator needs to know. Until it looks again, [`Queue::news`] tells of what it
+    /// `wants` to be told of, and in any case of a changed schema and of a full epoch.
+    pub(crate) fn look(&self, wants: Wants) -> Look {
+        let mut state = self.lock();
+        state.wants = wants;
+        state.look()
     }
+
+    /// The number of what is put on the queue next.
+    pub(crate) fn tail(&self) -> u64 {
+        self.lock().put
+    }
+
+    /// Whether all is handed out that was put on the queue before this number.
+    pub(crate) fn is_past(&self, number: u64) -> bool {
+        self.lock().is_past(number)
+    }
+}
+
+/// What the coordinator waits for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wants {
+    /// That nothing waits and nothing is being done.
+    pub(crate) rest: bool,
+    /// That something moves, after nothing did.
+    pub(crate) movement: bool,
+    /// That all is handed out that was put on the queue before this one.
+    pub(crate) past: Option<u64>,
 }
 
 /// See [`Queue::look`].
@@ -536,13 +661,49 @@ pub(crate) struct Look {
     pub(crate) moved: bool,
     pub(crate) schema_changed: bool,
     pub(crate) empty: bool,
+    /// Some splits are between two positions.
+    pub(crate) in_the_middle: bool,
 }
 
 impl State {
+    fn look(&self) -> Look {
+        Look {
+            epoch_bytes: self.epoch_bytes,
+            moved: self.moved,
+            schema_changed: !self.schemas.is_empty(),
+            empty: self.items.is_empty() && self.out == 0,
+            in_the_middle: self.in_the_middle > 0 || self.begun > 0,
+        }
+    }
+
+    fn is_past(&self, number: u64) -> bool {
+        self.items.front().is_none_or(|item| item.number >= number)
+    }
+
+    /// Whether an event may be put on the queue; notes that a split which can only be read whole
+    /// begins.
+    fn may_go_on(&mut self, item: &Item) -> bool {
+        let waits = matches!(self.mode, Mode::Settling | Mode::Cutting);
+        if let Kind::Work(work, _) = &item.kind
+            && let From::Stream(split, stream) = &work.from
+            && let Some(position) = self.positions.get_mut(split)
+            && !position.begun
+            && position.whole.contains(stream)
+        {
+            if waits {
+                return false;
+            }
+            position.begun = true;
+            self.begun += 1;
+        }
+        true
+    }
+
+    /// Whether a cut has to wait for more of the split.
     fn is_in_the_middle(&self, split: SplitKey) -> bool {
         self.positions
             .get(&split)
-            .is_some_and(|position| position.in_the_middle)
+            .is_some_and(|position| position.in_the_middle || position.begun)
     }
 
     fn counted(&mut self, item: &Item) -> &mut usize {
@@ -573,7 +734,7 @@ impl State {
                     None => true,
                     Some(split) if waiting.contains(&split) => false,
                     Some(split) => match self.mode {
-                        Mode::Open | Mode::Draining => {
+                        Mode::Open | Mode::Draining | Mode::Settling => {
                             !self.positions.get(&split).is_some_and(|p| p.held)
                         }
                         Mode::Cutting => self.is_in_the_middle(split),
@@ -586,7 +747,6 @@ impl State {
     /// Moves the split's position, and gives what is left for a worker to do.
     fn hand_out(&mut self, item: Item, origins: bool) -> Option<Work> {
         let Some(key) = item.split else {
-            self.out += 1;
             return match item.kind {
                 Kind::Work(work, _) => Some(work),
                 _ => None,
@@ -614,7 +774,9 @@ impl State {
             Kind::End => {
                 position.finished = true;
                 position.in_the_middle = false;
+                self.begun -= usize::from(std::mem::take(&mut position.begun));
                 self.newly_finished.push(key);
+                self.moved = true;
                 (None, None)
             }
         };
@@ -623,13 +785,16 @@ impl State {
             Some(_) => 0,
         };
         if !position.finished {
-            match offset {
-                Some(offset) => {
+            match (position.begun, offset) {
+                // What is read whole has begun until it has ended; the source is told the last one.
+                (true, offset) => position.offset = offset.or(position.offset.take()),
+                (false, Some(offset)) => {
                     position.offset = Some(offset);
                     position.moved = true;
+                    self.moved = true;
                     position.in_the_middle = false;
                 }
-                None => position.in_the_middle = true,
+                (false, None) => position.in_the_middle = true,
             }
         }
         let is_in_the_middle = position.in_the_middle;
@@ -658,6 +823,10 @@ mod tests {
         Offset::encode(&n).unwrap()
     }
 
+    fn none() -> Arc<[StreamName]> {
+        [].into()
+    }
+
     fn rows(resume: Option<u32>) -> Event {
         rows_of("s", resume)
     }
@@ -673,9 +842,12 @@ mod tests {
         }
     }
 
+    fn id(number: usize) -> SplitId {
+        number.to_string().into()
+    }
+
     fn register(queue: &Queue, number: usize) {
-        let id = number.to_string().into();
-        queue.register(split(number), &id, None);
+        queue.register(split(number), &id(number), none(), None);
     }
 
     fn split(number: usize) -> SplitKey {
@@ -692,33 +864,33 @@ mod tests {
 
     #[tokio::test]
     async fn the_position_is_the_last_one_handed_out() {
-        let queue = Queue::new(1 << 20, 1, false);
+        let queue = Queue::new(1 << 20, None, 1, false);
         register(&queue, 0);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
         }
         for _ in 0..2 {
             work_of(queue.next(0, false).0);
-            queue.done(1);
+            queue.done(Purpose::Filling, 1);
         }
         let cut = queue.cut().await.unwrap();
         assert_eq!(cut.offsets, [(split(0), offset(2))]);
         queue.reopen();
         work_of(queue.next(0, false).0);
-        queue.done(1);
+        queue.done(Purpose::Filling, 1);
         assert_eq!(queue.cut().await.unwrap().offsets, [(split(0), offset(3))]);
     }
 
     #[tokio::test]
     async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
-        let queue = Arc::new(Queue::new(1 << 20, 1, false));
+        let queue = Arc::new(Queue::new(1 << 20, None, 1, false));
         register(&queue, 0);
         register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         queue.push(split(1), rows(Some(1))).await.unwrap();
         queue.push(split(0), rows(Some(7))).await.unwrap();
         work_of(queue.next(0, false).0);
-        queue.done(1);
+        queue.done(Purpose::Filling, 1);
         let cutting = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move { queue.cut().await.unwrap() }
@@ -727,18 +899,18 @@ mod tests {
             tokio::task::yield_now().await;
         }
         work_of(queue.next(0, false).0);
-        queue.done(1);
+        queue.done(Purpose::Filling, 1);
         assert_eq!(cutting.await.unwrap().offsets, [(split(0), offset(7))]);
     }
 
     #[tokio::test]
     async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
-        let queue = Arc::new(Queue::new(1, 1, false));
-        register(&queue, 0);
+        let queue = Arc::new(Queue::new(1, None, 1, false));
+        queue.register(split(0), &id(0), ["s".into()].into(), None);
         register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         work_of(queue.next(0, false).0);
-        queue.done(1);
+        queue.done(Purpose::Filling, 1);
         queue.push(split(1), rows(Some(1))).await.unwrap();
         let reader = tokio::spawn({
             let queue = Arc::clone(&queue);
@@ -758,7 +930,7 @@ mod tests {
             let queue = Arc::clone(&queue);
             move || {
                 while let Handed::Work(_) = queue.next(0, false).0 {
-                    queue.done(1);
+                    queue.done(Purpose::Filling, 1);
                 }
             }
         });
@@ -772,7 +944,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
-        let queue = Queue::new(1 << 20, 1, false);
+        let queue = Queue::new(1 << 20, None, 1, false);
         register(&queue, 0);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
@@ -785,7 +957,7 @@ mod tests {
         queue.push(split(0), rows(Some(3))).await.unwrap();
         work_of(queue.next(0, false).0);
         assert!(matches!(queue.next(0, true).0, Handed::Flush));
-        queue.done(1);
+        queue.done(Purpose::Filling, 1);
         let cut = queue.cut().await.unwrap();
         assert_eq!(cut.offsets, [(split(0), offset(2))]);
         assert_eq!(cut.schemas.len(), 1);
@@ -793,7 +965,7 @@ mod tests {
 
     #[tokio::test]
     async fn before_a_shut_gate_a_split_waits_in_its_order_and_no_other() {
-        let queue = Queue::new(1, 1, false).with_sinks(Gates::one(9, 0, "s"), false);
+        let queue = Queue::new(1, None, 1, false).with_sinks(Gates::one(9, 0, "s"), false);
         register(&queue, 0);
         register(&queue, 1);
         queue.push(split(0), rows(Some(1))).await.unwrap();
@@ -810,15 +982,15 @@ mod tests {
                 assert!(matches!(queue.next(0, true).0, Handed::Flush));
                 queue.leave(9, 1);
                 let first = work_of(queue.next(0, false).0);
-                assert!(matches!(first.from, From::Stream(0, stream) if stream.as_str() == "s"));
+                assert!(matches!(first.from, From::Stream(_, stream) if stream.as_str() == "s"));
                 work_of(queue.next(0, false).0);
                 queue.push(split(0), rows(Some(3))).await.unwrap();
                 queue.enter(9, 1);
             }
         }
         let work = work_of(queue.next(0, false).0);
-        assert!(matches!(work.from, From::Stream(0, stream) if stream.as_str() == "t"));
-        queue.done(3);
+        assert!(matches!(work.from, From::Stream(_, stream) if stream.as_str() == "t"));
+        queue.done(Purpose::Filling, 3);
         assert_eq!(
             queue.cut().await.unwrap().offsets,
             [(split(0), offset(2)), (split(1), offset(1))]

@@ -21,12 +21,15 @@ pub(crate) fn start(
     scans: Arc<[Scan]>,
     resume: Option<Offset>,
 ) -> JoinHandle<()> {
-    shared.queue.register(key, &split.id, resume.clone());
+    let whole = shared.graph.read_whole(key.source);
+    shared.queue.register(key, &split.id, whole, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
         match guarded_async("a reader", reading).await {
-            Ok(last) => shared.tell(Signal::Read(key, last)),
+            Ok(Some(last)) => shared.tell(Signal::Read(key, last)),
+            // The attempt has ended, or the split was revoked.
+            Ok(None) => {}
             Err(error) => {
                 let error = error.with("component", shared.id(key.source));
                 if error.kind() != ErrorKind::Exhausted {
@@ -37,7 +40,7 @@ pub(crate) fn start(
                     Ok(true) => shared.tell(Signal::Exhausted(error)),
                     // No cut can be made: what came since the last one is the next run's again.
                     Ok(false) => shared.fail(error),
-                    // The attempt has ended by something else.
+                    // The attempt has ended by something else, or the split was revoked.
                     Err(_) => {}
                 }
             }
@@ -45,7 +48,7 @@ pub(crate) fn start(
     })
 }
 
-/// Reads all of it; gives the last position.
+/// Reads all of it; gives the last position. `None`: no more of it is wanted.
 async fn read(
     shared: &Shared,
     source: &Arc<dyn Source>,
@@ -53,7 +56,7 @@ async fn read(
     split: &Split,
     scans: &[Scan],
     resume: Option<&Offset>,
-) -> Result<Option<Offset>> {
+) -> Result<Option<Option<Offset>>> {
     let stats = &shared.graph.nodes[key.source].stats;
     let mut waiting = Instant::now();
     let mut last = resume.cloned();
@@ -73,12 +76,13 @@ async fn read(
             None => {
                 drop(events);
                 stats.add_splits_done(1);
-                shared.queue.push_end(key).await.map_err(closed)?;
-                return Ok(last);
+                let pushed = shared.queue.push_end(key).await;
+                return Ok(pushed.is_ok().then_some(last));
             }
         };
-        // The queue is closed only when the attempt has ended, with an error of its own.
-        pushed.map_err(closed)?;
+        if pushed.is_err() {
+            return Ok(None);
+        }
         waiting = Instant::now();
     }
 }
@@ -102,8 +106,4 @@ fn known(shared: &Shared, key: SplitKey, event: &Event) -> Result<()> {
         "an event names the stream `{stream}`, which isn't there"
     ))
     .hint(format!("the source's streams are: {}", names.join(", "))))
-}
-
-fn closed(_: super::queue::Closed) -> Error {
-    Error::internal("the run has ended")
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::exchange::Writers;
 use super::flow::EpochSet;
 use super::gate::Gates;
-use super::queue::{Queue, SplitKey};
+use super::queue::{Closed, Queue, SplitKey};
 use crate::graph::{Graph, Surroundings};
 use crate::state::Change;
 use crate::stats::RunStats;
@@ -21,7 +21,7 @@ pub(crate) enum Signal {
     Read(SplitKey, Option<Offset>),
     /// A source gives no more in this run: the rest is the next one's.
     Exhausted(Error),
-    /// Something failed: look at [`Shared::error`].
+    /// Something failed: [`Shared::cause`] tells what.
     Failed,
 }
 
@@ -43,11 +43,13 @@ impl Shared {
         around: Surroundings,
         stats: Arc<RunStats>,
         first: EpochSet,
+        full: Option<u64>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
         let (signals, receiver) = mpsc::unbounded_channel();
         let workers = around.runtime.workers();
         let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
-        let queue = Queue::new(around.runtime.queue.as_usize(), workers, graph.ordered())
+        let capacity = around.runtime.queue.as_usize();
+        let queue = Queue::new(capacity, full, workers, graph.ordered())
             .with_sinks(Gates::new(&graph), origins);
         let shared = Self {
             graph,
@@ -113,15 +115,15 @@ impl Shared {
         self.current().writers.values().for_each(Writers::close);
     }
 
-    pub(crate) fn error(&self) -> Option<Error> {
-        self.failure.take()
+    /// Why the attempt ended, if it didn't by `error` alone.
+    pub(crate) fn cause(&self, error: Error) -> Error {
+        self.failure.take().unwrap_or(error)
     }
+}
 
-    /// The error that ended the attempt, for a part that finds everything closed.
-    pub(crate) fn closed_error(&self) -> Error {
-        self.error()
-            .unwrap_or_else(|| Error::internal("the run was ended from outside"))
-    }
+/// What a part says that finds everything closed: it isn't the cause.
+pub(crate) fn closed(_: Closed) -> Error {
+    Error::internal("the run has ended")
 }
 
 /// The first error of an attempt. What fails after it mostly fails because of it: once it is taken,

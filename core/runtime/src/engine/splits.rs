@@ -1,9 +1,13 @@
 //! A source's splits in one attempt: which wait, which are read, which are finished.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use tidegate_core::{FinishedSplit, Next, Offset, PlanState, Scan, Source, Split, SplitId};
+use tidegate_core::{
+    Error, FinishedSplit, Limits, Next, Offset, Plan, PlanState, Result, Scan, Source, Split,
+    SplitId,
+};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,27 +23,43 @@ pub(crate) struct SourceSplits {
     pub(crate) plan: Option<PlanState>,
     pub(crate) next: Option<Next>,
     pub(crate) ask_at: Option<Instant>,
+    /// It is being asked, and hasn't answered.
+    pub(crate) asked: bool,
     /// In the order in which they were planned.
     waiting: VecDeque<(Split, Option<Offset>)>,
     reading: BTreeMap<SplitKey, (Split, JoinHandle<()>)>,
     /// Read to the end, and not yet in a stored checkpoint.
-    read: BTreeMap<SplitKey, FinishedSplit>,
+    read: BTreeMap<SplitKey, Read>,
     /// In a stored checkpoint as finished, and not yet told to the source.
     finished: Vec<FinishedSplit>,
     /// Every split that isn't finished as far as `after` goes.
     unfinished: HashSet<SplitId>,
+    limits: Limits,
+    /// How many are read at once.
     most: usize,
+    /// It was said that some of them wait which could be read.
+    told_waiting: bool,
+}
+
+/// A split that was read to its end.
+struct Read {
+    split: FinishedSplit,
+    /// The source was told, before any checkpoint.
+    told: bool,
 }
 
 impl SourceSplits {
-    /// Goes on from what is stored.
+    /// Goes on from what is stored. `usual`: how many splits are read at once, where the source says
+    /// nothing of it.
     pub(crate) fn new(
         node: NodeId,
         source: Arc<dyn Source>,
         scans: Vec<Scan>,
         state: SourceState,
-        most: usize,
+        usual: usize,
     ) -> Self {
+        let limits = source.limits();
+        let all = if limits.listens { usize::MAX } else { usual };
         let mut splits = Self {
             node,
             source,
@@ -47,12 +67,15 @@ impl SourceSplits {
             plan: state.plan,
             next: state.next,
             ask_at: None,
+            asked: false,
             waiting: VecDeque::new(),
             reading: BTreeMap::new(),
             read: BTreeMap::new(),
             finished: Vec::new(),
             unfinished: HashSet::new(),
-            most,
+            most: limits.splits.map_or(all, NonZeroUsize::get),
+            limits,
+            told_waiting: false,
         };
         for stored in state.splits {
             if stored.finished {
@@ -68,21 +91,97 @@ impl SourceSplits {
         splits
     }
 
-    /// A new split whose id another one has, new or not yet finished.
-    pub(crate) fn duplicate<'a>(&self, new: &'a [Split]) -> Option<&'a SplitId> {
-        let mut ids = HashSet::new();
-        let read: HashSet<_> = self.read.values().map(|read| &read.split.id).collect();
-        new.iter()
-            .map(|split| &split.id)
-            .find(|id| self.unfinished.contains(*id) || read.contains(id) || !ids.insert(*id))
+    /// Whether the source is to be asked now. `whole`: the run restarts as a whole, so that what was
+    /// read is told without a checkpoint.
+    pub(crate) fn wants_to_be_asked(&self, whole: bool) -> bool {
+        let has_news = !self.finished.is_empty();
+        let may_be_told = whole && self.is_idle() && self.has_untold();
+        match self.next {
+            _ if self.asked => false,
+            None => true,
+            Some(Next::Complete) => false,
+            Some(Next::WhenFinished) => has_news || may_be_told,
+            Some(Next::AskAgain(_)) => {
+                has_news || self.ask_at.is_none_or(|at| at <= Instant::now())
+            }
+        }
     }
 
-    /// Takes up newly planned splits.
-    pub(crate) fn add(&mut self, new: Vec<Split>) {
-        for split in new {
+    /// When it wants to be asked at the latest, if that is a matter of time.
+    pub(crate) fn ask_at(&self) -> Option<Instant> {
+        self.ask_at.filter(|_| !self.asked)
+    }
+
+    /// What the source is to be told as finished with the question that is put now. `whole`: with
+    /// what no checkpoint has yet.
+    pub(crate) fn ask(&mut self, whole: bool) -> Vec<FinishedSplit> {
+        self.asked = true;
+        let mut splits = std::mem::take(&mut self.finished);
+        if whole {
+            for read in self.read.values_mut().filter(|read| !read.told) {
+                read.told = true;
+                splits.push(read.split.clone());
+            }
+        }
+        splits
+    }
+
+    /// Whether an answer changes nothing of what is stored.
+    pub(crate) fn is_unchanged(&self, plan: &Plan) -> bool {
+        plan.new.is_empty()
+            && self.plan.as_ref() == Some(&plan.state)
+            && self.next == Some(plan.next)
+    }
+
+    /// Refuses an answer with a split that is there already.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<()> {
+        let waiting = self.waiting.iter().map(|(split, _)| split);
+        let reading = self.reading.values().map(|(split, _)| split);
+        let read = self.read.values().map(|read| &read.split);
+        let read = read.chain(&self.finished).map(|read| &read.split);
+        let mut known: HashSet<_> = waiting
+            .chain(reading)
+            .chain(read)
+            .map(|split| &split.id)
+            .collect();
+        match plan.new.iter().find(|split| !known.insert(&split.id)) {
+            None => Ok(()),
+            Some(twice) => Err(Error::internal("the source planned two splits with one id")
+                .with("split", &twice.id)
+                .hint(
+                    "this is a bug of the source: each split that isn't finished has its own id",
+                )),
+        }
+    }
+
+    /// Takes up an answer that is stored.
+    pub(crate) fn take_up(&mut self, plan: Plan) {
+        self.asked = false;
+        self.ask_at = match plan.next {
+            Next::AskAgain(after) => Some(Instant::now() + after),
+            _ => None,
+        };
+        self.plan = Some(plan.state);
+        self.next = Some(plan.next);
+        for split in plan.new {
             self.unfinished.insert(split.id.clone());
             self.waiting.push_back((split, None));
         }
+    }
+
+    /// Whether it waits for splits to finish, and there are none. `whole`: see
+    /// [`SourceSplits::wants_to_be_asked`].
+    pub(crate) fn waits_for_nothing(&self, whole: bool) -> bool {
+        let will_be_told = match whole {
+            true => self.has_untold(),
+            false => !self.read.is_empty(),
+        };
+        self.next == Some(Next::WhenFinished)
+            && self.waiting.is_empty()
+            && self.reading.is_empty()
+            && self.finished.is_empty()
+            && !self.asked
+            && !will_be_told
     }
 
     /// The next split to read, if one may start: fewer are read than is useful, and all that it
@@ -91,13 +190,28 @@ impl SourceSplits {
         if self.reading.len() >= self.most {
             return None;
         }
-        let at = self.waiting.iter().position(|(split, _)| {
-            split
-                .after
-                .iter()
-                .all(|before| !self.unfinished.contains(before))
-        })?;
+        let at = self
+            .waiting
+            .iter()
+            .position(|(split, _)| self.may_start(split))?;
         self.waiting.remove(at)
+    }
+
+    /// How many splits could be read and aren't, because of the limit; said once, and only where those
+    /// that are read may have no end.
+    pub(crate) fn left_waiting(&mut self) -> Option<usize> {
+        if self.told_waiting || !self.limits.listens || self.reading.len() < self.most {
+            return None;
+        }
+        let waiting = self.waiting.iter();
+        let count = waiting.filter(|(split, _)| self.may_start(split)).count();
+        self.told_waiting = count > 0;
+        self.told_waiting.then_some(count)
+    }
+
+    fn may_start(&self, split: &Split) -> bool {
+        let mut before = split.after.iter();
+        before.all(|before| !self.unfinished.contains(before))
     }
 
     pub(crate) fn started(&mut self, key: SplitKey, split: Split, task: JoinHandle<()>) {
@@ -111,36 +225,28 @@ impl SourceSplits {
             if !ordered {
                 self.unfinished.remove(&split.id);
             }
-            self.read.insert(key, FinishedSplit { split, offset });
+            let split = FinishedSplit { split, offset };
+            self.read.insert(key, Read { split, told: false });
         }
     }
 
     /// The id of a split that is being read, or was and isn't committed yet.
     pub(crate) fn id(&self, key: SplitKey) -> Option<&SplitId> {
         let reading = self.reading.get(&key).map(|(split, _)| &split.id);
-        reading.or_else(|| self.read.get(&key).map(|read| &read.split.id))
+        reading.or_else(|| self.read.get(&key).map(|read| &read.split.split.id))
     }
 
     /// A stored checkpoint has the split as finished, `offset` as its last position.
-    pub(crate) fn was_committed(&mut self, id: &SplitId, offset: Option<Offset>) {
-        self.unfinished.remove(id);
-        let read = self
-            .read
-            .iter()
-            .find(|(_, read)| read.split.id == *id)
-            .map(|(key, _)| *key);
-        if let Some(key) = read {
-            self.finished.extend(self.read.remove(&key));
-            return;
-        }
-        // Its reader has put the end on the queue, and hasn't come to say so.
-        let reading = self
-            .reading
-            .iter()
-            .find(|(_, (split, _))| split.id == *id)
-            .map(|(key, _)| *key);
-        if let Some((split, _)) = reading.and_then(|key| self.reading.remove(&key)) {
-            self.finished.push(FinishedSplit { split, offset });
+    pub(crate) fn was_committed(&mut self, key: SplitKey, offset: Option<Offset>) {
+        let (split, told) = match (self.read.remove(&key), self.reading.remove(&key)) {
+            (Some(Read { split, told }), _) => (split, told),
+            // Its reader has put the end on the queue, and hasn't come to say so.
+            (None, Some((split, _))) => (FinishedSplit { split, offset }, false),
+            (None, None) => return,
+        };
+        self.unfinished.remove(&split.split.id);
+        if !told {
+            self.finished.push(split);
         }
     }
 
@@ -148,58 +254,50 @@ impl SourceSplits {
     pub(crate) fn release_read(&mut self) -> bool {
         let is_idle = self.is_idle();
         for read in self.read.values() {
-            self.unfinished.remove(&read.split.id);
+            self.unfinished.remove(&read.split.split.id);
         }
         is_idle && !self.is_idle()
-    }
-
-    /// What the source is to be told as finished with the next question. `uncommitted`: with what
-    /// no checkpoint has yet, in a run that restarts as a whole.
-    pub(crate) fn take_news(&mut self, uncommitted: bool) -> Vec<FinishedSplit> {
-        let mut splits = std::mem::take(&mut self.finished);
-        if uncommitted {
-            splits.extend(self.read.values().cloned());
-        }
-        splits
-    }
-
-    pub(crate) fn has_news(&self) -> bool {
-        !self.finished.is_empty()
     }
 
     pub(crate) fn waits_for_commit(&self) -> bool {
         !self.read.is_empty()
     }
 
+    fn has_untold(&self) -> bool {
+        self.read.values().any(|read| !read.told)
+    }
+
     /// Nothing is read, and nothing can be read.
     pub(crate) fn is_idle(&self) -> bool {
-        self.reading.is_empty()
-            && !self.waiting.iter().any(|(split, _)| {
-                split
-                    .after
-                    .iter()
-                    .all(|before| !self.unfinished.contains(before))
-            })
+        self.reading.is_empty() && !self.waiting.iter().any(|(split, _)| self.may_start(split))
     }
 
     /// All that was planned has been read, and nothing more will be planned.
     pub(crate) fn is_complete(&self) -> bool {
-        self.next == Some(Next::Complete) && self.reading.is_empty() && self.waiting.is_empty()
+        self.next == Some(Next::Complete)
+            && !self.asked
+            && self.reading.is_empty()
+            && self.waiting.is_empty()
     }
 
     /// Splits that wait for others that will never finish.
     pub(crate) fn is_stuck(&self) -> bool {
         !self.waiting.is_empty()
+            && !self.asked
             && self.reading.is_empty()
             && self.read.is_empty()
             && self.is_idle()
     }
 
-    /// Ends all reading, and waits until it has ended: dropping a reader's task drops the source's stream.
-    pub(crate) async fn abort(&mut self) {
+    /// Ends all reading, without waiting for it: dropping a reader's task drops the source's stream.
+    pub(crate) fn abort(&self) {
         for (_, task) in self.reading.values() {
             task.abort();
         }
+    }
+
+    /// Waits until reading has ended.
+    pub(crate) async fn ended(&mut self) {
         for (_, (_, task)) in std::mem::take(&mut self.reading) {
             // Cancelled, or ended by itself: both are an end.
             let _ = task.await;
@@ -209,8 +307,6 @@ impl SourceSplits {
 
 impl Drop for SourceSplits {
     fn drop(&mut self) {
-        for (_, task) in self.reading.values() {
-            task.abort();
-        }
+        self.abort();
     }
 }

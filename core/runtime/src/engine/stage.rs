@@ -1,19 +1,20 @@
-//! Stages: what needs all rows of an epoch, run when they are all there.
+//! Stages: what needs all rows of an epoch, run when they are all there, while the next epoch is
+//! filled.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
 use tidegate_core::{Error, Gathered, Result, Rows, Transform};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
 use super::flow::EpochSet;
-use super::shared::Shared;
+use super::shared::{Shared, closed};
 use crate::graph::{Body, NodeId};
 
-/// Runs every stage of the epoch, in the order of the graph; their output goes through the queue
-/// to the workers. The queue is being cut, and quiet.
-pub(crate) async fn run_all(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime) -> Result<()> {
+/// Runs every stage of an epoch that was cut, in the order of the graph; their output goes through
+/// the queue to the workers.
+pub(crate) async fn run_all(shared: &Arc<Shared>, set: &Arc<EpochSet>, cpu: &Handle) -> Result<()> {
     for &id in &shared.graph.order {
         let is_stage = matches!(
             &shared.graph.nodes[id].body,
@@ -26,17 +27,13 @@ pub(crate) async fn run_all(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime)
             run(shared, set, cpu, id)
                 .await
                 .map_err(|error| error.with("component", shared.id(id)))?;
-            shared
-                .queue
-                .wait_quiet()
-                .await
-                .map_err(|_| shared.closed_error())?;
+            shared.queue.staged().await.map_err(closed)?;
         }
     }
     Ok(())
 }
 
-async fn run(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime, id: NodeId) -> Result<()> {
+async fn run(shared: &Arc<Shared>, set: &Arc<EpochSet>, cpu: &Handle, id: NodeId) -> Result<()> {
     let node = &shared.graph.nodes[id];
     let Body::Transform {
         transform: Transform::Gather(gather),
@@ -63,13 +60,13 @@ async fn run(shared: &Arc<Shared>, set: &EpochSet, cpu: &Runtime, id: NodeId) ->
         .into_iter()
         .enumerate()
         .map(|(partition, mut stream)| {
-            let shared = Arc::clone(shared);
+            let (shared, set) = (Arc::clone(shared), Arc::clone(set));
             cpu.spawn(async move {
                 while let Some(batch) = stream.next().await {
                     let rows = Rows::Batch(batch?);
                     if shared
                         .queue
-                        .push_stage(port, partition, rows)
+                        .push_stage(&set, port, partition, rows)
                         .await
                         .is_err()
                     {

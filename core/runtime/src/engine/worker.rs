@@ -8,9 +8,9 @@ use tidegate_core::{Decoded, Error, Result, Rows, STACK_SIZE};
 
 use super::flow::Carrier;
 use super::panics::guarded;
-use super::queue::{From, Handed, Work};
+use super::queue::{From, Handed, Purpose, Work};
 use super::shared::Shared;
-use crate::graph::{Body, PortId};
+use crate::graph::{Body, NodeId, PortId};
 
 /// How long small batches are held back at most, however steadily more of them come.
 const LONGEST_HELD: Duration = Duration::from_millis(200);
@@ -35,32 +35,68 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
 
 fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
     let mut carrier = Carrier::new(shared, shared.current(), worker);
-    let mut owed = 0;
-    let mut since = Instant::now();
+    let mut owed = Owed::default();
     loop {
-        let (handed, waited) = shared.queue.next(worker, owed > 0);
+        let (handed, waited) = shared.queue.next(worker, owed.count > 0);
         shared.stats.add_starved(waited);
         match handed {
             Handed::Closed => return Ok(()),
-            Handed::Flush => {
-                carrier.flush()?;
-                shared.queue.done(std::mem::take(&mut owed));
-            }
+            Handed::Flush => owed.pay(shared, &mut carrier)?,
             Handed::Work(work) => {
-                if owed == 0 {
-                    carrier.enter(shared.current());
-                    since = Instant::now();
+                let purpose = work.purpose();
+                if owed.count > 0 && owed.purpose != purpose {
+                    owed.pay(shared, &mut carrier)?;
                 }
-                owed += 1;
+                if owed.count == 0 {
+                    let set = match &work.from {
+                        From::Stage(_, set) => Arc::clone(set),
+                        From::Stream(..) => shared.current(),
+                    };
+                    carrier.enter(set);
+                    owed = Owed {
+                        purpose,
+                        count: 0,
+                        since: Instant::now(),
+                    };
+                }
+                owed.count += 1;
                 process(shared, &mut carrier, work)?;
-                if since.elapsed() >= LONGEST_HELD {
+                if owed.since.elapsed() >= LONGEST_HELD {
                     carrier.flush()?;
                 }
                 if !carrier.is_holding() {
-                    shared.queue.done(std::mem::take(&mut owed));
+                    owed.pay(shared, &mut carrier)?;
                 }
             }
         }
+    }
+}
+
+/// What a worker was handed, all of it for one epoch, and isn't done with, because it holds small
+/// batches back.
+struct Owed {
+    purpose: Purpose,
+    count: usize,
+    since: Instant,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Self {
+            purpose: Purpose::Filling,
+            count: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Owed {
+    fn pay(&mut self, shared: &Shared, carrier: &mut Carrier) -> Result<()> {
+        carrier.flush()?;
+        shared
+            .queue
+            .done(self.purpose, std::mem::take(&mut self.count));
+        Ok(())
     }
 }
 
@@ -70,9 +106,27 @@ fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
     if let Some(rejected) = work.rejected {
         carrier.reject(node, rejected)?;
     }
-    let Some(port) = port else { return Ok(()) };
+    if let Some(port) = port {
+        take(shared, carrier, node, port, work.rows)?;
+    }
+    let rejected = carrier.take_rejected();
+    if let From::Stream(split, _) = work.from
+        && rejected > 0
+    {
+        shared.queue.rejected(split, rejected);
+    }
+    Ok(())
+}
+
+fn take(
+    shared: &Shared,
+    carrier: &mut Carrier,
+    node: NodeId,
+    port: PortId,
+    rows: Rows,
+) -> Result<()> {
     let stats = &shared.graph.nodes[node].stats;
-    let decoded = match work.rows {
+    let decoded = match rows {
         Rows::Batch(batch) => Decoded {
             batches: vec![batch],
             ..Decoded::default()
@@ -97,11 +151,12 @@ fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
 }
 
 /// The component that rows come from, and the port they go to; none if nobody reads the stream.
-fn place(shared: &Shared, from: &From) -> Result<(usize, Option<PortId>)> {
+fn place(shared: &Shared, from: &From) -> Result<(NodeId, Option<PortId>)> {
     match from {
-        From::Port(port) => Ok((shared.graph.maker(*port), Some(*port))),
-        From::Stream(source, stream) => {
-            let Body::Source { streams, .. } = &shared.graph.nodes[*source].body else {
+        From::Stage(port, _) => Ok((shared.graph.maker(*port), Some(*port))),
+        From::Stream(split, stream) => {
+            let source = split.source;
+            let Body::Source { streams, .. } = &shared.graph.nodes[source].body else {
                 return Err(Error::internal(
                     "rows came from a component that isn't a source",
                 ));
@@ -111,10 +166,10 @@ fn place(shared: &Shared, from: &From) -> Result<(usize, Option<PortId>)> {
                 .find(|open| open.stream.name == *stream)
                 .ok_or_else(|| {
                     Error::internal("a source gave rows of a stream that it doesn't have")
-                        .with("component", shared.id(*source))
+                        .with("component", shared.id(source))
                         .with("stream", stream)
                 })?;
-            Ok((*source, open.scan.is_some().then_some(open.port)))
+            Ok((source, open.scan.is_some().then_some(open.port)))
         }
     }
 }

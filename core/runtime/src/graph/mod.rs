@@ -196,6 +196,16 @@ impl Graph {
         used.map(|open| open.stream.replay).max()
     }
 
+    /// The streams in use of a source that can only be read whole.
+    pub(crate) fn read_whole(&self, source: NodeId) -> Arc<[StreamName]> {
+        let Body::Source { streams, .. } = &self.nodes[source].body else {
+            return [].into();
+        };
+        let used = streams.iter().filter(|open| open.scan.is_some());
+        let whole = used.filter(|open| open.stream.replay == Replay::Whole);
+        whole.map(|open| open.stream.name.clone()).collect()
+    }
+
     /// Whether any sink asks for rows in their order.
     pub(crate) fn ordered(&self) -> bool {
         self.sinks().any(|(_, node, sink)| {

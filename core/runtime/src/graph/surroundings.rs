@@ -6,9 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentId, Context, Epoch, Error, Forgetful, Input, Journal, KeyValue, Lineage,
-    Registry, Result, RunId, SinkContext, Token,
+    Cancel, ComponentId, Context, Epoch, Error, Forgetful, Host, Input, Journal, Kept, KeyValue,
+    Lineage, Registry, Result, RunId, SinkContext, Token,
 };
+
+use tokio::sync::Notify;
 
 use crate::settings::RuntimeSettings;
 use crate::state::{Change, Fence, StateStore};
@@ -27,6 +29,10 @@ pub(crate) struct Surroundings {
     pub(crate) scratch: Arc<Path>,
     pub(crate) cancel: Cancel,
     pub(crate) state: Option<(Arc<dyn StateStore>, Fence)>,
+    /// Rings when a source asks for a checkpoint.
+    pub(crate) cuts: Arc<Notify>,
+    /// What components keep over attempts; `None` while the pipeline is only checked.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Surroundings {
@@ -57,6 +63,10 @@ impl Surroundings {
             metrics: Arc::clone(&stats.metrics),
             settings: Arc::clone(&self.settings),
             registry: Arc::clone(&self.registry),
+            host: self.kept.as_ref().map_or_else(Host::default, |kept| {
+                let cuts = Arc::clone(&self.cuts);
+                Host::new(move || cuts.notify_one(), kept.clone())
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A source of numbers, transforms, and a two-phase sink, all in memory.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,15 +14,16 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Ask, BatchStream, Commit, CpuWriter, Delivery, Distribution, Epoch, Error, ErrorKind, Event,
-    EventStream, FinishedSplit, Gather, Gathered, Map, Mapped, Next, Offset, Origin, Plan,
-    PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkBatch,
-    SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig, SourceContext, Split, SplitData,
-    Spread, Stream, Token, Transform, TransformConfig, TransformContext, Visibility, Writer,
-    WriterId, async_trait, register_sink, register_source, register_transform, typetag,
+    Acknowledged, Ask, BatchStream, Commit, CpuWriter, Delivery, Distribution, Epoch, Error,
+    ErrorKind, Event, EventStream, FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next,
+    Offset, Origin, Plan, PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan,
+    Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig,
+    SourceContext, Split, SplitData, Spread, Stream, Token, Transform, TransformConfig,
+    TransformContext, Visibility, Writer, WriterId, async_trait, register_sink, register_source,
+    register_transform, typetag,
 };
 
-use crate::world::{count, strikes, with_place};
+use crate::world::{count, note, pass, strikes, with_acknowledged, with_place};
 
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -80,10 +82,43 @@ pub struct NumbersConfig {
     /// What the fault says is then one of so many new columns, in turn.
     #[serde(default)]
     pub new_columns: u32,
-    /// A fault of the source's code: `panic`, `stream` (its events name another one), `twice` (two
-    /// splits have one id).
+    /// A fault of the source's code: `panic`, `stream` (its events name another one).
     #[serde(default)]
     pub broken: Option<String>,
+    /// The gates `<gate>/plan` and `<gate>/read` are passed with each question and each event.
+    #[serde(default)]
+    pub gate: Option<String>,
+    /// So many times are splits given, each time when those before have finished.
+    #[serde(default = "one")]
+    pub rounds: i64,
+    /// The most splits that are read at once.
+    #[serde(default)]
+    pub limit: Option<NonZeroUsize>,
+    #[serde(default)]
+    pub listens: bool,
+    /// The first event with which the gate is passed.
+    #[serde(default)]
+    pub gate_from: i64,
+    /// After each event, asks for a checkpoint.
+    #[serde(default)]
+    pub requests: bool,
+    /// Keeps something over attempts; `<name>/made` and `<name>/gone` are noted.
+    #[serde(default)]
+    pub keeps: Option<String>,
+    /// Where what is acknowledged is noted; the fault of this name lets it fail.
+    #[serde(default)]
+    pub acknowledges: Option<String>,
+    /// A mistake: all splits have one id.
+    #[serde(default)]
+    pub twins: bool,
+}
+
+impl NumbersConfig {
+    async fn pass(&self, which: &str) {
+        if let Some(gate) = &self.gate {
+            pass(&format!("{gate}/{which}")).await;
+        }
+    }
 }
 
 /// How many new columns were told.
@@ -105,7 +140,20 @@ impl SourceConfig for NumbersConfig {
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         let opened = format!("{}/{}/open", cx.pipeline, cx.id);
         count(&opened, 1);
-        Ok(Arc::new(Numbers(self.clone(), opened)))
+        let mut kept = None;
+        if let Some(name) = &self.keeps {
+            let make = async || {
+                note(&format!("{name}/made"));
+                Ok(Socket(name.clone()))
+            };
+            kept = cx.keep("socket", make).await?;
+            assert!(
+                cx.keep("other", async || Ok(5))
+                    .await?
+                    .is_none_or(|n| *n == 5)
+            );
+        }
+        Ok(Arc::new(Numbers(self.clone(), cx.clone(), kept)))
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
@@ -114,8 +162,18 @@ impl SourceConfig for NumbersConfig {
 }
 register_source!("numbers", NumbersConfig);
 
+/// What is kept over attempts.
 #[derive(Debug)]
-struct Numbers(NumbersConfig, String);
+struct Socket(String);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        note(&format!("{}/gone", self.0));
+    }
+}
+
+#[derive(Debug)]
+struct Numbers(NumbersConfig, SourceContext, Option<Arc<Socket>>);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
@@ -142,8 +200,15 @@ impl Source for Numbers {
     }
 
     async fn close(&self) -> Result<()> {
-        count(&self.1, -1);
+        count(&format!("{}/{}/open", self.1.pipeline, self.1.id), -1);
         Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            splits: self.0.limit,
+            listens: self.0.listens,
+        }
     }
 
     fn notes(&self) -> Vec<String> {
@@ -152,6 +217,7 @@ impl Source for Numbers {
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
+        self.0.pass("plan").await;
         let mut known: Known = ask
             .state
             .map(PlanState::decode)
@@ -170,25 +236,29 @@ impl Source for Numbers {
         } else {
             self.0.splits
         };
-        let count = if ask.first || self.0.endless {
+        let rounds = self.0.splits * self.0.rounds;
+        let next_round = !outstanding && known.planned < rounds;
+        let count = if ask.first || self.0.endless || next_round {
             count
         } else {
             0
         };
         let mut new = Vec::new();
         for number in known.planned..known.planned + count {
-            let mut split = Split::new(number.to_string(), SplitData::encode(&number)?);
+            let id = if self.0.twins { 7 } else { number };
+            let mut split = Split::new(id.to_string(), SplitData::encode(&number)?);
             if self.0.chained && number > known.planned {
                 split.after = vec![(number - 1).to_string().into()];
             }
             new.push(split);
         }
-        if self.0.broken.as_deref() == Some("twice") {
-            new.push(Split::new("0", SplitData::encode(&0)?));
-        }
         known.planned += count;
         let next = if self.0.endless {
             Next::AskAgain(Duration::from_millis(20))
+        } else if known.planned < rounds
+            || (rounds > self.0.splits && known.told.len() < rounds as usize)
+        {
+            Next::WhenFinished
         } else {
             Next::Complete
         };
@@ -199,6 +269,16 @@ impl Source for Numbers {
         })
     }
 
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
+        if let Some(place) = &self.0.acknowledges {
+            if strikes(place) {
+                return Err(Error::transient("the upstream doesn't listen"));
+            }
+            with_acknowledged(place, |told| told.extend_from_slice(upto));
+        }
+        Ok(())
+    }
+
     async fn read(
         &self,
         split: &Split,
@@ -207,7 +287,10 @@ impl Source for Numbers {
     ) -> Result<EventStream> {
         let number: i64 = split.data.decode()?;
         let from: i64 = resume.map(Offset::decode).transpose()?.unwrap_or(0);
-        let config = self.0.clone();
+        if let Some(name) = &self.0.keeps {
+            assert_eq!(self.2.as_ref().map(|socket| &socket.0), Some(name));
+        }
+        let (config, cx) = (self.0.clone(), self.1.clone());
         let begin = number * config.rows;
         assert!(
             config.broken.as_deref() != Some("panic"),
@@ -218,10 +301,16 @@ impl Source for Numbers {
             _ => "all",
         };
         let events = futures::stream::unfold((from, 0_i64), move |(at, count)| {
-            let config = config.clone();
+            let (config, cx) = (config.clone(), cx.clone());
             async move {
+                if config.requests && count > 0 {
+                    cx.request_cut();
+                }
                 if at >= config.rows {
                     return None;
+                }
+                if count >= config.gate_from {
+                    config.pass("read").await;
                 }
                 if config.pause_ms > 0 {
                     tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
@@ -374,19 +463,28 @@ impl Map for Fan {
 pub struct SumConfig {
     #[serde(default)]
     pub scope: Option<String>,
+    /// Passed before it begins.
+    #[serde(default)]
+    pub gate: Option<String>,
 }
 
 #[async_trait]
 #[typetag::serde(name = "sum")]
 impl TransformConfig for SumConfig {
     async fn open(&self, _: &TransformContext) -> Result<Transform> {
-        Ok(Transform::Gather(Arc::new(Sum(self.scope.is_some()))))
+        Ok(Transform::Gather(Arc::new(Sum {
+            epoch_scoped: self.scope.is_some(),
+            gate: self.gate.clone(),
+        })))
     }
 }
 register_transform!("sum", SumConfig);
 
 #[derive(Debug)]
-struct Sum(bool);
+struct Sum {
+    epoch_scoped: bool,
+    gate: Option<String>,
+}
 
 #[async_trait]
 impl Gather for Sum {
@@ -402,10 +500,13 @@ impl Gather for Sum {
     }
 
     fn epoch_scoped(&self) -> bool {
-        self.0
+        self.epoch_scoped
     }
 
     async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+        if let Some(gate) = &self.gate {
+            pass(gate).await;
+        }
         let mut sum = 0;
         let mut rows = 0;
         for input in &inputs {
@@ -533,6 +634,7 @@ impl Sink for PlaceSink {
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
+        pass(&format!("{}/commit", self.config.place)).await;
         let fault = format!("{}/panic-commit", self.config.place);
         assert!(!strikes(&fault), "a commit is broken");
         if strikes(&format!("{}/commit", self.config.place)) {

@@ -12,6 +12,7 @@
 )]
 
 mod components;
+mod coordination;
 mod crashes;
 mod heads;
 mod posts;

@@ -591,7 +591,6 @@ async fn a_component_that_is_broken_is_named_with_the_cause() {
         ("none", None, 0, ["sieve", "the sieve is broken"]),
         ("none", Some("panic"), 1000, ["n", "the source is broken"]),
         ("none", Some("stream"), 1000, ["n", "`other`"]),
-        ("none", Some("twice"), 1000, ["n", "two splits with one id"]),
     ] {
         let name = format!("broken_{fault}_{}_{sieve}", broken.unwrap_or_default());
         let world = World::new(&name)

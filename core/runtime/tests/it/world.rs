@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_core::{ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry};
+use tidegate_core::{
+    Acknowledged, ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry,
+};
 use tidegate_runtime::state::{SqliteStore, StateLocation, StateStore};
 use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 use tokio::sync::watch;
@@ -56,6 +58,20 @@ pub fn counted(what: &str) -> i32 {
         .unwrap_or_default()
 }
 
+static ACKNOWLEDGED: LazyLock<Mutex<BTreeMap<String, Vec<Acknowledged>>>> =
+    LazyLock::new(Mutex::default);
+
+/// What was acknowledged in a place, in its order.
+pub fn with_acknowledged<T>(name: &str, work: impl FnOnce(&mut Vec<Acknowledged>) -> T) -> T {
+    work(
+        ACKNOWLEDGED
+            .lock()
+            .unwrap()
+            .entry(name.to_owned())
+            .or_default(),
+    )
+}
+
 /// Arms a fault: the next `times` times that it is asked for, it strikes.
 pub fn arm(fault: &str, times: u32) {
     FAULTS.lock().unwrap().insert(fault.to_owned(), times);
@@ -73,6 +89,66 @@ pub fn strikes(fault: &str) -> bool {
     }
 }
 
+static GATES: LazyLock<Mutex<BTreeMap<String, Gate>>> = LazyLock::new(Mutex::default);
+
+/// A place where components wait while it is shut.
+#[derive(Debug)]
+struct Gate {
+    shut: watch::Sender<bool>,
+    came: u32,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            shut: watch::Sender::new(false),
+            came: 0,
+        }
+    }
+}
+
+fn with_gate<T>(gate: &str, work: impl FnOnce(&mut Gate) -> T) -> T {
+    work(GATES.lock().unwrap().entry(gate.to_owned()).or_default())
+}
+
+/// Lets nobody pass.
+pub fn shut(gate: &str) {
+    with_gate(gate, |gate| gate.shut.send_replace(true));
+}
+
+/// Lets all pass.
+pub fn open(gate: &str) {
+    with_gate(gate, |gate| gate.shut.send_replace(false));
+}
+
+/// Notes that something happened there.
+pub fn note(gate: &str) {
+    with_gate(gate, |gate| gate.came += 1);
+}
+
+/// How many have come to a gate.
+pub fn came(gate: &str) -> u32 {
+    with_gate(gate, |gate| gate.came)
+}
+
+/// Waits while the gate is shut.
+pub async fn pass(gate: &str) {
+    let mut shut = with_gate(gate, |gate| {
+        gate.came += 1;
+        gate.shut.subscribe()
+    });
+    shut.wait_for(|shut| !shut).await.unwrap();
+}
+
+/// Waits until something holds; the test fails if it never does.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A pipeline under test, with a state folder and a destination of its own.
 pub struct World {
     pub name: String,
@@ -82,6 +158,8 @@ pub struct World {
     pub settings: Value,
     /// Where the state is, if not in a folder.
     pub bucket: Option<Arc<Bucket>>,
+    /// A store that is looked into.
+    pub watched: Option<Arc<dyn StateStore>>,
     /// The process that runs the pipeline, where the state is in a bucket.
     process: Mutex<Option<Arc<Process>>>,
 }
@@ -98,6 +176,7 @@ impl World {
             options: PipelineOptions::default(),
             settings: json!({"workers": 3, "attempts": 4}),
             bucket: None,
+            watched: None,
             process: Mutex::default(),
         }
     }
@@ -153,6 +232,9 @@ impl World {
     }
 
     fn location(&self) -> StateLocation {
+        if let Some(store) = &self.watched {
+            return Arc::clone(store).into();
+        }
         let Some(bucket) = &self.bucket else {
             return self.state().into();
         };

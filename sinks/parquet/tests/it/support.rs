@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tidegate_core::{
-    Cancel, Commit, ComponentId, Context, Epoch, Input, Journal, KeyValue, Lineage, Metrics,
+    Cancel, Commit, ComponentId, Context, Epoch, Host, Input, Journal, KeyValue, Lineage, Metrics,
     Prepared, Recovery, Registry, Result, RunId, Sink, SinkContext, Token, async_trait,
 };
 use tidegate_testkit::suites::sealed;
@@ -71,6 +71,7 @@ impl Bench {
             metrics: Arc::new(Metrics::default()),
             settings: Arc::default(),
             registry: Arc::new(Registry::linked().unwrap()),
+            host: Host::default(),
         };
         let cx = SinkContext {
             common,

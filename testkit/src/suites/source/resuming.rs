@@ -1,6 +1,6 @@
 //! Checks of reading on from a position.
 
-use tidegate_core::{Offset, Replay, Source, Split, SplitId};
+use tidegate_core::{Acknowledged, Replay, Source, Split};
 
 use super::suite::{Seen, SourceSuite, content, everything, unlike};
 use crate::suites::check::{Outcome, fail, skip_if};
@@ -38,7 +38,8 @@ pub(super) async fn resume_after_resume(suite: &SourceSuite) -> Outcome {
     Ok(())
 }
 
-/// What is acknowledged, even twice, takes nothing away of what comes after it.
+/// What is acknowledged, even twice, takes nothing away of what comes after it: neither of the rest of
+/// a split, nor of other splits once one has finished.
 pub(super) async fn acknowledge_keeps_the_rest(suite: &SourceSuite) -> Outcome {
     let (source, walk) = suite.planned().await?;
     let scans = everything(source.as_ref());
@@ -48,14 +49,46 @@ pub(super) async fn acknowledge_keeps_the_rest(suite: &SourceSuite) -> Outcome {
         let Some(&at) = positions.get(positions.len() / 2) else {
             continue;
         };
-        let upto: Vec<(SplitId, Offset)> = whole[at]
-            .resume
-            .iter()
-            .map(|offset| (split.id.clone(), offset.clone()))
-            .collect();
+        let upto = [Acknowledged {
+            split: split.id.clone(),
+            offset: whole[at].resume.clone(),
+            finished: false,
+            rejected: 1,
+        }];
         source.acknowledge(&upto).await?;
         source.acknowledge(&upto).await?;
         rest_is(suite, split, &whole, at).await?;
+    }
+    let Some((first, others)) = walk.splits.split_first() else {
+        return Ok(());
+    };
+    if suite.prefix.is_some() || others.is_empty() {
+        return Ok(());
+    }
+    let earlier = suite.open().await?;
+    let mut before = Vec::new();
+    for split in others {
+        before.push(suite.read(earlier.as_ref(), split, &scans, None).await?);
+    }
+    let whole = suite.read(source.as_ref(), first, &scans, None).await?;
+    let finished = [Acknowledged {
+        split: first.id.clone(),
+        offset: whole.iter().rev().find_map(|event| event.resume.clone()),
+        finished: true,
+        rejected: 0,
+    }];
+    source.acknowledge(&finished).await?;
+    source.acknowledge(&finished).await?;
+    let later = suite.open().await?;
+    for (split, before) in others.iter().zip(&before) {
+        let after = suite.read(later.as_ref(), split, &scans, None).await?;
+        if let Some(why) = unlike(&content(&after)?, &content(before)?, false) {
+            fail!(
+                "once split {} was acknowledged as finished, split {} gave {why}",
+                first.id,
+                split.id
+            );
+        }
     }
     Ok(())
 }

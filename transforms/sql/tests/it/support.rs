@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tidegate_core::{
-    BatchStream, Cancel, ComponentId, Context, Error, Gathered, Input, KeyValue, Kind, Lineage,
-    Registry, Result, RunId, Transform, TransformContext,
+    BatchStream, Cancel, ComponentId, Context, Error, Gathered, Host, Input, KeyValue, Kind,
+    Lineage, Registry, Result, RunId, Transform, TransformContext,
 };
 
 /// Rows of one table, dealt out to partitions.
@@ -107,6 +107,7 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
             metrics: Arc::default(),
             settings: Arc::default(),
             registry: Arc::new(Registry::linked().unwrap()),
+            host: Host::default(),
         },
         inputs,
     }

@@ -1,0 +1,60 @@
+//! Telling sources what is committed.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use tidegate_core::{Acknowledged, SplitId};
+
+use super::shared::Shared;
+use crate::graph::NodeId;
+use crate::retry;
+
+/// What sources are still to be told, by source. What could not be told is told with the next epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledgements(BTreeMap<NodeId, BTreeMap<SplitId, Acknowledged>>);
+
+impl Acknowledgements {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what is committed of a split, to what is to be told of it already.
+    pub(crate) fn add(&mut self, source: NodeId, more: Acknowledged) {
+        let splits = self.0.entry(source).or_default();
+        match splits.get_mut(&more.split) {
+            Some(told) => {
+                told.offset = more.offset.or(told.offset.take());
+                told.finished |= more.finished;
+                told.rejected += more.rejected;
+            }
+            None => {
+                splits.insert(more.split.clone(), more);
+            }
+        }
+    }
+
+    /// Tells all sources at once. With the run's `last` epoch, which no other follows, as often as it
+    /// takes while the error is a passing one.
+    pub(crate) async fn tell(&mut self, shared: &Shared, last: bool) {
+        let around = &shared.around;
+        let tries = if last { around.runtime.attempts } else { 0 };
+        let told = shared.graph.sources().filter_map(|(id, node, source, _)| {
+            let upto: Vec<_> = self.0.get(&id)?.values().cloned().collect();
+            Some(async move {
+                let name = node.spec.id.as_str();
+                let told =
+                    retry::passing_until(&around.cancel, tries, name, || source.acknowledge(&upto));
+                match told.await {
+                    Ok(()) => Some(id),
+                    Err(error) => {
+                        tracing::warn!(component = name, %error, "rows could not be acknowledged");
+                        None
+                    }
+                }
+            })
+        });
+        for source in join_all(told).await.into_iter().flatten() {
+            self.0.remove(&source);
+        }
+    }
+}
