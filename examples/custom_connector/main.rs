@@ -71,6 +71,7 @@ impl Source for Primes {
         }
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&())?,
             next: Next::Complete,
         })

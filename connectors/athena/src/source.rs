@@ -105,6 +105,7 @@ impl Source for AthenaSource {
         }
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&())?,
             next: Next::Complete,
         })

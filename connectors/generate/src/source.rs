@@ -140,6 +140,7 @@ impl Source for GenerateSource {
         };
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&())?,
             next: Next::Complete,
         })

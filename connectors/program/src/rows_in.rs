@@ -187,6 +187,7 @@ impl Source for RowsSource {
         }
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&())?,
             next: Next::Complete,
         })

@@ -196,6 +196,7 @@ impl StackOverflowSource {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = pages;
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&state)?,
             next: Next::Complete,
         })
@@ -243,6 +244,7 @@ impl Source for StackOverflowSource {
         }
         Ok(Plan {
             new: Vec::new(),
+            revoked: Vec::new(),
             state: match ask.state {
                 Some(state) => state.clone(),
                 None => PlanState::encode(&State::default())?,

@@ -248,6 +248,7 @@ impl Source for ApiSource {
         };
         Ok(Plan {
             new,
+            revoked: Vec::new(),
             state: PlanState::encode(&state)?,
             next,
         })

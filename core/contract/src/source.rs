@@ -146,7 +146,7 @@ pub struct Acknowledged {
     pub split: SplitId,
     /// Up to this position. `None`: it has finished, and its reading gave none.
     pub offset: Option<Offset>,
-    /// Whether that is all of it.
+    /// Whether no more of it comes: it was read to its end, or was revoked.
     pub finished: bool,
     /// How many of these rows were rejected, since this process told of the split before: by the
     /// source, while they were decoded, or by a transform that works row by row. What comes to a sink
@@ -174,6 +174,22 @@ pub struct Ask<'a> {
 pub struct Plan {
     /// Splits not given before.
     pub new: Vec<Split>,
+    /// Splits given before that are taken back: a lease is to go to somebody else, a shard has expired.
+    ///
+    /// Reading stops at once, and what was read ahead is dropped. What was handed out by then is
+    /// committed, without waiting for the interval; [`Source::acknowledge`] then tells the last
+    /// position, as finished. Only from then on may somebody else read on, after this position: so no
+    /// row is lost or doubled. A split that stands between two positions, or can't be read from an
+    /// offset, is dropped back to the last checkpoint, and all others with it: the attempt is given up,
+    /// and the next one has no such split and tells nothing of it.
+    ///
+    /// What somebody else may be reading already must not be committed: then `plan` fails with
+    /// `Transient`, and revokes the split when it is asked in the next attempt.
+    ///
+    /// A split that is read to its end by then finishes as usual, and others that come after one that
+    /// is revoked may start. It isn't told as finished in [`Ask::finished`], and it is forgotten: if it
+    /// is given again, it is read from the beginning that its data says.
+    pub revoked: Vec<SplitId>,
     /// What to give with the next question. Grows with what must be remembered, not with what was
     /// read: finished splits are pruned into it.
     pub state: PlanState,

@@ -17,6 +17,8 @@ enum Defect {
     NamedRejected,
     StrangeKey,
     TwinIds,
+    RevokesWhatItGives,
+    RevokesStrangers,
     WaitsForItself,
     WaitsForNobody,
     PlansOnce,
@@ -44,6 +46,8 @@ const DOUBLES: &[(Defect, &str)] = &[
     (Defect::NamedRejected, "streams_are_named"),
     (Defect::StrangeKey, "keys_are_columns"),
     (Defect::TwinIds, "split_ids_are_unique"),
+    (Defect::RevokesWhatItGives, "revoked_were_given"),
+    (Defect::RevokesStrangers, "revoked_were_given"),
     (Defect::WaitsForItself, "after_is_kept"),
     (Defect::WaitsForNobody, "after_is_kept"),
     (Defect::PlansOnce, "plan_has_no_side_effects"),
@@ -260,6 +264,11 @@ impl Source for Model {
         };
         Ok(Plan {
             new,
+            revoked: match self.defect {
+                Defect::RevokesWhatItGives if ask.first && asked("a") => vec!["a-0".into()],
+                Defect::RevokesStrangers if !ask.first => vec!["c".into()],
+                _ => Vec::new(),
+            },
             state: PlanState::encode(&stage)?,
             next,
         })

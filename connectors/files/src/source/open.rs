@@ -209,6 +209,7 @@ impl Source for FilesSource {
         }
         Ok(Plan {
             new: new.into_iter().flatten().collect(),
+            revoked: Vec::new(),
             state: PlanState::encode(&state)?,
             next,
         })

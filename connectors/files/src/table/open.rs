@@ -222,6 +222,7 @@ impl Source for TableSource {
             .await?;
         Ok(Plan {
             new: new.into_iter().flatten().collect(),
+            revoked: Vec::new(),
             state: PlanState::encode(&state)?,
             next: Next::Complete,
         })

@@ -60,6 +60,7 @@ pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
     }
     Ok(Plan {
         new,
+        revoked: Vec::new(),
         state: PlanState::encode(&memory)?,
         next: Next::Complete,
     })

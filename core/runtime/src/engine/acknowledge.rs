@@ -1,6 +1,8 @@
-//! Telling sources what is committed.
+//! Telling sources what is committed. What is finished stays in the state until its source has heard of
+//! it, so that a new attempt tells it again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 use tidegate_core::{Acknowledged, SplitId};
@@ -9,13 +11,24 @@ use super::shared::Shared;
 use crate::graph::NodeId;
 use crate::retry;
 
-/// What sources are still to be told, by source. What could not be told is told with the next epoch.
+/// When what couldn't be told is told again, if no epoch ends before.
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
+
+/// What sources are still to be told, by source. What could not be told is told with the next epoch, or
+/// after [`AGAIN`].
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledgements(BTreeMap<NodeId, BTreeMap<SplitId, Acknowledged>>);
 
 impl Acknowledgements {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a source is still to be told of a split.
+    pub(crate) fn has(&self, source: NodeId, split: &SplitId) -> bool {
+        self.0
+            .get(&source)
+            .is_some_and(|splits| splits.contains_key(split))
     }
 
     /// Adds what is committed of a split, to what is to be told of it already.

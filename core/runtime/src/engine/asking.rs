@@ -82,6 +82,7 @@ impl Asking {
             next: plan.next,
             new: plan.new.clone(),
             told,
+            revoked: plan.revoked.clone(),
         };
         let stored = Arc::clone(shared);
         self.start(shared, at, source.node, async move {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidegate_core::{
-    Acknowledged, Canceller, ComponentId, Epoch, Error, ErrorKind, PipelineOptions, Prepared,
-    Result, STACK_SIZE, SchemaChange,
+    Acknowledged, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset, PipelineOptions,
+    Prepared, Result, STACK_SIZE, SchemaChange, SplitId,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::acknowledge::Acknowledgements;
 use super::asking::Asking;
 use super::coordinate::{Leaving, Made};
-use super::finish::{Ended, abandon, remind};
-use super::queue::{Closed, Cut};
+use super::finish::{Ended, abandon};
+use super::queue::{Closed, Cut, SplitKey};
 use super::requests::CutRequests;
 use super::shared::{Shared, Signal};
 use super::splits::SourceSplits;
@@ -62,6 +62,8 @@ pub(crate) struct Attempt {
     pub(super) asking: Asking,
     pub(super) splits: usize,
     pub(super) epoch: Epoch,
+    /// When it was decided last.
+    pub(super) now: Instant,
     pub(super) cut_at: Instant,
     pub(super) requests: CutRequests,
     /// The cut that is being made.
@@ -75,6 +77,9 @@ pub(crate) struct Attempt {
     pub(super) stopped: bool,
     pub(super) kept: BTreeMap<ComponentId, Vec<Prepared>>,
     pub(super) unacknowledged: Acknowledgements,
+    pub(super) remind_at: Option<Instant>,
+    /// Splits that are committed as finished, of which their source couldn't be told yet.
+    pub(super) unheard: Vec<(SplitKey, SplitId, Option<Offset>)>,
     workers: Vec<Thread<()>>,
     pub(super) cpu: Option<Runtime>,
     pub(super) bounded: bool,
@@ -179,6 +184,7 @@ impl Attempt {
             asking: Asking::default(),
             splits: 0,
             epoch,
+            now: Instant::now(),
             cut_at: Instant::now() + interval,
             requests: CutRequests::new(least),
             cutting: None,
@@ -189,6 +195,8 @@ impl Attempt {
             stopped: false,
             kept,
             unacknowledged,
+            remind_at: None,
+            unheard: Vec::new(),
             workers: Vec::new(),
             cpu,
             bounded,
@@ -228,10 +236,7 @@ impl Attempt {
         }
         self.workers = worker::start(&self.shared)?;
         if !self.unacknowledged.is_empty() {
-            let told = std::mem::take(&mut self.unacknowledged);
-            let kept = std::mem::take(&mut self.kept);
-            let told = remind(Arc::clone(&self.shared), told, kept);
-            self.ending = Some(tokio::spawn(told));
+            self.remind();
         }
         Ok(())
     }

@@ -17,10 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::acknowledge::AGAIN;
 use super::asking::{Answer, Answered};
 use super::attempt::{Attempt, Outcome};
-use super::finish::{Ended, Ending, finish};
-use super::queue::{Closed, Cut, Look, SplitKey, Wants};
+use super::finish::{Ended, Ending, finish, remind};
+use super::queue::{Closed, Cut, Look, Revoked, SplitKey, Wants};
 use super::reader;
 use super::shared::{Signal, closed};
 use super::splits::SourceSplits;
@@ -56,6 +57,7 @@ impl Attempt {
 
     /// Does all that can be done now. Gives the outcome if there is nothing more to do.
     fn decide(&mut self) -> Result<Option<Outcome>> {
+        self.now = Instant::now();
         let look = self.look();
         if self.leaving.is_none() {
             if let Some(leaving) = self.leaves(look) {
@@ -75,6 +77,12 @@ impl Attempt {
             && let Some(cut) = self.cut.take()
         {
             self.end_epoch(cut)?;
+        }
+        if self.leaving.is_none()
+            && self.ending.is_none()
+            && self.remind_at.is_some_and(|at| at <= self.now)
+        {
+            self.remind();
         }
         if self.cutting.is_none() && self.cut.is_none() {
             match self.leaving {
@@ -99,12 +107,12 @@ impl Attempt {
             true => self.all_wait_for_commit(),
             false => sources.any(|source| source.is_idle() && source.waits_for_commit()),
         };
-        let is_due = self.cut_at <= Instant::now();
+        let is_due = self.cut_at <= self.now;
         let may_cut = can_cut && self.ending.is_none() && self.cutting.is_none();
         let queue = &self.shared.queue;
         queue.look(Wants {
             rest: waits && self.leaving.is_none(),
-            movement: may_cut && (is_due || self.requests.are_due(queue)),
+            movement: may_cut && (is_due || self.requests.are_due(queue, self.now)),
             past: self.requests.wait_for(queue).filter(|_| may_cut),
         })
     }
@@ -162,7 +170,7 @@ impl Attempt {
     fn ask_sources(&mut self) {
         let whole = !self.can_cut();
         for (at, source) in self.sources.iter_mut().enumerate() {
-            if source.wants_to_be_asked(whole) {
+            if source.wants_to_be_asked(whole, self.now) {
                 self.asking.ask(&self.shared, at, source, whole);
             }
         }
@@ -196,7 +204,11 @@ impl Attempt {
                 stats.add_splits(plan.new.len() as u64);
                 let rows = plan.new.iter().filter_map(|split| split.estimate.rows);
                 stats.add_expected_rows(rows.sum());
+                let revoked = plan.revoked.clone();
                 source.take_up(plan);
+                for split in revoked {
+                    self.revoke(at, split)?;
+                }
             }
         }
         let whole = !self.can_cut();
@@ -207,6 +219,44 @@ impl Attempt {
             );
         }
         Ok(())
+    }
+
+    /// Reads no more of a split that its source takes back. What was handed out of it is committed soon.
+    fn revoke(&mut self, at: usize, id: SplitId) -> Result<()> {
+        let source = &mut self.sources[at];
+        let queue = &self.shared.queue;
+        let key = match source.reading(&id) {
+            Some(key) => key,
+            None => {
+                let Some(offset) = source.take_waiting(&id) else {
+                    return Ok(());
+                };
+                // So that it is acknowledged in the same way.
+                let key = SplitKey {
+                    source: source.node,
+                    number: self.splits,
+                };
+                self.splits += 1;
+                let whole = self.shared.graph.read_whole(key.source);
+                queue.register(key, &id, whole, offset);
+                key
+            }
+        };
+        match queue.revoke(key) {
+            Revoked::Finished => Ok(()),
+            Revoked::AtPosition => {
+                let stats = &self.shared.graph.nodes[source.node].stats;
+                stats.add_splits_done(1);
+                source.was_revoked(key, id);
+                self.requests.came(queue);
+                Ok(())
+            }
+            Revoked::InTheMiddle => Err(Error::transient(
+                "a split was revoked between two positions: what was read of it is given up",
+            )
+            .with("component", self.shared.id(source.node))
+            .with("split", &id)),
+        }
     }
 
     fn start_readers(&mut self) {
@@ -253,7 +303,7 @@ impl Attempt {
     /// Whether the epoch is to be cut now. At most two are in flight: while the one before ends, this
     /// one is filled, however long, unless it may have only so many bytes.
     fn wants_cut(&mut self) -> bool {
-        let requested = self.requests.are_due(&self.shared.queue);
+        let requested = self.requests.are_due(&self.shared.queue, self.now);
         let look = self.look();
         if requested && !look.moved && !look.in_the_middle {
             self.requests.was_cut(&self.shared.queue, false);
@@ -266,7 +316,7 @@ impl Attempt {
             return true;
         }
         let waits = look.empty && self.all_wait_for_commit();
-        self.ending.is_none() && (waits || requested || self.cut_at <= Instant::now())
+        self.ending.is_none() && (waits || requested || self.cut_at <= self.now)
     }
 
     fn check_stuck(&self) -> Result<()> {
@@ -327,13 +377,14 @@ impl Attempt {
         Ok(())
     }
 
-    /// When there is something to do at the latest. What is due already waits for something else.
+    /// When there is something to do at the latest. What was due by the last decision waits for
+    /// something else.
     fn deadline(&self) -> Option<Instant> {
-        let now = Instant::now();
         let asks = self.sources.iter().filter_map(SourceSplits::ask_at);
         asks.chain([self.cut_at])
+            .chain(self.remind_at)
             .chain(self.requests.at())
-            .filter(|at| *at > now)
+            .filter(|at| *at > self.now)
             .min()
     }
 
@@ -391,6 +442,14 @@ impl Attempt {
             for (key, offset) in cut.finished {
                 finished.push((key, self.split_id(key)?, offset));
             }
+            let mut revoked = Vec::new();
+            for (key, offset) in cut.revoked {
+                let id = self
+                    .source_of(key)
+                    .and_then(|source| source.take_revoked(key));
+                let id = id.ok_or_else(stray)?;
+                revoked.push((key, id, offset));
+            }
             let cpu = self.cpu.as_ref().filter(|_| speaks);
             let ending = Ending {
                 set,
@@ -398,6 +457,7 @@ impl Attempt {
                 stages: cpu.map(|cpu| cpu.handle().clone()),
                 offsets,
                 finished,
+                revoked,
                 schemas: cut.schemas,
                 rejected: cut.rejected,
                 unacknowledged: std::mem::take(&mut self.unacknowledged),
@@ -411,17 +471,34 @@ impl Attempt {
         Ok(())
     }
 
+    /// Tells sources what they couldn't be told.
+    pub(super) fn remind(&mut self) {
+        self.remind_at = None;
+        let told = remind(
+            Arc::clone(&self.shared),
+            std::mem::take(&mut self.unacknowledged),
+            std::mem::take(&mut self.kept),
+        );
+        self.ending = Some(tokio::spawn(told));
+    }
+
     fn split_id(&mut self, key: SplitKey) -> Result<SplitId> {
         self.source_of(key)
             .and_then(|source| source.id(key).cloned())
-            .ok_or_else(|| Error::internal("a position belongs to no split"))
+            .ok_or_else(stray)
     }
 
     fn take_ended(&mut self, ended: Ended) {
         self.kept = ended.kept;
         self.unacknowledged = ended.unacknowledged;
-        for (key, _, offset) in ended.finished {
-            if let Some(source) = self.source_of(key) {
+        let missed = !self.unacknowledged.is_empty();
+        self.remind_at = missed.then(|| Instant::now() + AGAIN);
+        let mut finished = std::mem::take(&mut self.unheard);
+        finished.extend(ended.finished);
+        for (key, id, offset) in finished {
+            if self.unacknowledged.has(key.source, &id) {
+                self.unheard.push((key, id, offset));
+            } else if let Some(source) = self.source_of(key) {
                 source.was_committed(key, offset);
             }
         }
@@ -441,6 +518,10 @@ async fn stop_changed(stop: &mut watch::Receiver<bool>) {
     if stop.changed().await.is_err() {
         std::future::pending().await
     }
+}
+
+fn stray() -> Error {
+    Error::internal("a position belongs to no split")
 }
 
 fn joined(result: <JoinHandle<Result<Ended>> as Future>::Output) -> Result<Ended> {

@@ -31,6 +31,7 @@ pub(crate) struct Ending {
     pub(crate) stages: Option<Handle>,
     pub(crate) offsets: Vec<(SplitKey, SplitId, Offset)>,
     pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
+    pub(crate) revoked: Vec<(SplitKey, SplitId, Option<Offset>)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
     /// Rows of splits that were rejected before they came to a sink or a stage.
     pub(crate) rejected: BTreeMap<SplitKey, u64>,
@@ -70,6 +71,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         stages,
         offsets,
         finished,
+        revoked,
         schemas,
         rejected,
         mut unacknowledged,
@@ -195,7 +197,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         let offset = Some(offset.clone());
         (*key, split, offset, false)
     });
-    let ended = finished.iter().map(|(key, split, offset)| {
+    let ended = finished.iter().chain(&revoked).map(|(key, split, offset)| {
         let offset = offset.clone();
         (*key, split, offset, true)
     });

@@ -89,6 +89,8 @@ pub(crate) struct Cut {
     pub(crate) offsets: Vec<(SplitKey, Offset)>,
     /// With the last position of each.
     pub(crate) finished: Vec<(SplitKey, Option<Offset>)>,
+    /// Splits that were revoked, with the last position of each.
+    pub(crate) revoked: Vec<(SplitKey, Option<Offset>)>,
     /// Rows of splits that were rejected before they came to a sink or a stage.
     pub(crate) rejected: BTreeMap<SplitKey, u64>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
@@ -98,13 +100,27 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn is_empty(&self) -> bool {
-        self.offsets.is_empty() && self.finished.is_empty() && self.schemas.is_empty()
+        self.offsets.is_empty()
+            && self.finished.is_empty()
+            && self.revoked.is_empty()
+            && self.schemas.is_empty()
     }
 }
 
-/// Nothing more is taken: the attempt is over.
+/// Nothing more is taken: the attempt is over, or the split was revoked.
 #[derive(Debug)]
 pub(crate) struct Closed;
+
+/// What became of a split that its source takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// It stands at a position, up to which it is committed with the next cut.
+    AtPosition,
+    /// Something of it was handed out that has no position.
+    InTheMiddle,
+    /// It was read to its end before.
+    Finished,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -154,11 +170,20 @@ struct Position {
     in_the_middle: bool,
     /// Rows of a stream that can only be read whole were put on the queue.
     begun: bool,
+    /// Of a split that is read whole: something of it was handed out.
+    handed_out: bool,
     finished: bool,
+    revoked: bool,
     /// Its stream's schema changed: it goes on in the next attempt.
     held: bool,
     /// Rows that were rejected since the last cut.
     rejected: u64,
+}
+
+impl Position {
+    fn is_over(&self) -> bool {
+        self.finished || self.revoked
+    }
 }
 
 struct State {
@@ -181,6 +206,7 @@ struct State {
     wants: Wants,
     positions: HashMap<SplitKey, Position>,
     newly_finished: Vec<SplitKey>,
+    newly_revoked: Vec<SplitKey>,
     schemas: Vec<(NodeId, StreamName, SchemaRef)>,
 }
 
@@ -221,6 +247,7 @@ impl Queue {
                 wants: Wants::default(),
                 positions: HashMap::new(),
                 newly_finished: Vec::new(),
+                newly_revoked: Vec::new(),
                 schemas: Vec::new(),
             }),
             work: Condvar::new(),
@@ -293,7 +320,9 @@ impl Queue {
             moved: false,
             in_the_middle: false,
             begun: false,
+            handed_out: false,
             finished: false,
+            revoked: false,
             held: false,
             rejected: 0,
         };
@@ -342,6 +371,9 @@ impl Queue {
             {
                 let state = self.lock();
                 if state.mode == Mode::Closed {
+                    return Err(Closed);
+                }
+                if !state.is_wanted(split) {
                     return Err(Closed);
                 }
                 if !state.items.iter().any(|item| item.split == Some(split)) {
@@ -398,7 +430,7 @@ impl Queue {
             room.as_mut().enable();
             {
                 let mut state = self.lock();
-                if state.mode == Mode::Closed {
+                if state.mode == Mode::Closed || !split.is_none_or(|split| state.is_wanted(split)) {
                     return Err(Closed);
                 }
                 // While a cut waits for this split, its events pass the others in the queue.
@@ -485,6 +517,35 @@ impl Queue {
         self.tell_what_waits(&mut state);
     }
 
+    /// Takes nothing more of a split, and drops what waits of it.
+    pub(crate) fn revoke(&self, split: SplitKey) -> Revoked {
+        let mut state = self.lock();
+        let in_the_middle = match state.positions.get(&split) {
+            Some(position) if !position.finished => position.in_the_middle || position.handed_out,
+            _ => return Revoked::Finished,
+        };
+        if in_the_middle {
+            return Revoked::InTheMiddle;
+        }
+        let state = &mut *state;
+        if let Some(position) = state.positions.get_mut(&split) {
+            position.revoked = true;
+            state.begun -= usize::from(std::mem::take(&mut position.begun));
+        }
+        for item in std::mem::take(&mut state.items) {
+            if item.split == Some(split) {
+                *state.counted(&item) -= item.size;
+            } else {
+                state.items.push_back(item);
+            }
+        }
+        state.newly_revoked.push(split);
+        state.moved = true;
+        self.room.notify_waiters();
+        self.tell_what_waits(state);
+        Revoked::AtPosition
+    }
+
     /// Says that rows of a split were rejected.
     pub(crate) fn rejected(&self, split: SplitKey, rows: u64) {
         if let Some(position) = self.lock().positions.get_mut(&split) {
@@ -535,8 +596,15 @@ impl Queue {
             let position = state.positions.get(&split);
             (split, position.and_then(|position| position.offset.clone()))
         });
+        let finished = finished.collect();
+        let revoked = std::mem::take(&mut state.newly_revoked).into_iter();
+        let revoked = revoked.map(|split| {
+            let position = state.positions.get(&split);
+            (split, position.and_then(|position| position.offset.clone()))
+        });
         let mut cut = Cut {
-            finished: finished.collect(),
+            finished,
+            revoked: revoked.collect(),
             schemas: std::mem::take(&mut state.schemas),
             bytes: std::mem::take(&mut state.epoch_bytes),
             offsets: Vec::new(),
@@ -548,13 +616,13 @@ impl Queue {
                     .insert(split, std::mem::take(&mut position.rejected));
             }
             if std::mem::take(&mut position.moved)
-                && !position.finished
+                && !position.is_over()
                 && let Some(offset) = &position.offset
             {
                 cut.offsets.push((split, offset.clone()));
             }
         }
-        state.positions.retain(|_, position| !position.finished);
+        state.positions.retain(|_, position| !position.is_over());
         cut.offsets.sort_by_key(|(split, _)| *split);
         Ok(cut)
     }
@@ -699,6 +767,12 @@ impl State {
         true
     }
 
+    /// Whether more of the split is taken.
+    fn is_wanted(&self, split: SplitKey) -> bool {
+        let position = self.positions.get(&split);
+        position.is_some_and(|position| !position.is_over())
+    }
+
     /// Whether a cut has to wait for more of the split.
     fn is_in_the_middle(&self, split: SplitKey) -> bool {
         self.positions
@@ -787,7 +861,10 @@ impl State {
         if !position.finished {
             match (position.begun, offset) {
                 // What is read whole has begun until it has ended; the source is told the last one.
-                (true, offset) => position.offset = offset.or(position.offset.take()),
+                (true, offset) => {
+                    position.offset = offset.or(position.offset.take());
+                    position.handed_out = true;
+                }
                 (false, Some(offset)) => {
                     position.offset = Some(offset);
                     position.moved = true;

@@ -44,8 +44,8 @@ impl CutRequests {
     }
 
     /// Whether a cut is to be made now.
-    pub(crate) fn are_due(&self, queue: &Queue) -> bool {
-        let may = self.at().is_none_or(|at| at <= Instant::now());
+    pub(crate) fn are_due(&self, queue: &Queue, now: Instant) -> bool {
+        let may = self.at().is_none_or(|at| at <= now);
         may && self.first.is_some_and(|number| queue.is_past(number))
     }
 

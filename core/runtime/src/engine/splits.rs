@@ -32,6 +32,10 @@ pub(crate) struct SourceSplits {
     read: BTreeMap<SplitKey, Read>,
     /// In a stored checkpoint as finished, and not yet told to the source.
     finished: Vec<FinishedSplit>,
+    /// Taken back by the source, and not yet in a cut.
+    revoked: BTreeMap<SplitKey, SplitId>,
+    /// Their readers, on their way to their end.
+    aborted: Vec<JoinHandle<()>>,
     /// Every split that isn't finished as far as `after` goes.
     unfinished: HashSet<SplitId>,
     limits: Limits,
@@ -72,6 +76,8 @@ impl SourceSplits {
             reading: BTreeMap::new(),
             read: BTreeMap::new(),
             finished: Vec::new(),
+            revoked: BTreeMap::new(),
+            aborted: Vec::new(),
             unfinished: HashSet::new(),
             most: limits.splits.map_or(all, NonZeroUsize::get),
             limits,
@@ -93,7 +99,7 @@ impl SourceSplits {
 
     /// Whether the source is to be asked now. `whole`: the run restarts as a whole, so that what was
     /// read is told without a checkpoint.
-    pub(crate) fn wants_to_be_asked(&self, whole: bool) -> bool {
+    pub(crate) fn wants_to_be_asked(&self, whole: bool, now: Instant) -> bool {
         let has_news = !self.finished.is_empty();
         let may_be_told = whole && self.is_idle() && self.has_untold();
         match self.next {
@@ -101,9 +107,7 @@ impl SourceSplits {
             None => true,
             Some(Next::Complete) => false,
             Some(Next::WhenFinished) => has_news || may_be_told,
-            Some(Next::AskAgain(_)) => {
-                has_news || self.ask_at.is_none_or(|at| at <= Instant::now())
-            }
+            Some(Next::AskAgain(_)) => has_news || self.ask_at.is_none_or(|at| at <= now),
         }
     }
 
@@ -129,6 +133,7 @@ impl SourceSplits {
     /// Whether an answer changes nothing of what is stored.
     pub(crate) fn is_unchanged(&self, plan: &Plan) -> bool {
         plan.new.is_empty()
+            && plan.revoked.is_empty()
             && self.plan.as_ref() == Some(&plan.state)
             && self.next == Some(plan.next)
     }
@@ -233,7 +238,36 @@ impl SourceSplits {
     /// The id of a split that is being read, or was and isn't committed yet.
     pub(crate) fn id(&self, key: SplitKey) -> Option<&SplitId> {
         let reading = self.reading.get(&key).map(|(split, _)| &split.id);
-        reading.or_else(|| self.read.get(&key).map(|read| &read.split.split.id))
+        let read = || self.read.get(&key).map(|read| &read.split.split.id);
+        reading.or_else(read).or_else(|| self.revoked.get(&key))
+    }
+
+    /// The key of a split that is being read.
+    pub(crate) fn reading(&self, id: &SplitId) -> Option<SplitKey> {
+        let mut reading = self.reading.iter();
+        reading.find_map(|(key, (split, _))| (split.id == *id).then_some(*key))
+    }
+
+    /// Takes a split out that waits; with the position up to which it is committed.
+    pub(crate) fn take_waiting(&mut self, id: &SplitId) -> Option<Option<Offset>> {
+        let at = self.waiting.iter().position(|(split, _)| split.id == *id)?;
+        self.waiting.remove(at).map(|(_, offset)| offset)
+    }
+
+    /// A split isn't read any more, because the source takes it back.
+    pub(crate) fn was_revoked(&mut self, key: SplitKey, id: SplitId) {
+        if let Some((_, task)) = self.reading.remove(&key) {
+            task.abort();
+            self.aborted.retain(|task| !task.is_finished());
+            self.aborted.push(task);
+        }
+        self.unfinished.remove(&id);
+        self.revoked.insert(key, id);
+    }
+
+    /// A split that was revoked is in a cut.
+    pub(crate) fn take_revoked(&mut self, key: SplitKey) -> Option<SplitId> {
+        self.revoked.remove(&key)
     }
 
     /// A stored checkpoint has the split as finished, `offset` as its last position.
@@ -298,7 +332,9 @@ impl SourceSplits {
 
     /// Waits until reading has ended.
     pub(crate) async fn ended(&mut self) {
-        for (_, (_, task)) in std::mem::take(&mut self.reading) {
+        let reading = std::mem::take(&mut self.reading).into_values();
+        let aborted = std::mem::take(&mut self.aborted);
+        for task in reading.map(|(_, task)| task).chain(aborted) {
             // Cancelled, or ended by itself: both are an end.
             let _ = task.await;
         }

@@ -194,6 +194,7 @@ impl Document {
                 next,
                 new,
                 told,
+                revoked,
             } => {
                 let known = self.sources.entry(source).or_default();
                 known.plan = Some(plan);
@@ -202,6 +203,9 @@ impl Document {
                 known
                     .splits
                     .retain(|split| !(split.finished && told.contains(&split.split.id)));
+                known
+                    .splits
+                    .retain(|split| split.finished || !revoked.contains(&split.split.id));
                 let mut ids: HashSet<SplitId> = known.ids().collect();
                 for split in new {
                     if !ids.insert(split.id.clone()) {

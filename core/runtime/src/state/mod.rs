@@ -194,6 +194,8 @@ pub enum Change {
         new: Vec<Split>,
         /// The finished splits that it was told of: the plan state remembers them from now on.
         told: Vec<SplitId>,
+        /// Splits that it takes back: they are forgotten, unless they have finished.
+        revoked: Vec<SplitId>,
     },
     /// A source's session is lost: its splits are forgotten and it is asked anew.
     Replan {

@@ -509,6 +509,7 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             next,
             new,
             told,
+            revoked,
         } => {
             run(
                 "INSERT INTO source (pipeline, id, plan, next) VALUES (?, ?, ?, ?)
@@ -518,6 +519,12 @@ fn apply(db: &Transaction<'_>, pipeline: &str, change: Change) -> Result<()> {
             for id in told {
                 run(
                     "DELETE FROM split WHERE (pipeline, source, id) = (?, ?, ?) AND finished",
+                    &[p, &source.as_str(), &id.as_str()],
+                )?;
+            }
+            for id in revoked {
+                run(
+                    "DELETE FROM split WHERE (pipeline, source, id) = (?, ?, ?) AND NOT finished",
                     &[p, &source.as_str(), &id.as_str()],
                 )?;
             }

@@ -108,6 +108,9 @@ pub struct NumbersConfig {
     /// Where what is acknowledged is noted; the fault of this name lets it fail.
     #[serde(default)]
     pub acknowledges: Option<String>,
+    /// The fault of this name takes the first split back; so does `<name>/last` the last one.
+    #[serde(default)]
+    pub revokes: Option<String>,
     /// A mistake: all splits have one id.
     #[serde(default)]
     pub twins: bool,
@@ -253,6 +256,15 @@ impl Source for Numbers {
             new.push(split);
         }
         known.planned += count;
+        let mut revoked = Vec::new();
+        if let Some(name) = &self.0.revokes {
+            if strikes(name) {
+                revoked.push("0".into());
+            }
+            if strikes(&format!("{name}/last")) {
+                revoked.push((self.0.splits - 1).to_string().into());
+            }
+        }
         let next = if self.0.endless {
             Next::AskAgain(Duration::from_millis(20))
         } else if known.planned < rounds
@@ -264,6 +276,7 @@ impl Source for Numbers {
         };
         Ok(Plan {
             new,
+            revoked,
             state: PlanState::encode(&known)?,
             next,
         })

@@ -354,6 +354,7 @@ impl Source for Stubborn {
         let split = Split::new("one", SplitData::encode(&())?);
         Ok(Plan {
             new: Vec::from_iter(ask.first.then_some(split)),
+            revoked: Vec::new(),
             state: PlanState::encode(&())?,
             next: Next::Complete,
         })
@@ -630,13 +631,15 @@ async fn a_run_that_resumes_tells_first_what_was_committed_before() {
     until("it is asked", || came(&format!("{gate}/plan")) > 0).await;
     open(&format!("{gate}/plan"));
     until("it is committed", || world.place("out").rows().len() >= 200).await;
-    shut(&format!("{gate}/read"));
     running.stop().await;
+    // What a source doesn't hear of isn't told as finished either, so the state has it.
+    assert_eq!(world.place("out").rows().len(), 200);
+    shut(&format!("{gate}/read"));
     assert!(acknowledged(&place).is_empty());
     arm(&place, 0);
     // Nothing new is read.
     let running = Running::start(&world);
-    until("it is told", || !acknowledged(&place).is_empty()).await;
+    until("it is told", || acknowledged(&place).len() == 2).await;
     open(&format!("{gate}/read"));
     running.stop().await;
 }
@@ -740,5 +743,98 @@ async fn what_is_kept_lives_over_the_attempts_of_one_run() {
         for of in [&a, &b] {
             assert_eq!((made(of), gone(of)), (run, run), "{of}");
         }
+    }
+}
+
+/// Two endless splits of a million numbers each, and what was acknowledged of them.
+fn revoking(name: &str, more: Value) -> (World, String) {
+    let mut world = World::new(name);
+    let place = world.fault("n");
+    let mut config = json!({
+        "rows": 1_000_000, "splits": 2, "endless": true, "pause_ms": 1,
+        "acknowledges": place, "revokes": place,
+    });
+    let more = more.as_object().unwrap().clone();
+    config.as_object_mut().unwrap().extend(more);
+    world = world.source("n", config).sink("out", &["n"], json!({}));
+    every(&mut world, 50);
+    (world, place)
+}
+
+/// The committed rows of the first split and of the last one, each a beginning of it.
+fn of_both(world: &World) -> (i64, i64) {
+    let (first, last): (Vec<_>, Vec<_>) = world
+        .place("out")
+        .rows()
+        .into_iter()
+        .partition(|&n| n < 1_000_000);
+    assert!(first == all(first.len() as i64));
+    assert!(last.iter().copied().eq((1_000_000..).take(last.len())));
+    (first.len() as i64, last.len() as i64)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_out_of_a_revoked_split_is_committed_and_the_rest_left_to_others() {
+    let (mut world, place) = revoking("revoked", json!({}));
+    // No interval is waited for.
+    every(&mut world, 3_600_000);
+    let running = Running::start(&world);
+    until("both are read", || running.rows_out(0) > 500).await;
+    arm(&place, 1);
+    until("it is acknowledged", || {
+        acknowledged(&place).get("0").is_some_and(|told| told.1)
+    })
+    .await;
+    // Somebody else may read on from here: exactly what comes before is committed, for ever.
+    let upto = acknowledged(&place)["0"].0.unwrap();
+    assert!(upto > 0);
+    assert_eq!(of_both(&world).0, upto);
+    let seen = running.rows_out(0);
+    until("the other goes on", || running.rows_out(0) > seen + 500).await;
+    running.stop().await;
+    let (_, seen) = of_both(&world);
+    every(&mut world, 50);
+    let running = Running::start(&world);
+    until("also in the next process", || {
+        of_both(&world).1 > seen + 500
+    })
+    .await;
+    let report = running.stop().await;
+    assert_eq!((of_both(&world).0, report.restarts), (upto, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_revoked_before_it_was_read_never_is() {
+    let (world, place) = revoking("revoked_early", json!({"limit": 1}));
+    let running = Running::start(&world);
+    until("one is read", || of_both(&world).0 > 100).await;
+    arm(&format!("{place}/last"), 1);
+    until("it is acknowledged", || {
+        acknowledged(&place).get("1") == Some(&(None, true, 0))
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(of_both(&world).1, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_revoked_between_two_positions_is_dropped_back_to_the_last_checkpoint() {
+    for (index, more) in [json!({"resume_every": 100_000}), json!({"replay": "whole"})]
+        .into_iter()
+        .enumerate()
+    {
+        let (world, place) = revoking(&format!("revoked_between{index}"), more);
+        let running = Running::start(&world);
+        until("both are read", || running.rows_out(0) > 500).await;
+        arm(&place, 1);
+        until("it is begun again", || running.stats.restarts() == 1).await;
+        let seen = running.rows_out(0);
+        until("the other is read", || running.rows_out(0) > seen + 500).await;
+        arm(&format!("{place}/last"), 1);
+        until("it is begun again", || running.stats.restarts() == 2).await;
+        running.stop().await;
+        assert_eq!(of_both(&world), (0, 0));
+        assert!(world.place("out").staged.is_empty());
+        assert!(acknowledged(&place).values().all(|told| !told.1));
     }
 }

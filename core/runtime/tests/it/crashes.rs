@@ -274,7 +274,7 @@ async fn what_the_user_asked_for_outlives_a_passing_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_kept_for_the_end_are_not_committed_through_another_configuration() {
     let mut world = World::new("kept_elsewhere")
-        .source("n", json!({"rows": 1000, "step": 10, "pause_ms": 2}))
+        .source("n", json!({"rows": 4000, "step": 10, "pause_ms": 5}))
         .sink("out", &["n"], json!({"overwrite": true}));
     world.options.checkpoint.bytes = Some(ByteSize(1));
     let (stop, options) = world.run_options();
@@ -301,7 +301,7 @@ async fn rows_that_are_kept_for_the_end_are_not_committed_through_another_config
 
     world.components[1].config["place"] = place;
     world.complete().await;
-    assert_eq!(world.place("out").rows(), all(1000));
+    assert_eq!(world.place("out").rows(), all(4000));
 }
 
 #[tokio::test(flavor = "multi_thread")]

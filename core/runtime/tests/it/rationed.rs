@@ -166,6 +166,7 @@ impl Source for Rationed {
         if !ask.first && !ask.finished.is_empty() {
             return Ok(Plan {
                 new: Vec::new(),
+                revoked: Vec::new(),
                 state: PlanState::encode(&known)?,
                 next: Next::Complete,
             });
@@ -176,6 +177,7 @@ impl Source for Rationed {
         let split = Split::new(known.from.to_string(), SplitData::encode(&known.from)?);
         Ok(Plan {
             new: Vec::from_iter(ask.first.then_some(split)),
+            revoked: Vec::new(),
             state: PlanState::encode(&known)?,
             next: Next::WhenFinished,
         })

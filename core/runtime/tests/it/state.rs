@@ -249,6 +249,7 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
             next: Next::Complete,
             new: vec![],
             told: vec![],
+            revoked: vec![],
         });
     }
     while all.len() < count {
@@ -272,9 +273,11 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
                     .collect();
                 splits.extend(new.iter().map(|split| (source.clone(), split.id.clone())));
                 let told = splits.iter().filter(|(of, _)| *of == source);
-                let told = told.filter(|_| random.random_ratio(1, 3));
+                let told: Vec<_> = told.filter(|_| random.random_ratio(1, 3)).collect();
+                let revoked = told.iter().filter(|_| random.random_ratio(1, 4));
                 Change::Planned {
-                    told: told.map(|(_, split)| split.clone()).collect(),
+                    revoked: revoked.map(|(_, split)| split.clone()).collect(),
+                    told: told.iter().map(|(_, split)| split.clone()).collect(),
                     plan: PlanState::encode(&random.random::<u32>()).unwrap(),
                     next: Next::AskAgain(Duration::from_millis(random.random_range(0..99))),
                     source,

@@ -60,6 +60,26 @@ pub(super) async fn split_ids_are_unique(suite: &SourceSuite) -> Outcome {
     Ok(())
 }
 
+/// A plan takes back only splits that an earlier answer gave, and gives none of them anew at once.
+pub(super) async fn revoked_were_given(suite: &SourceSuite) -> Outcome {
+    let (_, walk) = suite.planned().await?;
+    let mut from = 0;
+    for (bound, revoked) in walk.bounds.into_iter().zip(walk.revoked) {
+        for id in revoked {
+            ensure!(
+                walk.splits[..from].iter().any(|split| split.id == id),
+                "it takes split {id} back, which no earlier answer gave"
+            );
+            ensure!(
+                !walk.splits[from..bound].iter().any(|split| split.id == id),
+                "it takes split {id} back and gives it in one answer"
+            );
+        }
+        from = bound;
+    }
+    Ok(())
+}
+
 /// `after` names splits that are known, and no split waits for itself, however indirectly.
 pub(super) async fn after_is_kept(suite: &SourceSuite) -> Outcome {
     let (_, walk) = suite.planned().await?;

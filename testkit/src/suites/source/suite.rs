@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tidegate_core::{
     Ask, ErrorKind, Event, FinishedSplit, Next, Offset, PlanState, Result, Rows, Scan, Source,
-    Split, StreamName,
+    Split, SplitId, StreamName,
 };
 
 use super::{planning, reading, resuming};
@@ -66,6 +66,7 @@ checks! { SourceSuite:
     planning::streams_are_named,
     planning::keys_are_columns,
     planning::split_ids_are_unique,
+    planning::revoked_were_given,
     planning::after_is_kept,
     planning::plan_has_no_side_effects,
     planning::plan_gives_nothing_twice,
@@ -201,6 +202,8 @@ pub(super) struct Walk {
     pub(super) splits: Vec<Split>,
     /// For each answer, how many of the splits it and those before it gave.
     pub(super) bounds: Vec<usize>,
+    /// What each of them took back.
+    pub(super) revoked: Vec<Vec<SplitId>>,
     pub(super) state: PlanState,
     pub(super) completed: bool,
 }
@@ -224,6 +227,7 @@ pub(super) async fn walk_from(
     let plan = source.plan(&ask).await?;
     let mut walk = Walk {
         bounds: vec![plan.new.len()],
+        revoked: vec![plan.revoked],
         splits: plan.new,
         state: plan.state,
         completed: plan.next == Next::Complete,
@@ -234,7 +238,8 @@ pub(super) async fn walk_from(
             walk.bounds.len() < MOST,
             "it was asked {MOST} times and still wants to be asked again"
         );
-        let finished = finished(&walk.splits[told..]);
+        let mut finished = finished(&walk.splits[told..]);
+        finished.retain(|told| !walk.revoked.iter().flatten().any(|id| told.split.id == *id));
         let ask = Ask {
             scans,
             state: Some(&walk.state),
@@ -246,6 +251,7 @@ pub(super) async fn walk_from(
         told = walk.splits.len();
         walk.splits.extend(plan.new);
         walk.bounds.push(walk.splits.len());
+        walk.revoked.push(plan.revoked);
         walk.state = plan.state;
         walk.completed = plan.next == Next::Complete;
         if waits {
