@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate::core::{
-    Commit, Delivery, Prepared, Recovery, Rejected, Result, Sealed, Sink, SinkConfig, SinkContext,
-    SinkWriter, Token, WriterId, async_trait, register_sink, typetag,
+    Commit, CpuWriter, Delivery, Epoch, Recovery, Rejected, Result, Sink, SinkBatch, SinkConfig,
+    SinkContext, SinkEpoch, async_trait, register_sink, typetag,
 };
 use tidegate_formats::row_to_json;
-use tidegate_storage::{Access, Location, Staged, StagedToken, StagedWriter, Storage};
+use tidegate_staged::{Destination, Files, Format, Outlet};
+use tidegate_storage::{Access, Location, Storage};
 
-/// Files of JSON lines, one a writer and epoch. They appear when their epoch is committed.
+/// Files of JSON lines. They appear when their epoch is committed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinesConfig {
@@ -29,18 +29,14 @@ impl SinkConfig for LinesConfig {
         let location = Location::parse(&self.url, &cx.common.base)?;
         let storage = Storage::open(&location, &Access::of(&cx.common, None)?).await?;
         storage.check_writable().await?;
-        Ok(Arc::new(Lines {
-            storage,
-            cx: cx.clone(),
-        }))
+        let destination = Destination::new(storage, None, 128 << 20, cx);
+        Ok(Arc::new(Lines(destination)))
     }
 }
 
+/// Commits and recovers as all staged files do.
 #[derive(Debug)]
-struct Lines {
-    storage: Storage,
-    cx: SinkContext,
-}
+struct Lines(Arc<Destination>);
 
 #[async_trait]
 impl Sink for Lines {
@@ -48,55 +44,65 @@ impl Sink for Lines {
         Delivery::TwoPhase
     }
 
-    /// Names never repeat: an epoch's number is used once in a lineage.
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        let key = format!("{}-{id}.ndjson", self.cx.common.lineage.short());
-        let token = self.storage.begin(&key).await?;
-        // Noted before the first byte, so that a crash leaves nothing that nobody knows of.
-        let journal = &self.cx.journal;
-        journal.begin(id.epoch, Token::encode(&token)?).await?;
-        Ok(Box::new(LinesWriter(self.storage.create(&token).await?)))
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        Ok(Arc::new(self.0.epoch(id, LinesFormat)))
     }
 
-    /// What has appeared before is left alone, so this may be replayed.
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
-        let staged = commit.prepared.iter().map(Prepared::decode);
-        let staged = staged.collect::<Result<Vec<Staged>>>()?;
-        self.storage.publish(&staged).await
+        self.0.commit::<()>(commit).await
     }
 
     async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
-        let kept = recovery.keep.iter().map(Prepared::decode);
-        let kept = kept.collect::<Result<Vec<Staged>>>()?;
-        let begun = recovery.begun.iter().map(Token::decode);
-        let mut begun = begun.collect::<Result<Vec<StagedToken>>>()?;
-        begun.retain(|token| !kept.iter().any(|staged| staged.token == *token));
-        self.storage.discard(&begun).await
+        self.0.recover::<()>(recovery).await
     }
 }
 
-struct LinesWriter(Box<dyn StagedWriter>);
+/// One file at a time, which needs no encoder.
+#[derive(Debug)]
+struct LinesFormat;
 
-#[async_trait]
-impl SinkWriter for LinesWriter {
-    async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
+impl Format for LinesFormat {
+    type Key = ();
+    type Encoder = ();
+    type About = ();
+
+    fn name(&self, (): &(), unique: &str) -> String {
+        format!("{unique}.ndjson")
+    }
+
+    fn about(&self, (): &()) {}
+
+    fn begin(&self, (): &(), _: &mut Outlet) -> Result<()> {
+        Ok(())
+    }
+
+    fn end(&self, (): (), _: &mut Outlet) -> Result<()> {
+        Ok(())
+    }
+
+    fn writer(files: &Arc<Files<Self>>) -> Result<Box<dyn CpuWriter>> {
+        Ok(Box::new(LinesWriter(Arc::clone(files))))
+    }
+}
+
+struct LinesWriter(Arc<Files<LinesFormat>>);
+
+impl CpuWriter for LinesWriter {
+    fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
         let mut lines = String::new();
-        for row in 0..batch.num_rows() {
-            lines += &row_to_json(&batch, row)?;
+        for row in 0..batch.rows.num_rows() {
+            lines += &row_to_json(&batch.rows, row)?;
             lines.push('\n');
         }
-        self.0.write(lines.into()).await?;
+        let more = lines.len() as u64;
+        self.0.append(&(), more, |(), out| {
+            out.send(lines);
+            Ok(())
+        })?;
         Ok(Rejected::default())
     }
 
-    async fn prepare(self: Box<Self>) -> Result<Sealed> {
-        let staged = self.0.finish().await?;
-        Ok(Sealed {
-            prepared: Some(Prepared::encode(&staged)?),
-            ..Sealed::default()
-        })
+    fn finish(self: Box<Self>) -> Result<Rejected> {
+        Ok(Rejected::default())
     }
-
-    /// Its token is in the journal: `recover` discards what is left of it.
-    async fn abandon(self: Box<Self>) {}
 }

@@ -111,6 +111,10 @@ fn may_need(folder: &str, other: &str) -> bool {
         (_, "core/contract") => false,
         // Storage stands on AWS, SQL on both and on what is common to catalogs.
         ("core", "core/storage") => ["core/contract", "core/aws"].contains(&other),
+        // Files that are staged lie somewhere, and may be a table.
+        ("core", "core/staged") => {
+            ["core/contract", "core/storage", "core/catalog"].contains(&other)
+        }
         ("core", "core/sql") => ["core/contract", "core/storage", "core/catalog"].contains(&other),
         // What APIs have in common is requests and rows.
         ("core", "core/api") => ["core/contract", "core/formats", "core/http"].contains(&other),

@@ -142,8 +142,8 @@ impl Page {
         for (row, reason) in bad {
             let origin = Origin {
                 file: Some(self.origin.clone()),
-                line: None,
                 offset: u64::try_from(row).ok().map(|row| self.before + row),
+                ..Origin::default()
             };
             rejected.push(self.json(row), reason, origin);
         }

@@ -33,7 +33,7 @@ async fn open(table: Value) -> tidegate_core::Result<std::sync::Arc<dyn Source>>
 
 fn suite(more: Value) -> SourceSuite {
     let table = table(more);
-    source_suite(move || open(table.clone()))
+    source_suite(move || open(table.clone())).same_positions()
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidegate_core::registry::Registration;
 use tidegate_core::{
-    Commit, Delivery, Epoch, Error, Lineage, Prepared, Recovery, Rejected, Result, Sealed, Sink,
-    SinkConfig, SinkContext, SinkWriter, Token, WriterId, async_trait, typetag,
+    Commit, Delivery, Epoch, Error, IoWriter, Lineage, Prepared, Recovery, Rejected, Result,
+    Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Token, Writer, WriterId,
+    async_trait, typetag,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -160,15 +161,13 @@ impl Sink for RowsSink {
         Delivery::AtLeastOnce
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        let common = &self.cx.common;
-        let name = format!("{}-{}-{id}.arrow", common.run.short(), common.id);
-        Ok(Box::new(RowsWriter {
-            path: self.folder.join(name),
-            epoch: id.epoch,
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        Ok(Arc::new(RowsEpoch(Arc::new(Begun {
+            folder: Arc::clone(&self.folder),
+            epoch: id,
             cx: self.cx.clone(),
-            file: None,
-        }))
+            names: Mutex::default(),
+        }))))
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
@@ -222,59 +221,108 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-struct RowsWriter {
-    path: PathBuf,
+/// What an epoch's writers share.
+#[derive(Debug)]
+struct Begun {
+    folder: Arc<Path>,
     epoch: Epoch,
     cx: SinkContext,
-    file: Option<StreamWriter<BufWriter<File>>>,
+    /// Of the files that were begun.
+    names: Mutex<Vec<String>>,
 }
 
-impl RowsWriter {
-    fn name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+impl Begun {
+    fn names(&self) -> MutexGuard<'_, Vec<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[derive(Debug)]
+struct RowsEpoch(Arc<Begun>);
 
 #[async_trait]
-impl SinkWriter for RowsWriter {
-    async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
-        if self.file.is_none() {
-            self.cx
-                .journal
-                .begin(self.epoch, Token::encode(&self.name())?)
-                .await?;
-            let file = File::create(&self.path);
-            let file = file.map_err(|error| at("can't be made", &self.path, error))?;
-            let file = BufWriter::with_capacity(1 << 20, file);
-            self.file = Some(StreamWriter::try_new(file, &batch.schema())?);
-        }
-        if let Some(file) = &mut self.file {
-            file.write(&batch)?;
-        }
-        Ok(Rejected::default())
+impl SinkEpoch for RowsEpoch {
+    async fn writer(&self, id: WriterId) -> Result<Writer> {
+        let common = &self.0.cx.common;
+        Ok(Writer::Io(Box::new(RowsWriter {
+            name: format!("{}-{}-{id}.arrow", common.run.short(), common.id),
+            begun: Arc::clone(&self.0),
+            file: None,
+        })))
     }
 
-    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
-        let Some(file) = self.file.take() else {
-            return Ok(Sealed::default());
-        };
-        let file = file
-            .into_inner()?
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error);
-        let synced = file.and_then(|file| file.sync_all());
-        synced.map_err(|error| at("can't be written", &self.path, error))?;
+    async fn seal(&self) -> Result<Sealed> {
+        let prepared: Result<_> = self.0.names().iter().map(Prepared::encode).collect();
         Ok(Sealed {
-            prepared: Some(Prepared::encode(&self.name())?),
-            ..Sealed::default()
+            prepared: prepared?,
+            rejected: Rejected::default(),
         })
     }
 
-    async fn abandon(mut self: Box<Self>) {
-        if self.file.take().is_some() {
+    async fn abandon(&self) {
+        for name in &*self.0.names() {
             // What can't be removed now is by the next recovery: it is in the journal.
-            let _ = remove(&self.path);
+            let _ = remove(&self.0.folder.join(name));
         }
+    }
+}
+
+type Ipc = StreamWriter<BufWriter<File>>;
+
+struct RowsWriter {
+    name: String,
+    begun: Arc<Begun>,
+    file: Option<Ipc>,
+}
+
+/// Does what waits for the disk.
+async fn beside<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(call).await;
+    done.map_err(|error| Error::internal("committed rows could not be written").because(error))?
+}
+
+#[async_trait]
+impl IoWriter for RowsWriter {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let begun = &self.begun;
+        let file = self.file.take();
+        if file.is_none() {
+            let token = Token::encode(&self.name)?;
+            begun.cx.journal.begin(begun.epoch, token).await?;
+            begun.names().push(self.name.clone());
+        }
+        let (path, rows) = (begun.folder.join(&self.name), batch.rows);
+        let write = move || {
+            let mut file = match file {
+                Some(file) => file,
+                None => {
+                    let file = File::create(&path);
+                    let file = file.map_err(|error| at("can't be made", &path, error))?;
+                    let file = BufWriter::with_capacity(1 << 20, file);
+                    StreamWriter::try_new(file, &rows.schema())?
+                }
+            };
+            file.write(&rows)?;
+            Ok(file)
+        };
+        self.file = Some(beside(write).await?);
+        Ok(Rejected::default())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Rejected> {
+        let path = self.begun.folder.join(&self.name);
+        let Some(file) = self.file else {
+            return Ok(Rejected::default());
+        };
+        let sync = move || {
+            let file = file
+                .into_inner()?
+                .into_inner()
+                .map_err(std::io::IntoInnerError::into_error);
+            let synced = file.and_then(|file| file.sync_all());
+            synced.map_err(|error| at("can't be written", &path, error))
+        };
+        beside(sync).await?;
+        Ok(Rejected::default())
     }
 }

@@ -106,8 +106,8 @@ impl RowDecoder {
                 good.push(false);
                 let origin = Origin {
                     file: Some(Arc::clone(origin)),
-                    line: None,
                     offset: offset(row),
+                    ..Origin::default()
                 };
                 let row = String::from_utf8_lossy(row);
                 decoded.rejected.push(row, reason, origin);

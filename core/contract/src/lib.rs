@@ -1,14 +1,14 @@
 //! The contract that every part of Tidegate stands on: what a source, a transform and a sink are.
 //!
 //! ```text
-//! Source ── plan ──> splits ── read ──> events ──> Map … Gather ──> SinkWriter ── prepare ──┐
-//!   ^                                                                                       │
-//!   └──────── acknowledge <──────────────── Sink::commit <────────── checkpoint <───────────┘
+//! Source ── plan ──> splits ── read ──> events ──> Map … Gather ──> Writer … SinkEpoch::seal ──┐
+//!   ^                                                                                          │
+//!   └──────── acknowledge <──────────────── Sink::commit <──────────── checkpoint <────────────┘
 //! ```
 //!
 //! To add a source: write a serde struct ([`SourceConfig`]), a live one ([`Source`]), and the line
-//! [`register_source!`]. To add a sink: [`SinkConfig`], [`Sink`], [`SinkWriter`] and
-//! [`register_sink!`]. To add a transform: [`TransformConfig`], [`Map`] or [`Gather`] and
+//! [`register_source!`]. To add a sink: [`SinkConfig`], [`Sink`], [`SinkEpoch`], a [`CpuWriter`] or
+//! an [`IoWriter`], and [`register_sink!`]. To add a transform: [`TransformConfig`], [`Map`] or [`Gather`] and
 //! [`register_transform!`]. To add a catalog: [`CatalogConfig`], [`Catalog`] and
 //! [`register_catalog!`]. The suites in `tidegate-testkit` say whether it keeps the contract.
 //!
@@ -23,6 +23,7 @@ mod host;
 mod ident;
 mod ignored;
 mod opaque;
+mod origin;
 pub mod registry;
 mod rejected;
 mod scan;
@@ -48,13 +49,14 @@ pub use host::{Host, Kept};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
 pub use ignored::{IgnoredColumn, NewColumns};
 pub use opaque::{Offset, PlanState, Prepared, SplitData, Token};
+pub use origin::{Origins, Position, RowOrigin};
 pub use registry::{Kind, Registry};
 pub use rejected::{Origin, Rejected, RejectedRow};
 pub use scan::{Comparison, Literal, Predicate, Scan};
 pub use secret::{Secret, SecretValue};
 pub use sink::{
-    Commit, Delivery, Distribution, Recovery, Sealed, Sink, SinkConfig, SinkWriter, Spread,
-    Visibility,
+    Commit, CpuWriter, Delivery, Distribution, InFlight, IoWriter, Recovery, Sealed, Sink,
+    SinkBatch, SinkConfig, SinkEpoch, Spread, Visibility, Writer,
 };
 pub use source::{
     Acknowledged, Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig,

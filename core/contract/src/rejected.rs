@@ -7,11 +7,14 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::Utc;
 
-use crate::{ComponentId, Result};
+use crate::{ComponentId, Result, SplitId};
 
 /// Where a rejected row came from, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
+    /// The split. The runtime fills it in for what sources and maps reject; a sink knows it if it
+    /// [wants origins](crate::Sink::wants_origins).
+    pub split: Option<SplitId>,
     /// The file, page or table.
     pub file: Option<Arc<str>>,
     /// The line in it, from 1.
@@ -47,6 +50,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("row", DataType::Utf8, false),
         Field::new("reason", DataType::Utf8, false),
         Field::new("component", DataType::Utf8, false),
+        Field::new("split", DataType::Utf8, true),
         Field::new("file", DataType::Utf8, true),
         Field::new("line", DataType::UInt64, true),
         Field::new("offset", DataType::UInt64, true),
@@ -59,8 +63,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 });
 
 impl Rejected {
-    /// The one schema of all rejected rows: `row`, `reason`, `component`, `file`, `line`,
-    /// `offset`, `time`.
+    /// The one schema of all rejected rows: `row`, `reason`, `component`, `split`, `file`,
+    /// `line`, `offset`, `time`.
     pub fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)
     }
@@ -93,13 +97,15 @@ impl Rejected {
     pub fn to_batch(&self, component: &ComponentId) -> Result<RecordBatch> {
         let now = Utc::now().timestamp_micros();
         let (mut row, mut reason) = (StringBuilder::new(), StringBuilder::new());
-        let (mut by, mut file) = (StringBuilder::new(), StringBuilder::new());
+        let (mut by, mut split) = (StringBuilder::new(), StringBuilder::new());
+        let mut file = StringBuilder::new();
         let (mut line, mut offset) = (UInt64Builder::new(), UInt64Builder::new());
         let mut time = TimestampMicrosecondBuilder::new().with_timezone("UTC");
         for rejected in &self.rows {
             row.append_value(&rejected.row);
             reason.append_value(&rejected.reason);
             by.append_value(component.as_str());
+            split.append_option(rejected.origin.split.as_ref().map(SplitId::as_str));
             file.append_option(rejected.origin.file.as_deref());
             line.append_option(rejected.origin.line);
             offset.append_option(rejected.origin.offset);
@@ -109,6 +115,7 @@ impl Rejected {
             Arc::new(row.finish()),
             Arc::new(reason.finish()),
             Arc::new(by.finish()),
+            Arc::new(split.finish()),
             Arc::new(file.finish()),
             Arc::new(line.finish()),
             Arc::new(offset.finish()),

@@ -7,7 +7,9 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, Lineage, Prepared, Rejected, Result, RunId, SinkContext, Token, WriterId};
+use crate::{
+    Epoch, Lineage, Origins, Prepared, Rejected, Result, RunId, SinkContext, Token, WriterId,
+};
 
 /// A sink as it stands in the pipeline file.
 #[async_trait]
@@ -62,7 +64,8 @@ pub enum Visibility {
 pub struct Distribution {
     /// Which writer a row may go to.
     pub spread: Spread,
-    /// Whether rows of one split must arrive in their order.
+    /// Whether rows of one split must arrive in their order, where they go to one writer. Without
+    /// it, any order will do.
     pub ordered: bool,
 }
 
@@ -78,11 +81,33 @@ pub enum Spread {
     Single,
 }
 
+/// How much an I/O sink takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// The most writers, each of which has at most one write under way.
+    pub writers: usize,
+    /// The most rows of one write.
+    pub rows: usize,
+    /// The bytes (in memory, as Arrow) that may wait or be under way before no more is read for
+    /// this sink. Others go on.
+    pub bytes: u64,
+}
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self {
+            writers: 16,
+            rows: 8 << 10,
+            bytes: 32 << 20,
+        }
+    }
+}
+
 /// A sink that is open.
 ///
-/// In an epoch: `writer` (as many as are useful) → `write`… → `prepare` each → *checkpoint* →
-/// `commit`. Two epochs may be in flight: while one is prepared and committed, the next one's
-/// writers already take rows. Commits come in order, never two at once.
+/// In an epoch: `epoch` → `writer` (as many as are useful) → `write`… → `finish` each → `seal` →
+/// *checkpoint* → `commit`. Two epochs may be in flight: while one is sealed and committed, the next
+/// one's writers already take rows. Commits come in order, never two at once.
 #[async_trait]
 pub trait Sink: Debug + Send + Sync {
     /// How surely rows arrive.
@@ -99,18 +124,29 @@ pub trait Sink: Debug + Send + Sync {
         Distribution::default()
     }
 
+    /// Whether each row's origin is to come with it (see [`Origins`]): what idempotency keys are made
+    /// of. Refused behind what can't carry it: a gather, a transform that isn't deterministic, rows
+    /// that a sink rejected.
+    fn wants_origins(&self) -> bool {
+        false
+    }
+
     /// How many bytes (in memory, as Arrow) a writer should have taken in an epoch before another
-    /// is opened beside it: what keeps 64 cores from making 64 small files.
+    /// is opened beside it: what keeps 64 cores from making 64 small files. A sink whose writers
+    /// are nothing but requests says 0.
     fn writer_bytes(&self) -> u64 {
         64 << 20
     }
 
-    /// Opens a writer. Called from several tasks at once; cheap, because an epoch may need few
-    /// rows of it. All writers of an epoch are open before the first of them is prepared. Whatever it begins outside this process (an upload, a staging table) it
-    /// journals first, through the context's journal.
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>>;
+    /// How much its I/O writers take at once. CPU writers are at most one for each CPU thread.
+    fn in_flight(&self) -> InFlight {
+        InFlight::default()
+    }
 
-    /// Called once for [`Visibility::Run`], when all writers are prepared and before the final
+    /// Opens an epoch, when its first rows come. Cheap: what has to wait belongs in a writer.
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>>;
+
+    /// Called once for [`Visibility::Run`], when the last epoch is sealed and before the final
     /// checkpoint, with all that the run prepared: returns what must be fixed in that checkpoint
     /// because `commit` may not look for it (the keys to delete). It is added to the prepared values.
     async fn conclude(&self, prepared: &[Prepared]) -> Result<Option<Prepared>> {
@@ -140,31 +176,119 @@ pub trait Sink: Debug + Send + Sync {
     }
 }
 
-/// One open end of a sink, for one epoch.
-///
-/// Its methods are called one at a time. A writer that returned an error is only abandoned.
+/// What a sink does between two checkpoints.
 #[async_trait]
-pub trait SinkWriter: Send {
-    /// Takes a batch of the `input`-th input: all of its columns, in the input's order. What can't
-    /// be taken is returned with the reason; the others are taken.
+pub trait SinkEpoch: Debug + Send + Sync {
+    /// Opens a writer. Called from several tasks at once, and never after `seal` or `abandon`; all
+    /// writers of an epoch are of one kind. Cheap, because an epoch may need few rows of it, and a
+    /// CPU thread waits for it: what has to wait belongs in the first `write` of an I/O writer.
     ///
-    /// Called on a CPU thread that may block: encode here, without spawning.
-    async fn write(&mut self, input: usize, batch: RecordBatch) -> Result<Rejected>;
+    /// Whatever a writer begins outside this process (an upload, a staging table) is journalled
+    /// first, through the context's journal.
+    async fn writer(&self, id: WriterId) -> Result<Writer>;
+
+    /// Returns when CPU writers may go on: when no more of what they gave away is still under way to
+    /// the outside than may be. Asked after each of their writes; until it returns, nothing more is
+    /// read for this sink, and other branches go on. Cancellation: dropped when the attempt ends.
+    async fn ready(&self) {}
 
     /// Makes durable, but not visible, all that was written. After this returned, a crash of the
-    /// process or of the machine loses nothing of it. Overlaps the next epoch's writes.
-    async fn prepare(self: Box<Self>) -> Result<Sealed>;
+    /// process or of the machine loses nothing of it. Called once, when all writers have finished.
+    /// Overlaps the next epoch's writes.
+    async fn seal(&self) -> Result<Sealed>;
 
     /// Gives up: discards what it can. Its journal entries stay, so a later `recover` finds the
-    /// rest.
-    async fn abandon(self: Box<Self>);
+    /// rest. Called at most once, when all writers are gone; also after `seal`, where another sink's
+    /// failed.
+    async fn abandon(&self);
 }
 
-/// What a writer made durable.
+/// One open end of an epoch; which kind says where its work is done.
+///
+/// The methods of a writer are called one at a time. One that is dropped without `finish`, as after
+/// an error, belongs to an epoch that is abandoned.
+pub enum Writer {
+    /// Its work is computing (encoding, compressing): on the CPU threads, which it may not keep
+    /// waiting for others.
+    Cpu(Box<dyn CpuWriter>),
+    /// Its work is waiting for others: on the I/O runtime, as many at once as
+    /// [`Sink::in_flight`] says, whatever the number of threads.
+    Io(Box<dyn IoWriter>),
+}
+
+impl Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu(_) => "Writer::Cpu",
+            Self::Io(_) => "Writer::Io",
+        })
+    }
+}
+
+/// Rows for a writer.
+#[derive(Debug, Clone)]
+pub struct SinkBatch {
+    /// Which of the context's inputs they belong to.
+    pub input: usize,
+    /// All of the input's columns, in the input's order.
+    pub rows: RecordBatch,
+    /// Where each row comes from, if [`Sink::wants_origins`].
+    pub origins: Option<Origins>,
+}
+
+impl SinkBatch {
+    /// Rows of the `input`-th input, without origins.
+    pub fn new(input: usize, rows: RecordBatch) -> Self {
+        Self {
+            input,
+            rows,
+            origins: None,
+        }
+    }
+
+    /// `rows` of them, from the `from`-th on.
+    #[must_use]
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
+        Self {
+            input: self.input,
+            rows: self.rows.slice(from, rows),
+            origins: self
+                .origins
+                .as_ref()
+                .map(|origins| origins.slice(from, rows)),
+        }
+    }
+}
+
+/// A writer that encodes.
+pub trait CpuWriter: Send {
+    /// Takes a batch. What can't be taken is returned with the reason; the others are taken.
+    ///
+    /// Called on a CPU thread.
+    fn write(&mut self, batch: SinkBatch) -> Result<Rejected>;
+
+    /// Gives away what it still holds. Called on a thread that may block.
+    fn finish(self: Box<Self>) -> Result<Rejected>;
+}
+
+/// A writer that waits for others.
+#[async_trait]
+pub trait IoWriter: Send {
+    /// Takes a batch of at most [`InFlight::rows`] rows. What can't be taken is returned with the
+    /// reason; the others are taken, or will be when `finish` has returned.
+    ///
+    /// Cancellation: it is dropped at any await point when the attempt ends.
+    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected>;
+
+    /// Sends what it still holds, and waits for it.
+    async fn finish(self: Box<Self>) -> Result<Rejected>;
+}
+
+/// What an epoch made durable.
 #[derive(Debug, Default)]
 pub struct Sealed {
-    /// What `commit` needs to make it visible; `None` if there is nothing.
-    pub prepared: Option<Prepared>,
+    /// What `commit` needs to make it visible; none if there is nothing.
+    pub prepared: Vec<Prepared>,
     /// Rows that turned out late to be unacceptable.
     pub rejected: Rejected,
 }
@@ -182,7 +306,7 @@ pub struct Commit<'a> {
     pub epoch: Epoch,
     /// Whether the run ends with it.
     pub last: bool,
-    /// What the writers prepared.
+    /// What the epochs prepared.
     pub prepared: &'a [Prepared],
 }
 

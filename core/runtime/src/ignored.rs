@@ -70,7 +70,9 @@ fn warn(component: Option<&str>, before: usize, column: &IgnoredColumn) {
     if before >= WARNED {
         return;
     }
-    let Origin { file, line, offset } = &column.first;
+    let Origin {
+        file, line, offset, ..
+    } = &column.first;
     let why = match component {
         Some(_) => "the stream doesn't have it: `on_new_columns` says what is done with it",
         None => "the table doesn't have it",
@@ -97,6 +99,7 @@ mod tests {
                 file: Some(file.into()),
                 line: Some(1),
                 offset: Some(offset),
+                ..Origin::default()
             },
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! splits → readers (I/O) → one bounded queue → workers (CPU: decode, maps) → exchange → writers
 //!                                 ^                                                       │
-//!                         epochs are cut here            prepare → checkpoint → commit → acknowledge
+//!                         epochs are cut here               seal → checkpoint → commit → acknowledge
 //! ```
 //!
 //! [`Pipeline`] is the way in. What happens after a crash is in [`state`] (what is remembered) and

@@ -25,6 +25,8 @@ pub struct ComponentStats {
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     rejected: AtomicU64,
+    /// Those of stored epochs: the others come again in the next attempt.
+    rejected_for_good: AtomicU64,
     busy_nanos: AtomicU64,
     splits: AtomicU64,
     splits_done: AtomicU64,
@@ -55,6 +57,7 @@ impl ComponentStats {
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            rejected_for_good: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
             splits: AtomicU64::new(0),
             splits_done: AtomicU64::new(0),
@@ -75,6 +78,11 @@ impl ComponentStats {
         splits_done, add_splits_done, splits_done;
         /// Rows that the known splits are estimated to have; 0 if unknown.
         expected_rows, add_expected_rows, expected_rows;
+    }
+
+    /// Counts rows as not given after all.
+    pub(crate) fn take_rows_out(&self, fewer: u64) {
+        self.rows_out.fetch_sub(fewer, Ordering::Relaxed);
     }
 
     /// The time that threads spent in it, all added up.
@@ -128,8 +136,23 @@ impl RunStats {
         self.attempts.load(Ordering::Relaxed).saturating_sub(1)
     }
 
+    /// Counts an attempt, in which all comes again that isn't stored.
     pub(crate) fn add_attempt(&self) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
+        for component in &self.components {
+            let kept = component.rejected_for_good.load(Ordering::Relaxed);
+            component.rejected.store(kept, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the rejected rows of an epoch that is stored, by component.
+    pub(crate) fn keep_rejected(&self, rejected: &[AtomicU64]) {
+        for (component, count) in self.components.iter().zip(rejected) {
+            let count = count.load(Ordering::Relaxed);
+            component
+                .rejected_for_good
+                .fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn add_starved(&self, time: Duration) {

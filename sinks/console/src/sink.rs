@@ -10,14 +10,15 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Rejected, Result,
-    Sealed, Sink, SinkWriter, Spread, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, Input, IoWriter, Prepared, Recovery, Rejected,
+    Result, Sealed, Sink, SinkBatch, SinkEpoch, Spread, Writer, WriterId, async_trait,
 };
 
 use crate::config::{ConsoleConfig, Format};
 use crate::table;
 
 /// Rows shown on standard output.
+#[derive(Debug)]
 pub struct ConsoleSink(Arc<Shared>);
 
 struct Shared {
@@ -41,10 +42,10 @@ struct First {
     more: u64,
 }
 
-impl fmt::Debug for ConsoleSink {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsoleSink")
-            .field("format", &self.0.format)
+        f.debug_struct("Shared")
+            .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }
@@ -131,11 +132,8 @@ impl Sink for ConsoleSink {
         }
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(ConsoleWriter {
-            shared: Arc::clone(&self.0),
-            epoch: id.epoch,
-        }))
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        Ok(Arc::new(ConsoleEpoch(Arc::clone(&self.0), id)))
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
@@ -152,42 +150,66 @@ impl Sink for ConsoleSink {
     }
 }
 
+#[derive(Debug)]
+struct ConsoleEpoch(Arc<Shared>, Epoch);
+
+#[async_trait]
+impl SinkEpoch for ConsoleEpoch {
+    async fn writer(&self, _id: WriterId) -> Result<Writer> {
+        Ok(Writer::Io(Box::new(ConsoleWriter {
+            shared: Arc::clone(&self.0),
+            epoch: self.1,
+        })))
+    }
+
+    async fn seal(&self) -> Result<Sealed> {
+        let mut sealed = Sealed::default();
+        // Something, so that the epoch's commit is told.
+        if self.0.format == Format::Table {
+            sealed.prepared.push(Prepared::encode(&())?);
+        }
+        Ok(sealed)
+    }
+
+    async fn abandon(&self) {}
+}
+
+/// Whoever reads standard output may take their time.
 struct ConsoleWriter {
     shared: Arc<Shared>,
     epoch: Epoch,
 }
 
-#[async_trait]
-impl SinkWriter for ConsoleWriter {
-    async fn write(&mut self, input: usize, batch: RecordBatch) -> Result<Rejected> {
-        match self.shared.format {
+impl Shared {
+    fn take(&self, epoch: Epoch, batch: &SinkBatch) -> Result<()> {
+        match self.format {
             Format::Table => {
-                let most = self.shared.rows;
-                self.shared.screen().keep(self.epoch, input, &batch, most);
+                let mut screen = self.screen();
+                screen.keep(epoch, batch.input, &batch.rows, self.rows);
             }
             Format::Ndjson => {
                 let mut writer = WriterBuilder::new()
                     .with_explicit_nulls(true)
                     .build::<_, LineDelimited>(Vec::new());
-                writer.write(&batch)?;
+                writer.write(&batch.rows)?;
                 writer.finish()?;
-                write(&mut self.shared.screen(), &writer.into_inner())?;
+                write(&mut self.screen(), &writer.into_inner())?;
             }
         }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl IoWriter for ConsoleWriter {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
+        let taken = tokio::task::spawn_blocking(move || shared.take(epoch, &batch)).await;
+        taken.map_err(|error| Error::internal("rows could not be shown").because(error))??;
         Ok(Rejected::default())
     }
 
-    async fn prepare(self: Box<Self>) -> Result<Sealed> {
-        // Something, so that the epoch's commit is told.
-        let prepared = match self.shared.format {
-            Format::Table => Some(Prepared::encode(&())?),
-            Format::Ndjson => None,
-        };
-        Ok(Sealed {
-            prepared,
-            rejected: Rejected::default(),
-        })
+    async fn finish(self: Box<Self>) -> Result<Rejected> {
+        Ok(Rejected::default())
     }
-
-    async fn abandon(self: Box<Self>) {}
 }

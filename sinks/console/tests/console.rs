@@ -9,7 +9,7 @@ use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use tidegate_core::{Epoch, ErrorKind, Input, Sink, SinkConfig, WriterId};
 use tidegate_sink_console::{ConsoleConfig, ConsoleSink, Format};
-use tidegate_testkit::suites::sink_suite;
+use tidegate_testkit::suites::{Hand, sink_suite};
 
 #[derive(Clone, Default)]
 struct Screen(Arc<Mutex<Vec<u8>>>);
@@ -77,11 +77,13 @@ const ID: WriterId = WriterId {
 async fn a_table_of_the_first_rows_of_each_input() {
     let screen = Screen::default();
     let sink = sink(Format::Table, 2, screen.clone());
-    let mut writer = sink.writer(ID).await.unwrap();
+    let epoch = sink.epoch(ID.epoch).await.unwrap();
+    let mut writer = Hand::open(&epoch, ID).await.unwrap();
     writer.write(1, batch(1)).await.unwrap();
     writer.write(0, batch(3)).await.unwrap();
     writer.write(0, batch(1235)).await.unwrap();
-    writer.prepare().await.unwrap();
+    writer.finish().await.unwrap();
+    epoch.seal().await.unwrap();
     assert_eq!(screen.text(), "");
     sink.close().await.unwrap();
     sink.close().await.unwrap();
@@ -108,7 +110,8 @@ stores
 async fn every_row_a_line() {
     let screen = Screen::default();
     let sink = sink(Format::Ndjson, 1, screen.clone());
-    let mut writer = sink.writer(ID).await.unwrap();
+    let epoch = sink.epoch(ID.epoch).await.unwrap();
+    let mut writer = Hand::open(&epoch, ID).await.unwrap();
     writer.write(0, batch(2)).await.unwrap();
     assert_eq!(
         screen.text(),
@@ -119,7 +122,8 @@ async fn every_row_a_line() {
 #[tokio::test]
 async fn a_reader_that_has_ended_is_not_waited_for() {
     let sink = sink(Format::Ndjson, 1, Gone);
-    let mut writer = sink.writer(ID).await.unwrap();
+    let epoch = sink.epoch(ID.epoch).await.unwrap();
+    let mut writer = Hand::open(&epoch, ID).await.unwrap();
     let error = writer.write(0, batch(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }

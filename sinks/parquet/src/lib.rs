@@ -19,7 +19,7 @@
 //! only the finished column chunks go to the shared file, under its lock. So the number of files
 //! follows from the bytes, not from the number of threads.
 //!
-//! Two-phase: a file is hidden until its epoch is committed (see `tidegate-storage`). The overwrite
+//! Two-phase: a file is hidden until its epoch is committed (see `tidegate-staged`). The overwrite
 //! modes show everything at the end of the run: first the new files appear, then the old ones,
 //! fixed in the last checkpoint, are deleted.
 //!
@@ -29,9 +29,8 @@
 
 mod config;
 mod encoders;
-mod epoch;
+mod file;
 mod partition;
-mod prepared;
 mod properties;
 mod row_group;
 mod sink;

@@ -1,24 +1,23 @@
 //! The sink that is open: what it promises, its epochs, and its commits.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 use tidegate_catalog::{Fit, Registrar, Wanted, portable};
 use tidegate_core::{
     Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Result, Sink,
-    SinkContext, SinkWriter, Spread, TableFormat, Visibility, WriterId, async_trait,
+    SinkContext, SinkEpoch, Spread, TableFormat, Visibility, async_trait,
 };
-use tidegate_storage::{Access, Location, Names, Place, StagedToken, Storage};
+use tidegate_staged::{Destination, Old, Values, folder_of};
+use tidegate_storage::{Access, Location, Names, Storage};
 
 use crate::config::{Mode, ParquetConfig, Types};
-use crate::epoch::{EpochFiles, Sizes};
-use crate::partition::{Partitioner, Partitioning, positions};
-use crate::prepared::Values;
+use crate::file::ParquetFiles;
+use crate::partition::{Partitioning, positions};
 use crate::properties::Layout;
-use crate::writer::{Bounds, ParquetWriter};
+use crate::writer::Bounds;
 
 /// The most bytes of an encoded row group: large enough to be read in one go, small enough that
 /// every core can hold one.
@@ -30,32 +29,37 @@ const LEAST_MEMORY: u64 = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct ParquetSink {
     config: ParquetConfig,
-    cx: SinkContext,
-    storage: Storage,
+    destination: Arc<Destination>,
     /// `None` where there are no inputs: commits of an earlier process are replayed.
-    plan: Option<Plan>,
-    registrar: Option<Arc<Registrar>>,
-    epochs: Mutex<HashMap<Epoch, Weak<EpochFiles>>>,
-    named: Arc<AtomicU64>,
+    files: Option<ParquetFiles>,
 }
 
 /// How rows become files.
-#[derive(Debug)]
-struct Plan {
-    fit: Arc<Fit>,
-    partitioning: Arc<Partitioning>,
-    layout: Arc<Layout>,
+fn files(
+    config: &ParquetConfig,
+    cx: &SinkContext,
+    fit: Fit,
+    partition_by: &[String],
+) -> Result<ParquetFiles> {
+    let partitioning = Partitioning::new(fit.schema(), partition_by)?;
+    let layout = Layout::new(config, Arc::clone(partitioning.schema()))?;
+    Ok(ParquetFiles {
+        fit: Arc::new(fit),
+        partitioning: Arc::new(partitioning),
+        layout: Arc::new(layout),
+        bounds: bounds(config, cx),
+    })
 }
 
-impl Plan {
-    fn new(config: &ParquetConfig, fit: Fit, partition_by: &[String]) -> Result<Self> {
-        let partitioning = Partitioning::new(fit.schema(), partition_by)?;
-        let layout = Layout::new(config, Arc::clone(partitioning.schema()))?;
-        Ok(Self {
-            fit: Arc::new(fit),
-            partitioning: Arc::new(partitioning),
-            layout: Arc::new(layout),
-        })
+fn bounds(config: &ParquetConfig, cx: &SinkContext) -> Bounds {
+    let writers = cx.common.parallelism.max(1) as u64;
+    let memory = (cx.common.memory / writers).max(LEAST_MEMORY);
+    let bytes = memory.min(ROW_GROUP_BYTES).min(config.target_file_size.0);
+    let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Bounds {
+        rows: config.row_group_rows,
+        bytes: size(bytes),
+        memory: size(memory),
     }
 }
 
@@ -68,7 +72,7 @@ impl ParquetSink {
         if input.is_some() {
             storage.check_writable().await?;
         }
-        let (mut plan, mut registrar) = (None, None);
+        let (mut made, mut registrar) = (None, None);
         match (&config.catalog, input) {
             (None, None) => {}
             (Some(target), None) => {
@@ -81,7 +85,7 @@ impl ParquetSink {
                 })?;
                 let keys = config.partition_by.iter();
                 let keys: Vec<_> = keys.map(|key| config.names.of()(key)).collect();
-                plan = Some(Plan::new(config, fit, &keys)?);
+                made = Some(files(config, cx, fit, &keys)?);
             }
             (Some(target), Some(input)) => {
                 positions(&input, &config.partition_by)?;
@@ -96,77 +100,15 @@ impl ParquetSink {
                     positional: false,
                 };
                 let (table, fit) = Registrar::open(target, &cx.common, &wanted).await?;
-                plan = Some(Plan::new(config, fit, &table.keys())?);
+                made = Some(files(config, cx, fit, &table.keys())?);
                 registrar = Some(table);
             }
         }
         Ok(Self {
+            destination: Destination::new(storage, registrar, config.target_file_size.0, cx),
             config: config.clone(),
-            cx: cx.clone(),
-            storage,
-            plan,
-            registrar: registrar.map(Arc::new),
-            epochs: Mutex::default(),
-            named: Arc::default(),
+            files: made,
         })
-    }
-
-    /// The files that the writers of an epoch share.
-    fn files(&self, epoch: Epoch, plan: &Plan) -> Arc<EpochFiles> {
-        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = epochs.get(&epoch).and_then(Weak::upgrade) {
-            return files;
-        }
-        epochs.retain(|_, files| files.strong_count() > 0);
-        let (lineage, run) = (self.cx.common.lineage.short(), self.cx.common.run.short());
-        let files = Arc::new(EpochFiles::new(
-            Arc::clone(&plan.layout),
-            self.storage.clone(),
-            Arc::clone(&self.cx.journal),
-            epoch,
-            format!("part-{lineage}-{run}-{}-{epoch}", self.cx.common.id),
-            Sizes {
-                target: self.config.target_file_size.0,
-                room: match self.storage.location().place() {
-                    Place::Local => u64::MAX,
-                    _ => self.cx.common.memory.max(LEAST_MEMORY),
-                },
-            },
-            Arc::clone(&self.named),
-        ));
-        epochs.insert(epoch, Arc::downgrade(&files));
-        files
-    }
-
-    /// Takes the partitions out of the catalog that this commit has emptied. A replay may come
-    /// after a successor has filled one of them again, so the folders are looked at.
-    async fn forget(&self, values: &Values) -> Result<()> {
-        let (Some(registrar), [one, ..]) = (self.registrar.as_deref(), &*values.register) else {
-            return Ok(());
-        };
-        let mut empty = Vec::new();
-        for partition in &values.forget {
-            let folder = partition.location.strip_prefix(&one.table.location);
-            let folder = folder.unwrap_or_default().trim_start_matches('/');
-            if !folder.is_empty() && self.storage.list_folder(folder).await?.is_empty() {
-                empty.push(partition.clone());
-            }
-        }
-        registrar.forget(&one.table.name, &empty).await
-    }
-
-    fn bounds(&self) -> Bounds {
-        let writers = self.cx.common.parallelism.max(1) as u64;
-        let memory = (self.cx.common.memory / writers).max(LEAST_MEMORY);
-        let bytes = memory
-            .min(ROW_GROUP_BYTES)
-            .min(self.config.target_file_size.0);
-        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Bounds {
-            rows: self.config.row_group_rows,
-            bytes: size(bytes),
-            memory: size(memory),
-        }
     }
 }
 
@@ -258,87 +200,44 @@ impl Sink for ParquetSink {
         32 << 20
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        let plan = self.plan.as_ref().ok_or_else(|| {
-            Error::internal("a sink that was opened to replay commits was asked for a writer")
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        let files = self.files.clone().ok_or_else(|| {
+            Error::internal("a sink that was opened to replay commits was asked for an epoch")
         })?;
-        let partitioner = Partitioner::new(Arc::clone(&plan.partitioning), plan.fit.schema())?;
-        Ok(Box::new(ParquetWriter::new(
-            self.files(id.epoch, plan),
-            Arc::clone(&plan.fit),
-            partitioner,
-            self.bounds(),
-            self.registrar.clone(),
-            Arc::clone(&self.cx.common.metrics),
-        )))
+        Ok(Arc::new(self.destination.epoch(id, files)))
     }
 
     async fn conclude(&self, prepared: &[Prepared]) -> Result<Option<Prepared>> {
-        let files = Values::decode(prepared)?.files;
-        let ours: HashSet<_> = files.iter().map(|file| file.token.key.as_str()).collect();
+        let files = Values::<()>::decode(prepared)?.files;
+        let ours: HashSet<_> = files.iter().map(|file| file.key()).collect();
         let folders: BTreeSet<_> = ours.iter().map(|key| folder_of(key)).collect();
         let replaced = |key: &str| match self.config.mode {
             Mode::Append => false,
             Mode::Overwrite => true,
             Mode::OverwritePartitions => folders.contains(folder_of(key)),
         };
-        let delete: Vec<_> = self
-            .storage
-            .list("", Names::NoDotfiles)
-            .await?
-            .into_iter()
-            .map(|file| file.key)
-            .filter(|key| is_parquet(key) && !ours.contains(key.as_str()) && replaced(key))
-            .collect();
-        let mut values = Values::default();
-        if let Some(registrar) = self.registrar.as_deref() {
-            // Without rows there still is a table.
-            values.register = vec![registrar.registration([])?];
-            let emptied: BTreeSet<_> = delete.iter().map(|key| folder_of(key)).collect();
-            let emptied = emptied.difference(&folders).copied();
-            values.forget = registrar.partitions(emptied);
-        }
-        values.delete = delete;
-        values.encode().map(Some)
+        let there = self.destination.storage().list("", Names::NoDotfiles);
+        let there = there.await?.into_iter();
+        let delete = there.filter(|file| {
+            is_parquet(&file.key) && !ours.contains(file.key.as_str()) && replaced(&file.key)
+        });
+        let values = Values {
+            delete: delete.map(Old::from).collect(),
+            ..Values::default()
+        };
+        self.destination.conclude(&files, values)
     }
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
-        let values = Values::decode(commit.prepared)?;
-        self.storage.publish(&values.files).await?;
-        if let Some(registrar) = self.registrar.as_deref() {
-            for registration in &values.register {
-                registrar.register(registration).await?;
-            }
-            // The end of a run without rows, which left nothing in the checkpoint: the table is
-            // made all the same, so that a query finds it. A replay has nothing to make it of.
-            if commit.last && values.register.is_empty() && registrar.table().is_some() {
-                registrar.register(&registrar.registration([])?).await?;
-            }
-        }
-        self.storage.delete(&values.delete).await?;
-        self.forget(&values).await
+        self.destination.commit::<()>(commit).await
     }
 
     async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
-        let kept = Values::decode(recovery.keep)?.files;
-        let kept: HashSet<_> = kept.into_iter().map(|file| file.token).collect();
-        let mut lost = Vec::new();
-        for token in recovery.begun {
-            let token: StagedToken = token.decode()?;
-            if !kept.contains(&token) {
-                lost.push(token);
-            }
-        }
-        self.storage.discard(&lost).await
+        self.destination.recover::<()>(recovery).await
     }
 }
 
 fn is_parquet(key: &str) -> bool {
     let extension = Path::new(key).extension();
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
-}
-
-/// The folder of a key; empty if it lies right under `url`.
-pub(crate) fn folder_of(key: &str) -> &str {
-    key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

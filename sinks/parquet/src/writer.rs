@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use tidegate_catalog::{Fit, Registrar};
-use tidegate_core::{Metrics, Origin, Rejected, Result, Sealed, SinkWriter, async_trait};
+use tidegate_core::{CpuWriter, Origin, Rejected, Result, SinkBatch};
 use tidegate_formats::row_to_json;
+use tidegate_staged::{Files, Outlet};
 
-use crate::epoch::EpochFiles;
+use crate::file::{ParquetFile, ParquetFiles};
 use crate::partition::Partitioner;
-use crate::prepared::Values;
 use crate::row_group::RowGroup;
-use crate::sink::folder_of;
 
 /// How many partitions a writer encodes at once.
 const OPEN_PARTITIONS: usize = 100;
@@ -31,14 +29,10 @@ pub(crate) struct Bounds {
 /// Encodes rows on its own thread, into files that it shares with the epoch's other writers.
 #[derive(Debug)]
 pub(crate) struct ParquetWriter {
-    files: Arc<EpochFiles>,
-    fit: Arc<Fit>,
+    files: Arc<Files<ParquetFiles>>,
     partitioner: Partitioner,
     open: HashMap<Arc<str>, Open>,
-    bounds: Bounds,
-    registrar: Option<Arc<Registrar>>,
     clock: u64,
-    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -48,35 +42,37 @@ struct Open {
 }
 
 impl ParquetWriter {
-    pub(crate) fn new(
-        files: Arc<EpochFiles>,
-        fit: Arc<Fit>,
-        partitioner: Partitioner,
-        bounds: Bounds,
-        registrar: Option<Arc<Registrar>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        files.enter();
+    pub(crate) fn new(files: Arc<Files<ParquetFiles>>, partitioner: Partitioner) -> Self {
         Self {
             files,
-            fit,
             partitioner,
             open: HashMap::new(),
-            bounds,
-            registrar,
             clock: 0,
-            metrics,
         }
     }
 
-    async fn append(&mut self, folder: &str, batch: &RecordBatch) -> Result<()> {
+    fn format(&self) -> &ParquetFiles {
+        self.files.format()
+    }
+
+    /// Ends a folder's row group.
+    fn close(&self, folder: &Arc<str>, open: Open) -> Result<()> {
+        let group = open.group.close(&self.format().layout)?;
+        let bytes = group.bytes as u64;
+        let append = |file: &mut ParquetFile, out: &mut Outlet| file.append(group, out);
+        self.files.append(folder, bytes, append)
+    }
+
+    fn append(&mut self, folder: &str, batch: &RecordBatch) -> Result<()> {
+        let files = Arc::clone(&self.files);
+        let ParquetFiles { layout, bounds, .. } = files.format();
         let mut from = 0;
         while from < batch.num_rows() {
             if !self.open.contains_key(folder) {
                 if self.open.len() >= OPEN_PARTITIONS {
-                    self.flush_by(|open| u64::MAX - open.used).await?;
+                    self.flush_by(|open| u64::MAX - open.used)?;
                 }
-                let group = RowGroup::new(self.files.layout())?;
+                let group = RowGroup::new(layout)?;
                 self.open.insert(folder.into(), Open { group, used: 0 });
             }
             let Some(open) = self.open.get_mut(folder) else {
@@ -84,34 +80,29 @@ impl ParquetWriter {
             };
             self.clock += 1;
             open.used = self.clock;
-            let room = self.bounds.rows - open.group.rows();
+            let room = bounds.rows - open.group.rows();
             let rows = room.min(batch.num_rows() - from);
-            open.group
-                .write(self.files.layout(), &batch.slice(from, rows))?;
+            open.group.write(layout, &batch.slice(from, rows))?;
             from += rows;
-            let full = open.group.rows() >= self.bounds.rows
-                || open.group.encoded_size() >= self.bounds.bytes;
+            let full =
+                open.group.rows() >= bounds.rows || open.group.encoded_size() >= bounds.bytes;
             if full && let Some((folder, open)) = self.open.remove_entry(folder) {
-                self.files
-                    .append(&folder, open.group.close(self.files.layout())?)
-                    .await?;
+                self.close(&folder, open)?;
             }
         }
         Ok(())
     }
 
     /// Ends the row group that scores highest.
-    async fn flush_by(&mut self, score: impl Fn(&Open) -> u64) -> Result<()> {
+    fn flush_by(&mut self, score: impl Fn(&Open) -> u64) -> Result<()> {
         let highest = self.open.iter().max_by_key(|(_, open)| score(open));
         let Some(folder) = highest.map(|(folder, _)| Arc::clone(folder)) else {
             return Ok(());
         };
-        if let Some(open) = self.open.remove(&folder) {
-            self.files
-                .append(&folder, open.group.close(self.files.layout())?)
-                .await?;
+        match self.open.remove(&folder) {
+            Some(open) => self.close(&folder, open),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn memory(&self) -> usize {
@@ -120,63 +111,31 @@ impl ParquetWriter {
     }
 }
 
-#[async_trait]
-impl SinkWriter for ParquetWriter {
-    async fn write(&mut self, _input: usize, batch: RecordBatch) -> Result<Rejected> {
+impl CpuWriter for ParquetWriter {
+    fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let batch = batch.rows;
         let mut rejected = Rejected::default();
-        let fitted = self.fit.apply(&batch)?;
+        let fitted = self.format().fit.apply(&batch)?;
         for (row, reason) in fitted.rejected {
             rejected.push(row_to_json(&batch, row)?, reason, Origin::default());
         }
         let (parts, nameless) = self.partitioner.split(&fitted.batch, &fitted.original)?;
         rejected.extend(nameless);
         for part in parts {
-            self.append(&part.folder, &part.batch).await?;
+            self.append(&part.folder, &part.batch)?;
         }
-        while self.memory() > self.bounds.memory {
-            self.flush_by(|open| open.group.memory_size() as u64)
-                .await?;
+        while self.memory() > self.format().bounds.memory {
+            self.flush_by(|open| open.group.memory_size() as u64)?;
         }
         Ok(rejected)
     }
 
-    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
+    fn finish(mut self: Box<Self>) -> Result<Rejected> {
         let mut open: Vec<_> = std::mem::take(&mut self.open).into_iter().collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
         for (folder, open) in open {
-            self.files
-                .append(&folder, open.group.close(self.files.layout())?)
-                .await?;
+            self.close(&folder, open)?;
         }
-        let files = self.files.prepare().await?;
-        if files.is_empty() {
-            return Ok(Sealed::default());
-        }
-        let register = match self.registrar.as_deref() {
-            None => Vec::new(),
-            Some(registrar) => {
-                let folders = files.iter().map(|file| folder_of(&file.token.key));
-                vec![registrar.registration(folders)?]
-            }
-        };
-        self.metrics
-            .bytes(files.iter().map(|file| file.bytes).sum());
-        self.metrics.files(files.len() as u64);
-        Ok(Sealed {
-            prepared: Some(
-                Values {
-                    files,
-                    register,
-                    ..Values::default()
-                }
-                .encode()?,
-            ),
-            rejected: Rejected::default(),
-        })
-    }
-
-    async fn abandon(mut self: Box<Self>) {
-        self.open.clear();
-        self.files.abandon().await;
+        Ok(Rejected::default())
     }
 }

@@ -93,6 +93,6 @@ pub use check::{Failure, Report};
 pub use context::{MemoryJournal, MemoryKeyValue, TestContext, context};
 pub use gathered::MemoryGathered;
 pub use rows::{render, sorted};
-pub use sink::{SinkSuite, files_under, sink_suite};
+pub use sink::{Hand, SinkSuite, files_under, killed, sealed, sink_suite};
 pub use source::{SourceSuite, source_suite};
 pub use transform::{TransformSuite, transform_suite};

@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use arrow_array::RecordBatch;
 use tidegate_core::{
-    Commit, Delivery, Distribution, Error, ErrorKind, Prepared, Recovery, Rejected, Result, Sealed,
-    Sink, SinkContext, SinkWriter, Spread, Token, Visibility, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, ErrorKind, IoWriter, Prepared, Recovery,
+    Rejected, Result, Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Token, Visibility,
+    Writer, WriterId, async_trait,
 };
 use tidegate_testkit::suites::{SinkSuite, sink_suite};
 
@@ -31,6 +32,19 @@ enum Defect {
     KeepsNothing,
     BeginsBeforeJournal,
     WrongKind,
+    SealsTwice,
+    GoesOnAfterSeal,
+    LosesOrder,
+    MakesUpOrigins,
+}
+
+impl Defect {
+    fn delivery(self) -> Delivery {
+        match self {
+            Self::MakesUpOrigins => Delivery::Idempotent,
+            _ => Delivery::TwoPhase,
+        }
+    }
 }
 
 const DOUBLES: &[(Defect, Visibility, &str)] = {
@@ -75,6 +89,18 @@ const DOUBLES: &[(Defect, Visibility, &str)] = {
             "journalled_before_the_first_byte",
         ),
         (Defect::WrongKind, Epoch, "errors_have_kinds"),
+        (Defect::SealsTwice, Epoch, "commit_shows_exactly_the_rows"),
+        (
+            Defect::GoesOnAfterSeal,
+            Epoch,
+            "recovery_leaves_what_is_kept",
+        ),
+        (Defect::LosesOrder, Epoch, "ordered_rows_stay_in_order"),
+        (
+            Defect::MakesUpOrigins,
+            Epoch,
+            "the_same_origins_are_the_same_rows",
+        ),
     ]
 };
 
@@ -87,13 +113,24 @@ async fn the_model_passes() {
     let skipped: Vec<_> = report.skipped.iter().map(|(check, _)| *check).collect();
     assert_eq!(
         skipped,
-        ["overwrite_keeps_all_epochs", "overwrite_with_nothing"]
+        [
+            "overwrite_keeps_all_epochs",
+            "overwrite_with_nothing",
+            "the_same_origins_are_the_same_rows"
+        ]
     );
     let report = suite(Defect::None, Visibility::Run, Delivery::TwoPhase)
         .report()
         .await;
     report.assert();
-    assert_eq!(report.skipped, []);
+    let skipped: Vec<_> = report.skipped.iter().map(|(check, _)| *check).collect();
+    assert_eq!(skipped, ["the_same_origins_are_the_same_rows"]);
+    let report = suite(Defect::None, Visibility::Epoch, Delivery::Idempotent)
+        .report()
+        .await;
+    report.assert();
+    let check = "the_same_origins_are_the_same_rows";
+    assert!(report.passed.contains(&check), "{:?}", report.skipped);
 }
 
 #[tokio::test]
@@ -125,7 +162,7 @@ async fn a_sink_that_replaces_what_it_touches_keeps_the_rest() {
 #[tokio::test]
 async fn each_double_is_caught() {
     for (defect, visibility, check) in DOUBLES {
-        let report = suite(*defect, *visibility, Delivery::TwoPhase)
+        let report = suite(*defect, *visibility, defect.delivery())
             .report()
             .await;
         super::caught(&report, check);
@@ -146,6 +183,7 @@ fn suite(defect: Defect, visibility: Visibility, delivery: Delivery) -> SinkSuit
                 delivery,
                 place: place(&cx.common.pipeline),
                 epoch: Arc::default(),
+                process: rand::random(),
                 cx,
             };
             if defect == Defect::OpenLeavesProbe {
@@ -160,7 +198,8 @@ fn suite(defect: Defect, visibility: Visibility, delivery: Delivery) -> SinkSuit
         |cx| async move {
             let place = place(&cx.pipeline);
             let place = place.lock().unwrap();
-            Ok(place.visible.values().flatten().cloned().collect())
+            let rows = place.visible.values().flatten();
+            Ok(rows.chain(place.by_origin.values()).cloned().collect())
         },
     )
     .objects(|cx| async move {
@@ -169,6 +208,7 @@ fn suite(defect: Defect, visibility: Visibility, delivery: Delivery) -> SinkSuit
         let staged = place.staged.keys().map(|key| format!("staged/{key}"));
         Ok(staged.chain(place.visible.keys().cloned()).collect())
     })
+    .in_order()
     .refuses("no such folder", ErrorKind::NotFound, move || async move {
         Err(match defect {
             Defect::WrongKind => Error::internal("no such folder"),
@@ -183,6 +223,10 @@ struct Place {
     staged: BTreeMap<String, Vec<RecordBatch>>,
     visible: BTreeMap<String, Vec<RecordBatch>>,
     last: u64,
+    /// Rows that an idempotent sink has written.
+    by_origin: BTreeMap<String, RecordBatch>,
+    /// What a process has in memory only, by process.
+    forgotten: Vec<(u32, String, RecordBatch)>,
 }
 
 impl Place {
@@ -211,6 +255,7 @@ struct Model {
     delivery: Delivery,
     place: Arc<Mutex<Place>>,
     epoch: Arc<AtomicU64>,
+    process: u32,
     cx: SinkContext,
 }
 
@@ -233,24 +278,25 @@ impl Sink for Model {
                 Defect::StrangeColumn => Spread::Hash(vec!["colour".into()]),
                 _ => Spread::Any,
             },
-            ordered: false,
+            ordered: true,
         }
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        self.epoch.store(id.epoch.0, Ordering::Relaxed);
-        let index = match self.defect {
-            Defect::WritersCollide => id.index.min(2),
-            _ => id.index,
-        };
-        Ok(Box::new(Writer {
+    fn wants_origins(&self) -> bool {
+        self.delivery == Delivery::Idempotent
+    }
+
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        self.epoch.store(id.0, Ordering::Relaxed);
+        Ok(Arc::new(ModelEpoch {
             defect: self.defect,
+            delivery: self.delivery,
             place: Arc::clone(&self.place),
-            epoch: Arc::clone(&self.epoch),
-            id: WriterId { index, ..id },
+            last: Arc::clone(&self.epoch),
+            process: self.process,
+            id,
             cx: self.cx.clone(),
-            rows: Vec::new(),
-            begun: false,
+            keys: Arc::default(),
         }))
     }
 
@@ -267,6 +313,13 @@ impl Sink for Model {
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
         let mut place = self.place.lock().unwrap();
+        for (process, key, rows) in std::mem::take(&mut place.forgotten) {
+            if process == self.process
+                && let Some(staged) = place.staged.get_mut(&key)
+            {
+                staged.push(rows);
+            }
+        }
         let mut mine = Vec::new();
         for prepared in commit.prepared {
             let (publish, delete): Keys = prepared.decode()?;
@@ -329,72 +382,140 @@ impl Sink for Model {
     }
 }
 
-#[derive(Debug)]
-struct Writer {
+#[derive(Debug, Clone)]
+struct ModelEpoch {
     defect: Defect,
+    delivery: Delivery,
     place: Arc<Mutex<Place>>,
-    epoch: Arc<AtomicU64>,
-    id: WriterId,
+    /// The last epoch that the sink opened.
+    last: Arc<AtomicU64>,
+    process: u32,
+    id: Epoch,
     cx: SinkContext,
-    rows: Vec<RecordBatch>,
-    begun: bool,
+    /// What the writers have begun.
+    keys: Arc<Mutex<Vec<String>>>,
 }
 
-impl Writer {
-    fn key(&self) -> String {
-        self.id.to_string()
+#[async_trait]
+impl SinkEpoch for ModelEpoch {
+    async fn writer(&self, id: WriterId) -> Result<Writer> {
+        let index = match self.defect {
+            Defect::WritersCollide => id.index.min(2),
+            _ => id.index,
+        };
+        Ok(Writer::Io(Box::new(ModelWriter {
+            epoch: self.clone(),
+            key: WriterId { index, ..id }.to_string(),
+            rows: Vec::new(),
+        })))
     }
 
-    fn stage(&self, key: String) {
+    async fn seal(&self) -> Result<Sealed> {
+        let mut keys = self.keys.lock().unwrap().clone();
+        if keys.is_empty() && self.defect == Defect::RefusesEmpty {
+            return Err(Error::internal("no rows"));
+        }
         let mut place = self.place.lock().unwrap();
-        place.staged.insert(key, self.rows.clone());
+        match self.defect {
+            Defect::OneEpochAtOnce => {
+                let epoch = self.last.load(Ordering::Relaxed);
+                for key in &mut keys {
+                    let rows = place.staged.remove(key).unwrap_or_default();
+                    *key = format!("{epoch}-{}", key.split('-').next_back().unwrap());
+                    place.staged.insert(key.clone(), rows);
+                }
+            }
+            Defect::SealsTwice if self.id.0 == 3 && keys.len() > 1 => {
+                for key in keys.clone() {
+                    let rows = place.staged[&key].clone();
+                    keys.push(format!("{key}-again"));
+                    place.staged.insert(format!("{key}-again"), rows);
+                }
+            }
+            Defect::PreparesVisibly => keys.iter().for_each(|key| place.publish(key)),
+            _ => {}
+        }
+        let mut sealed = Sealed::default();
+        for key in keys {
+            let value: Keys = (vec![key], Vec::new());
+            sealed.prepared.push(Prepared::encode(&value)?);
+        }
+        Ok(sealed)
+    }
+
+    async fn abandon(&self) {
+        let mut place = self.place.lock().unwrap();
+        for key in self.keys.lock().unwrap().iter() {
+            if self.defect == Defect::AbandonPublishes {
+                place.publish(key);
+            } else {
+                place.staged.remove(key);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ModelWriter {
+    epoch: ModelEpoch,
+    key: String,
+    rows: Vec<RecordBatch>,
+}
+
+impl ModelWriter {
+    fn stage(&self) {
+        let mut place = self.epoch.place.lock().unwrap();
+        place.staged.insert(self.key.clone(), self.rows.clone());
+    }
+
+    fn write_by_origin(&self, batch: &SinkBatch) {
+        let mut place = self.epoch.place.lock().unwrap();
+        for row in 0..batch.rows.num_rows() {
+            let origins = batch.origins.as_ref().expect("origins, which it wants");
+            let key = match self.epoch.defect {
+                Defect::MakesUpOrigins => format!("{:09}", place.by_origin.len()),
+                _ => {
+                    let origin = origins.get(row).expect("one for each row");
+                    let before = format!("{:09}", origin.number);
+                    format!("{}{before}", origin.position.split)
+                }
+            };
+            place.by_origin.insert(key, batch.rows.slice(row, 1));
+        }
     }
 }
 
 #[async_trait]
-impl SinkWriter for Writer {
-    async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
-        self.rows.push(batch);
-        if self.defect == Defect::BeginsBeforeJournal {
-            self.stage(self.key());
+impl IoWriter for ModelWriter {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        if self.epoch.delivery == Delivery::Idempotent {
+            self.write_by_origin(&batch);
+            return Ok(Rejected::default());
         }
-        if !self.begun {
-            let token = Token::encode(&self.key())?;
-            self.cx.journal.begin(self.id.epoch, token).await?;
-            self.begun = true;
+        let begins = self.rows.is_empty();
+        match self.epoch.defect {
+            Defect::LosesOrder => self.rows.insert(0, batch.rows),
+            // What comes to other writers than the first is written after the seal, if at all.
+            Defect::GoesOnAfterSeal if !begins && !self.key.ends_with("-0") => {
+                let late = (self.epoch.process, self.key.clone(), batch.rows);
+                self.epoch.place.lock().unwrap().forgotten.push(late);
+                return Ok(Rejected::default());
+            }
+            _ => self.rows.push(batch.rows),
         }
-        self.stage(self.key());
+        if self.epoch.defect == Defect::BeginsBeforeJournal {
+            self.stage();
+        }
+        if begins {
+            let token = Token::encode(&self.key)?;
+            self.epoch.cx.journal.begin(self.epoch.id, token).await?;
+            self.epoch.keys.lock().unwrap().push(self.key.clone());
+        }
+        self.stage();
         Ok(Rejected::default())
     }
 
-    async fn prepare(self: Box<Self>) -> Result<Sealed> {
-        if self.rows.is_empty() {
-            return match self.defect {
-                Defect::RefusesEmpty => Err(Error::internal("no rows")),
-                _ => Ok(Sealed::default()),
-            };
-        }
-        let mut key = self.key();
-        if self.defect == Defect::OneEpochAtOnce {
-            let epoch = self.epoch.load(Ordering::Relaxed);
-            key = format!("{epoch}-{}", self.id.index);
-        }
-        self.stage(key.clone());
-        if self.defect == Defect::PreparesVisibly {
-            self.place.lock().unwrap().publish(&key);
-        }
-        Ok(Sealed {
-            prepared: Some(Prepared::encode(&(vec![key], Vec::<String>::new()))?),
-            rejected: Rejected::default(),
-        })
-    }
-
-    async fn abandon(self: Box<Self>) {
-        let mut place = self.place.lock().unwrap();
-        if self.defect == Defect::AbandonPublishes {
-            place.publish(&self.key());
-        } else if self.begun {
-            place.staged.remove(&self.key());
-        }
+    async fn finish(self: Box<Self>) -> Result<Rejected> {
+        Ok(Rejected::default())
     }
 }

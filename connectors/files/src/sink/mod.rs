@@ -2,9 +2,8 @@
 
 mod config;
 mod encode;
-mod epoch;
+mod file;
 mod open;
-mod prepared;
 mod template;
 mod writer;
 

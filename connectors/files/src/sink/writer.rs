@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use tidegate_catalog::{Fit, Registrar};
-use tidegate_core::{Metrics, Origin, Rejected, Result, Sealed, SinkWriter, async_trait};
+use tidegate_catalog::Fit;
+use tidegate_core::{CpuWriter, Error, Origin, Rejected, Result, SinkBatch};
 use tidegate_formats::{Compressor, Encoder, Format, row_to_json};
+use tidegate_staged::Files;
 
-use super::epoch::EpochFiles;
-use super::prepared::{Values, folder_of};
+use super::file::EpochFormat;
 
 /// How many plain bytes go into the file, and through the compressor, at once.
 const BLOCK: usize = 1 << 20;
@@ -16,10 +15,8 @@ const BLOCK: usize = 1 << 20;
 /// Encodes rows on its own thread, into files that it shares with the epoch's other writers.
 #[derive(Debug)]
 pub(super) struct FilesWriter {
-    files: Arc<EpochFiles>,
+    files: Arc<Files<EpochFormat>>,
     lanes: Vec<Lane>,
-    registrar: Option<Arc<Registrar>>,
-    metrics: Arc<Metrics>,
 }
 
 /// What the writer holds for one input.
@@ -41,14 +38,10 @@ enum Kind {
 }
 
 impl FilesWriter {
-    pub(super) fn new(
-        files: Arc<EpochFiles>,
-        inputs: usize,
-        registrar: Option<Arc<Registrar>>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self> {
+    pub(super) fn new(files: Arc<Files<EpochFormat>>) -> Result<Self> {
+        let format = files.format();
         let lane = |input| {
-            let encoding = files.encoding(input)?;
+            let encoding = format.encoding(input)?;
             let compressor = || Compressor::new(encoding.compression);
             let kind = match encoding.format {
                 Format::Raw => Kind::Raw(encoding.encoder()?, compressor()),
@@ -61,17 +54,12 @@ impl FilesWriter {
                 plain: Vec::new(),
             })
         };
-        let lanes = (0..inputs).map(lane).collect::<Result<_>>()?;
-        files.enter();
-        Ok(Self {
-            files,
-            lanes,
-            registrar,
-            metrics,
-        })
+        let inputs = 0..format.inputs.inputs.len();
+        let lanes = inputs.map(lane).collect::<Result<_>>()?;
+        Ok(Self { files, lanes })
     }
 
-    async fn flush(&mut self, input: usize) -> Result<()> {
+    fn flush(&mut self, input: usize) -> Result<()> {
         let lane = &mut self.lanes[input];
         let Kind::Loose(_, compressor) = &mut lane.kind else {
             return Ok(());
@@ -82,13 +70,18 @@ impl FilesWriter {
         let mut packed = Vec::new();
         compressor.compress(&lane.plain, &mut packed)?;
         lane.plain.clear();
-        self.files.append(input, packed).await
+        self.files.append(&input, 0, |_, out| {
+            out.send(packed);
+            Ok(())
+        })
     }
 }
 
-#[async_trait]
-impl SinkWriter for FilesWriter {
-    async fn write(&mut self, input: usize, batch: RecordBatch) -> Result<Rejected> {
+impl CpuWriter for FilesWriter {
+    fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let SinkBatch {
+            input, rows: batch, ..
+        } = batch;
         let mut refused = Rejected::default();
         let batch = match &self.lanes[input].fit {
             None => batch,
@@ -105,11 +98,17 @@ impl SinkWriter for FilesWriter {
         }
         let lane = &mut self.lanes[input];
         refused.extend(match &mut lane.kind {
-            Kind::Bound => self.files.encode(input, &batch).await?,
+            Kind::Bound => self.files.append(&input, 0, |encoder, out| {
+                let encoder = encoder.as_mut();
+                let encoder = encoder.ok_or_else(|| Error::internal("a file has no encoder"))?;
+                let (bytes, rejected) = encoder.encode(&batch)?;
+                out.send(bytes);
+                Ok(rejected)
+            })?,
             Kind::Loose(encoder, _) => {
                 let rejected = encoder.encode(&batch, &mut lane.plain)?;
                 if lane.plain.len() >= BLOCK {
-                    self.flush(input).await?;
+                    self.flush(input)?;
                 }
                 rejected
             }
@@ -124,7 +123,7 @@ impl SinkWriter for FilesWriter {
                     }
                     let mut packed = Vec::new();
                     compressor.member(&payload, &mut packed)?;
-                    self.files.whole(input, packed).await?;
+                    self.files.whole(&input, packed)?;
                 }
                 all
             }
@@ -132,38 +131,10 @@ impl SinkWriter for FilesWriter {
         Ok(refused)
     }
 
-    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
+    fn finish(mut self: Box<Self>) -> Result<Rejected> {
         for input in 0..self.lanes.len() {
-            self.flush(input).await?;
+            self.flush(input)?;
         }
-        let files = self.files.prepare().await?;
-        if files.is_empty() {
-            return Ok(Sealed::default());
-        }
-        let register = match self.registrar.as_deref() {
-            None => Vec::new(),
-            Some(registrar) => {
-                let folders = files.iter().map(|file| folder_of(&file.staged.token.key));
-                vec![registrar.registration(folders)?]
-            }
-        };
-        self.metrics
-            .bytes(files.iter().map(|file| file.staged.bytes).sum());
-        self.metrics.files(files.len() as u64);
-        Ok(Sealed {
-            prepared: Some(
-                Values {
-                    files,
-                    register,
-                    ..Values::default()
-                }
-                .encode()?,
-            ),
-            rejected: Rejected::default(),
-        })
-    }
-
-    async fn abandon(self: Box<Self>) {
-        self.files.abandon().await;
+        Ok(Rejected::default())
     }
 }

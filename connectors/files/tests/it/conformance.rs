@@ -33,6 +33,7 @@ async fn check(files: &[(&str, Vec<u8>)], more: Value) {
     })
     .rows("rows", 600)
     .resumes(12)
+    .same_positions()
     .refuses("no file", ErrorKind::NotFound, move || {
         let nowhere = nowhere.clone();
         async move { open(&nowhere, json!({ "url": "in/*.csv" })).await.map(drop) }

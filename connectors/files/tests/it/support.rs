@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use tidegate_core::{
     Ask, Cancel, Commit, ComponentId, Context, Decoded, Epoch, Event, Host, Input, Journal,
     KeyValue, Lineage, Metrics, Offset, Plan, PlanState, Prepared, Recovery, Registry, Rejected,
-    Result, Rows, RunId, Scan, Sink, SinkContext, Source, Split, Token, WriterId, async_trait,
+    Result, Rows, RunId, Scan, Sink, SinkContext, Source, Split, Token, async_trait,
 };
+use tidegate_testkit::suites::sealed;
 
 #[derive(Debug, Default)]
 pub(crate) struct Begun(pub(crate) Mutex<Vec<Token>>);
@@ -210,9 +211,17 @@ impl Bench {
     }
 
     pub(crate) async fn open(&self) -> Result<Arc<dyn Sink>> {
-        let config = Registry::linked()?.sink("files", self.config.clone())?;
-        config.validate()?;
-        config.open(&self.cx).await
+        self.opening().await
+    }
+
+    /// The same, for another process.
+    pub(crate) fn opening(&self) -> impl Future<Output = Result<Arc<dyn Sink>>> + use<> {
+        let (config, cx) = (self.config.clone(), self.cx.clone());
+        async move {
+            let config = Registry::linked()?.sink("files", config)?;
+            config.validate()?;
+            config.open(&cx).await
+        }
     }
 
     pub(crate) fn commit<'a>(&'a self, prepared: &'a [Prepared]) -> Commit<'a> {
@@ -260,31 +269,13 @@ impl Bench {
     }
 }
 
-/// Writes the batches of each writer and prepares them.
+/// Writes the batches of each writer, and seals their epoch.
 pub(crate) async fn prepare(
     sink: &Arc<dyn Sink>,
     epoch: u64,
     batches: Vec<Vec<RecordBatch>>,
 ) -> Vec<Prepared> {
-    let mut writers = Vec::new();
-    for (index, batches) in (0..).zip(batches) {
-        let id = WriterId {
-            epoch: Epoch(epoch),
-            index,
-        };
-        writers.push((sink.writer(id).await.unwrap(), batches));
-    }
-    let tasks = writers.into_iter().map(|(mut writer, batches)| {
-        tokio::spawn(async move {
-            for batch in batches {
-                assert!(writer.write(0, batch).await.unwrap().is_empty());
-            }
-            writer
-        })
-    });
-    let mut prepared = Vec::new();
-    for writer in futures::future::join_all(tasks).await {
-        prepared.extend(writer.unwrap().prepare().await.unwrap().prepared);
-    }
-    prepared
+    let sealed = sealed(sink.as_ref(), epoch, batches).await.unwrap();
+    assert!(sealed.rejected.is_empty());
+    sealed.prepared
 }

@@ -4,8 +4,14 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use serde_json::{Value, json};
 use tidegate_core::{Epoch, ErrorKind, Prepared, RunId, Sink, Visibility, WriterId};
+use tidegate_testkit::suites::{Hand, killed};
 
 use crate::support::{Bench, batch, ids, prepare, read_all, source};
+
+fn id(epoch: u64, index: u32) -> WriterId {
+    let epoch = Epoch(epoch);
+    WriterId { epoch, index }
+}
 
 fn bench(config: Value) -> Bench {
     Bench::new(config, batch(0..1).schema())
@@ -128,13 +134,15 @@ async fn recovery_keeps_what_is_kept_and_removes_the_rest() {
     let sink = bench.open().await.unwrap();
     let kept = prepare(&sink, 1, vec![vec![batch(0..5)]]).await;
     prepare(&sink, 2, vec![vec![batch(5..9)]]).await;
-    let id = WriterId {
-        epoch: Epoch(3),
-        index: 0,
+    let opening = bench.opening();
+    let dies = async move {
+        let sink = opening.await.unwrap();
+        let epoch = sink.epoch(Epoch(3)).await.unwrap();
+        let mut writer = Hand::open(&epoch, id(3, 0)).await.unwrap();
+        writer.write(0, batch(0..50_000)).await.unwrap();
+        std::mem::forget((sink, epoch, writer));
     };
-    let mut writer = sink.writer(id).await.unwrap();
-    writer.write(0, batch(0..50_000)).await.unwrap();
-    drop(writer);
+    killed(dies).await.unwrap();
     let again = bench.open().await.unwrap();
     for _ in 0..2 {
         bench.recover(&again, &kept).await;
@@ -152,20 +160,15 @@ async fn recovery_keeps_what_is_kept_and_removes_the_rest() {
 async fn an_epoch_that_is_given_up_leaves_nothing() {
     let bench = bench(json!({"url": "out", "target_file_size": "100 KB"}));
     let sink = bench.open().await.unwrap();
-    let mut writers = Vec::new();
+    let epoch = sink.epoch(Epoch(1)).await.unwrap();
     for index in 0..2 {
-        let id = WriterId {
-            epoch: Epoch(1),
-            index,
-        };
-        let mut writer = sink.writer(id).await.unwrap();
+        let mut writer = Hand::open(&epoch, id(1, index)).await.unwrap();
         writer.write(0, batch(0..50_000)).await.unwrap();
-        writers.push(writer);
     }
-    assert!(!bench.files().is_empty());
-    for writer in writers {
-        writer.abandon().await;
+    while bench.files().is_empty() {
+        tokio::task::yield_now().await;
     }
+    epoch.abandon().await;
     assert!(bench.files().is_empty());
 }
 

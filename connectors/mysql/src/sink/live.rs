@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidegate_core::{
-    Commit, Delivery, Distribution, Error, ErrorKind, Prepared, Recovery, Result, Sink,
-    SinkContext, SinkWriter, Visibility, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, ErrorKind, InFlight, Prepared, Recovery, Result,
+    Sink, SinkContext, SinkEpoch, Visibility, async_trait,
 };
 use tokio::sync::{Mutex, Semaphore};
 
@@ -16,7 +16,7 @@ use super::create::Draft;
 use super::plan::{Plan, common_schema};
 use super::staging::{self, Begun};
 use super::target::{Named, Target};
-use super::writer::MySqlWriter;
+use super::writer::{MySqlEpoch, Staging};
 use crate::connect::{Connector, Pool};
 use crate::wire::{Connection, ServerError};
 
@@ -236,15 +236,20 @@ impl Sink for MySqlSink {
         4 << 20
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
+    /// A row is a small part of a statement, so batches stay whole.
+    fn in_flight(&self) -> InFlight {
+        InFlight {
+            writers: self.shared.cx.common.parallelism.max(1),
+            rows: 64 << 10,
+            ..InFlight::default()
+        }
+    }
+
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
         let plan = self.plan.as_ref().ok_or_else(|| {
-            Error::internal("a sink that was opened to replay commits was asked for a writer")
+            Error::internal("a sink that was opened to replay commits was asked for an epoch")
         })?;
-        Ok(Box::new(MySqlWriter::new(
-            Arc::clone(&self.shared),
-            Arc::clone(plan),
-            id,
-        )))
+        Ok(Arc::new(Staging(MySqlEpoch::new(&self.shared, plan, id))))
     }
 
     async fn conclude(&self, prepared: &[Prepared]) -> Result<Option<Prepared>> {

@@ -1,12 +1,13 @@
-//! One open end: rows into a staging table.
+//! An epoch and its open ends: rows into staging tables.
 
-use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
+use futures::future::try_join_all;
 use tidegate_core::{
-    Error, Origin, Prepared, Rejected, Result, Sealed, SinkWriter, Token, WriterId, async_trait,
+    Epoch, Error, IoWriter, Origin, Prepared, Rejected, Result, Sealed, SinkBatch, SinkEpoch,
+    Token, Writer, WriterId, async_trait,
 };
 use tidegate_formats::row_to_json;
 
@@ -20,34 +21,165 @@ use super::target::Named;
 use crate::sql;
 use crate::wire::{Connection, ServerError};
 
-/// Takes rows for one epoch.
+/// The staging tables of one epoch.
 #[derive(Debug)]
-pub(super) struct MySqlWriter {
+pub(super) struct MySqlEpoch {
     shared: Arc<Shared>,
     plan: Arc<Plan>,
+    epoch: Epoch,
+    begun: Mutex<Vec<Named>>,
+}
+
+impl MySqlEpoch {
+    pub(super) fn new(shared: &Arc<Shared>, plan: &Arc<Plan>, epoch: Epoch) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            plan: Arc::clone(plan),
+            epoch,
+            begun: Mutex::default(),
+        })
+    }
+
+    fn begun(&self) -> Vec<Named> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.clone()
+    }
+
+    /// Makes a writer's staging table.
+    async fn open(&self, id: WriterId) -> Result<Open> {
+        let cx = &self.shared.cx;
+        let staging = self.plan.target.beside(&staging::name(&cx.common, id));
+        let begun = Begun {
+            staging: staging.clone(),
+        };
+        let token = Token::encode(&begun)?;
+        cx.journal.begin(self.epoch, token).await?;
+        self.begun
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(staging.clone());
+        let mut connection = self.shared.pool.take().await?;
+        self.shared.make(&mut connection, &self.plan).await?;
+        staging::create(&mut connection, &self.plan, &staging).await?;
+        // Of several rows with one key, an upsert keeps the last. A staging table has no triggers
+        // and nobody refers to it, so that REPLACE is just that.
+        let verb = match self.plan.mode {
+            Mode::Upsert => "REPLACE",
+            Mode::Insert | Mode::Replace => "INSERT",
+        };
+        let columns: Vec<_> = self.plan.slots.iter().map(|s| sql::name(&s.name)).collect();
+        let into = staging.sql();
+        Ok(Open {
+            connection,
+            head: format!("{verb} INTO {into} ({}) VALUES ", columns.join(",")).into(),
+        })
+    }
+
+    fn way(&self) -> Way {
+        match self.plan.mode {
+            Mode::Insert | Mode::Replace => Way::Insert,
+            Mode::Upsert => Way::Upsert {
+                key: self.plan.key.clone(),
+                careful: self.plan.careful,
+            },
+        }
+    }
+
+    /// What a commit needs of a staging table, and the rows that the target wouldn't take.
+    async fn seal_one(&self, staging: Named) -> Result<(Prepared, Rejected)> {
+        let mut connection = self.shared.pool.take().await?;
+        let rejected = staging::sift(&mut connection, &self.plan, &staging).await?;
+        self.shared.pool.give(connection);
+        let part = CommitPart {
+            target: self.plan.target.clone(),
+            columns: self.plan.columns(),
+            way: self.way(),
+            staging: Some(staging),
+            create: None,
+        };
+        Ok((Prepared::encode(&part)?, rejected))
+    }
+}
+
+/// Hands out an epoch's writers.
+#[derive(Debug)]
+pub(super) struct Staging(pub(super) Arc<MySqlEpoch>);
+
+#[async_trait]
+impl SinkEpoch for Staging {
+    async fn writer(&self, id: WriterId) -> Result<Writer> {
+        Ok(Writer::Io(Box::new(MySqlWriter {
+            epoch: Arc::clone(&self.0),
+            id,
+            open: None,
+        })))
+    }
+
+    async fn seal(&self) -> Result<Sealed> {
+        let mut sealed = Sealed::default();
+        let tables = self.0.begun().into_iter();
+        for (prepared, rejected) in try_join_all(tables.map(|one| self.0.seal_one(one))).await? {
+            sealed.prepared.push(prepared);
+            sealed.rejected.extend(rejected);
+        }
+        Ok(sealed)
+    }
+
+    async fn abandon(&self) {
+        let begun = self.0.begun();
+        if begun.is_empty() {
+            return;
+        }
+        let dropped = async {
+            let pool = &self.0.shared.pool;
+            let mut connection = pool.take().await?;
+            staging::drop(&mut connection, &begun).await?;
+            pool.give(connection);
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = dropped.await {
+            tracing::debug!(%error, "staging tables stay until the next run");
+        }
+    }
+}
+
+/// Takes rows for one epoch.
+#[derive(Debug)]
+struct MySqlWriter {
+    epoch: Arc<MySqlEpoch>,
     id: WriterId,
     /// Its staging table, from the first row on.
     open: Option<Open>,
-    statement: Statement,
 }
 
 #[derive(Debug)]
 struct Open {
     connection: Connection,
-    staging: Named,
+    /// The beginning of its statements, up to VALUES.
+    head: Arc<str>,
 }
 
 /// An INSERT of some rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Statement {
-    /// Its beginning, up to VALUES.
     head: usize,
     sql: Vec<u8>,
     /// The rows by their number in the batch, and where each one stands.
     rows: Vec<(usize, Range<usize>)>,
 }
 
+/// Rows that can't be taken, by their number in the batch, and why.
+type Refused = Vec<(usize, String)>;
+
 impl Statement {
+    fn new(head: &str) -> Self {
+        Self {
+            head: head.len(),
+            sql: head.into(),
+            rows: Vec::new(),
+        }
+    }
+
     /// Of these rows alone.
     fn part(&self, rows: &[(usize, Range<usize>)]) -> Vec<u8> {
         let (from, to) = match rows {
@@ -60,82 +192,75 @@ impl Statement {
         part
     }
 
-    fn clear(&mut self) {
-        self.sql.truncate(self.head);
-        self.rows.clear();
+    /// Adds a row that was just written at `start`.
+    fn took(&mut self, row: usize, start: usize) {
+        let end = self.sql.len();
+        self.rows.push((row, start..end));
+    }
+
+    /// The statements of a batch: none longer than `most`, and each sent when it is about `enough`.
+    fn of(
+        rows: &Rows<'_>,
+        count: usize,
+        head: &str,
+        (enough, most): (usize, usize),
+    ) -> (Vec<Self>, Refused) {
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
+        let mut now = Self::new(head);
+        for row in 0..count {
+            let before = now.sql.len();
+            if !now.rows.is_empty() {
+                now.sql.push(b',');
+            }
+            let start = now.sql.len();
+            let written = rows.write(row, &mut now.sql);
+            let length = now.sql.len() - start;
+            let too_long = || {
+                format!(
+                    "the row takes {length} bytes in a statement, and the server's \
+                     max_allowed_packet is {most}"
+                )
+            };
+            let why = match written {
+                Err(why) => Some(why),
+                Ok(()) => (now.head + length > most).then(too_long),
+            };
+            if let Some(why) = why {
+                now.sql.truncate(before);
+                refused.push((row, why));
+                continue;
+            }
+            if now.sql.len() > most {
+                let own = now.sql.split_off(start);
+                now.sql.truncate(before);
+                all.push(std::mem::replace(&mut now, Self::new(head)));
+                now.sql.extend_from_slice(&own);
+                now.took(row, now.head);
+            } else {
+                now.took(row, start);
+            }
+            if now.sql.len() >= enough {
+                all.push(std::mem::replace(&mut now, Self::new(head)));
+            }
+        }
+        if !now.rows.is_empty() {
+            all.push(now);
+        }
+        (all, refused)
     }
 }
 
-impl MySqlWriter {
-    pub(super) fn new(shared: Arc<Shared>, plan: Arc<Plan>, id: WriterId) -> Self {
-        Self {
-            shared,
-            plan,
-            id,
-            open: None,
-            statement: Statement::default(),
-        }
-    }
-
-    /// Makes the staging table, once.
-    async fn open(&mut self) -> Result<()> {
-        if self.open.is_some() {
-            return Ok(());
-        }
-        let cx = &self.shared.cx;
-        let staging = self.plan.target.beside(&staging::name(&cx.common, self.id));
-        let begun = Begun {
-            staging: staging.clone(),
-        };
-        cx.journal
-            .begin(self.id.epoch, Token::encode(&begun)?)
-            .await?;
-        let mut connection = self.shared.pool.take().await?;
-        self.shared.make(&mut connection, &self.plan).await?;
-        staging::create(&mut connection, &self.plan, &staging).await?;
-        // Of several rows with one key, an upsert keeps the last. A staging table has no triggers
-        // and nobody refers to it, so that REPLACE is just that.
-        let verb = match self.plan.mode {
-            Mode::Upsert => "REPLACE",
-            Mode::Insert | Mode::Replace => "INSERT",
-        };
-        let columns: Vec<_> = self.plan.slots.iter().map(|s| sql::name(&s.name)).collect();
-        let head = format!(
-            "{verb} INTO {} ({}) VALUES ",
-            staging.sql(),
-            columns.join(",")
-        );
-        self.statement = Statement {
-            head: head.len(),
-            sql: head.into_bytes(),
-            rows: Vec::new(),
-        };
-        self.open = Some(Open {
-            connection,
-            staging,
-        });
-        Ok(())
-    }
-
-    /// Sends the statement that was gathered. Rows that the server refuses are found by halving,
-    /// and the others are taken, in their order.
-    async fn send(&mut self, refused: &mut Vec<(usize, String)>) -> Result<()> {
-        let Some(open) = &mut self.open else {
-            return Err(Error::internal(
-                "a writer of MySQL that isn't open was used",
-            ));
-        };
-        if self.statement.rows.is_empty() {
-            return Ok(());
-        }
-        let rows = mem::take(&mut self.statement.rows);
+impl Open {
+    /// Sends a statement. Rows that the server refuses are found by halving, and the others are
+    /// taken, in their order.
+    async fn send(&mut self, statement: &Statement, refused: &mut Refused) -> Result<()> {
+        let rows = &statement.rows;
         let mut left = vec![&rows[..]];
-        let whole = rows.len();
         while let Some(some) = left.pop() {
-            let why = if some.len() == whole {
-                open.insert(&self.statement.sql).await?
+            let why = if some.len() == rows.len() {
+                self.insert(&statement.sql).await?
             } else {
-                open.insert(&self.statement.part(some)).await?
+                self.insert(&statement.part(some)).await?
             };
             match (why, some) {
                 (None, _) => {}
@@ -147,77 +272,9 @@ impl MySqlWriter {
                 }
             }
         }
-        let sent = self.statement.sql.len();
-        self.shared
-            .cx
-            .common
-            .metrics
-            .bytes(u64::try_from(sent).unwrap_or(u64::MAX));
-        self.statement.clear();
         Ok(())
     }
 
-    /// Adds a row to the statement, which is sent first where the two don't fit together.
-    async fn add(
-        &mut self,
-        rows: &Rows<'_>,
-        row: usize,
-        refused: &mut Vec<(usize, String)>,
-    ) -> Result<()> {
-        let statement = &mut self.statement;
-        if !statement.rows.is_empty() {
-            statement.sql.push(b',');
-        }
-        let start = statement.sql.len();
-        if let Err(why) = rows.write(row, &mut statement.sql) {
-            statement
-                .sql
-                .truncate(start - usize::from(!statement.rows.is_empty()));
-            refused.push((row, why));
-            return Ok(());
-        }
-        let most = self.shared.packet;
-        let length = statement.sql.len() - start;
-        if statement.head + length > most {
-            statement
-                .sql
-                .truncate(start - usize::from(!statement.rows.is_empty()));
-            refused.push((
-                row,
-                format!(
-                    "the row takes {length} bytes in a statement, and the server's \
-                     max_allowed_packet is {most}"
-                ),
-            ));
-            return Ok(());
-        }
-        if statement.sql.len() > most {
-            let own = statement.sql.split_off(start);
-            statement.sql.pop();
-            self.send(refused).await?;
-            self.statement.sql.extend_from_slice(&own);
-        }
-        let statement = &mut self.statement;
-        let end = statement.sql.len();
-        statement.rows.push((row, end - length..end));
-        if end >= self.shared.statement {
-            self.send(refused).await?;
-        }
-        Ok(())
-    }
-
-    fn way(&self) -> Way {
-        match self.plan.mode {
-            Mode::Insert | Mode::Replace => Way::Insert,
-            Mode::Upsert => Way::Upsert {
-                key: self.plan.key.clone(),
-                careful: self.plan.careful,
-            },
-        }
-    }
-}
-
-impl Open {
     /// Runs an INSERT in a transaction of its own. Gives the reason if the server refuses a row, or
     /// takes it only by bending it; then none is taken.
     async fn insert(&mut self, sql: &[u8]) -> Result<Option<String>> {
@@ -308,20 +365,34 @@ fn told(message: &str) -> String {
 }
 
 #[async_trait]
-impl SinkWriter for MySqlWriter {
-    async fn write(&mut self, _input: usize, batch: RecordBatch) -> Result<Rejected> {
+impl IoWriter for MySqlWriter {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let batch = batch.rows;
         let mut rejected = Rejected::default();
         if batch.num_rows() == 0 {
             return Ok(rejected);
         }
-        self.open().await?;
-        let plan = Arc::clone(&self.plan);
-        let rows = Rows::new(&batch, &plan.slots)?;
-        let mut refused = Vec::new();
-        for row in 0..batch.num_rows() {
-            self.add(&rows, row, &mut refused).await?;
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(self.epoch.open(self.id).await?),
+        };
+        let shared = &self.epoch.shared;
+        let sizes = (shared.statement, shared.packet);
+        let (plan, head, rows) = (
+            Arc::clone(&self.epoch.plan),
+            Arc::clone(&open.head),
+            batch.clone(),
+        );
+        // Writing literals is work for a CPU, and not for the thread that waits for all the others.
+        let encode = move || encode(&plan, &head, &rows, sizes);
+        let encoded = tokio::task::spawn_blocking(encode).await;
+        let (statements, mut refused) = encoded
+            .map_err(|error| Error::internal("rows could not be encoded").because(error))??;
+        for statement in &statements {
+            open.send(statement, &mut refused).await?;
+            let sent = u64::try_from(statement.sql.len()).unwrap_or(u64::MAX);
+            shared.cx.common.metrics.bytes(sent);
         }
-        self.send(&mut refused).await?;
         refused.sort_by_key(|(row, _)| *row);
         for (row, why) in refused {
             rejected.push(row_to_json(&batch, row)?, why, Origin::default());
@@ -329,43 +400,20 @@ impl SinkWriter for MySqlWriter {
         Ok(rejected)
     }
 
-    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
-        let way = self.way();
-        let Some(Open {
-            mut connection,
-            staging,
-        }) = self.open.take()
-        else {
-            return Ok(Sealed::default());
-        };
-        let rejected = staging::sift(&mut connection, &self.plan, &staging).await?;
-        self.shared.pool.give(connection);
-        let part = CommitPart {
-            target: self.plan.target.clone(),
-            columns: self.plan.columns(),
-            way,
-            staging: Some(staging),
-            create: None,
-        };
-        Ok(Sealed {
-            prepared: Some(Prepared::encode(&part)?),
-            rejected,
-        })
-    }
-
-    async fn abandon(mut self: Box<Self>) {
-        // The old connection may be in the middle of anything.
-        let Some(Open { staging, .. }) = self.open.take() else {
-            return;
-        };
-        let dropped = async {
-            let mut connection = self.shared.pool.take().await?;
-            staging::drop(&mut connection, std::slice::from_ref(&staging)).await?;
-            self.shared.pool.give(connection);
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = dropped.await {
-            tracing::debug!(%error, "a staging table stays until the next run");
+    async fn finish(self: Box<Self>) -> Result<Rejected> {
+        if let Some(open) = self.open {
+            self.epoch.shared.pool.give(open.connection);
         }
+        Ok(Rejected::default())
     }
+}
+
+fn encode(
+    plan: &Plan,
+    head: &str,
+    batch: &RecordBatch,
+    sizes: (usize, usize),
+) -> Result<(Vec<Statement>, Refused)> {
+    let rows = Rows::new(batch, &plan.slots)?;
+    Ok(Statement::of(&rows, batch.num_rows(), head, sizes))
 }

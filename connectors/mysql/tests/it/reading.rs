@@ -199,7 +199,8 @@ async fn the_source_keeps_the_contract() {
     let mut suite = source_suite(move || {
         let config = good.clone();
         async move { config.open(&context().source()).await }
-    });
+    })
+    .same_positions();
     for (stream, rows) in [
         ("sales", 3_000),
         ("notes", 500),

@@ -12,12 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::Schema;
 use serde_json::{Value, json};
-use tidegate_core::{
-    Commit, Context, Epoch, Input, Prepared, Rejected, Result, Sink, SinkConfig, WriterId,
-};
+use tidegate_core::{Commit, Context, Epoch, Input, Prepared, Rejected, Result, Sink, SinkConfig};
 use tidegate_mysql::MySqlSinkConfig;
 use tidegate_testkit::servers::{MariaDb, mariadb};
-use tidegate_testkit::suites::{TestContext, context, sink_suite};
+use tidegate_testkit::suites::{TestContext, context, sealed, sink_suite};
 
 /// A database of its own on a server.
 struct Site {
@@ -102,25 +100,15 @@ impl Site {
         }
     }
 
-    /// Writes batches with one writer, and prepares them.
+    /// Writes batches with one writer, and seals their epoch.
     async fn prepare(
         &self,
         sink: &dyn Sink,
         epoch: u64,
         batches: &[RecordBatch],
     ) -> (Vec<Prepared>, Rejected) {
-        let id = WriterId {
-            epoch: Epoch(epoch),
-            index: 0,
-        };
-        let mut writer = sink.writer(id).await.unwrap();
-        let mut rejected = Rejected::default();
-        for batch in batches {
-            rejected.extend(writer.write(0, batch.clone()).await.unwrap());
-        }
-        let sealed = writer.prepare().await.unwrap();
-        rejected.extend(sealed.rejected);
-        (sealed.prepared.into_iter().collect(), rejected)
+        let sealed = sealed(sink, epoch, vec![batches.to_vec()]).await.unwrap();
+        (sealed.prepared, sealed.rejected)
     }
 
     /// An epoch from its first row to its commit; gives what was rejected.

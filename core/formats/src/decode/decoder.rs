@@ -358,6 +358,7 @@ impl Places<'_> {
             file: Some(Arc::clone(self.file)),
             line: self.chunk.start.line.map(|line| line + lines),
             offset: Some(self.chunk.start.offset + start as u64),
+            ..Origin::default()
         }
     }
 }

@@ -237,7 +237,8 @@ impl Attempt {
                     number: self.splits,
                 };
                 self.splits += 1;
-                queue.register(key, self.shared.graph.read_whole(key.source), offset);
+                let whole = self.shared.graph.read_whole(key.source);
+                queue.register(key, &id, whole, offset);
                 key
             }
         };

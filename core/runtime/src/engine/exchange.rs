@@ -1,59 +1,103 @@
 //! Between workers and writers: which writer takes which rows, and how many writers there are.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ahash::RandomState;
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, UInt32Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_select::take::take_record_batch;
-use tidegate_core::{Epoch, Error, Rejected, Result, Sink, SinkWriter, Spread, WriterId};
-use tokio::runtime::Handle;
+use tidegate_core::{
+    CpuWriter, Distribution, Epoch, Error, IoWriter, Rejected, Result, Sink, SinkBatch, SinkEpoch,
+    Spread, Writer, WriterId,
+};
 
+use super::cpu_lane::CpuLane;
+use super::flow::EpochSet;
+use super::io_lane::IoLane;
+use super::panics::guarded_async;
+use super::shared::Shared;
+use crate::graph::NodeId;
 use crate::stats::ComponentStats;
 
 /// One epoch's writers of one sink.
 pub(crate) struct Writers {
+    node: NodeId,
     sink: Arc<dyn Sink>,
     stats: Arc<ComponentStats>,
     epoch: Epoch,
-    most: usize,
-    spreads: Vec<Spread>,
-    opened: AtomicU32,
+    workers: usize,
+    distributions: Vec<Distribution>,
+    wants_origins: bool,
     bytes: AtomicU64,
     rows: AtomicU64,
-    /// Writers that any row may go to and that no worker is using.
-    idle: Mutex<Vec<Box<dyn SinkWriter>>>,
-    freed: Condvar,
-    closed: AtomicBool,
-    /// Writers by hash of a row's columns; the first of them where there may be only one.
-    slots: Vec<Mutex<Option<Box<dyn SinkWriter>>>>,
+    opening: Mutex<()>,
+    open: OnceLock<Open>,
+}
+
+/// A sink's epoch, from its first rows on.
+pub(crate) struct Open {
+    pub(crate) epoch: Arc<dyn SinkEpoch>,
+    pub(crate) lane: Lane,
+}
+
+/// Where an epoch's writers work.
+pub(crate) enum Lane {
+    Cpu(CpuLane),
+    Io(Arc<IoLane>),
+}
+
+/// Who brings rows, for which more writers may be opened.
+pub(crate) struct Opening<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) set: &'a Arc<EpochSet>,
+    pub(crate) stats: &'a ComponentStats,
+    pub(crate) sink: NodeId,
+    writers: &'a Writers,
+}
+
+impl Opening<'_> {
+    /// Whether so many writers have enough to do that another is worth it.
+    pub(crate) fn may_open(&self, opened: usize) -> bool {
+        let filled = (opened as u64).saturating_mul(self.writers.sink.writer_bytes());
+        self.writers.bytes.load(Ordering::Relaxed) >= filled
+    }
+
+    /// The next CPU writer.
+    pub(crate) fn cpu_writer(&self, index: u32) -> Result<Box<dyn CpuWriter>> {
+        let writer = self.writers.writer(index);
+        match self.shared.runtime.block_on(writer)? {
+            Writer::Cpu(writer) => Ok(writer),
+            Writer::Io(_) => Err(mixed()),
+        }
+    }
+}
+
+fn mixed() -> Error {
+    Error::internal("a sink's epoch has writers of two kinds")
 }
 
 impl Writers {
     pub(crate) fn new(
+        node: NodeId,
         sink: &Arc<dyn Sink>,
         inputs: usize,
         stats: &Arc<ComponentStats>,
         epoch: Epoch,
-        most: usize,
+        workers: usize,
     ) -> Self {
         Self {
+            node,
             sink: Arc::clone(sink),
             stats: Arc::clone(stats),
             epoch,
-            most,
-            spreads: (0..inputs)
-                .map(|input| sink.distribution(input).spread)
-                .collect(),
-            opened: AtomicU32::new(0),
+            workers,
+            distributions: (0..inputs).map(|input| sink.distribution(input)).collect(),
+            wants_origins: sink.wants_origins(),
             bytes: AtomicU64::new(0),
             rows: AtomicU64::new(0),
-            idle: Mutex::default(),
-            freed: Condvar::new(),
-            closed: AtomicBool::new(false),
-            slots: (0..most).map(|_| Mutex::default()).collect(),
+            opening: Mutex::default(),
+            open: OnceLock::new(),
         }
     }
 
@@ -62,139 +106,156 @@ impl Writers {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Writes a batch, on the calling thread, which may block.
+    /// Whether rows come with their origins.
+    pub(crate) fn wants_origins(&self) -> bool {
+        self.wants_origins
+    }
+
+    /// What is open of the epoch; `None` before its first rows.
+    pub(crate) fn get(&self) -> Option<&Open> {
+        self.open.get()
+    }
+
+    /// Writes a batch, on the calling thread, a worker's, or gives it to who will. What an I/O
+    /// writer rejects goes its own way.
     pub(crate) fn write(
         &self,
-        runtime: &Handle,
-        input: usize,
-        batch: RecordBatch,
+        shared: &Arc<Shared>,
+        set: &Arc<EpochSet>,
+        worker: usize,
+        batch: SinkBatch,
     ) -> Result<Rejected> {
-        let rows = batch.num_rows() as u64;
+        let rows = batch.rows.num_rows() as u64;
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.stats.add_rows_in(rows);
+        self.stats.add_rows_out(rows);
         self.bytes
-            .fetch_add(batch.get_array_memory_size() as u64, Ordering::Relaxed);
-        let rejected = match &self.spreads[input] {
-            Spread::Any => self.write_any(runtime, input, batch),
-            Spread::Single => self.write_slot(runtime, 0, input, batch),
-            Spread::Hash(columns) => {
-                let mut rejected = Rejected::default();
-                for (slot, part) in partition(&batch, columns, self.most)? {
-                    rejected.extend(self.write_slot(runtime, slot, input, part)?);
+            .fetch_add(batch.rows.get_array_memory_size() as u64, Ordering::Relaxed);
+        let opening = Opening {
+            shared,
+            set,
+            stats: &self.stats,
+            sink: self.node,
+            writers: self,
+        };
+        let open = self.open(&opening)?;
+        let Distribution { spread, ordered } = &self.distributions[batch.input];
+        let mut rejected = Rejected::default();
+        match (&open.lane, spread) {
+            (Lane::Cpu(lane), Spread::Any) => rejected = lane.write(&opening, batch)?,
+            (Lane::Cpu(lane), Spread::Single) => rejected = lane.write_slot(&opening, 0, batch)?,
+            (Lane::Cpu(lane), Spread::Hash(columns)) => {
+                for (slot, part) in partition(&batch, columns, lane.slots())? {
+                    rejected.extend(lane.write_slot(&opening, slot, part)?);
                 }
-                Ok(rejected)
             }
-        }?;
-        self.stats.add_rows_out(rows - rejected.len() as u64);
+            (Lane::Io(lane), Spread::Hash(columns)) => {
+                for (group, part) in partition(&batch, columns, lane.groups())? {
+                    lane.push(&opening, group, &part)?;
+                }
+            }
+            // A split's rows all come by one worker, where their order matters.
+            (Lane::Io(lane), Spread::Any) if *ordered => {
+                lane.push(&opening, worker % lane.groups(), &batch)?;
+            }
+            (Lane::Io(lane), Spread::Any | Spread::Single) => lane.push(&opening, 0, &batch)?,
+        }
+        if let Lane::Cpu(lane) = &open.lane {
+            lane.look(&opening, &open.epoch);
+        }
         Ok(rejected)
     }
 
-    fn open(&self, runtime: &Handle, index: u32) -> Result<Box<dyn SinkWriter>> {
-        runtime.block_on(self.sink.writer(WriterId {
+    /// The epoch, opened with its first writer when its first rows come.
+    fn open(&self, opening: &Opening<'_>) -> Result<&Open> {
+        if let Some(open) = self.open.get() {
+            return Ok(open);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = self.open.get() {
+            return Ok(open);
+        }
+        let id = WriterId {
+            epoch: self.epoch,
+            index: 0,
+        };
+        let runtime = &opening.shared.runtime;
+        let (epoch, first) = runtime.block_on(guarded_async("opening an epoch", async {
+            let epoch = self.sink.epoch(self.epoch).await?;
+            let first = epoch.writer(id).await?;
+            Ok((epoch, first))
+        }))?;
+        let lane = match first {
+            Writer::Cpu(first) => Lane::Cpu(CpuLane::new(first, self.workers)),
+            Writer::Io(first) => Lane::Io(Arc::new(self.io_lane(first))),
+        };
+        Ok(self.open.get_or_init(|| Open { epoch, lane }))
+    }
+
+    fn io_lane(&self, first: Box<dyn IoWriter>) -> IoLane {
+        let limits = self.sink.in_flight();
+        let most = limits.writers.max(1);
+        let any = |wanted: fn(&Distribution) -> bool| self.distributions.iter().any(wanted);
+        let (groups, writers) = match () {
+            () if any(|input| input.spread == Spread::Single) => (1, 1),
+            () if any(|input| matches!(input.spread, Spread::Hash(_))) => (most, 1),
+            () if any(|input| input.ordered) => (self.workers.min(most), 1),
+            () => (1, most),
+        };
+        IoLane::new(self.node, limits, first, groups, writers)
+    }
+
+    async fn writer(&self, index: u32) -> Result<Writer> {
+        let open = self.open.get();
+        let open = open.ok_or_else(|| Error::internal("an epoch isn't open"))?;
+        let id = WriterId {
             epoch: self.epoch,
             index,
-        }))
-    }
-
-    fn use_writer(
-        &self,
-        runtime: &Handle,
-        writer: &mut Box<dyn SinkWriter>,
-        input: usize,
-        batch: RecordBatch,
-    ) -> Result<Rejected> {
-        let began = Instant::now();
-        let result = runtime.block_on(writer.write(input, batch));
-        self.stats.add_busy(began);
-        result
-    }
-
-    fn write_any(&self, runtime: &Handle, input: usize, batch: RecordBatch) -> Result<Rejected> {
-        let mut writer = self.take_idle(runtime)?;
-        let result = self.use_writer(runtime, &mut writer, input, batch);
-        // A writer that failed goes back too: it is abandoned with the others.
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(writer);
-        self.freed.notify_one();
-        result
-    }
-
-    /// A writer that nobody uses; a new one only if the others have enough to do.
-    fn take_idle(&self, runtime: &Handle) -> Result<Box<dyn SinkWriter>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if self.closed.load(Ordering::Relaxed) {
-                return Err(Error::internal("the run has ended"));
-            }
-            if let Some(writer) = idle.pop() {
-                return Ok(writer);
-            }
-            let opened = self.opened.load(Ordering::Relaxed);
-            let filled = u64::from(opened).saturating_mul(self.sink.writer_bytes());
-            if opened == 0
-                || ((opened as usize) < self.most && self.bytes.load(Ordering::Relaxed) >= filled)
-            {
-                self.opened.store(opened + 1, Ordering::Relaxed);
-                drop(idle);
-                return self.open(runtime, opened);
-            }
-            idle = self
-                .freed
-                .wait(idle)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn write_slot(
-        &self,
-        runtime: &Handle,
-        slot: usize,
-        input: usize,
-        batch: RecordBatch,
-    ) -> Result<Rejected> {
-        let mut place = self.slots[slot]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let writer = match &mut *place {
-            Some(writer) => writer,
-            empty => {
-                let index = self.opened.fetch_add(1, Ordering::Relaxed);
-                empty.insert(self.open(runtime, index)?)
-            }
         };
-        self.use_writer(runtime, writer, input, batch)
+        guarded_async("opening a writer", open.epoch.writer(id)).await
     }
 
-    /// Lets nobody wait for a writer any more: one may be gone with a worker that panicked.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        let _idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        self.freed.notify_all();
-    }
-
-    /// Takes all writers, to prepare or abandon them. Nobody writes any more.
-    pub(crate) fn take(&self) -> Vec<Box<dyn SinkWriter>> {
-        let mut writers =
-            std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for slot in &self.slots {
-            writers.extend(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// The next I/O writer.
+    pub(crate) async fn io_writer(&self, index: u32) -> Result<Box<dyn IoWriter>> {
+        match self.writer(index).await? {
+            Writer::Io(writer) => Ok(writer),
+            Writer::Cpu(_) => Err(mixed()),
         }
-        writers
+    }
+
+    /// Lets nobody wait for a writer any more, and no writer for others.
+    pub(crate) fn close(&self) {
+        match self.open.get().map(|open| &open.lane) {
+            None => {}
+            Some(Lane::Cpu(lane)) => lane.close(),
+            Some(Lane::Io(lane)) => lane.close(),
+        }
+    }
+
+    /// Gives up what was begun.
+    pub(crate) async fn abandon(&self) {
+        let Some(open) = self.open.get() else { return };
+        match &open.lane {
+            Lane::Cpu(lane) => drop(lane.take()),
+            Lane::Io(lane) => {
+                lane.closed().await;
+                drop(lane.take());
+            }
+        }
+        open.epoch.abandon().await;
     }
 }
 
 /// The parts of a batch whose rows have equal values in `columns`, or values that share a slot.
 fn partition(
-    batch: &RecordBatch,
+    batch: &SinkBatch,
     columns: &[String],
     slots: usize,
-) -> Result<Vec<(usize, RecordBatch)>> {
+) -> Result<Vec<(usize, SinkBatch)>> {
     let arrays = columns
         .iter()
         .map(|name| {
-            batch.column_by_name(name).cloned().ok_or_else(|| {
+            batch.rows.column_by_name(name).cloned().ok_or_else(|| {
                 Error::internal("a column to distribute rows by is missing").with("column", name)
             })
         })
@@ -215,8 +276,16 @@ fn partition(
     for (slot, indices) in indices.into_iter().enumerate() {
         match indices.len() {
             0 => {}
-            all if all == batch.num_rows() => return Ok(vec![(slot, batch.clone())]),
-            _ => parts.push((slot, take_record_batch(batch, &UInt32Array::from(indices))?)),
+            all if all == batch.rows.num_rows() => return Ok(vec![(slot, batch.clone())]),
+            _ => {
+                let origins = batch.origins.as_ref();
+                let part = SinkBatch {
+                    input: batch.input,
+                    origins: origins.map(|origins| origins.take(&indices)),
+                    rows: take_record_batch(&batch.rows, &UInt32Array::from(indices))?,
+                };
+                parts.push((slot, part));
+            }
         }
     }
     Ok(parts)

@@ -1,4 +1,4 @@
-//! The end of an epoch: stages, prepare, checkpoint, commit, acknowledge.
+//! The end of an epoch: stages, seal, checkpoint, commit, acknowledge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,15 @@ use std::time::Instant;
 use arrow_schema::SchemaRef;
 use futures::future::join_all;
 use tidegate_core::{
-    Acknowledged, Commit, ComponentId, Epoch, Error, Offset, Prepared, Rejected, Replay, Result,
-    Sink, SplitId, StreamName, Visibility,
+    Acknowledged, Commit, ComponentId, Epoch, Error, IoWriter, Offset, Prepared, Rejected, Replay,
+    Result, Sink, SplitId, StreamName, Visibility,
 };
 use tokio::runtime::Handle;
 
 use super::acknowledge::Acknowledgements;
+use super::exchange::{Lane, Writers};
 use super::flow::{Carrier, EpochSet};
+use super::panics::{guarded, guarded_async};
 use super::queue::{Closed, SplitKey};
 use super::shared::{Shared, closed};
 use super::stage;
@@ -96,7 +98,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
             continue;
         };
         let component = shared.id(id).clone();
-        let values = match prepare(&shared, &set, id).await {
+        let values = match seal(&shared, &set, id).await {
             Ok(values) => values,
             Err(error) => {
                 abandon(&set).await;
@@ -117,7 +119,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     if last {
         for (_, node, sink) in graph.sinks().filter(|(_, _, sink)| is_run(sink)) {
             let all = kept.entry(node.spec.id.clone()).or_default();
-            let concluded = sink.conclude(all).await;
+            let concluded = guarded_async("concluding a run", sink.conclude(all)).await;
             if let Some(value) = concluded.map_err(|e| e.with("component", &node.spec.id))? {
                 all.push(value.clone());
                 newly_kept.push((node.spec.id.clone(), value));
@@ -154,6 +156,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         kept: newly_kept,
     };
     shared.apply(Change::Checkpoint(checkpoint)).await?;
+    shared.stats.keep_rejected(&set.rejected);
     tracing::debug!(%epoch, last, "checkpoint stored");
 
     let mut settled = Vec::new();
@@ -230,56 +233,72 @@ fn is_run(sink: &Arc<dyn Sink>) -> bool {
     sink.visibility() == Visibility::Run
 }
 
-/// Prepares all writers of a sink, each on a thread that may block; what they reject late goes to
-/// the sinks that read it, which are prepared after this one.
-async fn prepare(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
-    let Some(writers) = set.writers.get(&id) else {
+/// Lets all writers of a sink finish, each on a thread that may block or on the I/O runtime, and
+/// seals its epoch. What is rejected late goes to the sinks that read it, which are sealed after
+/// this one.
+async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
+    let Some(open) = set.writers.get(&id).and_then(Writers::get) else {
         return Ok(Vec::new());
     };
     let stats = &shared.graph.nodes[id].stats;
-    let tasks: Vec<_> = writers
-        .take()
-        .into_iter()
-        .map(|writer| {
-            let (runtime, stats) = (shared.runtime.clone(), Arc::clone(stats));
-            tokio::task::spawn_blocking(move || {
-                let began = Instant::now();
-                let sealed = runtime.block_on(writer.prepare());
-                stats.add_busy(began);
-                sealed
+    let tasks: Vec<_> = match &open.lane {
+        Lane::Cpu(lane) => lane
+            .take()
+            .into_iter()
+            .map(|writer| {
+                let stats = Arc::clone(stats);
+                tokio::task::spawn_blocking(move || {
+                    let began = Instant::now();
+                    let finished = guarded("a writer", || writer.finish());
+                    stats.add_busy(began);
+                    finished
+                })
             })
-        })
-        .collect();
-    let mut values = Vec::new();
+            .collect(),
+        Lane::Io(lane) => {
+            tokio::select! {
+                drained = lane.drained() => drained?,
+                // It may take long, and nothing of it is kept when the attempt ends.
+                () = shared.around.cancel.cancelled() => return Err(closed(Closed)),
+            }
+            let finish = |writer: Box<dyn IoWriter>| async {
+                guarded_async("a writer", async { writer.finish().await }).await
+            };
+            let writers = lane.take().into_iter();
+            writers.map(|writer| tokio::spawn(finish(writer))).collect()
+        }
+    };
     let mut failed: Option<Error> = None;
     // All are waited for, also after one has failed: none may go on beside what comes then.
     for task in tasks {
-        let prepared = match task.await {
-            Err(error) => Err(panicked(error)),
+        let finished = match task.await {
+            Ok(Ok(rejected)) => carry(shared, set, id, rejected).await,
             Ok(Err(error)) => Err(error),
-            Ok(Ok(sealed)) => {
-                values.extend(sealed.prepared);
-                carry(shared, set, id, sealed.rejected).await
-            }
+            Err(error) => Err(Error::internal("a writer did not end").because(error)),
         };
-        if let Err(error) = prepared {
+        if let Err(error) = finished {
             failed.get_or_insert(error);
         }
     }
-    failed.map_or(Ok(values), Err)
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let began = Instant::now();
+    let sealed = guarded_async("sealing an epoch", open.epoch.seal()).await?;
+    stats.add_busy(began);
+    carry(shared, set, id, sealed.rejected).await?;
+    Ok(sealed.prepared)
 }
 
 /// Gives up what an epoch's writers have begun.
 pub(super) async fn abandon(set: &EpochSet) {
     for writers in set.writers.values() {
-        for writer in writers.take() {
-            writer.abandon().await;
-        }
+        writers.abandon().await;
     }
 }
 
 /// Passes rows that a writer rejected late to whoever reads them.
-async fn carry(
+pub(super) async fn carry(
     shared: &Arc<Shared>,
     set: &Arc<EpochSet>,
     id: NodeId,
@@ -290,19 +309,12 @@ async fn carry(
     }
     let (shared, set) = (Arc::clone(shared), Arc::clone(set));
     let carry = move || {
-        let runtime = shared.runtime.clone();
-        let mut carrier = Carrier::new(&shared.graph, set, runtime, 0);
+        let mut carrier = Carrier::new(&shared, set, 0);
         carrier.reject(id, rejected)?;
         carrier.flush()
     };
     let carried = tokio::task::spawn_blocking(carry).await;
-    carried.map_err(panicked)?
-}
-
-fn panicked(error: tokio::task::JoinError) -> Error {
-    Error::internal("a writer panicked")
-        .hint("this is a bug; the message above says where")
-        .because(error)
+    carried.map_err(|error| Error::internal("rejected rows got lost").because(error))?
 }
 
 /// Commits, as often as it takes while the error is a passing one. The fence is looked at before
@@ -333,7 +345,7 @@ async fn commit(
         id.as_str(),
         || async {
             state.verify(&around.pipeline, *fence).await?;
-            sink.commit(&commit).await
+            guarded_async("a commit", sink.commit(&commit)).await
         },
     )
     .await

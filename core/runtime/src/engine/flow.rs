@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
-use tidegate_core::{Epoch, Error, Rejected, Result, Transform};
-use tokio::runtime::Handle;
+use tidegate_core::{Epoch, Error, Origins, Position, Rejected, Result, SinkBatch, Transform};
 
 use super::exchange::Writers;
+use super::panics::guarded;
+use super::queue::Mark;
+use super::shared::Shared;
 use super::spool::{Budget, Spool};
 use crate::graph::{Body, Graph, NodeId, PortId};
 
@@ -24,6 +27,8 @@ pub(crate) struct EpochSet {
     pub(crate) epoch: Epoch,
     pub(crate) writers: HashMap<NodeId, Writers>,
     pub(crate) spools: HashMap<(NodeId, usize), Arc<Spool>>,
+    /// Rows that each component rejected.
+    pub(crate) rejected: Vec<AtomicU64>,
 }
 
 impl EpochSet {
@@ -39,7 +44,7 @@ impl EpochSet {
             .map(|(id, node, sink)| {
                 (
                     id,
-                    Writers::new(sink, node.inputs.len(), &node.stats, epoch, workers),
+                    Writers::new(id, sink, node.inputs.len(), &node.stats, epoch, workers),
                 )
             })
             .collect();
@@ -74,6 +79,7 @@ impl EpochSet {
             epoch,
             writers,
             spools,
+            rejected: graph.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -88,11 +94,11 @@ impl EpochSet {
 /// Carries batches of one epoch through the graph, on one thread; holds small ones back to join
 /// them.
 pub(crate) struct Carrier {
-    graph: Arc<Graph>,
+    shared: Arc<Shared>,
     set: Arc<EpochSet>,
-    runtime: Handle,
     worker: usize,
     held: BTreeMap<(NodeId, usize), Held>,
+    event: Option<Event>,
     /// Rows that the source or a map rejected, of what came in since this was last asked for.
     rejected: u64,
 }
@@ -101,21 +107,32 @@ pub(crate) struct Carrier {
 struct Held {
     batches: Vec<RecordBatch>,
     rows: usize,
+    origins: Option<Origins>,
+}
+
+/// The event whose rows are carried.
+struct Event {
+    mark: Mark,
+    /// Where a sink wants origins.
+    origin: Option<EventOrigin>,
+}
+
+/// Where an event's rows come from.
+struct EventOrigin {
+    /// The last position before it.
+    position: Arc<Position>,
+    /// How many rows have come to each input of a sink that wants to know.
+    rows: HashMap<(NodeId, usize), u64>,
 }
 
 impl Carrier {
-    pub(crate) fn new(
-        graph: &Arc<Graph>,
-        set: Arc<EpochSet>,
-        runtime: Handle,
-        worker: usize,
-    ) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, set: Arc<EpochSet>, worker: usize) -> Self {
         Self {
-            graph: Arc::clone(graph),
+            shared: Arc::clone(shared),
             set,
-            runtime,
             worker,
             held: BTreeMap::new(),
+            event: None,
             rejected: 0,
         }
     }
@@ -124,6 +141,44 @@ impl Carrier {
     pub(crate) fn enter(&mut self, set: Arc<EpochSet>) {
         debug_assert!(!self.is_holding());
         self.set = set;
+    }
+
+    /// Goes on with the rows of another event; of a stage, which has none.
+    pub(crate) fn begin(&mut self, source: NodeId, mark: Option<Mark>) {
+        self.event = mark.map(|mark| Event {
+            origin: mark.origins.then(|| {
+                let position = Position {
+                    source: self.shared.id(source).clone(),
+                    split: mark.split.clone(),
+                    offset: mark.offset.clone(),
+                };
+                EventOrigin {
+                    position: Arc::new(position),
+                    rows: HashMap::new(),
+                }
+            }),
+            mark,
+        });
+    }
+
+    /// The origins of the next rows of the event that come to a sink that wants them.
+    fn origins(&mut self, consumer: NodeId, input: usize, rows: usize) -> Result<Option<Origins>> {
+        let writers = self.set.writers.get(&consumer);
+        if !writers.is_some_and(Writers::wants_origins) {
+            return Ok(None);
+        }
+        let event = self.event.as_mut();
+        let known = event.and_then(|event| Some((event.mark.number, event.origin.as_mut()?)));
+        let (number, origin) = known.ok_or_else(|| {
+            Error::internal("rows came to a sink without their origins")
+                .with("component", self.shared.id(consumer))
+        })?;
+        let count = origin.rows.entry((consumer, input)).or_default();
+        let mut origins = Origins::default();
+        // Events after one position follow each other in the number's upper half.
+        origins.push(&origin.position, (u64::from(number) << 32) + *count, rows);
+        *count += rows as u64;
+        Ok(Some(origins))
     }
 
     pub(crate) fn is_holding(&self) -> bool {
@@ -140,7 +195,7 @@ impl Carrier {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let graph = Arc::clone(&self.graph);
+        let graph = Arc::clone(&self.shared.graph);
         for &(consumer, input) in &graph.ports[port].consumers {
             match &graph.nodes[consumer].body {
                 Body::Transform {
@@ -156,7 +211,7 @@ impl Carrier {
     }
 
     fn map(&mut self, id: NodeId, input: usize, batch: &RecordBatch) -> Result<()> {
-        let graph = Arc::clone(&self.graph);
+        let graph = Arc::clone(&self.shared.graph);
         let node = &graph.nodes[id];
         let Body::Transform {
             transform: Transform::Map(map),
@@ -168,8 +223,7 @@ impl Carrier {
             ));
         };
         let began = Instant::now();
-        let mapped = map
-            .map(input, batch)
+        let mapped = guarded("a transform", || map.map(input, batch))
             .map_err(|error| error.with("component", &node.spec.id))?;
         node.stats.add_busy(began);
         node.stats.add_rows_in(batch.num_rows() as u64);
@@ -185,14 +239,31 @@ impl Carrier {
     }
 
     /// Passes rows that a component could not take to whoever reads them.
-    pub(crate) fn reject(&mut self, id: NodeId, rejected: Rejected) -> Result<()> {
-        let Some(first) = rejected.rows.first() else {
+    pub(crate) fn reject(&mut self, id: NodeId, mut rejected: Rejected) -> Result<()> {
+        if rejected.is_empty() {
             return Ok(());
-        };
-        let node = &self.graph.nodes[id];
-        node.stats.add_rejected(rejected.len() as u64);
-        self.rejected += rejected.len() as u64;
-        if self.graph.ports[node.rejected].consumers.is_empty() {
+        }
+        let graph = Arc::clone(&self.shared.graph);
+        let node = &graph.nodes[id];
+        let count = rejected.len() as u64;
+        node.stats.add_rejected(count);
+        self.set.rejected[id].fetch_add(count, Ordering::Relaxed);
+        if matches!(node.body, Body::Sink { .. }) {
+            // They were counted as written: it may be another batch that they come with.
+            node.stats.take_rows_out(count);
+        } else {
+            self.rejected += count;
+            if let Some(event) = &self.event {
+                for row in &mut rejected.rows {
+                    row.origin
+                        .split
+                        .get_or_insert_with(|| event.mark.split.clone());
+                }
+            }
+        }
+        if graph.ports[node.rejected].consumers.is_empty()
+            && let Some(first) = rejected.rows.first()
+        {
             let mut error = Error::data(format!("a row was rejected: {}", first.reason))
                 .with("component", &node.spec.id);
             if let Some(file) = &first.origin.file {
@@ -213,19 +284,30 @@ impl Carrier {
     }
 
     fn hold(&mut self, consumer: NodeId, input: usize, batch: &RecordBatch) -> Result<()> {
-        let held = self.held.entry((consumer, input)).or_default();
-        if held.rows == 0 && batch.num_rows() >= SMALL_ROWS {
-            self.held.remove(&(consumer, input));
+        let rows = batch.num_rows();
+        let origins = self.origins(consumer, input, rows)?;
+        if rows >= SMALL_ROWS {
+            // What came before goes first.
+            self.let_go(consumer, input)?;
+            let batch = SinkBatch {
+                input,
+                rows: batch.clone(),
+                origins,
+            };
             let mut from = 0;
-            while from < batch.num_rows() {
-                let rows = LARGE_ROWS.min(batch.num_rows() - from);
-                self.arrive(consumer, input, batch.slice(from, rows))?;
-                from += rows;
+            while from < rows {
+                let part = LARGE_ROWS.min(rows - from);
+                self.arrive(consumer, batch.slice(from, part))?;
+                from += part;
             }
             return Ok(());
         }
-        held.rows += batch.num_rows();
+        let held = self.held.entry((consumer, input)).or_default();
+        held.rows += rows;
         held.batches.push(batch.clone());
+        if let Some(origins) = origins {
+            held.origins.get_or_insert_default().extend(origins);
+        }
         if held.rows >= SMALL_ROWS {
             self.let_go(consumer, input)?;
         }
@@ -236,12 +318,17 @@ impl Carrier {
         let Some(held) = self.held.remove(&(consumer, input)) else {
             return Ok(());
         };
-        let batch = match held.batches.as_slice() {
+        let rows = match held.batches.as_slice() {
             [] => return Ok(()),
             [one] => one.clone(),
             many => concat_batches(&many[0].schema(), many)?,
         };
-        self.arrive(consumer, input, batch)
+        let batch = SinkBatch {
+            input,
+            rows,
+            origins: held.origins,
+        };
+        self.arrive(consumer, batch)
     }
 
     /// Lets go of all that is held back.
@@ -253,19 +340,20 @@ impl Carrier {
         Ok(())
     }
 
-    fn arrive(&mut self, id: NodeId, input: usize, batch: RecordBatch) -> Result<()> {
-        let node = &self.graph.nodes[id];
-        if let Some(spool) = self.set.spools.get(&(id, input)) {
-            node.stats.add_rows_in(batch.num_rows() as u64);
+    fn arrive(&mut self, id: NodeId, batch: SinkBatch) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let node = &shared.graph.nodes[id];
+        if let Some(spool) = self.set.spools.get(&(id, batch.input)) {
+            node.stats.add_rows_in(batch.rows.num_rows() as u64);
             return spool
-                .push(self.worker, &batch)
+                .push(self.worker, &batch.rows)
                 .map_err(|error| error.with("component", &node.spec.id));
         }
         let Some(writers) = self.set.writers.get(&id) else {
             return Err(Error::internal("rows came to a component that takes none"));
         };
         let rejected = writers
-            .write(&self.runtime, input, batch)
+            .write(&shared, &self.set, self.worker, batch)
             .map_err(|error| error.with("component", &node.spec.id))?;
         // Batches come to a sink joined, so nobody knows from which split these rows are.
         let before = self.rejected;

@@ -12,10 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
-use tidegate_core::{Event, Offset, Rejected, Rows, StreamName};
+use tidegate_core::{Event, Offset, Rejected, Rows, SplitId, StreamName};
 use tokio::sync::Notify;
 
 use super::flow::EpochSet;
+use super::gate::{Gates, Sinks};
 use crate::graph::{NodeId, PortId};
 
 /// A split in this attempt: its source, and a number that counts all splits.
@@ -40,6 +41,20 @@ pub(crate) struct Work {
     pub(crate) from: From,
     pub(crate) rows: Rows,
     pub(crate) rejected: Option<Rejected>,
+    /// Of which event they are; `None`: of a stage.
+    pub(crate) mark: Option<Mark>,
+}
+
+/// Which event of a split it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) split: SplitId,
+    /// Whether the rest is known: some sink wants origins.
+    pub(crate) origins: bool,
+    /// The last position before it.
+    pub(crate) offset: Option<Offset>,
+    /// How many events came between that position and this one.
+    pub(crate) number: u32,
 }
 
 /// Where rows come from.
@@ -136,6 +151,8 @@ struct Item {
     /// The only worker that may take it, where order matters.
     pinned: Option<usize>,
     size: usize,
+    /// The sinks that its rows come to.
+    sinks: Sinks,
     /// It passed a full queue, because a cut waits for it.
     passed: bool,
     kind: Kind,
@@ -143,9 +160,12 @@ struct Item {
 
 #[derive(Debug)]
 struct Position {
+    id: SplitId,
     /// The streams of its source that can only be read whole.
     whole: Arc<[StreamName]>,
     offset: Option<Offset>,
+    /// Events handed out since.
+    events: u32,
     moved: bool,
     in_the_middle: bool,
     /// Rows of a stream that can only be read whole were put on the queue.
@@ -202,6 +222,8 @@ pub(crate) struct Queue {
     full: Option<u64>,
     workers: usize,
     ordered: bool,
+    gates: Gates,
+    origins: bool,
 }
 
 /// How long a worker without work holds small batches back, to join them with the next.
@@ -236,7 +258,45 @@ impl Queue {
             full,
             workers,
             ordered,
+            gates: Gates::default(),
+            origins: false,
         }
+    }
+
+    /// With the gates of sinks, and whether one of them wants to know where rows come from.
+    pub(crate) fn with_sinks(self, gates: Gates, origins: bool) -> Self {
+        Self {
+            gates,
+            origins,
+            ..self
+        }
+    }
+
+    /// Counts what begins to wait for an I/O sink.
+    pub(crate) fn enter(&self, sink: NodeId, bytes: u64) {
+        if self.gates.enter(sink, bytes) {
+            // What leads elsewhere may pass now.
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Counts what an I/O sink is done with.
+    pub(crate) fn leave(&self, sink: NodeId, bytes: u64) {
+        if self.gates.leave(sink, bytes) {
+            // So that no worker is between its look and its wait.
+            drop(self.lock());
+            self.work.notify_all();
+        }
+    }
+
+    /// Holds back what leads to a sink, until it is opened.
+    pub(crate) fn shut(&self, sink: NodeId) {
+        self.enter(sink, Gates::MUCH);
+    }
+
+    /// Hands out again what leads to a sink that was shut.
+    pub(crate) fn open(&self, sink: NodeId) {
+        self.leave(sink, Gates::MUCH);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -248,12 +308,15 @@ impl Queue {
     pub(crate) fn register(
         &self,
         split: SplitKey,
+        id: &SplitId,
         whole: Arc<[StreamName]>,
         offset: Option<Offset>,
     ) {
         let position = Position {
+            id: id.clone(),
             whole,
             offset,
+            events: 0,
             moved: false,
             in_the_middle: false,
             begun: false,
@@ -280,6 +343,7 @@ impl Queue {
                     from: From::Stream(split, stream),
                     rows,
                     rejected,
+                    mark: None,
                 };
                 (Kind::Work(work, resume), size)
             }
@@ -333,6 +397,7 @@ impl Queue {
             from: From::Stage(port, Arc::clone(set)),
             rows,
             rejected: None,
+            mark: None,
         };
         self.put(None, partition, Kind::Work(work, None), size)
             .await
@@ -346,11 +411,16 @@ impl Queue {
         size: usize,
     ) -> Result<(), Closed> {
         let pinned = self.ordered.then(|| lane % self.workers);
+        let sinks = match &kind {
+            Kind::Work(work, _) => self.gates.reached(&work.from),
+            _ => 0,
+        };
         let mut item = Some(Item {
             number: 0,
             split,
             pinned,
             size,
+            sinks,
             passed: false,
             kind,
         });
@@ -367,7 +437,11 @@ impl Queue {
                 let passes = state.mode == Mode::Cutting
                     && state.passing_bytes < self.capacity
                     && split.is_none_or(|split| state.is_in_the_middle(split));
-                let has_room = state.waiting_bytes < self.capacity;
+                let shut = self.gates.shut();
+                // What waits before a shut gate takes no room from what leads elsewhere.
+                let has_room = state.waiting_bytes < self.capacity
+                    || (shut & sinks == 0
+                        && state.waiting_bytes < self.capacity + state.shut_out(shut));
                 if (has_room || passes) && item.as_ref().is_none_or(|item| state.may_go_on(item)) {
                     if let Some(mut item) = item.take() {
                         item.passed = !has_room;
@@ -399,13 +473,13 @@ impl Queue {
             if state.mode == Mode::Closed {
                 return (Handed::Closed, asked.elapsed());
             }
-            if let Some(at) = state.eligible(worker) {
+            if let Some(at) = state.eligible(worker, self.gates.shut()) {
                 let Some(item) = state.items.remove(at) else {
                     continue;
                 };
                 *state.counted(&item) -= item.size;
                 let before = state.epoch_bytes;
-                let work = state.hand_out(item);
+                let work = state.hand_out(item, self.origins);
                 self.room.notify_waiters();
                 let is_full = |bytes| self.full.is_some_and(|full| bytes >= full);
                 if is_full(state.epoch_bytes) && !is_full(before) {
@@ -714,12 +788,25 @@ impl State {
         }
     }
 
+    /// The bytes that wait before shut gates.
+    fn shut_out(&self, shut: Sinks) -> usize {
+        let items = self.items.iter().filter(|item| item.sinks & shut != 0);
+        items.map(|item| item.size).sum()
+    }
+
     /// The position of the first item that `worker` may take now.
-    fn eligible(&self, worker: usize) -> Option<usize> {
+    fn eligible(&self, worker: usize, shut: Sinks) -> Option<usize> {
+        // A split's events stay in their order, so what comes after one that waits does too.
+        let mut waiting = Vec::new();
         self.items.iter().position(|item| {
+            if item.sinks & shut != 0 {
+                waiting.extend(item.split);
+                return false;
+            }
             item.pinned.is_none_or(|pinned| pinned == worker)
                 && match item.split {
                     None => true,
+                    Some(split) if waiting.contains(&split) => false,
                     Some(split) => match self.mode {
                         Mode::Open | Mode::Draining | Mode::Settling => {
                             !self.positions.get(&split).is_some_and(|p| p.held)
@@ -732,7 +819,7 @@ impl State {
     }
 
     /// Moves the split's position, and gives what is left for a worker to do.
-    fn hand_out(&mut self, item: Item) -> Option<Work> {
+    fn hand_out(&mut self, item: Item, origins: bool) -> Option<Work> {
         let Some(key) = item.split else {
             return match item.kind {
                 Kind::Work(work, _) => Some(work),
@@ -742,7 +829,16 @@ impl State {
         let position = self.positions.get_mut(&key)?;
         let was_in_the_middle = position.in_the_middle;
         let (work, offset) = match item.kind {
-            Kind::Work(work, offset) => (Some(work), offset),
+            Kind::Work(work, offset) => {
+                let mark = Mark {
+                    split: position.id.clone(),
+                    origins,
+                    offset: position.offset.clone().filter(|_| origins),
+                    number: position.events,
+                };
+                let mark = Some(mark);
+                (Some(Work { mark, ..work }), offset)
+            }
             Kind::Progress(offset) => (None, Some(offset)),
             Kind::Schema(stream, schema, offset) => {
                 position.held = true;
@@ -757,6 +853,10 @@ impl State {
                 self.moved = true;
                 (None, None)
             }
+        };
+        position.events = match offset {
+            None => position.events.saturating_add(1),
+            Some(_) => 0,
         };
         if !position.finished {
             match (position.begun, offset) {
@@ -805,14 +905,26 @@ mod tests {
     }
 
     fn rows(resume: Option<u32>) -> Event {
+        rows_of("s", resume)
+    }
+
+    fn rows_of(stream: &str, resume: Option<u32>) -> Event {
         let column = Arc::new(Int32Array::from(vec![1, 2, 3]));
         let batch = RecordBatch::try_from_iter([("n", column as _)]).unwrap();
         Event::Rows {
-            stream: "s".into(),
+            stream: stream.into(),
             rows: Rows::Batch(batch),
             rejected: None,
             resume: resume.map(offset),
         }
+    }
+
+    fn id(number: usize) -> SplitId {
+        number.to_string().into()
+    }
+
+    fn register(queue: &Queue, number: usize) {
+        queue.register(split(number), &id(number), none(), None);
     }
 
     fn split(number: usize) -> SplitKey {
@@ -830,7 +942,7 @@ mod tests {
     #[tokio::test]
     async fn the_position_is_the_last_one_handed_out() {
         let queue = Queue::new(1 << 20, None, 1, false);
-        queue.register(split(0), none(), None);
+        register(&queue, 0);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
         }
@@ -849,8 +961,8 @@ mod tests {
     #[tokio::test]
     async fn a_cut_waits_until_a_split_in_the_middle_has_a_position_and_holds_the_others_back() {
         let queue = Arc::new(Queue::new(1 << 20, None, 1, false));
-        queue.register(split(0), none(), None);
-        queue.register(split(1), none(), None);
+        register(&queue, 0);
+        register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         queue.push(split(1), rows(Some(1))).await.unwrap();
         queue.push(split(0), rows(Some(7))).await.unwrap();
@@ -871,8 +983,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_lets_a_split_in_the_middle_pass_during_a_cut() {
         let queue = Arc::new(Queue::new(1, None, 1, false));
-        queue.register(split(0), ["s".into()].into(), None);
-        queue.register(split(1), none(), None);
+        queue.register(split(0), &id(0), ["s".into()].into(), None);
+        register(&queue, 1);
         queue.push(split(0), rows(None)).await.unwrap();
         work_of(queue.next(0, false).0);
         queue.done(Purpose::Filling, 1);
@@ -910,7 +1022,7 @@ mod tests {
     #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
         let queue = Queue::new(1 << 20, None, 1, false);
-        queue.register(split(0), none(), None);
+        register(&queue, 0);
         queue.push(split(0), rows(Some(1))).await.unwrap();
         let schema = Arc::new(arrow_schema::Schema::empty());
         let event = Event::Schema {
@@ -926,5 +1038,39 @@ mod tests {
         let cut = queue.cut().await.unwrap();
         assert_eq!(cut.offsets, [(split(0), offset(2))]);
         assert_eq!(cut.schemas.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn before_a_shut_gate_a_split_waits_in_its_order_and_no_other() {
+        let queue = Queue::new(1, None, 1, false).with_sinks(Gates::one(9, 0, "s"), false);
+        register(&queue, 0);
+        register(&queue, 1);
+        queue.push(split(0), rows(Some(1))).await.unwrap();
+        queue.enter(9, 1);
+        // It is full, and yet what leads elsewhere has room.
+        for (number, offset) in [(0, 2), (1, 1)] {
+            let event = rows_of("t", Some(offset));
+            queue.push(split(number), event).await.unwrap();
+            let other = queue.push(split(1), rows(Some(9)));
+            let waits = tokio::time::timeout(Duration::from_millis(1), other).await;
+            assert!(waits.is_err());
+            if number == 0 {
+                // Behind what waits, so it waits too.
+                assert!(matches!(queue.next(0, true).0, Handed::Flush));
+                queue.leave(9, 1);
+                let first = work_of(queue.next(0, false).0);
+                assert!(matches!(first.from, From::Stream(_, stream) if stream.as_str() == "s"));
+                work_of(queue.next(0, false).0);
+                queue.push(split(0), rows(Some(3))).await.unwrap();
+                queue.enter(9, 1);
+            }
+        }
+        let work = work_of(queue.next(0, false).0);
+        assert!(matches!(work.from, From::Stream(_, stream) if stream.as_str() == "t"));
+        queue.done(Purpose::Filling, 3);
+        assert_eq!(
+            queue.cut().await.unwrap().offsets,
+            [(split(0), offset(2)), (split(1), offset(1))]
+        );
     }
 }

@@ -1,15 +1,16 @@
 //! A task that reads one split and puts its events on the queue.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::{FutureExt, StreamExt};
-use tidegate_core::{Error, ErrorKind, Offset, Result, Scan, Source, Split};
+use futures::StreamExt;
+use tidegate_core::{Error, ErrorKind, Event, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
+use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::shared::{Shared, Signal};
+use crate::graph::Body;
 
 /// Starts reading. Dropping the attempt's tasks drops the source's stream.
 pub(crate) fn start(
@@ -21,12 +22,11 @@ pub(crate) fn start(
     resume: Option<Offset>,
 ) -> JoinHandle<()> {
     let whole = shared.graph.read_whole(key.source);
-    shared.queue.register(key, whole, resume.clone());
+    shared.queue.register(key, &split.id, whole, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
     tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
-        let result = AssertUnwindSafe(reading).catch_unwind().await;
-        match result.unwrap_or_else(|_| Err(panicked())) {
+        match guarded_async("a reader", reading).await {
             Ok(Some(last)) => shared.tell(Signal::Read(key, last)),
             // The attempt has ended, or the split was revoked.
             Ok(None) => {}
@@ -48,10 +48,6 @@ pub(crate) fn start(
     })
 }
 
-fn panicked() -> Error {
-    Error::internal("a reader panicked").hint("this is a bug; the message above says where")
-}
-
 /// Reads all of it; gives the last position. `None`: no more of it is wanted.
 async fn read(
     shared: &Shared,
@@ -71,6 +67,7 @@ async fn read(
         let pushed = match event {
             Some(event) => {
                 let event = event?;
+                known(shared, key, &event)?;
                 if let Some(position) = event.position() {
                     last = Some(position.clone());
                 }
@@ -88,4 +85,25 @@ async fn read(
         }
         waiting = Instant::now();
     }
+}
+
+/// Refuses an event of a stream that the source doesn't have.
+fn known(shared: &Shared, key: SplitKey, event: &Event) -> Result<()> {
+    let (Event::Rows { stream, .. } | Event::Schema { stream, .. }) = event else {
+        return Ok(());
+    };
+    let Body::Source { streams, .. } = &shared.graph.nodes[key.source].body else {
+        return Ok(());
+    };
+    if streams.iter().any(|open| open.stream.name == *stream) {
+        return Ok(());
+    }
+    let names: Vec<_> = streams
+        .iter()
+        .map(|open| open.stream.name.as_str())
+        .collect();
+    Err(Error::internal(format!(
+        "an event names the stream `{stream}`, which isn't there"
+    ))
+    .hint(format!("the source's streams are: {}", names.join(", "))))
 }

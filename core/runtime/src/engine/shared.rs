@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::exchange::Writers;
 use super::flow::EpochSet;
+use super::gate::Gates;
 use super::queue::{Closed, Queue, SplitKey};
 use crate::graph::{Graph, Surroundings};
 use crate::state::Change;
@@ -46,8 +47,10 @@ impl Shared {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
         let (signals, receiver) = mpsc::unbounded_channel();
         let workers = around.runtime.workers();
+        let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
         let capacity = around.runtime.queue.as_usize();
-        let queue = Queue::new(capacity, full, workers, graph.ordered());
+        let queue = Queue::new(capacity, full, workers, graph.ordered())
+            .with_sinks(Gates::new(&graph), origins);
         let shared = Self {
             graph,
             around,

@@ -1,6 +1,5 @@
 //! A CPU thread: takes events off the queue, decodes them, and carries the rows on.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use tidegate_core::{Decoded, Error, Result, Rows, STACK_SIZE};
 
 use super::flow::Carrier;
+use super::panics::guarded;
 use super::queue::{From, Handed, Purpose, Work};
 use super::shared::Shared;
 use crate::graph::{Body, NodeId, PortId};
@@ -24,14 +24,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
                 .name(format!("worker-{worker}"))
                 .stack_size(STACK_SIZE)
                 .spawn(move || {
-                    let run = AssertUnwindSafe(|| work(&shared, worker));
-                    match std::panic::catch_unwind(run) {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => shared.fail(error),
-                        Err(_) => shared.fail(
-                            Error::internal("a worker panicked")
-                                .hint("this is a bug; the message above says where"),
-                        ),
+                    if let Err(error) = guarded("a worker", || work(&shared, worker)) {
+                        shared.fail(error);
                     }
                 })
                 .map_err(|error| Error::io("a worker thread can't be started", error))
@@ -40,12 +34,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
 }
 
 fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
-    let mut carrier = Carrier::new(
-        &shared.graph,
-        shared.current(),
-        shared.runtime.clone(),
-        worker,
-    );
+    let mut carrier = Carrier::new(shared, shared.current(), worker);
     let mut owed = Owed::default();
     loop {
         let (handed, waited) = shared.queue.next(worker, owed.count > 0);
@@ -113,6 +102,7 @@ impl Owed {
 
 fn process(shared: &Shared, carrier: &mut Carrier, work: Work) -> Result<()> {
     let (node, port) = place(shared, &work.from)?;
+    carrier.begin(node, work.mark);
     if let Some(rejected) = work.rejected {
         carrier.reject(node, rejected)?;
     }
@@ -143,8 +133,7 @@ fn take(
         },
         Rows::Encoded(encoded) => {
             let began = Instant::now();
-            let decoded = encoded
-                .decode()
+            let decoded = guarded("a decoder", || encoded.decode())
                 .map_err(|error| error.with("component", shared.id(node)))?;
             stats.add_busy(began);
             decoded

@@ -9,7 +9,8 @@ impl Graph {
     pub(super) fn check(&mut self, spec: &PipelineSpec) -> Result<()> {
         self.check_columns()?;
         self.check_guarantees(spec)?;
-        self.check_unbounded()
+        self.check_unbounded()?;
+        self.check_origins()
     }
 
     /// Whether the columns are there by which sinks spread their rows.

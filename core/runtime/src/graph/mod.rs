@@ -1,13 +1,14 @@
 //! The pipeline as a graph: components opened in order, typed from the sources down.
 //!
 //! ```text
-//! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs
+//! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
 //! surroundings.rs: what a component is opened with
 //! ```
 
 mod build;
 mod checks;
 mod guarantees;
+mod origins;
 mod surroundings;
 
 use std::collections::BTreeMap;

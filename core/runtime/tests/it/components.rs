@@ -1,9 +1,10 @@
 //! A source of numbers, transforms, and a two-phase sink, all in memory.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -13,12 +14,13 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Acknowledged, Ask, BatchStream, Commit, Delivery, Distribution, Epoch, Error, ErrorKind, Event,
-    EventStream, FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next, Offset, Origin, Plan,
-    PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed, Sink, SinkConfig,
-    SinkContext, SinkWriter, Source, SourceConfig, SourceContext, Split, SplitData, Spread, Stream,
-    Token, Transform, TransformConfig, TransformContext, Visibility, WriterId, async_trait,
-    register_sink, register_source, register_transform, typetag,
+    Acknowledged, Ask, BatchStream, Commit, CpuWriter, Delivery, Distribution, Epoch, Error,
+    ErrorKind, Event, EventStream, FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next,
+    Offset, Origin, Plan, PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan,
+    Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig,
+    SourceContext, Split, SplitData, Spread, Stream, Token, Transform, TransformConfig,
+    TransformContext, Visibility, Writer, WriterId, async_trait, register_sink, register_source,
+    register_transform, typetag,
 };
 
 use crate::world::{count, note, pass, strikes, with_acknowledged, with_place};
@@ -80,6 +82,9 @@ pub struct NumbersConfig {
     /// What the fault says is then one of so many new columns, in turn.
     #[serde(default)]
     pub new_columns: u32,
+    /// A fault of the source's code: `panic`, `stream` (its events name another one).
+    #[serde(default)]
+    pub broken: Option<String>,
     /// The gates `<gate>/plan` and `<gate>/read` are passed with each question and each event.
     #[serde(default)]
     pub gate: Option<String>,
@@ -300,6 +305,14 @@ impl Source for Numbers {
         }
         let (config, cx) = (self.0.clone(), self.1.clone());
         let begin = number * config.rows;
+        assert!(
+            config.broken.as_deref() != Some("panic"),
+            "the source is broken"
+        );
+        let stream = match config.broken.as_deref() {
+            Some("stream") => "other",
+            _ => "all",
+        };
         let events = futures::stream::unfold((from, 0_i64), move |(at, count)| {
             let (config, cx) = (config.clone(), cx.clone());
             async move {
@@ -347,7 +360,7 @@ impl Source for Numbers {
                 let has_position = index % config.resume_every == 0
                     && !matches!(config.replay(), Replay::Whole | Replay::Session);
                 let event = Event::Rows {
-                    stream: "all".into(),
+                    stream: stream.into(),
                     rows: Rows::Batch(batch((begin + at..begin + end).collect())),
                     rejected: None,
                     resume: has_position.then(|| Offset::encode(&end).unwrap()),
@@ -392,6 +405,7 @@ impl Map for Sieve {
     }
 
     fn map(&self, _: usize, rows: &RecordBatch) -> Result<Mapped> {
+        assert!(self.0 != 0, "the sieve is broken");
         let mut mapped = Mapped::default();
         let (bad, good) = numbers(rows).into_iter().partition(|n| n % self.0 == 0);
         let bad: Vec<i64> = bad;
@@ -402,6 +416,57 @@ impl Map for Sieve {
         }
         mapped.batches.push(batch(good));
         Ok(mapped)
+    }
+}
+
+/// Makes several numbers of each, and drops some.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FanConfig {
+    /// How many come of each.
+    pub times: i64,
+    /// Whether it may give others when it is asked again.
+    #[serde(default)]
+    pub random: bool,
+}
+
+#[async_trait]
+#[typetag::serde(name = "fan")]
+impl TransformConfig for FanConfig {
+    async fn open(&self, _: &TransformContext) -> Result<Transform> {
+        Ok(Transform::Map(Arc::new(Fan(self.clone()))))
+    }
+}
+register_transform!("fan", FanConfig);
+
+#[derive(Debug)]
+struct Fan(FanConfig);
+
+impl Map for Fan {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn deterministic(&self) -> bool {
+        !self.0.random
+    }
+
+    fn scan(&self, _: usize) -> Scan {
+        Scan::all("any")
+    }
+
+    fn map(&self, _: usize, rows: &RecordBatch) -> Result<Mapped> {
+        let times = self.0.times;
+        let kept = numbers(rows).into_iter().filter(|n| n % 7 != 0);
+        let all: Vec<_> = kept
+            .flat_map(|n| (0..times).map(move |k| n * times + k))
+            .collect();
+        // In several batches, as a decoder may give them.
+        let batches = all.chunks(5).map(|part| batch(part.to_vec()));
+        Ok(Mapped {
+            batches: batches.collect(),
+            ..Mapped::default()
+        })
     }
 }
 
@@ -488,9 +553,15 @@ pub struct PlaceConfig {
     pub reject: Option<i64>,
     #[serde(default)]
     pub at_least_once: bool,
+    /// What is rejected is given back with the next batch.
+    #[serde(default)]
+    pub reject_later: bool,
     /// Bytes a writer takes before another is opened.
     #[serde(default)]
     pub writer_bytes: u64,
+    /// How long it isn't ready for more after a write.
+    #[serde(default)]
+    pub ready_ms: u64,
     /// How long a writer that doesn't panic takes to prepare.
     #[serde(default)]
     pub prepare_ms: u64,
@@ -558,16 +629,13 @@ impl Sink for PlaceSink {
         self.config.writer_bytes
     }
 
-    async fn writer(&self, id: WriterId) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(PlaceWriter {
+    async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
+        Ok(Arc::new(PlaceEpoch {
             sink: self.clone(),
-            key: format!(
-                "{}-{id}-{}",
-                self.cx.common.run.short(),
-                rand::random::<u32>()
-            ),
-            epoch: id.epoch,
-            rows: None,
+            id,
+            runtime: tokio::runtime::Handle::current(),
+            rows: Arc::default(),
+            until: Arc::default(),
         }))
     }
 
@@ -580,6 +648,8 @@ impl Sink for PlaceSink {
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
         pass(&format!("{}/commit", self.config.place)).await;
+        let fault = format!("{}/panic-commit", self.config.place);
+        assert!(!strikes(&fault), "a commit is broken");
         if strikes(&format!("{}/commit", self.config.place)) {
             return Err(Error::transient("the destination doesn't answer"));
         }
@@ -630,39 +700,123 @@ impl Sink for PlaceSink {
     }
 }
 
-struct PlaceWriter {
+/// The rows of an epoch by the key that they get.
+type Staged = Arc<Mutex<BTreeMap<String, Vec<i64>>>>;
+
+#[derive(Debug)]
+struct PlaceEpoch {
     sink: PlaceSink,
-    key: String,
-    epoch: Epoch,
-    rows: Option<Vec<i64>>,
+    id: Epoch,
+    runtime: tokio::runtime::Handle,
+    rows: Staged,
+    until: Arc<Mutex<Option<Instant>>>,
 }
 
-impl PlaceWriter {
+impl PlaceEpoch {
+    fn fault(&self, what: &str) -> bool {
+        strikes(&format!("{}/{what}", self.sink.config.place))
+    }
+}
+
+impl PlaceSink {
     /// As an upload: what was aborted can't be gone on with.
-    fn stage(&self, rows: Vec<i64>) -> Result<()> {
-        with_place(&self.sink.config.place, |place| {
-            if place.discarded.contains(&self.key) {
+    fn stage(&self, key: &str, rows: Vec<i64>) -> Result<()> {
+        with_place(&self.config.place, |place| {
+            if place.discarded.contains(key) {
                 return Err(Error::conflict("what was begun has been discarded"));
             }
-            place.staged.insert(self.key.clone(), rows);
+            place.staged.insert(key.to_owned(), rows);
             Ok(())
         })
     }
 }
 
 #[async_trait]
-impl SinkWriter for PlaceWriter {
-    async fn write(&mut self, _: usize, batch: RecordBatch) -> Result<Rejected> {
-        if self.rows.is_none() {
-            self.sink
-                .cx
-                .journal
-                .begin(self.epoch, Token::encode(&self.key)?)
-                .await?;
-            self.stage(Vec::new())?;
+impl SinkEpoch for PlaceEpoch {
+    async fn writer(&self, id: WriterId) -> Result<Writer> {
+        Ok(Writer::Cpu(Box::new(PlaceWriter {
+            sink: self.sink.clone(),
+            runtime: self.runtime.clone(),
+            rows: Arc::clone(&self.rows),
+            until: Arc::clone(&self.until),
+            key: format!(
+                "{}-{id}-{}",
+                self.sink.cx.common.run.short(),
+                rand::random::<u32>()
+            ),
+            epoch: self.id,
+            begun: false,
+            rejected: Rejected::default(),
+        })))
+    }
+
+    async fn ready(&self) {
+        let until = *self.until.lock().unwrap();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
         }
+    }
+
+    async fn seal(&self) -> Result<Sealed> {
+        if self.fault("prepare") {
+            return Err(Error::transient("the disk is slow"));
+        }
+        let late = self.sink.config.reject.filter(|&k| k < 0);
+        let mut sealed = Sealed::default();
+        for (key, rows) in std::mem::take(&mut *self.rows.lock().unwrap()) {
+            let (bad, good): (Vec<i64>, Vec<i64>) = rows
+                .into_iter()
+                .partition(|n| late.is_some_and(|k| n % k == 0));
+            for n in bad {
+                let row = format!("{{\"n\":{n}}}");
+                let origin = Origin::default();
+                sealed.rejected.push(row, "a late multiple", origin);
+            }
+            self.sink.stage(&key, good)?;
+            sealed.prepared.push(Prepared::encode(&Value::File(key))?);
+        }
+        Ok(sealed)
+    }
+
+    async fn abandon(&self) {
+        let keys: Vec<_> = self.rows.lock().unwrap().keys().cloned().collect();
+        with_place(&self.sink.config.place, |place| {
+            for key in keys {
+                place.staged.remove(&key);
+            }
+        });
+    }
+}
+
+struct PlaceWriter {
+    sink: PlaceSink,
+    runtime: tokio::runtime::Handle,
+    rows: Staged,
+    until: Arc<Mutex<Option<Instant>>>,
+    key: String,
+    epoch: Epoch,
+    begun: bool,
+    /// Of earlier batches.
+    rejected: Rejected,
+}
+
+impl CpuWriter for PlaceWriter {
+    fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+        let batch = batch.rows;
+        if !self.begun {
+            let journal = &self.sink.cx.journal;
+            self.runtime
+                .block_on(journal.begin(self.epoch, Token::encode(&self.key)?))?;
+            self.sink.stage(&self.key, Vec::new())?;
+            self.begun = true;
+        }
+        if self.sink.config.ready_ms > 0 {
+            let pause = Duration::from_millis(self.sink.config.ready_ms);
+            *self.until.lock().unwrap() = Some(Instant::now() + pause);
+        }
+        let fault = format!("{}/panic-write", self.sink.config.place);
+        assert!(!strikes(&fault), "a writer is broken");
         let mut rejected = Rejected::default();
-        let rows = self.rows.get_or_insert_default();
         let found = match batch.column_by_name("n") {
             Some(column) => column.as_primitive::<Int64Type>().values().to_vec(),
             // Rejected rows: their text is {"n":1}.
@@ -675,6 +829,11 @@ impl SinkWriter for PlaceWriter {
                 })
                 .collect(),
         };
+        with_place(&self.sink.config.place, |place| {
+            place.batches.push(batch.num_rows());
+        });
+        let mut rows = self.rows.lock().unwrap();
+        let rows = rows.entry(self.key.clone()).or_default();
         for n in found {
             match self.sink.config.reject {
                 Some(k) if k > 0 && n % k == 0 => {
@@ -683,41 +842,16 @@ impl SinkWriter for PlaceWriter {
                 _ => rows.push(n),
             }
         }
+        if self.sink.config.reject_later {
+            std::mem::swap(&mut rejected, &mut self.rejected);
+        }
         Ok(rejected)
     }
 
-    async fn prepare(mut self: Box<Self>) -> Result<Sealed> {
-        if strikes(&format!("{}/prepare", self.sink.config.place)) {
-            return Err(Error::transient("the disk is slow"));
-        }
-        assert!(
-            !strikes(&format!("{}/panic", self.sink.config.place)),
-            "a writer is broken"
-        );
-        tokio::time::sleep(Duration::from_millis(self.sink.config.prepare_ms)).await;
-        let Some(rows) = self.rows.take() else {
-            return Ok(Sealed::default());
-        };
-        let mut rejected = Rejected::default();
-        let late = self.sink.config.reject.filter(|&k| k < 0);
-        let (bad, good): (Vec<i64>, Vec<i64>) = rows
-            .into_iter()
-            .partition(|n| late.is_some_and(|k| n % k == 0));
-        for n in bad {
-            rejected.push(
-                format!("{{\"n\":{n}}}"),
-                "a late multiple",
-                Origin::default(),
-            );
-        }
-        self.stage(good)?;
-        let prepared = Some(Prepared::encode(&Value::File(self.key))?);
-        Ok(Sealed { prepared, rejected })
-    }
-
-    async fn abandon(self: Box<Self>) {
-        with_place(&self.sink.config.place, |place| {
-            place.staged.remove(&self.key)
-        });
+    fn finish(self: Box<Self>) -> Result<Rejected> {
+        let fault = format!("{}/panic", self.sink.config.place);
+        assert!(!strikes(&fault), "a writer is broken");
+        std::thread::sleep(Duration::from_millis(self.sink.config.prepare_ms));
+        Ok(self.rejected)
     }
 }

@@ -17,6 +17,7 @@ mod crashes;
 mod heads;
 mod holds;
 mod parts;
+mod posts;
 mod rationed;
 mod runs;
 mod state;

@@ -568,7 +568,9 @@ async fn a_writer_that_panics_leaves_nothing_of_any_sink() {
     let (_, result) = world.run().await;
     let error = result.expect_err("a panic");
     assert_eq!(error.message(), "a writer panicked");
-    assert!(format!("{error:?}").contains("one"), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("component: one"), "{told}");
+    assert!(told.contains("a writer is broken"), "{told}");
     for sink in ["one", "two"] {
         let place = world.place(sink);
         assert!(
@@ -578,6 +580,99 @@ async fn a_writer_that_panics_leaves_nothing_of_any_sink() {
     }
     world.complete().await;
     assert_eq!(world.place("two").rows(), all(9000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_broken_is_named_with_the_cause() {
+    let numbers = |broken: Option<&str>| json!({"rows": 100, "broken": broken});
+    for (fault, broken, sieve, parts) in [
+        ("panic-write", None, 1000, ["out", "a writer is broken"]),
+        ("panic-commit", None, 1000, ["out", "a commit is broken"]),
+        ("none", None, 0, ["sieve", "the sieve is broken"]),
+        ("none", Some("panic"), 1000, ["n", "the source is broken"]),
+        ("none", Some("stream"), 1000, ["n", "`other`"]),
+    ] {
+        let name = format!("broken_{fault}_{}_{sieve}", broken.unwrap_or_default());
+        let world = World::new(&name)
+            .source("n", numbers(broken))
+            .component(
+                Kind::Transform,
+                "sieve",
+                "sieve",
+                &["n"],
+                json!({"reject": sieve}),
+            )
+            .sink("out", &["sieve"], json!({}))
+            .sink("bad", &["sieve.rejected"], json!({}));
+        arm(&world.fault(&format!("out/{fault}")), 1);
+        let error = world.run().await.1.expect_err(&name);
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        let told = error.to_string();
+        let component = format!("component: {}", parts[0]);
+        assert!(told.contains(&component), "{told}");
+        assert!(told.contains(parts[1]), "{told}");
+        assert!(world.place("out").visible.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_rejected_with_a_later_batch_are_counted_once() {
+    let mut world = World::new("reject_later")
+        // The last batch is smaller than what the first one's rejected.
+        .source("n", json!({"rows": 8200, "step": 8192}))
+        .sink("bad", &["good.rejected"], json!({}))
+        .sink(
+            "good",
+            &["n"],
+            json!({"reject": 10, "reject_later": true, "ordered": true}),
+        );
+    world.settings["workers"] = json!(1);
+    let report = world.complete().await;
+    assert_eq!(world.place("bad").rows().len(), 820);
+    assert_eq!(report.components[2].rows_out, 7380);
+    assert_eq!(report.rejected, 820);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_rejected_before_a_retry_count_once_against_the_limit() {
+    let mut world = World::new("limit_retry");
+    let fault = world.fault("read");
+    world = world
+        .source("n", json!({"rows": 100, "pause_ms": 40, "fault": fault}))
+        .component(
+            Kind::Transform,
+            "sieve",
+            "sieve",
+            &["n"],
+            json!({"reject": 10}),
+        )
+        .sink("good", &["sieve"], json!({}))
+        .sink("bad", &["sieve.rejected"], json!({}));
+    world.options.rejected_limit = Some(10);
+    arm(&fault, 2);
+    let report = world.complete().await;
+    assert!(report.restarts >= 1);
+    assert_eq!(report.rejected, 10);
+    assert!(!report.rejected_over_limit);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_batches_are_cut_also_where_something_is_held() {
+    let mut world = World::new("cut_large")
+        .source(
+            "n",
+            json!({"rows": 150_100, "step": 150_000, "splits": 4, "chained": true}),
+        )
+        .sink("out", &["n"], json!({}));
+    world.settings["workers"] = json!(1);
+    world.complete().await;
+    let place = world.place("out");
+    assert!(place.rows() == all(4 * 150_100));
+    assert!(
+        place.batches.iter().all(|rows| *rows <= 64 << 10),
+        "{:?}",
+        place.batches
+    );
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Place {
     /// What a recovery has removed.
     pub discarded: BTreeSet<String>,
     pub commits: Vec<(u64, bool)>,
+    /// The rows of each batch that a writer got.
+    pub batches: Vec<usize>,
 }
 
 impl Place {

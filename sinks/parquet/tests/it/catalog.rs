@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Value, json};
-use tidegate_core::{Commit, Epoch, ErrorKind, Prepared, RunId, TablePartition, WriterId};
+use tidegate_core::{Commit, ErrorKind, Prepared, RunId, TablePartition};
+use tidegate_testkit::suites::sealed;
 
 use crate::shelf::{Shelf, column, shelf, with_columns};
 use crate::support::{Bench, ids, prepare, read, rows, schema, visible};
@@ -276,16 +277,12 @@ async fn reject_leaves_the_table_and_takes_the_rows_that_fit() {
 
     let next = lake.next("reject", schema());
     let sink = next.bench.open().await.unwrap();
-    let id = WriterId {
-        epoch: Epoch(2),
-        index: 0,
-    };
-    let mut writer = sink.writer(id).await.unwrap();
     // 1 has a value in a column that the table doesn't have, 70000 is too large.
     let kinds: ArrayRef = Arc::new(StringArray::from(vec![None, Some("k"), None]));
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 70_000]));
     let batch = RecordBatch::try_new(schema(), vec![numbers, kinds]).unwrap();
-    let rejected = writer.write(0, batch).await.unwrap();
+    let sealed = sealed(sink.as_ref(), 2, vec![vec![batch]]).await.unwrap();
+    let rejected = sealed.rejected;
     let reasons: Vec<_> = rejected
         .rows
         .iter()
@@ -296,13 +293,7 @@ async fn reject_leaves_the_table_and_takes_the_rows_that_fit() {
         "{reasons:?}"
     );
     assert!(rejected.rows[1].row.contains("70000"));
-    let prepared: Vec<_> = writer
-        .prepare()
-        .await
-        .unwrap()
-        .prepared
-        .into_iter()
-        .collect();
+    let prepared = sealed.prepared;
     sink.commit(&next.bench.commit(2, &prepared)).await.unwrap();
     assert_eq!(lake.shelf.columns(), ["id: Int16"]);
     let files = visible(&lake.bench.out());

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::json;
-use tidegate_core::{Epoch, WriterId};
+use tidegate_testkit::suites::sealed;
 
 use crate::support::{Bench, ids, prepare, read, rows, schema, visible};
 
@@ -137,20 +137,15 @@ async fn c9_the_text_that_means_null_is_rejected_as_a_folders_name() {
     let batch = rows(0..3, |id| {
         Some(kinds[usize::try_from(id).unwrap()].to_owned())
     });
-    let id = WriterId {
-        epoch: Epoch(1),
-        index: 0,
-    };
-    let mut writer = sink.writer(id).await.unwrap();
-    let rejected = writer.write(0, batch).await.unwrap();
+    let sealed = sealed(sink.as_ref(), 1, vec![vec![batch]]).await.unwrap();
+    let rejected = sealed.rejected;
     assert_eq!(rejected.len(), 1);
     assert!(
         rejected.rows[0].reason.contains("means NULL"),
         "{rejected:?}"
     );
-    let prepared = writer.prepare().await.unwrap();
-    let prepared: Vec<_> = prepared.prepared.into_iter().collect();
-    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    let commit = bench.commit(1, &sealed.prepared);
+    sink.commit(&commit).await.unwrap();
     assert_eq!(
         ids(&bench.out()).into_values().collect::<Vec<_>>(),
         [[1], [2]]
@@ -161,25 +156,15 @@ async fn c9_the_text_that_means_null_is_rejected_as_a_folders_name() {
 async fn a_value_too_long_for_a_folder_is_rejected_alone() {
     let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
     let sink = bench.open().await.unwrap();
-    let id = WriterId {
-        epoch: Epoch(1),
-        index: 0,
-    };
-    let mut writer = sink.writer(id).await.unwrap();
     let batch = rows(0..3, |id| Some("x".repeat(if id == 1 { 300 } else { 3 })));
-    let rejected = writer.write(0, batch).await.unwrap();
+    let sealed = sealed(sink.as_ref(), 1, vec![vec![batch]]).await.unwrap();
+    let rejected = sealed.rejected;
     assert_eq!(rejected.len(), 1);
     assert!(
         rejected.rows[0].row.starts_with("{\"id\":1"),
         "{rejected:?}"
     );
-    let prepared: Vec<_> = writer
-        .prepare()
-        .await
-        .unwrap()
-        .prepared
-        .into_iter()
-        .collect();
-    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    let commit = bench.commit(1, &sealed.prepared);
+    sink.commit(&commit).await.unwrap();
     assert_eq!(ids(&bench.out())["kind=xxx"], [0, 2]);
 }

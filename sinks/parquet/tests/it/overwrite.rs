@@ -76,3 +76,20 @@ async fn a_fenced_replay_after_the_next_run_changes_nothing() {
     assert_eq!(tree(&bench.out()), before);
     assert_eq!(ids(&bench.out())[""], [5, 6]);
 }
+
+#[tokio::test]
+async fn a_replay_leaves_alone_what_somebody_wrote_under_an_old_name() {
+    let mut bench = Bench::new(json!({"mode": "overwrite"}), schema());
+    let (sink, prepared) = run(&mut bench, &[0..3]).await;
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    let old = bench.out().join(&tree(&bench.out())[0]);
+
+    let (sink, prepared) = run(&mut bench, &[5..7]).await;
+    sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+    assert!(!old.exists());
+    // The process dies before it has noted that, and somebody else writes.
+    std::fs::write(&old, "somebody's").unwrap();
+    let successor = bench.reopen().await;
+    successor.commit(&bench.commit(1, &prepared)).await.unwrap();
+    assert_eq!(std::fs::read(&old).unwrap(), b"somebody's");
+}

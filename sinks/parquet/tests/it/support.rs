@@ -11,8 +11,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use tidegate_core::{
     Cancel, Commit, ComponentId, Context, Epoch, Host, Input, Journal, KeyValue, Lineage, Metrics,
-    Prepared, Recovery, Registry, Result, RunId, Sink, SinkContext, Token, WriterId, async_trait,
+    Prepared, Recovery, Registry, Result, RunId, Sink, SinkContext, Token, async_trait,
 };
+use tidegate_testkit::suites::sealed;
 
 #[derive(Debug, Default)]
 pub(crate) struct Begun(pub(crate) Mutex<Vec<Token>>);
@@ -89,10 +90,17 @@ impl Bench {
     }
 
     pub(crate) async fn open(&self) -> Result<Arc<dyn Sink>> {
-        let registry = Registry::linked()?;
-        let config = registry.sink("parquet", self.config.clone())?;
-        config.validate()?;
-        config.open(&self.cx).await
+        self.opening().await
+    }
+
+    /// The same, for another process.
+    pub(crate) fn opening(&self) -> impl Future<Output = Result<Arc<dyn Sink>>> + use<> {
+        let (config, cx) = (self.config.clone(), self.cx.clone());
+        async move {
+            let config = Registry::linked()?.sink("parquet", config)?;
+            config.validate()?;
+            config.open(&cx).await
+        }
     }
 
     /// The sink as it is opened for replaying commits.
@@ -131,33 +139,15 @@ impl Bench {
     }
 }
 
-/// Writes the batches of each writer, all writers at once, and prepares them.
+/// Writes the batches of each writer, all writers at once, and seals their epoch.
 pub(crate) async fn prepare(
     sink: &Arc<dyn Sink>,
     epoch: u64,
     batches: Vec<Vec<RecordBatch>>,
 ) -> Result<Vec<Prepared>> {
-    let mut writers = Vec::new();
-    for (index, batches) in (0..).zip(batches) {
-        let id = WriterId {
-            epoch: Epoch(epoch),
-            index,
-        };
-        writers.push((sink.writer(id).await?, batches));
-    }
-    let tasks = writers.into_iter().map(|(mut writer, batches)| {
-        tokio::spawn(async move {
-            for batch in batches {
-                assert!(writer.write(0, batch).await?.is_empty());
-            }
-            Ok::<_, tidegate_core::Error>(writer)
-        })
-    });
-    let mut prepared = Vec::new();
-    for writer in futures::future::join_all(tasks).await {
-        prepared.extend(writer.unwrap()?.prepare().await?.prepared);
-    }
-    Ok(prepared)
+    let sealed = sealed(sink.as_ref(), epoch, batches).await?;
+    assert!(sealed.rejected.is_empty());
+    Ok(sealed.prepared)
 }
 
 pub(crate) fn schema() -> SchemaRef {

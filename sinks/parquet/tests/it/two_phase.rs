@@ -1,7 +1,13 @@
 use serde_json::json;
 use tidegate_core::{Epoch, WriterId};
+use tidegate_testkit::suites::{Hand, killed};
 
 use crate::support::{Bench, ids, prepare, rows, schema, tree, visible};
+
+fn id(epoch: u64, index: u32) -> WriterId {
+    let epoch = Epoch(epoch);
+    WriterId { epoch, index }
+}
 
 fn none(_: i64) -> Option<String> {
     None
@@ -44,15 +50,17 @@ async fn recovery_removes_what_was_begun_and_leaves_what_is_kept() {
     prepare(&sink, 3, vec![vec![rows(20..30, b)]])
         .await
         .unwrap();
-    // And one that dies in the middle.
-    let id = WriterId {
-        epoch: Epoch(4),
-        index: 0,
-    };
-    let mut writer = sink.writer(id).await.unwrap();
-    writer.write(0, rows(30..40, b)).await.unwrap();
-    drop(writer);
     drop(sink);
+    // And one that dies in the middle.
+    let opening = bench.opening();
+    let dies = async move {
+        let sink = opening.await.unwrap();
+        let epoch = sink.epoch(Epoch(4)).await.unwrap();
+        let mut writer = Hand::open(&epoch, id(4, 0)).await.unwrap();
+        writer.write(0, rows(30..40, b)).await.unwrap();
+        std::mem::forget((sink, epoch, writer));
+    };
+    killed(dies).await.unwrap();
 
     let sink = bench.reopen().await;
     for _ in 0..2 {
@@ -68,21 +76,19 @@ async fn recovery_removes_what_was_begun_and_leaves_what_is_kept() {
 async fn an_epoch_that_is_given_up_leaves_nothing() {
     let bench = Bench::new(json!({"row_group_rows": 10}), schema());
     let sink = bench.open().await.unwrap();
+    let epoch = sink.epoch(Epoch(1)).await.unwrap();
     let mut writers = Vec::new();
     for index in 0..3 {
-        let id = WriterId {
-            epoch: Epoch(1),
-            index,
-        };
-        let mut writer = sink.writer(id).await.unwrap();
+        let mut writer = Hand::open(&epoch, id(1, index)).await.unwrap();
         writer.write(0, rows(0..100, none)).await.unwrap();
         writers.push(writer);
     }
-    assert_eq!(tree(&bench.out()).len(), 1);
-    writers.remove(0).prepare().await.unwrap();
-    for writer in writers {
-        writer.abandon().await;
+    writers.remove(0).finish().await.unwrap();
+    while tree(&bench.out()).is_empty() {
+        tokio::task::yield_now().await;
     }
+    drop(writers);
+    epoch.abandon().await;
     assert!(tree(bench.dir.path()).is_empty());
     assert!(!bench.out().exists());
 }
@@ -113,4 +119,41 @@ async fn a_writer_that_comes_after_others_prepared_takes_no_name_of_theirs() {
     );
     sink.commit(&bench.commit(1, &prepared)).await.unwrap();
     assert_eq!(ids(&bench.out())[""], (0..9).collect::<Vec<_>>());
+}
+
+/// The test that runs in a process of its own, in which no file may have more than a few bytes.
+const FULL: &str = "two_phase::with_a_full_disk";
+
+#[test]
+fn a_full_disk_with_many_partitions_ends_the_epoch() {
+    let program = std::env::current_exe().unwrap();
+    let script = "ulimit -f 8; trap '' XFSZ; exec timeout 60 \"$0\" --exact --ignored \"$1\"";
+    let child = std::process::Command::new("bash")
+        .args(["-c", script])
+        .arg(program)
+        .arg(FULL)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        told.contains("1 passed") && child.status.success(),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "is run by the test above"]
+async fn with_a_full_disk() {
+    let config = json!({"partition_by": ["kind"], "row_group_rows": 2000});
+    let bench = Bench::new(config, schema());
+    let sink = bench.open().await.unwrap();
+    // One partition is too large for the disk, beside more of them than are held open.
+    let large = |id: i64| match id % 2 {
+        0 => Some("large".to_owned()),
+        _ => Some(format!("{}", id % 601)),
+    };
+    let batches = |at: i64| (0..10).map(move |i| rows(i * 4000 + at..i * 4000 + at + 4000, large));
+    let writers = (0..2).map(|at| batches(at).collect()).collect();
+    let error = prepare(&sink, 1, writers).await.unwrap_err();
+    assert!(format!("{error:?}").contains("File too large"), "{error:?}");
 }

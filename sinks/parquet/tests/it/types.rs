@@ -14,7 +14,8 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
-use tidegate_core::{Epoch, ErrorKind, WriterId};
+use tidegate_core::ErrorKind;
+use tidegate_testkit::suites::sealed;
 
 use crate::support::{Bench, prepare, read, visible};
 
@@ -188,15 +189,10 @@ async fn nanoseconds_that_would_be_lost_reject_their_row() {
     let batch = RecordBatch::try_from_iter([("at", times)]).unwrap();
     let bench = Bench::new(json!({}), batch.schema());
     let sink = bench.open().await.unwrap();
-    let id = WriterId {
-        epoch: Epoch(1),
-        index: 0,
-    };
-    let mut writer = sink.writer(id).await.unwrap();
-    let rejected = writer.write(0, batch).await.unwrap();
+    let sealed = sealed(sink.as_ref(), 1, vec![vec![batch]]).await.unwrap();
+    let rejected = sealed.rejected;
     assert_eq!(rejected.len(), 1);
     assert!(rejected.rows[0].reason.contains("`at`"), "{rejected:?}");
-    writer.abandon().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Delivery, Epoch, ErrorKind, Sink, Visibility, WriterId};
+use tidegate_core::{Delivery, ErrorKind, Sink, Visibility};
 
 use super::site::{Site, Stored, fill, writers};
 use super::suite::SinkSuite;
@@ -15,9 +15,9 @@ pub(super) async fn nothing_visible_before_commit(suite: &SinkSuite) -> Outcome 
     let site = Site::new(suite);
     two_phase(&site).await?;
     let sink = site.open().await?;
-    let writer = site.writer(sink.as_ref(), (1, 0), 0).await?;
+    let begun = site.begun(sink.as_ref(), 1, &[0]).await?;
     site.shows("while rows were written", Vec::new()).await?;
-    let stored = site.seal(1, vec![writer]).await?;
+    let stored = site.seal(begun).await?;
     site.shows("prepared, before the commit", Vec::new())
         .await?;
     site.checkpoint(sink.as_ref(), vec![stored]).await?;
@@ -33,13 +33,14 @@ pub(super) async fn commit_shows_exactly_the_rows(suite: &SinkSuite) -> Outcome 
     let mut rows = Vec::new();
     for (i, from) in FROM.into_iter().enumerate() {
         let epoch = i as u64 + 1;
-        let mut open = Vec::new();
-        for index in 0..writers(sink.as_ref(), 2) {
-            let from = from + i64::from(index) * 100;
-            open.push(site.writer(sink.as_ref(), (epoch, index), from).await?);
-            rows.extend(site.rows(from)?);
+        let all: Vec<_> = (0..writers(sink.as_ref(), 2))
+            .map(|index| from + i64::from(index) * 100)
+            .collect();
+        for from in &all {
+            rows.extend(site.rows(*from)?);
         }
-        let stored = site.seal(epoch, open).await?;
+        let begun = site.begun(sink.as_ref(), epoch, &all).await?;
+        let stored = site.seal(begun).await?;
         if sink.visibility() == Visibility::Epoch {
             site.commit(sink.as_ref(), &[stored], i == 2).await?;
             site.shows(&format!("after the commit of epoch {epoch}"), rows.clone())
@@ -111,36 +112,31 @@ pub(super) async fn writers_at_once(suite: &SinkSuite) -> Outcome {
     let site = Site::new(suite);
     seen(&site).await?;
     let sink = site.open().await?;
-    let threads: Vec<_> = (0..writers(sink.as_ref(), 8))
-        .map(|index| (i64::from(index) * 1000, index))
+    let from: Vec<_> = (0..writers(sink.as_ref(), 8))
+        .map(|index| i64::from(index) * 1000)
         .collect();
+    let mut begun = site.begin(sink.as_ref(), 1).await?;
+    for _ in &from {
+        begun.writer().await?;
+    }
     let mut tasks = Vec::new();
-    for (from, index) in threads.iter().copied() {
-        let (sink, suite) = (Arc::clone(&sink), suite.clone());
-        // As the runtime does: a CPU thread of its own for each, over the one I/O runtime.
-        let io = tokio::runtime::Handle::current();
-        tasks.push(tokio::task::spawn_blocking(move || {
-            io.block_on(async move {
-                let id = WriterId {
-                    epoch: Epoch(1),
-                    index,
-                };
-                let mut writer = sink.writer(id).await?;
-                fill(writer.as_mut(), &suite, from).await?;
-                Outcome::Ok(writer)
-            })
+    for (from, mut writer) in from.iter().copied().zip(std::mem::take(&mut begun.writers)) {
+        let (suite, origins) = (suite.clone(), sink.wants_origins());
+        tasks.push(tokio::spawn(async move {
+            fill(&mut writer, &suite, from, origins).await?;
+            Outcome::Ok(writer)
         }));
     }
-    let mut open = Vec::new();
     for task in tasks {
         let joined = task.await;
-        open.push(joined.map_err(|error| Fault::Broken(error.to_string()))??);
+        let writer = joined.map_err(|error| Fault::Broken(error.to_string()))??;
+        begun.writers.push(writer);
     }
-    let stored = site.seal(1, open).await?;
+    let stored = site.seal(begun).await?;
     let stored = site.checkpoint(sink.as_ref(), vec![stored]).await?;
     site.commit(sink.as_ref(), &stored, true).await?;
     let mut rows = Vec::new();
-    for (from, _) in threads {
+    for from in from {
         rows.extend(site.rows(from)?);
     }
     site.shows("after writers at once", rows).await
@@ -153,10 +149,10 @@ pub(super) async fn epochs_overlap(suite: &SinkSuite) -> Outcome {
     let sink = site.open().await?;
     let epoch = sink.visibility() == Visibility::Epoch;
     let (one, two) = (
-        site.writer(sink.as_ref(), (1, 0), FROM[0]).await?,
-        site.writer(sink.as_ref(), (2, 0), FROM[1]).await?,
+        site.begun(sink.as_ref(), 1, &FROM[..1]).await?,
+        site.begun(sink.as_ref(), 2, &FROM[1..2]).await?,
     );
-    let mut stored = vec![site.seal(1, vec![one]).await?];
+    let mut stored = vec![site.seal(one).await?];
     let mut rows = site.rows(FROM[0])?;
     if epoch {
         site.commit(sink.as_ref(), &stored, false).await?;
@@ -164,24 +160,21 @@ pub(super) async fn epochs_overlap(suite: &SinkSuite) -> Outcome {
             .await?;
         stored.clear();
     }
-    stored.push(site.seal(2, vec![two]).await?);
+    stored.push(site.seal(two).await?);
     let stored = site.checkpoint(sink.as_ref(), stored).await?;
     site.commit(sink.as_ref(), &stored, true).await?;
     rows.extend(site.rows(FROM[1])?);
     site.shows("after both epochs", rows).await
 }
 
-/// A writer without rows is prepared, and its epoch is committed, as any other.
+/// An epoch whose writer had no rows is sealed and committed as any other.
 pub(super) async fn empty_epoch(suite: &SinkSuite) -> Outcome {
     let site = Site::new(suite);
     seen(&site).await?;
     let sink = site.open().await?;
-    let id = WriterId {
-        epoch: Epoch(1),
-        index: 0,
-    };
-    let writer = sink.writer(id).await?;
-    let stored = site.seal(1, vec![writer]).await?;
+    let mut begun = site.begin(sink.as_ref(), 1).await?;
+    begun.writer().await?;
+    let stored = site.seal(begun).await?;
     let stored = site.checkpoint(sink.as_ref(), vec![stored]).await?;
     site.commit(sink.as_ref(), &stored, true).await?;
     site.shows("after an epoch without rows", Vec::new())

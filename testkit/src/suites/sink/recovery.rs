@@ -2,24 +2,25 @@
 
 use tidegate_core::{Delivery, Epoch, ErrorKind, WriterId};
 
-use super::site::{Site, writers};
+use super::hand::Hand;
+use super::site::{Begun, ROWS, Site, writers};
 use super::suite::SinkSuite;
 use crate::suites::check::{Fault, Outcome, ensure, fail, skip_if};
 
-/// What an abandoned writer took never becomes visible.
+/// What an abandoned epoch took never becomes visible.
 pub(super) async fn abandoned_is_invisible(suite: &SinkSuite) -> Outcome {
     let site = Site::new(suite);
     two_phase(&site).await?;
     let sink = site.open().await?;
-    let writer = site.writer(sink.as_ref(), (1, 0), 0).await?;
-    writer.abandon().await;
-    site.shows("after an abandoned writer", Vec::new()).await?;
+    let begun = site.begun(sink.as_ref(), 1, &[0]).await?;
+    begun.abandon().await;
+    site.shows("after an abandoned epoch", Vec::new()).await?;
     site.write(sink.as_ref(), 2, 1000).await?;
     site.shows("after the epoch that followed", site.rows(1000)?)
         .await
 }
 
-/// A process dies with writers half-way, prepared and abandoned; its successor, told what was
+/// A process dies with epochs half-way, sealed and abandoned; its successor, told what was
 /// journalled, leaves nothing of them.
 pub(super) async fn recovery_leaves_nothing_else(suite: &SinkSuite) -> Outcome {
     let site = Site::new(suite);
@@ -27,13 +28,16 @@ pub(super) async fn recovery_leaves_nothing_else(suite: &SinkSuite) -> Outcome {
     let sink = site.open().await?;
     site.write(sink.as_ref(), 1, 5000).await?;
     let before = site.objects().await?;
-    let half = site.writer(sink.as_ref(), (2, 0), 0).await?;
-    site.epoch(sink.as_ref(), 3, 1000).await?;
-    let abandoned = site.writer(sink.as_ref(), (4, 0), 2000).await?;
-    abandoned.abandon().await;
-    // A killed process runs no destructors.
-    std::mem::forget(half);
-    std::mem::forget(sink);
+    site.killed(async move |sink, suite| {
+        let half = Begun::with(sink.as_ref(), &suite, 2, &[0]).await?;
+        let sealed = Begun::with(sink.as_ref(), &suite, 3, &[1000]).await?;
+        sealed.seal().await?;
+        let abandoned = Begun::with(sink.as_ref(), &suite, 4, &[2000]).await?;
+        abandoned.abandon().await;
+        std::mem::forget(half);
+        Ok(())
+    })
+    .await?;
 
     let successor = site.open().await?;
     let begun = site.cx.journal().begun();
@@ -54,18 +58,25 @@ pub(super) async fn recovery_leaves_what_is_kept(suite: &SinkSuite) -> Outcome {
     let site = Site::new(suite);
     two_phase(&site).await?;
     let sink = site.open().await?;
-    let mut open = Vec::new();
+    let from: Vec<_> = (0..writers(sink.as_ref(), 2))
+        .map(|index| i64::from(index) * 100)
+        .collect();
     let mut rows = Vec::new();
-    for index in 0..writers(sink.as_ref(), 2) {
-        let from = i64::from(index) * 100;
-        open.push(site.writer(sink.as_ref(), (1, index), from).await?);
-        rows.extend(site.rows(from)?);
+    for from in &from {
+        rows.extend(site.rows(*from)?);
     }
-    let kept = site.seal(1, open).await?;
-    let before = site.objects().await?;
-    let half = site.writer(sink.as_ref(), (2, 0), 1000).await?;
-    std::mem::forget(half);
-    std::mem::forget(sink);
+    let cx = site.cx.common();
+    let (kept, before) = site
+        .killed(async move |sink, suite| {
+            let begun = Begun::with(sink.as_ref(), &suite, 1, &from).await?;
+            let kept = begun.seal().await?;
+            let before = (suite.objects)(cx).await?;
+            let half = Begun::with(sink.as_ref(), &suite, 2, &[1000]).await?;
+            std::mem::forget(half);
+            Ok((kept, before))
+        })
+        .await?;
+    let kept = site.stored(1, kept);
 
     let successor = site.open().await?;
     let begun = site.cx.journal().begun();
@@ -98,13 +109,18 @@ pub(super) async fn journalled_before_the_first_byte(suite: &SinkSuite) -> Outco
         index: 0,
     };
     let failed = async {
-        let mut writer = sink.writer(id).await?;
-        let batch = (suite.batches)(0, 50);
-        if let Err(error) = writer.write(0, batch).await {
-            writer.abandon().await;
-            return Err(error);
+        let open = sink.epoch(id.epoch).await?;
+        let written = async {
+            let mut writer = Hand::open(&open, id).await?;
+            writer.write(0, (suite.batches)(0, ROWS)).await?;
+            writer.finish().await?;
+            open.seal().await
         }
-        writer.prepare().await
+        .await;
+        if written.is_err() {
+            open.abandon().await;
+        }
+        written
     }
     .await;
     if let Err(error) = &failed {

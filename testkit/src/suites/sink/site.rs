@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tidegate_core::{
-    Commit, Delivery, Epoch, Input, Prepared, Recovery, RunId, Sink, SinkWriter, Spread, Token,
-    Visibility, WriterId,
+    Commit, ComponentId, Delivery, Epoch, Input, Origins, Position, Prepared, Recovery, Rejected,
+    RunId, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Token, Visibility, WriterId,
 };
 
+use super::hand::{Hand, killed};
 use super::suite::SinkSuite;
 use crate::suites::check::{Outcome, ensure};
 use crate::suites::context::TestContext;
@@ -19,7 +20,75 @@ pub(super) struct Site<'a> {
     pub(super) cx: TestContext,
 }
 
-/// What writers of an epoch made durable, as a checkpoint keeps it.
+/// An epoch that is open, with writers that have taken rows.
+pub(super) struct Begun {
+    pub(super) id: Epoch,
+    pub(super) open: Arc<dyn SinkEpoch>,
+    pub(super) writers: Vec<Hand>,
+}
+
+impl Begun {
+    /// Without writers.
+    pub(super) async fn open(sink: &dyn Sink, epoch: u64) -> Outcome<Self> {
+        let id = Epoch(epoch);
+        Ok(Self {
+            id,
+            open: sink.epoch(id).await?,
+            writers: Vec::new(),
+        })
+    }
+
+    /// With a writer for each of `from`, which has taken the rows from there on, in two batches.
+    pub(super) async fn with(
+        sink: &dyn Sink,
+        suite: &SinkSuite,
+        epoch: u64,
+        from: &[i64],
+    ) -> Outcome<Self> {
+        let mut begun = Self::open(sink, epoch).await?;
+        for from in from {
+            fill(begun.writer().await?, suite, *from, sink.wants_origins()).await?;
+        }
+        Ok(begun)
+    }
+
+    /// Another writer, without rows.
+    pub(super) async fn writer(&mut self) -> Outcome<&mut Hand> {
+        let id = WriterId {
+            epoch: self.id,
+            index: u32::try_from(self.writers.len()).unwrap_or(u32::MAX),
+        };
+        self.writers.push(Hand::open(&self.open, id).await?);
+        let last = self.writers.len() - 1;
+        Ok(&mut self.writers[last])
+    }
+
+    /// Lets all writers finish, and seals.
+    pub(super) async fn seal(self) -> Outcome<Vec<Prepared>> {
+        let good = |rejected: Rejected| {
+            ensure!(
+                rejected.is_empty(),
+                "it rejected good rows: {:?}",
+                rejected.rows
+            );
+            Ok(())
+        };
+        for writer in self.writers {
+            good(writer.finish().await?)?;
+        }
+        let sealed = self.open.seal().await?;
+        good(sealed.rejected)?;
+        Ok(sealed.prepared)
+    }
+
+    /// Gives up.
+    pub(super) async fn abandon(self) {
+        drop(self.writers);
+        self.open.abandon().await;
+    }
+}
+
+/// What an epoch made durable, as a checkpoint keeps it.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) run: RunId,
@@ -37,11 +106,15 @@ impl<'a> Site<'a> {
 
     /// A process that starts with the pipeline file.
     pub(super) async fn open(&self) -> Outcome<Arc<dyn Sink>> {
+        Ok((self.suite.open)(self.sink_context()).await?)
+    }
+
+    fn sink_context(&self) -> SinkContext {
         let input = Input {
             name: self.suite.input.clone(),
             schema: (self.suite.batches)(0, 0).schema(),
         };
-        Ok((self.suite.open)(self.cx.sink(vec![input])).await?)
+        self.cx.sink(vec![input])
     }
 
     /// A process that replays commits with the stored configuration.
@@ -81,48 +154,49 @@ impl<'a> Site<'a> {
         Ok(rows::sorted(&[(self.suite.batches)(from, ROWS)])?)
     }
 
-    /// A writer that has taken the rows from `from` on, in two batches.
-    pub(super) async fn writer(
-        &self,
-        sink: &dyn Sink,
-        (epoch, index): (u64, u32),
-        from: i64,
-    ) -> Outcome<Box<dyn SinkWriter>> {
-        let id = WriterId {
-            epoch: Epoch(epoch),
-            index,
-        };
-        let mut writer = sink.writer(id).await?;
-        fill(writer.as_mut(), self.suite, from).await?;
-        Ok(writer)
+    pub(super) async fn begin(&self, sink: &dyn Sink, epoch: u64) -> Outcome<Begun> {
+        Begun::open(sink, epoch).await
     }
 
-    /// An epoch of one writer, prepared.
+    /// An epoch with a writer for each of `from`, which has taken the rows from there on, in two
+    /// batches.
+    pub(super) async fn begun(&self, sink: &dyn Sink, epoch: u64, from: &[i64]) -> Outcome<Begun> {
+        Begun::with(sink, self.suite, epoch, from).await
+    }
+
+    /// An epoch of one writer, sealed.
     pub(super) async fn epoch(&self, sink: &dyn Sink, epoch: u64, from: i64) -> Outcome<Stored> {
-        let writer = self.writer(sink, (epoch, 0), from).await?;
-        self.seal(epoch, vec![writer]).await
+        let begun = self.begun(sink, epoch, &[from]).await?;
+        self.seal(begun).await
     }
 
-    pub(super) async fn seal(
-        &self,
-        epoch: u64,
-        writers: Vec<Box<dyn SinkWriter>>,
-    ) -> Outcome<Stored> {
-        let mut prepared = Vec::new();
-        for writer in writers {
-            let sealed = writer.prepare().await?;
-            ensure!(
-                sealed.rejected.is_empty(),
-                "it rejected good rows: {:?}",
-                sealed.rejected.rows
-            );
-            prepared.extend(sealed.prepared);
-        }
-        Ok(Stored {
+    pub(super) async fn seal(&self, begun: Begun) -> Outcome<Stored> {
+        Ok(self.stored(begun.id.0, begun.seal().await?))
+    }
+
+    pub(super) fn stored(&self, epoch: u64, prepared: Vec<Prepared>) -> Stored {
+        Stored {
             run: self.cx.common().run,
             epoch: Epoch(epoch),
             prepared,
-        })
+        }
+    }
+
+    /// Does work with the sink as a process that is killed when it is done.
+    pub(super) async fn killed<T, F, Fut>(&self, work: F) -> Outcome<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<dyn Sink>, SinkSuite) -> Fut + Send + 'static,
+        Fut: Future<Output = Outcome<T>> + Send,
+    {
+        let (suite, cx) = (self.suite.clone(), self.sink_context());
+        let work = async move {
+            let sink = (suite.open)(cx).await?;
+            let done = work(Arc::clone(&sink), suite).await;
+            std::mem::forget(sink);
+            done
+        };
+        killed(work).await?
     }
 
     /// What the final checkpoint of a run holds: each epoch's own, or one for all of them.
@@ -193,10 +267,16 @@ impl<'a> Site<'a> {
     }
 }
 
-pub(super) async fn fill(writer: &mut dyn SinkWriter, suite: &SinkSuite, from: i64) -> Outcome {
-    let batch = (suite.batches)(from, ROWS);
+/// Writes the rows from `from` on, in two batches; with origins, the same each time.
+pub(super) async fn fill(
+    writer: &mut Hand,
+    suite: &SinkSuite,
+    from: i64,
+    with_origins: bool,
+) -> Outcome {
+    let batch = batch(suite, from, with_origins)?;
     for part in [batch.slice(0, 20), batch.slice(20, ROWS - 20)] {
-        let rejected = writer.write(0, part).await?;
+        let rejected = writer.send(part).await?;
         ensure!(
             rejected.is_empty(),
             "it rejected good rows: {:?}",
@@ -204,6 +284,25 @@ pub(super) async fn fill(writer: &mut dyn SinkWriter, suite: &SinkSuite, from: i
         );
     }
     Ok(())
+}
+
+/// The rows from `from` on; with origins, the same each time.
+pub(super) fn batch(suite: &SinkSuite, from: i64, with_origins: bool) -> Outcome<SinkBatch> {
+    let batch = SinkBatch::new(0, (suite.batches)(from, ROWS));
+    if !with_origins {
+        return Ok(batch);
+    }
+    let position = Position {
+        source: ComponentId::new("source")?,
+        split: from.to_string().into(),
+        offset: None,
+    };
+    let mut origins = Origins::default();
+    origins.push(&Arc::new(position), 0, ROWS);
+    Ok(SinkBatch {
+        origins: Some(origins),
+        ..batch
+    })
 }
 
 /// How many writers the sink may be given at once.

@@ -31,6 +31,7 @@ pub struct SinkSuite {
     pub(super) batches: Batches,
     pub(super) input: Arc<str>,
     pub(super) only_touched: bool,
+    pub(super) in_order: bool,
     pub(super) refusals: Vec<Refusal>,
 }
 
@@ -57,6 +58,7 @@ where
         batches: Arc::new(default_batch),
         input: "rows".into(),
         only_touched: false,
+        in_order: false,
         refusals: Vec::new(),
     }
 }
@@ -79,6 +81,8 @@ checks! { SinkSuite:
     recovery::recovery_leaves_nothing_else,
     recovery::recovery_leaves_what_is_kept,
     recovery::journalled_before_the_first_byte,
+    delivery::ordered_rows_stay_in_order,
+    delivery::the_same_origins_are_the_same_rows,
     delivery::errors_have_kinds,
 }
 
@@ -118,6 +122,13 @@ impl SinkSuite {
     #[must_use]
     pub fn overwrites_only_touched(mut self) -> Self {
         self.only_touched = true;
+        self
+    }
+
+    /// Says that `visible` gives the rows of one writer in the order in which they were written.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.in_order = true;
         self
     }
 

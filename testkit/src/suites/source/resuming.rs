@@ -4,6 +4,7 @@ use tidegate_core::{Acknowledged, Replay, Source, Split};
 
 use super::suite::{Seen, SourceSuite, content, everything, unlike};
 use crate::suites::check::{Outcome, fail, skip_if};
+use crate::suites::rows::in_order;
 
 /// From every position that a reading gives, a later process reads exactly what came after it.
 pub(super) async fn resume_law(suite: &SourceSuite) -> Outcome {
@@ -92,6 +93,43 @@ pub(super) async fn acknowledge_keeps_the_rest(suite: &SourceSuite) -> Outcome {
     Ok(())
 }
 
+/// Where a later process reads on, its events end at the same rows as before, with the same
+/// positions: what the origins of rows are made of.
+pub(super) async fn positions_stand_at_the_same_rows(suite: &SourceSuite) -> Outcome {
+    skip_if!(!suite.same_positions, "it doesn't say so");
+    let (source, walk) = suite.planned().await?;
+    let scans = everything(source.as_ref());
+    for split in &walk.splits {
+        let whole = suite.read(source.as_ref(), split, &scans, None).await?;
+        let positions = match replay(source.as_ref()) {
+            Some(Replay::Offset) => inner(&whole, suite.resumes),
+            _ => Vec::new(),
+        };
+        // Also from the beginning.
+        for at in std::iter::once(None).chain(positions.into_iter().map(Some)) {
+            let later = suite.open().await?;
+            let resume = at.and_then(|at| whole[at].resume.as_ref());
+            let rest = suite.read(later.as_ref(), split, &scans, resume).await?;
+            let before = &whole[at.map_or(0, |at| at + 1)..];
+            for (event, (now, then)) in rest.iter().zip(before).enumerate() {
+                let (rows, want) = (in_order(&now.batches)?, in_order(&then.batches)?);
+                if now.resume != then.resume || rows.len() != want.len() {
+                    fail!(
+                        "split {} read on from {resume:?}: event {event} had {} rows and the \
+                         position {:?}, where it had {} and {:?} before",
+                        split.id,
+                        rows.len(),
+                        now.resume,
+                        want.len(),
+                        then.resume
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads in a fresh process from the `at`-th event of `whole`, and compares with what followed it.
 async fn rest_is(suite: &SourceSuite, split: &Split, whole: &[Seen], at: usize) -> Outcome {
     let source = suite.open().await?;
@@ -109,10 +147,13 @@ async fn rest_is(suite: &SourceSuite, split: &Split, whole: &[Seen], at: usize) 
 }
 
 /// The splits, if their positions can be resumed from.
+fn replay(source: &dyn Source) -> Option<Replay> {
+    source.streams().iter().map(|stream| stream.replay).max()
+}
+
 fn replayable<'a>(source: &dyn Source, splits: &'a [Split]) -> Outcome<&'a [Split]> {
-    let replay = source.streams().iter().map(|stream| stream.replay).max();
     skip_if!(
-        !matches!(replay, Some(Replay::Offset | Replay::Whole)),
+        !matches!(replay(source), Some(Replay::Offset | Replay::Whole)),
         "no split replays from offsets"
     );
     skip_if!(splits.is_empty(), "there are no splits");

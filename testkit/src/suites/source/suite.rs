@@ -29,6 +29,7 @@ pub struct SourceSuite {
     pub(super) incremental: bool,
     pub(super) prefix: Option<usize>,
     pub(super) resumes: usize,
+    pub(super) same_positions: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +58,7 @@ where
         incremental: false,
         prefix: None,
         resumes: 64,
+        same_positions: false,
     }
 }
 
@@ -79,6 +81,7 @@ checks! { SourceSuite:
     resuming::resume_law,
     resuming::resume_after_resume,
     resuming::acknowledge_keeps_the_rest,
+    resuming::positions_stand_at_the_same_rows,
     reading::cancellation_leaks_nothing,
     reading::errors_have_kinds,
 }
@@ -130,6 +133,14 @@ impl SourceSuite {
     #[must_use]
     pub fn resumes(mut self, most: usize) -> Self {
         self.resumes = most.max(1);
+        self
+    }
+
+    /// Says that events end at the same rows in each reading, with the same positions: so a sink may
+    /// tell rows by their origins.
+    #[must_use]
+    pub fn same_positions(mut self) -> Self {
+        self.same_positions = true;
         self
     }
 

@@ -294,8 +294,8 @@ impl Decode for EncodedRows {
             // A row of Parquet has no line: it is told by its number.
             let origin = |row: usize| Origin {
                 file: Some(Arc::clone(path)),
-                line: None,
                 offset: Some(before + row as u64),
+                ..Origin::default()
             };
             let arranged = bound.arrange(batch, origin);
             let arranged = arranged.map_err(|error| error.with("file", path))?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tidegate_core::{Commit, Epoch, ErrorKind, Lineage, Recovery, RunId, SinkConfig, WriterId};
-use tidegate_testkit::suites::context;
+use tidegate_testkit::suites::{Hand, context};
 
 use super::cut::{Cut, Cutting};
 use super::{Site, config, named};
@@ -85,11 +85,13 @@ async fn a_writer_whose_connection_is_lost_leaves_nothing() {
             epoch: Epoch(1),
             index: 0,
         };
-        let mut writer = sink.writer(id).await.unwrap();
+        let epoch = sink.epoch(id.epoch).await.unwrap();
+        let mut writer = Hand::open(&epoch, id).await.unwrap();
         let error = writer.write(0, rows.clone()).await.unwrap_err();
         assert!(proxy.done());
         assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
-        writer.abandon().await;
+        drop(writer);
+        epoch.abandon().await;
     }
     let begun = site.cx.journal().begun();
     assert_eq!(begun.len(), 3);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray};
 use serde_json::{Value, json};
-use tidegate_core::{Epoch, ErrorKind, Prepared, Spread, WriterId};
+use tidegate_core::{Epoch, ErrorKind, Spread, WriterId};
+use tidegate_testkit::suites::Hand;
 
 use super::{Site, batch, ints, named, reasons, texts};
 
@@ -297,20 +298,21 @@ async fn a_million_rows_in_one_epoch() {
     };
     let upsert = json!({ "mode": "upsert" });
     let sink = site.open(upsert, &rows(0).schema()).await.unwrap();
-    let mut prepared: Vec<Prepared> = Vec::new();
     let before = memory();
+    let epoch = sink.epoch(Epoch(1)).await.unwrap();
     for index in 0..2 {
         let id = WriterId {
             epoch: Epoch(1),
             index,
         };
-        let mut writer = sink.writer(id).await.unwrap();
+        let mut writer = Hand::open(&epoch, id).await.unwrap();
         for part in 0..10 {
             let from = (i64::from(index) * 10 + part) * BATCH;
             assert!(writer.write(0, rows(from)).await.unwrap().is_empty());
         }
-        prepared.extend(writer.prepare().await.unwrap().prepared);
+        writer.finish().await.unwrap();
     }
+    let prepared = epoch.seal().await.unwrap().prepared;
     let cx = site.cx.common();
     sink.commit(&site.commit(&cx, 1, &prepared)).await.unwrap();
     let grown = memory().saturating_sub(before);

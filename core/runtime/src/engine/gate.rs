@@ -1,0 +1,164 @@
+//! What keeps rows from piling up before sinks that take them slowly, without holding up others.
+//!
+//! An I/O sink takes all that a worker gives it, so no worker ever waits. While too much waits for
+//! it, its gate is shut: the queue hands out nothing that leads to it. The gate of a sink with CPU
+//! writers is shut while its epoch isn't ready for more.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tidegate_core::{InFlight, StreamName, Transform};
+
+use super::queue::From;
+use crate::graph::{Body, Graph, NodeId, PortId};
+
+/// How many writes may wait for each writer before the gate shuts.
+const WAITING_WRITES: usize = 2;
+
+/// The sinks that rows may come to, as bits. More than 64 share them.
+pub(crate) type Sinks = u64;
+
+/// The gates of all sinks.
+#[derive(Debug, Default)]
+pub(crate) struct Gates {
+    shut: AtomicU64,
+    gates: HashMap<NodeId, Gate>,
+    ports: Vec<Sinks>,
+    streams: HashMap<(NodeId, StreamName), Sinks>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    bit: Sinks,
+    limits: InFlight,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    writes: usize,
+}
+
+impl Gates {
+    /// More bytes than any sink holds, and so few that several of them can be counted.
+    pub(crate) const MUCH: u64 = 1 << 60;
+
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let gates = graph.sinks().zip(0_u32..).map(|((id, _, sink), number)| {
+            let gate = Gate {
+                bit: 1 << (number % Sinks::BITS),
+                limits: sink.in_flight(),
+                held: Mutex::default(),
+            };
+            (id, gate)
+        });
+        let mut gates = Self {
+            gates: gates.collect(),
+            ..Self::default()
+        };
+        gates.ports = (0..graph.ports.len())
+            .map(|port| gates.behind(graph, port))
+            .collect();
+        for (id, node, _, streams) in graph.sources() {
+            for open in streams {
+                let sinks = gates.ports[open.port] | gates.ports[node.rejected];
+                gates.streams.insert((id, open.stream.name.clone()), sinks);
+            }
+        }
+        gates
+    }
+
+    /// The sinks that a port's rows, or what is rejected of them, come to without a stage between.
+    fn behind(&self, graph: &Graph, port: PortId) -> Sinks {
+        let mut sinks = 0;
+        for &(consumer, _) in &graph.ports[port].consumers {
+            let node = &graph.nodes[consumer];
+            match &node.body {
+                Body::Sink { .. } => {
+                    sinks |= self.gates.get(&consumer).map_or(0, |gate| gate.bit);
+                    sinks |= self.behind(graph, node.rejected);
+                }
+                Body::Transform {
+                    transform: Transform::Map(_),
+                    out,
+                } => {
+                    sinks |= self.behind(graph, *out) | self.behind(graph, node.rejected);
+                }
+                Body::Transform { .. } | Body::Source { .. } => {}
+            }
+        }
+        sinks
+    }
+
+    /// The sinks that rows come to.
+    pub(crate) fn reached(&self, from: &From) -> Sinks {
+        match from {
+            From::Stage(port, _) => self.ports.get(*port).copied().unwrap_or_default(),
+            From::Stream(split, stream) => {
+                let found = self.streams.get(&(split.source, stream.clone()));
+                found.copied().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The sinks for which nothing is to be handed out.
+    pub(crate) fn shut(&self) -> Sinks {
+        self.shut.load(Ordering::Relaxed)
+    }
+
+    /// Counts a write in. Says whether that shuts the gate.
+    pub(crate) fn enter(&self, sink: NodeId, bytes: u64) -> bool {
+        self.change(sink, |held| {
+            held.bytes += bytes;
+            held.writes += 1;
+        })
+    }
+
+    /// Counts a write out. Says whether that opens the gate.
+    pub(crate) fn leave(&self, sink: NodeId, bytes: u64) -> bool {
+        self.change(sink, |held| {
+            held.bytes -= bytes;
+            held.writes -= 1;
+        })
+    }
+
+    fn change(&self, sink: NodeId, change: impl FnOnce(&mut Held)) -> bool {
+        let Some(gate) = self.gates.get(&sink) else {
+            return false;
+        };
+        let mut held = gate.held.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut held);
+        let full = held.bytes >= gate.limits.bytes.min(Self::MUCH)
+            || held.writes >= gate.limits.writers.saturating_mul(1 + WAITING_WRITES);
+        // Under the lock, so that the last change decides.
+        let before = match full {
+            true => self.shut.fetch_or(gate.bit, Ordering::Relaxed),
+            false => self.shut.fetch_and(!gate.bit, Ordering::Relaxed),
+        };
+        (before & gate.bit != 0) != full
+    }
+}
+
+#[cfg(test)]
+impl Gates {
+    /// Of one sink that takes a byte, to which a stream of a source leads.
+    pub(crate) fn one(sink: NodeId, source: NodeId, stream: &str) -> Self {
+        let limits = InFlight {
+            bytes: 1,
+            ..InFlight::default()
+        };
+        let held = Mutex::default();
+        let gate = Gate {
+            bit: 1,
+            limits,
+            held,
+        };
+        Self {
+            gates: HashMap::from([(sink, gate)]),
+            streams: HashMap::from([((source, stream.into()), 1)]),
+            ..Self::default()
+        }
+    }
+}

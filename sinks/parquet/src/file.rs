@@ -1,0 +1,110 @@
+//! One file: row groups that writers have encoded, one after the other.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use parquet::file::writer::SerializedFileWriter;
+use tidegate_catalog::Fit;
+use tidegate_core::{CpuWriter, Result};
+use tidegate_staged::{Files, Format, Outlet};
+
+use crate::partition::{Partitioner, Partitioning};
+use crate::properties::{Layout, broken};
+use crate::row_group::Encoded;
+use crate::writer::{Bounds, ParquetWriter};
+
+/// How many bytes leave for the file at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// How rows become files: one open file for each folder.
+#[derive(Debug, Clone)]
+pub(crate) struct ParquetFiles {
+    pub(crate) fit: Arc<Fit>,
+    pub(crate) partitioning: Arc<Partitioning>,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) bounds: Bounds,
+}
+
+impl Format for ParquetFiles {
+    type Key = Arc<str>;
+    type Encoder = ParquetFile;
+    type About = ();
+
+    fn name(&self, folder: &Arc<str>, unique: &str) -> String {
+        match &**folder {
+            "" => format!("part-{unique}.parquet"),
+            folder => format!("{folder}/part-{unique}.parquet"),
+        }
+    }
+
+    fn about(&self, _folder: &Arc<str>) {}
+
+    fn begin(&self, _folder: &Arc<str>, _out: &mut Outlet) -> Result<ParquetFile> {
+        let buffer = Buffer::default();
+        Ok(ParquetFile {
+            parquet: self.layout.file(buffer.clone())?,
+            buffer,
+        })
+    }
+
+    fn end(&self, file: ParquetFile, out: &mut Outlet) -> Result<()> {
+        file.parquet.into_inner().map_err(broken)?;
+        out.send(file.buffer.take());
+        Ok(())
+    }
+
+    fn writer(files: &Arc<Files<Self>>) -> Result<Box<dyn CpuWriter>> {
+        let format = files.format();
+        let partitioning = Arc::clone(&format.partitioning);
+        let partitioner = Partitioner::new(partitioning, format.fit.schema())?;
+        Ok(Box::new(ParquetWriter::new(Arc::clone(files), partitioner)))
+    }
+}
+
+/// An open file.
+pub(crate) struct ParquetFile {
+    parquet: SerializedFileWriter<Buffer>,
+    buffer: Buffer,
+}
+
+impl ParquetFile {
+    /// Column by column, so that a row group isn't in memory twice.
+    pub(crate) fn append(&mut self, group: Encoded, out: &mut Outlet) -> Result<()> {
+        let mut row_group = self.parquet.next_row_group().map_err(broken)?;
+        for chunk in group.chunks {
+            chunk.append_to_row_group(&mut row_group).map_err(broken)?;
+            if self.buffer.len() >= WRITE_BYTES {
+                out.send(self.buffer.take());
+            }
+        }
+        row_group.close().map_err(broken)?;
+        out.send(self.buffer.take());
+        Ok(())
+    }
+}
+
+/// What the library has given and the file doesn't have yet.
+#[derive(Debug, Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
