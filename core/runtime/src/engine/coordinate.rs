@@ -278,10 +278,7 @@ impl Attempt {
                 );
                 source.started(key, split, task);
             }
-            if let Some(waiting) = source.left_waiting() {
-                let component = self.shared.id(source.node);
-                tracing::warn!(%component, waiting, "has more open splits than may be read at once: the others wait until one ends");
-            }
+            source.tell_waiting(self.shared.id(source.node));
         }
     }
 

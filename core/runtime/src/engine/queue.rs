@@ -1020,6 +1020,96 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_it_settles_others_flow_and_no_split_begins_that_is_read_whole() {
+        let queue = Arc::new(Queue::new(1 << 20, None, 1, false));
+        queue.register(split(0), Replay::Whole, None);
+        queue.register(split(1), Replay::Whole, None);
+        queue.register(split(2), Replay::Offset, None);
+        queue.push(split(0), rows(None)).await.unwrap();
+        let settling = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.settle().await.unwrap() }
+        });
+        while queue.lock().mode != Mode::Settling {
+            tokio::task::yield_now().await;
+        }
+        let beginning = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.push(split(1), rows(None)).await.unwrap() }
+        });
+        queue.push(split(2), rows(Some(1))).await.unwrap();
+        queue.push(split(0), rows(None)).await.unwrap();
+        for _ in 0..3 {
+            work_of(queue.next(0, false).0);
+            queue.done(Purpose::Filling, 1);
+        }
+        assert!(!settling.is_finished());
+        queue.push_end(split(0)).await.unwrap();
+        assert!(matches!(queue.next(0, true).0, Handed::Flush));
+        settling.await.unwrap();
+        assert!(!beginning.is_finished());
+        let cut = queue.cut().await.unwrap();
+        assert_eq!(cut.finished, [(split(0), None)]);
+        assert_eq!(cut.offsets, [(split(2), offset(1))]);
+        queue.reopen();
+        beginning.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_waits_of_a_revoked_split_is_dropped_and_what_was_handed_out_is_cut() {
+        let queue = Queue::new(1 << 20, None, 1, false);
+        queue.register(split(0), Replay::Offset, None);
+        queue.register(split(1), Replay::Offset, None);
+        for n in 1..=3 {
+            queue.push(split(0), rows(Some(n))).await.unwrap();
+            queue.push(split(1), rows(Some(n))).await.unwrap();
+        }
+        work_of(queue.next(0, false).0);
+        queue.done(Purpose::Filling, 1);
+        assert_eq!(queue.revoke(split(0)), Revoked::AtPosition);
+        assert!(queue.push(split(0), rows(Some(4))).await.is_err());
+        for _ in 0..3 {
+            work_of(queue.next(0, false).0);
+            queue.done(Purpose::Filling, 1);
+        }
+        assert!(queue.look(Wants::default()).empty);
+        let cut = queue.cut().await.unwrap();
+        assert_eq!(cut.revoked, [(split(0), Some(offset(1)))]);
+        assert_eq!(cut.offsets, [(split(1), offset(3))]);
+        queue.reopen();
+        assert!(queue.push(split(0), rows(Some(5))).await.is_err());
+
+        queue.push(split(1), rows(None)).await.unwrap();
+        work_of(queue.next(0, false).0);
+        queue.done(Purpose::Filling, 1);
+        assert_eq!(queue.revoke(split(1)), Revoked::InTheMiddle);
+        assert_eq!(queue.revoke(split(0)), Revoked::Finished);
+    }
+
+    #[tokio::test]
+    async fn what_stages_give_is_counted_apart_from_what_is_read() {
+        let queue = Queue::new(1 << 20, None, 1, false);
+        let set = Arc::new(EpochSet {
+            epoch: tidegate_core::Epoch(1),
+            writers: HashMap::new(),
+            spools: HashMap::new(),
+        });
+        let batch = || match rows(None) {
+            Event::Rows { rows, .. } => rows,
+            other => panic!("{other:?}"),
+        };
+        queue.push_stage(&set, 0, 0, batch()).await.unwrap();
+        let work = work_of(queue.next(0, false).0);
+        assert_eq!(work.purpose(), Purpose::Ending);
+        // A cut doesn't wait for it.
+        queue.cut().await.unwrap();
+        queue.push_stage(&set, 0, 0, batch()).await.unwrap();
+        work_of(queue.next(0, false).0);
+        queue.done(Purpose::Ending, 2);
+        queue.staged().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn events_behind_a_schema_change_wait_for_the_next_attempt() {
         let queue = Queue::new(1 << 20, None, 1, false);
         register(&queue, 0);

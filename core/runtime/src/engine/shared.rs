@@ -1,6 +1,6 @@
 //! What the parts of an attempt share.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tidegate_core::{ComponentId, Error, Offset, Result};
 use tokio::runtime::Handle;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<RunStats>,
     pub(crate) runtime: Handle,
     current: RwLock<Arc<EpochSet>>,
+    /// The epoch that ends, whose stages may still have rows written.
+    before: Mutex<Weak<EpochSet>>,
     signals: mpsc::UnboundedSender<Signal>,
     failure: Failure,
 }
@@ -58,6 +60,7 @@ impl Shared {
             stats,
             runtime: Handle::current(),
             current: RwLock::new(Arc::new(first)),
+            before: Mutex::default(),
             signals,
             failure: Failure::default(),
         };
@@ -76,7 +79,9 @@ impl Shared {
     /// Begins the next epoch; returns the one that ends. The queue must be quiet.
     pub(crate) fn turn(&self, next: EpochSet) -> Arc<EpochSet> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, Arc::new(next))
+        let before = std::mem::replace(&mut *current, Arc::new(next));
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&before);
+        before
     }
 
     pub(crate) fn new_set(&self, epoch: tidegate_core::Epoch) -> Result<EpochSet> {
@@ -112,7 +117,10 @@ impl Shared {
     /// Lets nobody wait for anything any more.
     pub(crate) fn close(&self) {
         self.queue.close();
-        self.current().writers.values().for_each(Writers::close);
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        for set in before.upgrade().into_iter().chain([self.current()]) {
+            set.writers.values().for_each(Writers::close);
+        }
     }
 
     /// Why the attempt ended, if it didn't by `error` alone.

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tidegate_core::{
-    Error, FinishedSplit, Limits, Next, Offset, Plan, PlanState, Result, Scan, Source, Split,
-    SplitId,
+    ComponentId, Error, FinishedSplit, Limits, Next, Offset, Plan, PlanState, Result, Scan, Source,
+    Split, SplitId,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -202,16 +202,25 @@ impl SourceSplits {
         self.waiting.remove(at)
     }
 
-    /// How many splits could be read and aren't, because of the limit; said once, and only where those
-    /// that are read may have no end.
-    pub(crate) fn left_waiting(&mut self) -> Option<usize> {
-        if self.told_waiting || !self.limits.listens || self.reading.len() < self.most {
-            return None;
+    /// Says once how many splits could be read and aren't, because of the limit, where those that are
+    /// read may have no end.
+    pub(crate) fn tell_waiting(&mut self, component: &ComponentId) {
+        let endless = || self.source.streams().iter().any(|stream| !stream.bounded);
+        if self.told_waiting || self.reading.len() < self.most || !endless() {
+            return;
         }
         let waiting = self.waiting.iter();
-        let count = waiting.filter(|(split, _)| self.may_start(split)).count();
-        self.told_waiting = count > 0;
-        self.told_waiting.then_some(count)
+        let waiting = waiting.filter(|(split, _)| self.may_start(split)).count();
+        if waiting == 0 {
+            return;
+        }
+        self.told_waiting = true;
+        let open = self.most;
+        if self.limits.listens {
+            tracing::warn!(%component, open, waiting, "more splits are open than may be read at once: the others wait until one ends");
+        } else {
+            tracing::info!(%component, open, waiting, "more splits are there than are read at once: the others follow");
+        }
     }
 
     fn may_start(&self, split: &Split) -> bool {
