@@ -69,8 +69,8 @@ async fn settle(
             }
         }
         let mut settled = Vec::new();
-        // In the order in which a run commits, that of the file: what a sink may rely on to be
-        // there already is there, too, when it is replayed.
+        // In the order of the file, in which a run begins its sinks' commits (they go on beside
+        // each other there), and with the same sinks settled.
         for id in known {
             let mut prepared = prepared_by(&stored.prepared, id);
             let has_begun = |begun: &Begun| begun.sink == *id && begun.epoch <= stored.epoch;

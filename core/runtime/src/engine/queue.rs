@@ -1022,9 +1022,9 @@ mod tests {
     #[tokio::test]
     async fn while_it_settles_others_flow_and_no_split_begins_that_is_read_whole() {
         let queue = Arc::new(Queue::new(1 << 20, None, 1, false));
-        queue.register(split(0), Replay::Whole, None);
-        queue.register(split(1), Replay::Whole, None);
-        queue.register(split(2), Replay::Offset, None);
+        queue.register(split(0), &id(0), ["s".into()].into(), None);
+        queue.register(split(1), &id(1), ["s".into()].into(), None);
+        queue.register(split(2), &id(2), none(), None);
         queue.push(split(0), rows(None)).await.unwrap();
         let settling = tokio::spawn({
             let queue = Arc::clone(&queue);
@@ -1058,8 +1058,8 @@ mod tests {
     #[tokio::test]
     async fn what_waits_of_a_revoked_split_is_dropped_and_what_was_handed_out_is_cut() {
         let queue = Queue::new(1 << 20, None, 1, false);
-        queue.register(split(0), Replay::Offset, None);
-        queue.register(split(1), Replay::Offset, None);
+        queue.register(split(0), &id(0), none(), None);
+        queue.register(split(1), &id(1), none(), None);
         for n in 1..=3 {
             queue.push(split(0), rows(Some(n))).await.unwrap();
             queue.push(split(1), rows(Some(n))).await.unwrap();
@@ -1093,6 +1093,7 @@ mod tests {
             epoch: tidegate_core::Epoch(1),
             writers: HashMap::new(),
             spools: HashMap::new(),
+            rejected: Vec::new(),
         });
         let batch = || match rows(None) {
             Event::Rows { rows, .. } => rows,

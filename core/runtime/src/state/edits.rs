@@ -159,18 +159,19 @@ impl PipelineState {
                     next: Some(*next),
                 });
                 let split = |id: &SplitId| known.and_then(|known| known.splits.get(id));
-                let is_told = |id: &&SplitId| split(id).is_some_and(|split| split.finished);
-                let is_left = |id: &&SplitId| split(id).is_some_and(|split| !split.finished);
-                let told = told.iter().filter(is_told);
-                let left = revoked.iter().filter(is_left);
-                let gone: HashSet<&SplitId> = told.chain(left).collect();
-                edits.extend(gone.iter().map(|&id| Edit::DropSplit {
+                let is = |finished| {
+                    move |id: &&SplitId| split(id).is_some_and(|split| split.finished == finished)
+                };
+                let told = told.iter().filter(is(true));
+                let dropped: HashSet<&SplitId> =
+                    told.chain(revoked.iter().filter(is(false))).collect();
+                edits.extend(dropped.iter().map(|&id| Edit::DropSplit {
                     source: source.clone(),
                     split: id.clone(),
                 }));
                 let mut ids = HashSet::new();
                 for new in new {
-                    let stays = split(&new.id).is_some() && !gone.contains(&new.id);
+                    let stays = split(&new.id).is_some() && !dropped.contains(&new.id);
                     if stays || !ids.insert(&new.id) {
                         return Err(Error::internal("a source gave a split twice")
                             .with("component", source)

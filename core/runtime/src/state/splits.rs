@@ -68,3 +68,12 @@ impl IntoIterator for Splits {
         self.ordered.into_values()
     }
 }
+
+impl<'a> IntoIterator for &'a Splits {
+    type Item = &'a SplitState;
+    type IntoIter = std::collections::btree_map::Values<'a, u64, SplitState>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.ordered.values()
+    }
+}
