@@ -125,8 +125,8 @@ pub trait Sink: Debug + Send + Sync {
     }
 
     /// Whether each row's origin is to come with it (see [`Origins`]): what idempotency keys are made
-    /// of. Refused behind what can't carry it: a gather, a transform that isn't deterministic, rows
-    /// that a sink rejected.
+    /// of. Refused behind what can't carry it: a source whose positions are gone with the process,
+    /// a gather, a transform that isn't deterministic, rows that a sink rejected.
     fn wants_origins(&self) -> bool {
         false
     }
