@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod circles;
 mod cli;
 mod deep;
 mod edits;
