@@ -50,7 +50,7 @@ fn a_run_ends_right_while_every_tenth_request_fails() {
         guarantee = "exactly_once"
 
         [checkpoint]
-        bytes = "256 kB"
+        bytes = "64 kB"
 
         [sources.rows]
         type = "files"
