@@ -98,6 +98,8 @@ static GATES: LazyLock<Mutex<BTreeMap<String, Gate>>> = LazyLock::new(Mutex::def
 struct Gate {
     shut: watch::Sender<bool>,
     came: u32,
+    /// How many have come and aren't through.
+    inside: u32,
 }
 
 impl Default for Gate {
@@ -105,6 +107,7 @@ impl Default for Gate {
         Self {
             shut: watch::Sender::new(false),
             came: 0,
+            inside: 0,
         }
     }
 }
@@ -133,13 +136,29 @@ pub fn came(gate: &str) -> u32 {
     with_gate(gate, |gate| gate.came)
 }
 
+/// Says whether somebody waits at a gate that is shut.
+pub fn is_waited_at(gate: &str) -> bool {
+    with_gate(gate, |gate| *gate.shut.borrow() && gate.inside > 0)
+}
+
+struct Inside<'a>(&'a str);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        with_gate(self.0, |gate| gate.inside -= 1);
+    }
+}
+
 /// Waits while the gate is shut.
 pub async fn pass(gate: &str) {
     let mut shut = with_gate(gate, |gate| {
         gate.came += 1;
+        gate.inside += 1;
         gate.shut.subscribe()
     });
+    let inside = Inside(gate);
     shut.wait_for(|shut| !shut).await.unwrap();
+    drop(inside);
 }
 
 /// Waits until something holds; the test fails if it never does.
