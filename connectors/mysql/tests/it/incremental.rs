@@ -56,6 +56,7 @@ async fn integers_are_read_up_to_the_greatest() {
 #[tokio::test]
 async fn times_are_read_up_to_the_clock_less_the_lag() {
     let server = mariadb();
+    // A day counts once it is over, the lag included: right after midnight, the one before isn't.
     server.sql(
         "CREATE DATABASE shop; USE shop; SET time_zone = '+00:00'; \
          CREATE TABLE stamps (id INT PRIMARY KEY, at TIMESTAMP(6) NOT NULL, KEY (at)); \
@@ -63,7 +64,8 @@ async fn times_are_read_up_to_the_clock_less_the_lag() {
          CREATE TABLE days (id INT, at DATE NOT NULL); \
          INSERT INTO stamps SELECT seq, NOW(6) - INTERVAL seq HOUR FROM seq_1_to_50; \
          INSERT INTO moments SELECT seq, NOW() - INTERVAL seq HOUR FROM seq_1_to_50; \
-         INSERT INTO days SELECT seq, CURDATE() - INTERVAL seq DAY FROM seq_1_to_50; \
+         INSERT INTO days \
+             SELECT seq, DATE(NOW() - INTERVAL 30 MINUTE) - INTERVAL seq DAY FROM seq_1_to_50; \
          INSERT INTO stamps VALUES (60, NOW(6)), (61, NOW(6) + INTERVAL 1 HOUR); \
          INSERT INTO moments VALUES (60, NOW()), (61, NOW() + INTERVAL 1 HOUR); \
          INSERT INTO days VALUES (60, CURDATE() + INTERVAL 1 DAY)",
