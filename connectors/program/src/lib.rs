@@ -25,3 +25,15 @@ mod rows_out;
 
 pub use rows_in::{RowsIn, source};
 pub use rows_out::{Committed, RowsOut, sink};
+
+/// The JSON Schema of a component that has no keys.
+fn without_keys(description: &'static str) -> impl Fn() -> serde_json::Value + Send + Sync {
+    move || {
+        serde_json::json!({
+            "description": description,
+            "type": "object",
+            "properties": {},
+            "additionalProperties": false,
+        })
+    }
+}

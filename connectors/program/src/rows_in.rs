@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidegate_core::registry::Registration;
 use tidegate_core::{
     Acknowledged, Ask, Error, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result,
@@ -17,6 +17,8 @@ use tidegate_core::{
     typetag,
 };
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use crate::without_keys;
 
 /// The name of the one stream.
 const STREAM: &str = "rows";
@@ -35,14 +37,7 @@ pub fn source(tag: impl Into<String>, schema: SchemaRef) -> (RowsIn, Registratio
             receiver: Arc::new(AsyncMutex::new(receiver)),
         })),
     };
-    let keys = || {
-        json!({
-            "description": "Rows that the program hands in.",
-            "type": "object",
-            "properties": {},
-            "additionalProperties": false,
-        })
-    };
+    let keys = without_keys("Rows that the program hands in.");
     let parse = move |_: Value| Ok(Box::new(config.clone()) as _);
     let registration = Registration::source_with(tag.into(), keys, parse);
     (RowsIn { sender, schema }, registration)

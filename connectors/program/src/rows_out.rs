@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidegate_core::registry::Registration;
 use tidegate_core::{
     Commit, Delivery, Epoch, Error, IoWriter, Lineage, Prepared, Recovery, Rejected, Result,
@@ -22,6 +22,8 @@ use tidegate_core::{
     async_trait, typetag,
 };
 use tokio::sync::{mpsc, oneshot};
+
+use crate::without_keys;
 
 /// Makes a sink of type `tag` that hands over what is committed, and the hand that takes it.
 ///
@@ -33,14 +35,7 @@ pub fn sink(tag: impl Into<String>, folder: impl Into<PathBuf>) -> (RowsOut, Reg
         folder: folder.into(),
         sender: Some(sender),
     };
-    let keys = || {
-        json!({
-            "description": "Rows that the program takes.",
-            "type": "object",
-            "properties": {},
-            "additionalProperties": false,
-        })
-    };
+    let keys = without_keys("Rows that the program takes.");
     let parse = move |_: Value| Ok(Box::new(config.clone()) as _);
     (
         RowsOut { receiver },

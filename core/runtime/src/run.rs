@@ -328,7 +328,7 @@ impl Pipeline {
         let components = self.stored()?;
         match &state.run {
             Some(run) if !run.finished && !restart && !self.begins_anew(run, &components) => {
-                let changed = differences(run, &components);
+                let changed = differences(&run.components, &components);
                 if !changed.is_empty() && *resume == Resume::IfUnchanged {
                     return Err(changed_pipeline(&changed));
                 }
@@ -404,7 +404,7 @@ impl Pipeline {
     /// Whether an unfinished run has nothing to go on with, and the file has changed since: a user
     /// who corrects what made it fail needs no flag.
     fn begins_anew(&self, run: &RunState, components: &[StoredComponent]) -> bool {
-        !run.checkpointed && !differences(run, components).is_empty()
+        !run.checkpointed && !differences(&run.components, components).is_empty()
     }
 
     /// Discards what a run that failed had begun, as its next attempt would do first. What can't be
@@ -487,14 +487,10 @@ fn kept_elsewhere(
     let kept: BTreeSet<&ComponentId> = state.kept.iter().map(|(sink, _)| sink).collect();
     kept.into_iter().find_map(|sink| {
         let of = |components: &[StoredComponent]| {
-            let one = components.iter().find(|component| component.id == *sink);
-            one.cloned().into_iter().collect::<Vec<_>>()
+            let own = components.iter().filter(|component| component.id == *sink);
+            own.cloned().collect::<Vec<_>>()
         };
-        let before = RunState {
-            components: of(&run.components),
-            ..run.clone()
-        };
-        let changed = differences(&before, &of(now));
+        let changed = differences(&of(&run.components), &of(now));
         (!changed.is_empty()).then(|| (sink.clone(), changed))
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidegate_core::{ComponentConfig, ComponentSpec, Error, Registry, Result, SinkConfig};
 
-use crate::state::{RunState, StoredComponent};
+use crate::state::StoredComponent;
 
 /// A configuration as it is stored: whole, and without what only tunes.
 pub(crate) fn store(config: &ComponentConfig, spec: &ComponentSpec) -> Result<StoredComponent> {
@@ -59,9 +59,9 @@ pub(crate) fn restore(
 }
 
 /// What differs between the components that an unfinished run has and those of the file.
-pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String> {
+pub(crate) fn differences(before: &[StoredComponent], now: &[StoredComponent]) -> Vec<String> {
     let mut found = Vec::new();
-    for old in &run.components {
+    for old in before {
         match now
             .iter()
             .find(|component| component.id == old.id && component.kind == old.kind)
@@ -80,8 +80,7 @@ pub(crate) fn differences(run: &RunState, now: &[StoredComponent]) -> Vec<String
         }
     }
     for new in now {
-        if !run
-            .components
+        if !before
             .iter()
             .any(|old| old.id == new.id && old.kind == new.kind)
         {

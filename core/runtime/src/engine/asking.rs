@@ -1,13 +1,12 @@
 //! Asking sources for splits, and storing their answers: each in a task of its own, so that one that
 //! takes long holds up no other.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use tidegate_core::{Ask, Error, FinishedSplit, Plan, Result, SplitId};
+use tidegate_core::{Ask, FinishedSplit, Plan, Result, SplitId};
 use tokio::task::JoinSet;
 
+use super::panics::guarded_async;
 use super::shared::Shared;
 use super::splits::SourceSplits;
 use crate::retry;
@@ -100,14 +99,13 @@ impl Asking {
     ) {
         let id = shared.id(node).clone();
         self.tasks.spawn(async move {
-            let result = AssertUnwindSafe(work).catch_unwind().await;
-            let result = result.unwrap_or_else(|_| Err(panicked()));
+            let result = guarded_async("a source that was asked for splits", work).await;
             let result = result.map_err(|error| error.with("component", &id));
             Answer { source, result }
         });
     }
 
-    /// The next answer; waits for ever if nobody was asked.
+    /// The next answer; waits forever if nobody was asked.
     pub(crate) async fn next(&mut self) -> Answer {
         loop {
             match self.tasks.join_next().await {
@@ -120,7 +118,7 @@ impl Asking {
     }
 
     /// Gives up what was asked. Nothing of it is stored, or all of it, so that the next run either
-    /// asks and tells the same, or goes on with the answer.
+    /// asks and tells the same, or resumes with the answer.
     pub(crate) fn abort(&mut self) {
         self.tasks.abort_all();
     }
@@ -133,9 +131,4 @@ impl Asking {
 
 fn ids(splits: Vec<FinishedSplit>) -> Vec<SplitId> {
     splits.into_iter().map(|told| told.split.id).collect()
-}
-
-fn panicked() -> Error {
-    Error::internal("a source panicked while it was asked for splits")
-        .hint("this is a bug; the message above says where")
 }

@@ -502,7 +502,7 @@ impl Attempt {
     }
 }
 
-/// Waits for what is there; for ever if nothing is.
+/// Waits for what is there; forever if nothing is.
 async fn some<F: Future + Unpin>(work: Option<F>) -> F::Output {
     match work {
         Some(work) => work.await,
@@ -510,7 +510,7 @@ async fn some<F: Future + Unpin>(work: Option<F>) -> F::Output {
     }
 }
 
-/// Waits until the wish to stop changes; for ever, once nobody can have one.
+/// Waits until the wish to stop changes; forever, once nobody can have one.
 async fn stop_changed(stop: &mut watch::Receiver<bool>) {
     if stop.changed().await.is_err() {
         std::future::pending().await

@@ -19,7 +19,7 @@ use super::panics::{guarded, guarded_async};
 use super::queue::{Closed, SplitKey};
 use super::shared::{Shared, closed};
 use super::stage;
-use crate::graph::{Body, Graph, NodeId};
+use crate::graph::{Body, NodeId};
 use crate::retry;
 use crate::state::{Change, Checkpoint, prepared_by};
 
@@ -128,30 +128,24 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     }
 
     // The others' positions mean something to this process alone: they are acknowledged below.
-    let stored: Vec<ComponentId> = graph
-        .sources()
-        .filter(|(id, ..)| graph.replay(*id).is_some_and(Replay::is_stored))
-        .map(|(_, node, ..)| node.spec.id.clone())
-        .collect();
+    let name = |node: NodeId| shared.id(node).clone();
+    let is_stored = |node: NodeId| graph.replay(node).is_some_and(Replay::is_stored);
     let checkpoint = Checkpoint {
         epoch,
         last,
-        offsets: named(graph, &offsets, |(key, split, offset)| {
-            (key.source, (split.clone(), offset.clone()))
-        })
-        .filter(|(id, _)| stored.contains(id))
-        .map(|(id, (split, offset))| (id, split, offset))
-        .collect(),
-        finished: named(graph, &finished, |(key, split, offset)| {
-            (key.source, (split.clone(), offset.clone()))
-        })
-        .map(|(id, (split, offset))| (id, split, offset))
-        .collect(),
-        schemas: named(graph, &schemas, |(node, stream, schema)| {
-            (*node, (stream.clone(), schema))
-        })
-        .map(|(id, (stream, schema))| (id, stream, schema.as_ref().clone()))
-        .collect(),
+        offsets: offsets
+            .iter()
+            .filter(|(key, ..)| is_stored(key.source))
+            .map(|(key, split, offset)| (name(key.source), split.clone(), offset.clone()))
+            .collect(),
+        finished: finished
+            .iter()
+            .map(|(key, split, offset)| (name(key.source), split.clone(), offset.clone()))
+            .collect(),
+        schemas: schemas
+            .iter()
+            .map(|(node, stream, schema)| (name(*node), stream.clone(), schema.as_ref().clone()))
+            .collect(),
         prepared: prepared.clone(),
         kept: newly_kept,
     };
@@ -215,17 +209,6 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         kept,
         finished,
         unacknowledged,
-    })
-}
-
-fn named<'a, T, U>(
-    graph: &'a Graph,
-    items: &'a [T],
-    split: impl Fn(&'a T) -> (NodeId, U) + 'a,
-) -> impl Iterator<Item = (ComponentId, U)> + 'a {
-    items.iter().map(move |item| {
-        let (node, rest) = split(item);
-        (graph.nodes[node].spec.id.clone(), rest)
     })
 }
 

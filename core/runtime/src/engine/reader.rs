@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::shared::{Shared, Signal};
-use crate::graph::Body;
 
 /// Starts reading. Dropping the attempt's tasks drops the source's stream.
 pub(crate) fn start(
@@ -92,9 +91,7 @@ fn known(shared: &Shared, key: SplitKey, event: &Event) -> Result<()> {
     let (Event::Rows { stream, .. } | Event::Schema { stream, .. }) = event else {
         return Ok(());
     };
-    let Body::Source { streams, .. } = &shared.graph.nodes[key.source].body else {
-        return Ok(());
-    };
+    let streams = shared.graph.streams(key.source);
     if streams.iter().any(|open| open.stream.name == *stream) {
         return Ok(());
     }

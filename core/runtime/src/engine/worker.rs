@@ -10,7 +10,7 @@ use super::flow::Carrier;
 use super::panics::guarded;
 use super::queue::{From, Handed, Purpose, Work};
 use super::shared::Shared;
-use crate::graph::{Body, NodeId, PortId};
+use crate::graph::{NodeId, PortId};
 
 /// How long small batches are held back at most, however steadily more of them come.
 const LONGEST_HELD: Duration = Duration::from_millis(200);
@@ -156,13 +156,8 @@ fn place(shared: &Shared, from: &From) -> Result<(NodeId, Option<PortId>)> {
         From::Stage(port, _) => Ok((shared.graph.maker(*port), Some(*port))),
         From::Stream(split, stream) => {
             let source = split.source;
-            let Body::Source { streams, .. } = &shared.graph.nodes[source].body else {
-                return Err(Error::internal(
-                    "rows came from a component that isn't a source",
-                ));
-            };
+            let mut streams = shared.graph.streams(source).iter();
             let open = streams
-                .iter()
                 .find(|open| open.stream.name == *stream)
                 .ok_or_else(|| {
                     Error::internal("a source gave rows of a stream that it doesn't have")

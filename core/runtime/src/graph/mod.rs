@@ -181,6 +181,20 @@ impl Graph {
             .any(|(_, _, sink)| sink.visibility() == Visibility::Run)
     }
 
+    /// The streams of a source; none of another component.
+    pub(crate) fn streams(&self, source: NodeId) -> &[OpenStream] {
+        match &self.nodes[source].body {
+            Body::Source { streams, .. } => streams,
+            _ => &[],
+        }
+    }
+
+    /// Those that are read.
+    fn used(&self, source: NodeId) -> impl Iterator<Item = &OpenStream> {
+        let streams = self.streams(source).iter();
+        streams.filter(|open| open.scan.is_some())
+    }
+
     /// Whether a source's rows are those of a snapshot that lives as long as this process.
     pub(crate) fn has_session(&self) -> bool {
         (0..self.nodes.len()).any(|node| self.replay(node) == Some(Replay::Session))
@@ -189,20 +203,14 @@ impl Graph {
     /// What the source can do for its streams in use after a crash, where it can do the least; `None`
     /// if it isn't a source, or nothing reads it.
     pub(crate) fn replay(&self, source: NodeId) -> Option<Replay> {
-        let Body::Source { streams, .. } = &self.nodes[source].body else {
-            return None;
-        };
-        let used = streams.iter().filter(|open| open.scan.is_some());
-        used.map(|open| open.stream.replay).max()
+        self.used(source).map(|open| open.stream.replay).max()
     }
 
     /// The streams in use of a source that can only be read whole.
     pub(crate) fn read_whole(&self, source: NodeId) -> Arc<[StreamName]> {
-        let Body::Source { streams, .. } = &self.nodes[source].body else {
-            return [].into();
-        };
-        let used = streams.iter().filter(|open| open.scan.is_some());
-        let whole = used.filter(|open| open.stream.replay == Replay::Whole);
+        let whole = self
+            .used(source)
+            .filter(|open| open.stream.replay == Replay::Whole);
         whole.map(|open| open.stream.name.clone()).collect()
     }
 

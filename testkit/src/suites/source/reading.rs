@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use tidegate_core::{Replay, Scan};
 
-use super::suite::{Expected, Seen, SourceSuite, content, everything, unlike, walk};
+use super::suite::{Expected, Seen, SourceSuite, content, everything, replay, unlike, walk};
 use crate::suites::check::{Outcome, Refusal, ensure, fail, skip_if};
 use crate::suites::rows::{difference, in_order};
 use crate::suites::tasks::isolated;
@@ -215,7 +215,7 @@ pub(super) async fn cancellation_leaks_nothing(suite: &SourceSuite) -> Outcome {
         let scans = everything(source.as_ref());
         let before = lingering.count()?;
         let mut drops: usize = 0;
-        let replay = source.streams().iter().map(|stream| stream.replay).max();
+        let replay = replay(source.as_ref());
         for split in walk.splits.iter().take(4) {
             // Reading it again and again costs its whole each time.
             let events = if replay == Some(Replay::Whole) { 2 } else { 16 };

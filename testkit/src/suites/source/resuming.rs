@@ -2,7 +2,7 @@
 
 use tidegate_core::{Acknowledged, Replay, Source, Split};
 
-use super::suite::{Seen, SourceSuite, content, everything, unlike};
+use super::suite::{Seen, SourceSuite, content, everything, replay, unlike};
 use crate::suites::check::{Outcome, fail, skip_if};
 use crate::suites::rows::in_order;
 
@@ -147,10 +147,6 @@ async fn rest_is(suite: &SourceSuite, split: &Split, whole: &[Seen], at: usize) 
 }
 
 /// The splits, if their positions can be resumed from.
-fn replay(source: &dyn Source) -> Option<Replay> {
-    source.streams().iter().map(|stream| stream.replay).max()
-}
-
 fn replayable<'a>(source: &dyn Source, splits: &'a [Split]) -> Outcome<&'a [Split]> {
     skip_if!(
         !matches!(replay(source), Some(Replay::Offset | Replay::Whole)),

@@ -10,8 +10,8 @@ use arrow_schema::SchemaRef;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tidegate_core::{
-    Ask, ErrorKind, Event, FinishedSplit, Next, Offset, PlanState, Result, Rows, Scan, Source,
-    Split, SplitId, StreamName,
+    Ask, ErrorKind, Event, FinishedSplit, Next, Offset, PlanState, Replay, Result, Rows, Scan,
+    Source, Split, SplitId, StreamName,
 };
 
 use super::{planning, reading, resuming};
@@ -189,6 +189,11 @@ impl SourceSuite {
         }
         Ok(seen)
     }
+}
+
+/// What can be done after a crash for the stream for which the least can.
+pub(super) fn replay(source: &dyn Source) -> Option<Replay> {
+    source.streams().iter().map(|stream| stream.replay).max()
 }
 
 /// Scans of all columns of all streams.
