@@ -4,9 +4,6 @@ use std::process::ExitCode;
 
 mod cli;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Everything is done on a thread of its own, whose stack is as large as the others'.
 fn main() -> ExitCode {
     let thread = std::thread::Builder::new()

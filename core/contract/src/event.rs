@@ -66,7 +66,7 @@ impl Rows {
     /// The bytes these rows hold in memory: what the queue's budget counts.
     pub fn size(&self) -> usize {
         match self {
-            Self::Batch(batch) => batch.get_array_memory_size(),
+            Self::Batch(batch) => crate::batch_bytes(batch),
             Self::Encoded(encoded) => encoded.size(),
         }
     }

@@ -49,4 +49,4 @@ pub use encode::{Encoder, decimal_text, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
 pub use spec::{FieldSpec, SchemaSpec, TypeSpec, json_field};
-pub use split::{Chunk, CsvHeader, Position, Splitter};
+pub use split::{Buffers, Chunk, CsvHeader, Position, Splitter};

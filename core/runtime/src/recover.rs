@@ -171,7 +171,9 @@ impl Sinks<'_> {
             .find(|component| component.id == *id);
         let stored = stored.ok_or_else(|| unknown_sink(id))?;
         let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
-        let cx = self.around.sink_context(id, &stats, Vec::new());
+        let cx = self
+            .around
+            .sink_context(id, &stats, self.around.runtime.memory.0, Vec::new());
         let sink = restore(&self.around.registry, stored)?
             .open(&cx)
             .await

@@ -15,12 +15,15 @@ use tidegate_core::{ByteSize, Span};
 pub struct RuntimeSettings {
     /// CPU threads that decode, transform and encode. Default: the cores.
     pub workers: Option<NonZeroUsize>,
-    /// What a component that collects rows (a join, a sort, a partitioned sink) may hold before it
-    /// goes to disk. Default: `"256 MB"`.
+    /// What the rows of a pipeline may take in memory, all together: those that are fetched ahead, that
+    /// wait for workers, that are sorted, joined or grouped (the rest goes to disk), and the open files
+    /// of sinks. The program itself takes some 60 MB beside it. Default: `"192 MB"`, at least `"1 MB"`.
+    #[serde(deserialize_with = "memory")]
     pub memory: ByteSize,
-    /// What may wait between readers and workers. Default: `"32 MB"`, at least `"64 KB"`.
-    #[serde(deserialize_with = "queue")]
-    pub queue: ByteSize,
+    /// How much of it may wait between readers and workers. Default: a twelfth, at most `"32 MB"`; at
+    /// least `"64 KB"`.
+    #[serde(deserialize_with = "queue", skip_serializing_if = "Option::is_none")]
+    pub queue: Option<ByteSize>,
     /// How often a run is begun again from its last checkpoint after a passing error, without
     /// any progress in between. Default: 5.
     pub attempts: u32,
@@ -35,8 +38,12 @@ pub struct RuntimeSettings {
 
 tidegate_core::register_settings!("runtime", RuntimeSettings);
 
-fn queue<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
-    at_least(value, "queue", ByteSize(64_000))
+fn memory<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
+    at_least(value, "memory", ByteSize(1_000_000))
+}
+
+fn queue<'de, D: Deserializer<'de>>(value: D) -> Result<Option<ByteSize>, D::Error> {
+    at_least(value, "queue", ByteSize(64_000)).map(Some)
 }
 
 fn lease<'de, D: Deserializer<'de>>(value: D) -> Result<Span, D::Error> {
@@ -62,8 +69,8 @@ impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
             workers: None,
-            memory: ByteSize(256_000_000),
-            queue: ByteSize(32_000_000),
+            memory: ByteSize(192_000_000),
+            queue: None,
             attempts: 5,
             state: None,
             lease: Span(Duration::from_secs(30)),

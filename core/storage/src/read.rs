@@ -52,12 +52,29 @@ pub struct ReadAhead {
     pub ahead: usize,
 }
 
+impl ReadAhead {
+    /// The same, or as much of it as takes at most so many bytes.
+    #[must_use]
+    pub fn within(self, bytes: u64) -> Self {
+        let chunks = self.ahead as u64 + 1;
+        let chunk = self.chunk.min((bytes / chunks).max(LEAST_CHUNK));
+        let ahead = (bytes / chunk).clamp(1, chunks) - 1;
+        Self {
+            chunk,
+            ahead: usize::try_from(ahead).unwrap_or(self.ahead),
+        }
+    }
+}
+
+/// Less isn't worth a request.
+const LEAST_CHUNK: u64 = 256 << 10;
+
 impl Default for ReadAhead {
-    /// 2 MiB, one ahead: large enough for a disk's full speed, small enough for its cache. What
+    /// 512 KiB, one ahead: large enough for a disk's full speed, small enough for a core's cache. What
     /// suits a place is said by [`Storage::read_ahead`].
     fn default() -> Self {
         Self {
-            chunk: 2 << 20,
+            chunk: 512 << 10,
             ahead: 1,
         }
     }

@@ -1,7 +1,7 @@
 //! One file: row groups that writers have encoded, one after the other.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use parquet::file::writer::SerializedFileWriter;
 use tidegate_catalog::Fit;
@@ -49,7 +49,7 @@ impl Format for ParquetFiles {
 
     fn end(&self, file: ParquetFile, out: &mut Outlet) -> Result<()> {
         file.parquet.into_inner().map_err(broken)?;
-        out.send(file.buffer.take());
+        file.buffer.send(out);
         Ok(())
     }
 
@@ -73,34 +73,37 @@ impl ParquetFile {
         let mut row_group = self.parquet.next_row_group().map_err(broken)?;
         for chunk in group.chunks {
             chunk.append_to_row_group(&mut row_group).map_err(broken)?;
-            if self.buffer.len() >= WRITE_BYTES {
-                out.send(self.buffer.take());
-            }
+            self.buffer.send(out);
         }
         row_group.close().map_err(broken)?;
-        out.send(self.buffer.take());
+        self.buffer.send(out);
         Ok(())
     }
 }
 
-/// What the library has given and the file doesn't have yet.
+/// What the library has given and the file doesn't have yet, in pieces of [`WRITE_BYTES`]: one that grew
+/// to the size of a column would be copied at each step.
 #[derive(Debug, Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+struct Buffer(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffer {
-    fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    fn pieces(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn send(&self, out: &mut Outlet) {
+        let pieces = std::mem::take(&mut *self.pieces());
+        pieces.into_iter().for_each(|piece| out.send(piece));
     }
 }
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.extend_from_slice(bytes);
+        let mut pieces = self.pieces();
+        match pieces.last_mut() {
+            Some(last) if last.len() + bytes.len() <= WRITE_BYTES => last.extend_from_slice(bytes),
+            _ => pieces.push(bytes.to_vec()),
+        }
         Ok(bytes.len())
     }
 

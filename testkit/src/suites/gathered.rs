@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::StreamExt;
-use tidegate_core::{BatchStream, Error, Gathered, Result};
+use tidegate_core::{BatchStream, Error, Gathered, Result, batch_bytes};
 
 /// All rows of one input of a `Gather`, in memory, in partitions.
 #[derive(Debug, Clone)]
@@ -31,9 +31,7 @@ impl Gathered for MemoryGathered {
 
     fn bytes(&self) -> u64 {
         let batches = self.partitions.iter().flatten();
-        batches
-            .map(|batch| batch.get_array_memory_size() as u64)
-            .sum()
+        batches.map(|batch| batch_bytes(batch) as u64).sum()
     }
 
     fn partitions(&self) -> usize {

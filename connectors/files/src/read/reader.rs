@@ -7,12 +7,12 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use tidegate_core::{
     Context, Error, Estimate, EventStream, Offset, Result, Scan, Split, StreamName, TablePartition,
 };
-use tidegate_formats::{Compression, CsvOptions, Format, PlainText, Splitter};
+use tidegate_formats::{Buffers, Compression, CsvOptions, Format, PlainText, Splitter};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::columns::Columns;
 use super::lines::LineIndex;
-use super::parquet::{ParquetFile, footer};
+use super::parquet::{ParquetFile, Room, footer};
 use super::piece::{Mark, Part, Piece, joined, ranges};
 use super::text::{TextFile, first_bytes};
 
@@ -24,6 +24,10 @@ pub(crate) struct Reader {
     pub(crate) csv: CsvOptions,
     /// How large the pieces are in which a file is read.
     pub(crate) piece_size: u64,
+    /// What the files that are read at once may have fetched ahead.
+    room: Room,
+    /// The memory of text that was decoded, to be used again.
+    pub(crate) buffers: Buffers,
     lines: Mutex<HashMap<(String, u64), Arc<LineIndex>>>,
     /// Of files that were read last: those of many pieces are asked for many times.
     footers: Mutex<VecDeque<(String, Mark, ArrowReaderMetadata)>>,
@@ -57,6 +61,8 @@ impl Reader {
             stream,
             csv: csv.clone(),
             piece_size,
+            room: Room::new(cx.memory),
+            buffers: Buffers::default(),
             lines: Mutex::default(),
             footers: Mutex::default(),
         }
@@ -129,11 +135,15 @@ impl Reader {
                 columns,
                 stream: self.stream.clone(),
                 metrics: Arc::clone(&self.cx.metrics),
+                room: self.room.clone(),
             };
             return file.events(scan, resume).await;
         }
         let lines = matches!(part, Part::Bytes(..)).then(|| self.lines(&storage, &file));
         let path = storage.show(&file.key);
+        // As many files as the runtime reads at once share the memory.
+        let readers = (2 * self.cx.parallelism).max(4) as u64;
+        let ahead = storage.read_ahead().within(self.cx.memory / readers);
         let file = TextFile {
             lines,
             storage,
@@ -146,6 +156,8 @@ impl Reader {
             scan: scan.clone(),
             stream: self.stream.clone(),
             metrics: Arc::clone(&self.cx.metrics),
+            ahead,
+            buffers: self.buffers.clone(),
             records: None,
         };
         file.events(resume).await

@@ -12,8 +12,8 @@ use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, Offset, Origin, Result, Rows, Scan, StreamName,
 };
 use tidegate_formats::{
-    Chunk, Compression, CsvHeader, CsvOptions, Decoder, EncodedChunk, Format, PlainText, Position,
-    Splitter,
+    Buffers, Chunk, Compression, CsvHeader, CsvOptions, Decoder, EncodedChunk, Format, PlainText,
+    Position, Splitter,
 };
 use tidegate_storage::{ByteStream, FileMeta, ReadAhead, Storage};
 use tokio::sync::mpsc;
@@ -23,10 +23,10 @@ use super::lines::{LineIndex, UncountedChunk};
 use super::piece::Part;
 
 /// Chunks that are cut at a time: each about 1 MiB.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 1;
 
 /// Chunks that wait to be taken, beside those that were cut last.
-const WAITING: usize = 2;
+const WAITING: usize = 1;
 
 /// How much of a CSV file is looked at first for its header.
 const HEADER_SAMPLE: usize = 64 << 10;
@@ -48,6 +48,8 @@ pub(crate) struct TextFile {
     pub(crate) lines: Option<Arc<LineIndex>>,
     pub(crate) stream: StreamName,
     pub(crate) metrics: Arc<tidegate_core::Metrics>,
+    pub(crate) ahead: ReadAhead,
+    pub(crate) buffers: Buffers,
     /// Known as soon as the file's header is.
     pub(crate) records: Option<Records>,
 }
@@ -60,7 +62,8 @@ impl TextFile {
             (Part::Bytes(_, end), Some(from)) => Splitter::resume_range(self.format, from, end)?,
             (Part::Bytes(start, end), None) => Splitter::range(self.format, start, end)?,
             (_, from) => Splitter::new(self.format, &self.csv, from.unwrap_or(Position::start()))?,
-        };
+        }
+        .buffers(&self.buffers);
         if self.format != Format::Csv || !self.csv.header {
             self.bind(None)?;
         } else if splitter.offset() > 0 {
@@ -81,9 +84,9 @@ impl TextFile {
             Format::Raw => Some(PlainText::raw(self.compression)?),
             _ => Some(PlainText::new(self.compression)?),
         };
-        let bytes =
-            self.storage
-                .stream(&self.file, begin..self.file.size, self.storage.read_ahead());
+        let bytes = self
+            .storage
+            .stream(&self.file, begin..self.file.size, self.ahead);
         let (send, receive) = mpsc::channel(WAITING);
         let cut = Cut {
             file: self,

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memchr;
 use tidegate_core::{Error, Result};
 
+use super::buffer::{Buffers, Unread};
 use super::csv::CsvScan;
 use super::header::separator_line;
 use super::json::{FirstRecord, JsonScan};
@@ -45,7 +46,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub struct Splitter {
     scan: Scan,
     /// What is not given out yet; it begins at `position`.
-    buffer: BytesMut,
+    buffer: Unread,
     position: Position,
     header: Option<CsvHeader>,
     dialect: Dialect,
@@ -86,7 +87,7 @@ impl fmt::Debug for Splitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Splitter")
             .field("position", &self.position)
-            .field("buffered", &self.buffer.len())
+            .field("buffered", &self.buffer.all())
             .finish_non_exhaustive()
     }
 }
@@ -123,7 +124,7 @@ impl Splitter {
                 MAX_RECORD
             },
             scan,
-            buffer: BytesMut::new(),
+            buffer: Unread::default(),
             position,
             header: None,
             dialect,
@@ -194,9 +195,16 @@ impl Splitter {
         self
     }
 
+    /// Takes the memory of its chunks from there, and gives it back when they are dropped.
+    #[must_use]
+    pub fn buffers(mut self, buffers: &Buffers) -> Self {
+        self.buffer.buffers = buffers.clone();
+        self
+    }
+
     /// The file's offset of the next byte to push.
     pub fn offset(&self) -> u64 {
-        self.position.offset + self.buffer.len() as u64
+        self.position.offset + self.buffer.all() as u64
     }
 
     /// Whether there will be no more chunks: the input has ended and all of it was given, or the
@@ -231,14 +239,7 @@ impl Splitter {
         if self.done {
             return;
         }
-        if self.buffer.is_empty() {
-            // Taken over without a copy where nobody else holds them.
-            self.buffer = bytes
-                .try_into_mut()
-                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        } else {
-            self.buffer.extend_from_slice(&bytes);
-        }
+        self.buffer.push(bytes);
     }
 
     /// Says that the file has no more bytes; `next` then gives what is left.
@@ -256,33 +257,43 @@ impl Splitter {
         reason = "fallible, and goes on after None"
     )]
     pub fn next(&mut self) -> Result<Option<Chunk>> {
-        if self.done || !self.prelude()? {
-            return Ok(None);
-        }
-        let chunk = match &mut self.scan {
-            Scan::Lines => self.lines()?,
-            Scan::Csv(scan) => {
-                let end = scan.record_end(&self.buffer, self.chunk_size);
-                self.whole_records(end)?
+        loop {
+            if self.prelude()? {
+                let chunk = match &mut self.scan {
+                    Scan::Lines => self.lines()?,
+                    Scan::Csv(scan) => {
+                        let end = scan.record_end(&self.buffer, self.chunk_size);
+                        self.whole_records(end)?
+                    }
+                    Scan::Json(_) => self.json()?,
+                    Scan::Raw => return self.raw(),
+                };
+                if chunk.is_some() {
+                    return Ok(chunk);
+                }
             }
-            Scan::Json(_) => self.json()?,
-            Scan::Raw => self.raw()?,
-        };
-        if chunk.is_none() && self.finished {
-            self.done = true;
+            if self.done || !self.buffer.fill(self.chunk_size) {
+                self.done |= self.finished;
+                return Ok(None);
+            }
         }
-        Ok(chunk)
+    }
+
+    /// Whether all of the file's bytes are in the buffer.
+    fn at_end(&self) -> bool {
+        self.finished && self.buffer.all() == self.buffer.len()
     }
 
     /// Does what precedes the first chunk; says whether it is done.
     fn prelude(&mut self) -> Result<bool> {
+        let at_end = self.at_end();
         loop {
             let next = match &mut self.prelude {
                 Prelude::Over => return Ok(!self.done),
                 Prelude::Bom => self.bom(),
                 Prelude::Header => self.first_header()?,
                 Prelude::Separator => self.separator()?,
-                Prelude::Lines(first) => match first.is_free(&self.buffer, self.finished) {
+                Prelude::Lines(first) => match first.is_free(&self.buffer, at_end) {
                     None => None,
                     Some(free) => {
                         if free {
@@ -298,7 +309,7 @@ impl Splitter {
                 Some(next) => self.prelude = next,
                 None if self.buffer.len() > self.max_record => return Err(self.too_long()),
                 None => {
-                    self.done |= self.finished;
+                    self.done |= at_end;
                     return Ok(false);
                 }
             }
@@ -306,11 +317,11 @@ impl Splitter {
     }
 
     fn bom(&mut self) -> Option<Prelude> {
-        if !self.finished && self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
+        if !self.at_end() && self.buffer.len() < BOM.len() && BOM.starts_with(&self.buffer) {
             return None;
         }
         if self.buffer.starts_with(BOM) {
-            drop(self.take(BOM.len()));
+            self.skip(BOM.len());
         }
         Some(match self.scan {
             Scan::Csv(_) if self.dialect.header => Prelude::Header,
@@ -321,16 +332,16 @@ impl Splitter {
     }
 
     fn first_header(&mut self) -> Result<Option<Prelude>> {
-        let found = CsvHeader::read(&self.buffer, &self.dialect, self.finished)?;
+        let found = CsvHeader::read(&self.buffer, &self.dialect, self.at_end())?;
         Ok(found.map(|(header, end)| {
-            drop(self.take(end));
+            self.skip(end);
             self.set_header(header);
             Prelude::Over
         }))
     }
 
     fn separator(&mut self) -> Result<Option<Prelude>> {
-        let Some((said, end)) = separator_line(&self.buffer, self.finished) else {
+        let Some((said, end)) = separator_line(&self.buffer, self.at_end()) else {
             return Ok(None);
         };
         match said.map(char::from) {
@@ -340,7 +351,7 @@ impl Splitter {
                 ))
                 .hint(format!("set `csv = {{ delimiter = {said:?} }}`")));
             }
-            _ => drop(self.take(end)),
+            _ => self.skip(end),
         }
         Ok(Some(Prelude::Over))
     }
@@ -348,7 +359,7 @@ impl Splitter {
     /// Skips the rest of a record that another range has.
     fn partial(&mut self) -> Option<Prelude> {
         let end = memchr(b'\n', &self.buffer);
-        drop(self.take(end.map_or(self.buffer.len(), |at| at + 1)));
+        self.skip(end.map_or(self.buffer.len(), |at| at + 1));
         self.position.line = None;
         self.done |= self.position.offset >= self.until;
         end.map(|_| Prelude::Over)
@@ -356,9 +367,15 @@ impl Splitter {
 
     /// The first `length` bytes, and the position moved behind them.
     fn take(&mut self, length: usize) -> Bytes {
-        let bytes = self.buffer.split_to(length).freeze();
+        let bytes = self.buffer.take(length);
         self.position = self.position.after(&bytes);
         bytes
+    }
+
+    /// Moves the position over bytes that nobody wants.
+    fn skip(&mut self, length: usize) {
+        self.position = self.position.after(&self.buffer[..length]);
+        self.buffer.skip(length);
     }
 
     fn give(&mut self, length: usize) -> Option<Chunk> {
@@ -397,17 +414,18 @@ impl Splitter {
         }
         Ok(match end {
             Some(end) => self.give(end),
-            None if self.finished => self.give(self.buffer.len()),
+            None if self.at_end() => self.give(self.buffer.len()),
             None => None,
         })
     }
 
     fn json(&mut self) -> Result<Option<Chunk>> {
+        let at_end = self.at_end();
         let Scan::Json(scan) = &mut self.scan else {
             return Ok(None);
         };
         let found = scan
-            .advance(&self.buffer, self.chunk_size, self.finished)
+            .advance(&self.buffer, self.chunk_size, at_end)
             .map_err(|(at, message)| {
                 let place = self
                     .position
@@ -424,7 +442,7 @@ impl Splitter {
         let Some(cut) = found else {
             return Ok(None);
         };
-        drop(self.take(cut.skip));
+        self.skip(cut.skip);
         self.position.in_array = cut.from_array;
         let mut chunk = self.give(cut.end - cut.skip);
         self.position.in_array = cut.to_array;
@@ -435,12 +453,14 @@ impl Splitter {
     }
 
     fn raw(&mut self) -> Result<Option<Chunk>> {
-        if self.buffer.len() > self.max_record {
+        let all = self.buffer.all();
+        if all > self.max_record {
             return Err(self.too_long());
         }
-        if !self.finished {
+        if self.done || !self.finished {
             return Ok(None);
         }
+        self.buffer.fill(all);
         // An empty file is a payload too.
         self.done = true;
         let start = self.position;

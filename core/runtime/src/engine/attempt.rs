@@ -171,7 +171,7 @@ impl Attempt {
             .transpose()?;
         let scratch = around.scratch.join("stages");
         let set =
-            super::flow::EpochSet::new(&graph, epoch, workers, around.runtime.memory.0, &scratch)?;
+            super::flow::EpochSet::new(&graph, epoch, workers, graph.shares.spools, &scratch)?;
         let full = options.checkpoint.bytes.map(|bytes| bytes.0);
         let (shared, signals) = Shared::new(Arc::new(graph), around, stats, set, full);
         Ok(Self {

@@ -9,7 +9,7 @@ use arrow_row::{RowConverter, SortField};
 use arrow_select::take::take_record_batch;
 use tidegate_core::{
     CpuWriter, Distribution, Epoch, Error, IoWriter, Rejected, Result, Sink, SinkBatch, SinkEpoch,
-    Spread, Writer, WriterId,
+    Spread, Writer, WriterId, batch_bytes,
 };
 
 use super::cpu_lane::CpuLane;
@@ -130,7 +130,7 @@ impl Writers {
         self.stats.add_rows_in(rows);
         self.stats.add_rows_out(rows);
         self.bytes
-            .fetch_add(batch.rows.get_array_memory_size() as u64, Ordering::Relaxed);
+            .fetch_add(batch_bytes(&batch.rows) as u64, Ordering::Relaxed);
         let opening = Opening {
             shared,
             set,

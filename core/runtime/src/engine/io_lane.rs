@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_core::{Error, InFlight, IoWriter, Result, SinkBatch};
+use tidegate_core::{Error, InFlight, IoWriter, Result, SinkBatch, batch_bytes};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -105,7 +105,7 @@ impl IoLane {
             return Err(Error::internal("the run has ended"));
         }
         let (all, most) = (batch.rows.num_rows(), self.limits.rows.max(1));
-        let bytes = batch.rows.get_array_memory_size() as u64;
+        let bytes = batch_bytes(&batch.rows) as u64;
         let mut from = 0;
         while from < all {
             let rows = most.min(all - from);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use tidegate_core::{ComponentId, Error, Offset, Result};
+use tidegate_core::{ByteSize, ComponentId, Error, Offset, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -50,7 +50,7 @@ impl Shared {
         let (signals, receiver) = mpsc::unbounded_channel();
         let workers = around.runtime.workers();
         let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
-        let capacity = around.runtime.queue.as_usize();
+        let capacity = ByteSize(graph.shares.queue).as_usize();
         let queue = Queue::new(capacity, full, workers, graph.ordered())
             .with_sinks(Gates::new(&graph), origins);
         let shared = Self {
@@ -89,7 +89,7 @@ impl Shared {
             &self.graph,
             epoch,
             self.around.runtime.workers(),
-            self.around.runtime.memory.0,
+            self.graph.shares.spools,
             &self.around.scratch.join("stages"),
         )
     }

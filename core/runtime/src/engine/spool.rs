@@ -13,7 +13,7 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::SchemaRef;
 use futures::StreamExt;
-use tidegate_core::{BatchStream, Error, Gathered, Result};
+use tidegate_core::{BatchStream, Error, Gathered, Result, batch_bytes};
 
 /// What the spools of one epoch may hold in memory together.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Spool {
             Some(columns) => batch.project(columns)?,
             None => batch.clone(),
         };
-        let size = batch.get_array_memory_size() as u64;
+        let size = batch_bytes(&batch) as u64;
         self.rows
             .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(size, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use tidegate_core::{
     Rejected, Result, Sink, Source, Stream, StreamName, Transform, TransformContext, check_depth,
 };
 
+use super::memory::Shares;
 use super::surroundings::Surroundings;
 use super::{Body, Edge, Graph, Node, NodeId, OpenStream, Port, PortId, in_component};
 use crate::stats::{ComponentStats, Given};
@@ -66,7 +67,8 @@ impl<'a> Builder<'a> {
             let ComponentConfig::Source(config) = config else {
                 continue;
             };
-            let cx = around.context(&component.id, &stats[node]);
+            let memory = self.shares(around).source;
+            let cx = around.context(&component.id, &stats[node], memory);
             let opened = config.open(&cx).await;
             let source = opened.map_err(|e| in_component(e, component))?;
             let mut streams = source.streams();
@@ -87,18 +89,34 @@ impl<'a> Builder<'a> {
             let opened = match &configs[node] {
                 ComponentConfig::Source(_) => continue,
                 ComponentConfig::Transform(config) => {
-                    let common = around.context(&component.id, &stats[node]);
+                    let memory = self.shares(around).stage;
+                    let common = around.context(&component.id, &stats[node], memory);
                     let cx = TransformContext { common, inputs };
                     config.open(&cx).await.map(Opened::Transform)
                 }
                 ComponentConfig::Sink(config) => {
-                    let cx = around.sink_context(&component.id, &stats[node], inputs);
+                    let memory = self.shares(around).sink;
+                    let cx = around.sink_context(&component.id, &stats[node], memory, inputs);
                     config.open(&cx).await.map(Opened::Sink)
                 }
             };
             self.add(node, opened.map_err(|e| in_component(e, component))?, edges);
         }
         Ok(order)
+    }
+
+    /// What each may hold, as far as it is known which transforms are stages.
+    fn shares(&self, around: &Surroundings) -> Shares {
+        let gathers = self.bodies.iter().flatten().any(|(body, _)| {
+            matches!(
+                body,
+                Body::Transform {
+                    transform: Transform::Gather(_),
+                    ..
+                }
+            )
+        });
+        Shares::new(&around.runtime, self.spec, gathers)
     }
 
     /// Closes what was opened.
@@ -262,7 +280,8 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Transforms and sinks, each after what it reads.
+    /// Transforms and sinks, each after what it reads; sinks as late as can be, because their share of the
+    /// memory depends on what the transforms are.
     fn order(&self) -> Result<Vec<NodeId>> {
         let components = &self.spec.components;
         let id_of = |entry: &str| entry.split_once('.').map_or(entry, |(id, _)| id).to_owned();
@@ -281,7 +300,13 @@ impl<'a> Builder<'a> {
                 // A pipeline is checked before.
                 return Err(Error::internal("the inputs go round in a circle"));
             }
-            for node in ready {
+            let is_transform = |node: &NodeId| components[*node].kind == Kind::Transform;
+            let first = ready.iter().copied().filter(is_transform).collect();
+            for node in if ready.iter().any(is_transform) {
+                first
+            } else {
+                ready
+            } {
                 placed[node] = true;
                 order.push(node);
             }
@@ -293,7 +318,9 @@ impl<'a> Builder<'a> {
         mut self,
         order: Vec<NodeId>,
         stats: &[Arc<ComponentStats>],
+        around: &Surroundings,
     ) -> Result<Graph> {
+        let shares = self.shares(around);
         let mut nodes = Vec::new();
         for (node, body) in self.bodies.into_iter().enumerate() {
             let Some((body, inputs)) = body else {
@@ -314,6 +341,7 @@ impl<'a> Builder<'a> {
             nodes,
             ports: self.ports,
             order,
+            shares,
         })
     }
 }

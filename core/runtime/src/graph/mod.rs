@@ -8,6 +8,7 @@
 mod build;
 mod checks;
 mod guarantees;
+mod memory;
 mod origins;
 mod surroundings;
 
@@ -22,6 +23,7 @@ use tidegate_core::{
 
 use crate::stats::{ComponentStats, Given};
 use build::{Builder, close};
+use memory::Shares;
 
 pub(crate) use surroundings::Surroundings;
 
@@ -37,6 +39,7 @@ pub struct Graph {
     pub(crate) ports: Vec<Port>,
     /// Transforms and sinks, each after what it reads.
     pub(crate) order: Vec<NodeId>,
+    pub(crate) shares: Shares,
 }
 
 /// A component that is open.
@@ -105,7 +108,7 @@ impl Graph {
         let mut builder = Builder::new(spec);
         match builder.open_all(configs, stats, around, schemas).await {
             Ok(order) => {
-                let mut graph = builder.finish(order, stats)?;
+                let mut graph = builder.finish(order, stats, around)?;
                 graph.push_down();
                 let checked = graph.check(spec);
                 if checked.is_err() {

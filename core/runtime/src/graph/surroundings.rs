@@ -36,7 +36,8 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(crate) fn context(&self, id: &ComponentId, stats: &ComponentStats) -> Context {
+    /// `memory`: the component's share.
+    pub(crate) fn context(&self, id: &ComponentId, stats: &ComponentStats, memory: u64) -> Context {
         let values = |pipeline: &Arc<str>, component: &str| -> Arc<dyn KeyValue> {
             match &self.state {
                 Some((state, _)) => Arc::new(Values {
@@ -55,7 +56,7 @@ impl Surroundings {
             run: self.run,
             base: Arc::clone(&self.base),
             parallelism: self.runtime.workers(),
-            memory: self.runtime.memory.0,
+            memory,
             scratch: self.scratch.join(id.as_str()).into(),
             store: values(&self.pipeline, id.as_str()),
             shared: values(&SHARED.into(), SHARED),
@@ -74,6 +75,7 @@ impl Surroundings {
         &self,
         id: &ComponentId,
         stats: &ComponentStats,
+        memory: u64,
         inputs: Vec<Input>,
     ) -> SinkContext {
         let journal = StateJournal {
@@ -82,7 +84,7 @@ impl Surroundings {
             sink: id.clone(),
         };
         SinkContext {
-            common: self.context(id, stats),
+            common: self.context(id, stats, memory),
             inputs,
             journal: Arc::new(journal),
         }

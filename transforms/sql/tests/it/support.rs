@@ -62,7 +62,7 @@ impl Gathered for Memory {
         self.partitions
             .iter()
             .flatten()
-            .map(|batch| batch.get_array_memory_size() as u64)
+            .map(|batch| tidegate_core::batch_bytes(batch) as u64)
             .sum()
     }
 

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
-use tidegate_core::{Metrics, Result};
+use tidegate_core::{Error, Metrics, Result};
 use tidegate_storage::{FileMeta, Storage};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Columns with less than this between them are read together: a request costs as much time as
 /// this many bytes.
@@ -21,11 +22,38 @@ const JOINED: u64 = 8 << 20;
 /// Requests at once for one row group.
 const REQUESTS: usize = 4;
 
+/// How many bytes of row groups may be fetched and not decoded, of all files that are read at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    /// In KiB.
+    free: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Room {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let all = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).max(1);
+        Self {
+            free: Arc::new(Semaphore::new(all as usize)),
+            all,
+        }
+    }
+
+    /// Waits until there is room for so many bytes; for more than all there is, until nothing else is
+    /// there.
+    pub(super) async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(self.all);
+        let free = Arc::clone(&self.free).acquire_many_owned(wanted).await;
+        free.map_err(|error| Error::internal("the memory of a source is gone").because(error))
+    }
+}
+
 /// The bytes of a row group's columns, where they lie in the file.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {
     length: u64,
     chunks: Arc<[(u64, Bytes)]>,
+    _held: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// The ranges to read, each with whole columns.
@@ -66,7 +94,16 @@ impl Fetched {
         Ok(Self {
             length: file.size,
             chunks: chunks.into(),
+            _held: None,
         })
+    }
+
+    /// Counted for as long as they are there.
+    pub(super) fn holding(self, held: OwnedSemaphorePermit) -> Self {
+        Self {
+            _held: Some(Arc::new(held)),
+            ..self
+        }
     }
 
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {

@@ -19,7 +19,7 @@ use tidegate_core::{
 };
 use tidegate_storage::{FileMeta, Storage};
 
-use super::fetched::Fetched;
+use super::fetched::{Fetched, Room};
 use super::footer::unreadable;
 use super::prune;
 use crate::read::columns::{Bound, Columns};
@@ -47,6 +47,7 @@ pub(crate) struct ParquetFile {
     pub(crate) columns: Columns,
     pub(crate) stream: StreamName,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) room: Room,
 }
 
 impl ParquetFile {
@@ -176,7 +177,9 @@ impl ParquetFile {
             .columns(group)
             .map(|(start, length)| start..start + length);
         let columns = columns.collect();
+        let held = self.room.take(reading.stored_bytes(group)).await?;
         let bytes = Fetched::read(&self.storage, &self.file, columns, &self.metrics).await?;
+        let bytes = bytes.holding(held);
         let memory = metadata.total_byte_size().unsigned_abs().max(1);
         // A part of a power of two of rows, so that it always begins at the same row.
         let part = (rows.saturating_mul(PART_BYTES) / memory).clamp(8192, 1 << 20);

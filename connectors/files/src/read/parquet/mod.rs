@@ -5,5 +5,6 @@ mod file;
 mod footer;
 mod prune;
 
+pub(crate) use fetched::Room;
 pub(crate) use file::ParquetFile;
 pub(crate) use footer::footer;
