@@ -10,8 +10,8 @@ use tidegate_core::{
 };
 use tokio::sync::watch;
 
-use crate::engine::{Attempt, Outcome};
-use crate::graph::{Body, Graph, Surroundings};
+use crate::engine::{Attempt, Common, Outcome};
+use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
 use crate::recover::{self, new_run};
 use crate::report::{Report, Status, Told};
 use crate::retry;
@@ -306,8 +306,8 @@ impl Pipeline {
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline was taken, but has no state"));
         };
-        let state_of = Some((Arc::clone(store), fence));
-        let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+        let records = self.records(store, fence);
+        let around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
         let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
         let unfinished =
             |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
@@ -395,8 +395,14 @@ impl Pipeline {
         };
         let _ = self.given.set(graph.given());
         let state = lost_sessions(&graph, store, name, fence, state).await?;
-        let stats = Arc::clone(&self.stats);
-        Attempt::new(graph, around, stats, state, &self.spec.options, canceller)?
+        let common = Common {
+            graph: Arc::new(graph),
+            around,
+            stats: Arc::clone(&self.stats),
+            store: Arc::clone(store),
+            fence,
+        };
+        Attempt::new(common, state, &self.spec.options, canceller)?
             .run(options.stop.clone())
             .await
     }
@@ -421,8 +427,8 @@ impl Pipeline {
             };
             let scratch = Scratch::new()?;
             let (_hand, cancel) = Cancel::new();
-            let state_of = Some((Arc::clone(store), fence));
-            let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+            let records = self.records(store, fence);
+            let around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
             recover::recover(&around, store, fence, |_| false)
                 .await
                 .map(drop)
@@ -441,12 +447,20 @@ impl Pipeline {
             .collect()
     }
 
+    fn records(&self, store: &Arc<dyn StateStore>, fence: Fence) -> Arc<dyn Records> {
+        Arc::new(StateRecords {
+            state: Arc::clone(store),
+            fence,
+            pipeline: self.spec.name.as_str().into(),
+        })
+    }
+
     fn surroundings(
         &self,
         scratch: &Scratch,
         cancel: Cancel,
         lineage: tidegate_core::Lineage,
-        state: Option<(Arc<dyn StateStore>, Fence)>,
+        records: Option<Arc<dyn Records>>,
     ) -> Surroundings {
         Surroundings {
             pipeline: self.spec.name.as_str().into(),
@@ -458,7 +472,7 @@ impl Pipeline {
             registry: Arc::clone(&self.registry),
             scratch: scratch.0.path().into(),
             cancel,
-            state,
+            records,
             cuts: Arc::default(),
             kept: None,
         }

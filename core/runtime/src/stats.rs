@@ -146,12 +146,11 @@ impl RunStats {
     }
 
     /// Counts the rejected rows of an epoch that is stored, by component.
-    pub(crate) fn keep_rejected(&self, rejected: &[AtomicU64]) {
+    pub(crate) fn keep_rejected(&self, rejected: &[u64]) {
         for (component, count) in self.components.iter().zip(rejected) {
-            let count = count.load(Ordering::Relaxed);
             component
                 .rejected_for_good
-                .fetch_add(count, Ordering::Relaxed);
+                .fetch_add(*count, Ordering::Relaxed);
         }
     }
 

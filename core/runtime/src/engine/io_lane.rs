@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
-use super::finish::carry;
 use super::flow::EpochSet;
 use super::panics::guarded_async;
+use super::seal::carry;
 use super::shared::Shared;
 use crate::graph::NodeId;
 

@@ -1,28 +1,38 @@
 //! One attempt at a run: from the last checkpoint until the end, a stop, or an error.
 //!
 //! ```text
-//! reader.rs      worker.rs                       ┌─> cpu_lane.rs ─┐      finish.rs
-//! splits ──> queue.rs ──> decode ──> flow.rs ──> exchange.rs       ├──> seal, checkpoint,
-//!    ^        ^   ^                     │        └─> io_lane.rs ──┘     commit, acknowledge
-//!    │        │   └── stage.rs <── spool.rs            │
-//!    │        └──────────── gate.rs <──────────────────┘ too much waits
-//! attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits
+//! coordinator: attempt.rs: its life; coordinate.rs: decides; asking.rs: asks sources for splits;
+//!    │  ^      finish.rs: checkpoint, commit, acknowledge
+//!    │  │ message.rs: data only
+//!    v  │
+//! executor.rs ────────────────────────────────────────────────────────────────────┐
+//!    v                                                                             v
+//! reader.rs      worker.rs                       ┌─> cpu_lane.rs ─┐
+//! splits ──> queue.rs ──> decode ──> flow.rs ──> exchange.rs       ├──────────> seal.rs
+//!             ^   ^                     │        └─> io_lane.rs ──┘
+//!             │   └── stage.rs <── spool.rs            │
+//!             └──────────── gate.rs <──────────────────┘ too much waits
 //! ```
 
 mod acknowledge;
 mod asking;
 mod attempt;
+mod common;
 mod coordinate;
 mod cpu_lane;
 mod exchange;
+mod executor;
+mod executors;
 mod finish;
 mod flow;
 mod gate;
 mod io_lane;
+mod message;
 mod panics;
 mod queue;
 mod reader;
 mod requests;
+mod seal;
 mod shared;
 mod splits;
 mod spool;
@@ -30,3 +40,12 @@ mod stage;
 mod worker;
 
 pub(crate) use attempt::{Attempt, Outcome};
+pub(crate) use common::Common;
+
+/// Waits for what is there; forever if nothing is.
+async fn some<F: Future + Unpin>(work: Option<F>) -> F::Output {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}

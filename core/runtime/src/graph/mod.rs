@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
-//! surroundings.rs: what a component is opened with
+//! surroundings.rs: what a component is opened with; records.rs: what it notes in the state
 //! ```
 
 mod build;
 mod checks;
 mod guarantees;
 mod origins;
+mod records;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use tidegate_core::{
 use crate::stats::{ComponentStats, Given};
 use build::{Builder, close};
 
+pub(crate) use records::{Records, StateRecords};
 pub(crate) use surroundings::Surroundings;
 
 /// The position of a component in [`Graph::nodes`].
@@ -193,6 +195,12 @@ impl Graph {
     fn used(&self, source: NodeId) -> impl Iterator<Item = &OpenStream> {
         let streams = self.streams(source).iter();
         streams.filter(|open| open.scan.is_some())
+    }
+
+    /// What is asked of a source's streams in use.
+    pub(crate) fn scans(&self, source: NodeId) -> Arc<[Scan]> {
+        let used = self.used(source);
+        used.filter_map(|open| open.scan.clone()).collect()
     }
 
     /// Whether a source's rows are those of a snapshot that lives as long as this process.
