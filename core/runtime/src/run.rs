@@ -467,6 +467,7 @@ impl Pipeline {
             base: self.spec.base.as_path().into(),
             lineage,
             run: RunId::new(),
+            executor: 0,
             runtime: self.runtime.clone(),
             settings: Arc::clone(&self.settings),
             registry: Arc::clone(&self.registry),

@@ -21,6 +21,8 @@ pub(crate) struct Surroundings {
     pub(crate) base: Arc<Path>,
     pub(crate) lineage: Lineage,
     pub(crate) run: RunId,
+    /// Which of the run's executors it is.
+    pub(crate) executor: u32,
     pub(crate) runtime: RuntimeSettings,
     pub(crate) settings: Arc<JsonMap<String, Value>>,
     pub(crate) registry: Arc<Registry>,
@@ -50,6 +52,7 @@ impl Surroundings {
             pipeline: Arc::clone(&self.pipeline),
             lineage: self.lineage,
             run: self.run,
+            executor: self.executor,
             base: Arc::clone(&self.base),
             parallelism: self.runtime.workers(),
             memory: self.runtime.memory.0,
