@@ -319,6 +319,10 @@ impl Pipeline {
             .await?
             .unwrap_or(state);
         told.run = state.run.as_ref().map(|run| run.id);
+        if !unfinished(&state) && told.run.is_some() && told.run == told.worked_on {
+            // The attempt before came to the end, and failed only then.
+            return Ok(Outcome::Completed);
+        }
         if had_stored_end && *resume != Resume::Restart {
             // The process before died between its last checkpoint and the end of its commit.
             told.resumed = true;
@@ -364,6 +368,7 @@ impl Pipeline {
             return Err(Error::internal("the run that was begun is gone"));
         };
         told.run = Some(current.id);
+        told.worked_on = told.run;
         let around = Surroundings {
             run: current.id,
             kept: Some(told.kept.clone()),
