@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::{
-    Acknowledged, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset, PipelineOptions,
-    Prepared, Result, SchemaChange, SplitId,
+    Acknowledged, ByteSize, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset,
+    PipelineOptions, Prepared, Result, SchemaChange, SplitId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -15,15 +15,18 @@ use tokio::time::Instant;
 use super::acknowledge::Acknowledgements;
 use super::asking::Asking;
 use super::common::Common;
-use super::coordinate::{Joined, Leaving};
-use super::executor::{Beginning, Executor};
-use super::executors::{Cutting, Executors, Handle};
+use super::coordinate::Leaving;
+use super::cutting::{Cutting, Joined};
+use super::execution::{Beginning, Execution};
+use super::executors::{Executors, Handle};
 use super::finish::Ended;
 use super::message::{Said, Sealed, Tell};
 use super::panics::guarded_async;
 use super::queue::SplitKey;
+use super::remote::{Executor, opening};
 use super::requests::CutRequests;
 use super::splits::SourceSplits;
+use crate::graph::{Alone, Graph};
 use crate::state::{Change, PipelineState, SourceState};
 
 /// How an attempt ended without an error.
@@ -101,16 +104,17 @@ impl Attempt {
     /// Prepares an attempt that goes on from `state`. Nothing is read yet. `canceller` is the hand
     /// on what the components' surroundings have to say when to stop.
     pub(crate) fn new(
-        common: Common,
+        common: &Arc<Common>,
         mut state: PipelineState,
-        options: &PipelineOptions,
+        executors: &[Executor],
         canceller: Canceller,
     ) -> Result<Self> {
-        let common = Arc::new(common);
+        let options = common.spec.options.clone();
+        let crew = crew(&common.graph, executors)?;
         let graph = &common.graph;
         let bounded = graph.bounded();
         let workers = common.around.runtime.workers();
-        let usual = (workers * 2).max(FEWEST_READERS);
+        let usual = (workers * 2).max(FEWEST_READERS) * crew.len();
         let starts_over = bounded
             && graph.has_gather()
             && state.run.as_ref().is_some_and(|run| !run.checkpointed);
@@ -163,17 +167,35 @@ impl Attempt {
             .map_or(default, |interval| interval.0);
         let least = options.checkpoint.min_interval;
         let least = least.map_or(LEAST_INTERVAL, |least| least.0);
-        let full = options.checkpoint.bytes.map(|bytes| bytes.0);
+        // Each has its share, so that all together have no more.
+        let share = |bytes: ByteSize| bytes.0.div_ceil(crew.len() as u64);
+        let full = options.checkpoint.bytes.map(share);
         let (say, heard) = mpsc::unbounded_channel();
-        let tell: Tell = Arc::new(move |said| {
-            // The coordinator is gone only when the attempt is over.
-            let _ = say.send((0, said));
-        });
-        let executors = Executors::new(vec![start(&common, epoch, full, &tell)?], heard);
+        let handles = crew
+            .into_iter()
+            .enumerate()
+            .map(|(at, (number, executor))| {
+                let say = say.clone();
+                let tell: Tell = Arc::new(move |said| {
+                    // The coordinator is gone only when the attempt is over.
+                    let _ = say.send((at, said));
+                });
+                match executor.as_remote() {
+                    None => start(common, epoch, full, tell),
+                    Some(remote) => {
+                        let (commands, told) = mpsc::unbounded_channel();
+                        let opening = opening(common, number, epoch, full)?;
+                        let relay =
+                            Arc::clone(remote).relay(opening, told, tell, Arc::clone(common));
+                        Ok(Handle::new(commands, tokio::spawn(relay)))
+                    }
+                }
+            });
+        let executors = Executors::new(handles.collect::<Result<_>>()?, heard);
         Ok(Self {
-            common,
+            common: Arc::clone(common),
             executors,
-            options: options.clone(),
+            options,
             interval,
             sources,
             forgotten,
@@ -255,8 +277,35 @@ impl Attempt {
     }
 }
 
+/// The executors that can work on a pipeline, each with its number in the run.
+fn crew<'a>(graph: &Graph, executors: &'a [Executor]) -> Result<Vec<(u32, &'a Executor)>> {
+    let left = (0..).zip(executors);
+    let mut left: Vec<_> = left.filter(|(_, executor)| !executor.is_lost()).collect();
+    if left.is_empty() {
+        return Err(Error::not_found("there is no executor left")
+            .hint("the next run resumes from the last checkpoint"));
+    }
+    let Some(Alone { why, here }) = graph.alone() else {
+        return Ok(left);
+    };
+    if here {
+        left.retain(|(_, executor)| executor.is_local());
+        if left.is_empty() {
+            return Err(Error::unsupported(format!(
+                "the pipeline needs an executor in the run's own process: {why}"
+            ))
+            .hint("give the run `Executor::local()` too"));
+        }
+    }
+    left.truncate(1);
+    if executors.len() > 1 {
+        tracing::info!(executor = left[0].0, why, "one executor works alone");
+    }
+    Ok(left)
+}
+
 /// Starts the executor of this process, which works with the coordinator's own components.
-fn start(common: &Common, epoch: Epoch, full: Option<u64>, tell: &Tell) -> Result<Handle> {
+fn start(common: &Common, epoch: Epoch, full: Option<u64>, tell: Tell) -> Result<Handle> {
     let (commands, told) = mpsc::unbounded_channel();
     let beginning = Beginning {
         graph: Arc::clone(&common.graph),
@@ -265,11 +314,10 @@ fn start(common: &Common, epoch: Epoch, full: Option<u64>, tell: &Tell) -> Resul
         epoch,
         full,
     };
-    let executor = Executor::begin(beginning, told, Arc::clone(tell))?;
-    let tell = Arc::clone(tell);
+    let execution = Execution::begin(beginning, told, Arc::clone(&tell))?;
     let task = tokio::spawn(async move {
         let ran = guarded_async("an executor", async {
-            executor.run().await;
+            execution.run().await;
             Ok(())
         });
         if let Err(error) = ran.await {

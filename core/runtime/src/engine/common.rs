@@ -1,8 +1,10 @@
 //! What the coordinator and its tasks share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_core::{ComponentId, Result};
+use arrow_schema::Schema;
+use tidegate_core::{ComponentId, PipelineSpec, Result, StreamName};
 
 use crate::graph::{Graph, Surroundings};
 use crate::state::{Change, Fence, StateStore};
@@ -10,7 +12,10 @@ use crate::stats::RunStats;
 
 /// What the coordinator and its tasks share in an attempt. It alone has the fence.
 pub(crate) struct Common {
+    pub(crate) spec: PipelineSpec,
     pub(crate) graph: Arc<Graph>,
+    /// Those that streams changed to in this run.
+    pub(crate) schemas: BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
     pub(crate) around: Surroundings,
     pub(crate) stats: Arc<RunStats>,
     pub(crate) store: Arc<dyn StateStore>,

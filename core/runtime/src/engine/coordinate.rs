@@ -11,17 +11,18 @@
 use std::sync::Arc;
 
 use tidegate_core::{Error, ErrorKind, Result, SchemaChange, SplitId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::acknowledge::AGAIN;
 use super::asking::{Answer, Answered};
-use super::attempt::{Attempt, Outcome, Sealing};
-use super::executors::{Cutting, Heard, Step};
-use super::finish::{Ended, Ending, finish, remind};
-use super::message::{Assignment, Command, Said, Sealed};
-use super::queue::{Closed, Cut, Revoked, SplitKey};
+use super::attempt::{Attempt, Outcome};
+use super::cutting::Step;
+use super::executors::Heard;
+use super::finish::{Ended, remind};
+use super::message::{Assignment, Command, Said};
+use super::queue::{Closed, Revoked, SplitKey};
 use super::shared::closed;
 use super::some;
 use super::splits::SourceSplits;
@@ -35,13 +36,6 @@ pub(super) enum Leaving {
     Stop,
     /// A stream has another schema from here on.
     SchemaChange,
-}
-
-/// A cut of all executors.
-pub(super) struct Joined {
-    cut: Cut,
-    /// Some rows came to a writer or a stage.
-    has_rows: bool,
 }
 
 impl Attempt {
@@ -327,16 +321,6 @@ impl Attempt {
         }
     }
 
-    fn start_cut(&mut self) {
-        let step = match self.leaving {
-            None => Step::Settle,
-            Some(Leaving::Complete) => Step::Drain,
-            // Others needn't go on while a split is read to its end that is read whole.
-            Some(Leaving::Stop | Leaving::SchemaChange) => Step::Cut,
-        };
-        self.cutting = Some(Cutting::begin(step, &self.executors));
-    }
-
     /// Waits for whatever comes first.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<()> {
         let deadline = self.deadline();
@@ -387,6 +371,9 @@ impl Attempt {
             Said::Exhausted(error) => {
                 self.exhausted.get_or_insert(error);
             }
+            Said::Failed(error) if self.is_sealed() => {
+                tracing::warn!(%error, "an executor failed when all of its work was done");
+            }
             Said::Failed(error) => return Err(error),
             Said::Moved => self.executors.moved(executor),
             Said::Full => self.executors.filled(executor),
@@ -408,112 +395,14 @@ impl Attempt {
         Ok(())
     }
 
-    fn source_of(&mut self, key: SplitKey) -> Option<&mut SourceSplits> {
+    pub(super) fn source_of(&mut self, key: SplitKey) -> Option<&mut SourceSplits> {
         let mut sources = self.sources.iter_mut();
         sources.find(|source| source.node == key.source)
     }
 
-    fn step_made(&mut self, step: Step, executor: usize) {
-        if let Some(cutting) = &mut self.cutting
-            && cutting.made(step, executor)
-        {
-            cutting.cut(&self.executors);
-        }
-    }
-
-    fn cut_made(&mut self, executor: usize, cut: Cut, has_rows: bool) {
-        self.executors.was_cut(executor);
-        let Some(cutting) = &mut self.cutting else {
-            return;
-        };
-        cutting.cut.join(cut);
-        cutting.has_rows |= has_rows;
-        if !cutting.made(Step::Cut, executor) {
-            return;
-        }
-        let Some(made) = self.cutting.take() else {
-            return;
-        };
-        self.left = match self.leaving {
-            None => false,
-            Some(Leaving::Complete) => made.drained,
-            Some(Leaving::Stop | Leaving::SchemaChange) => true,
-        };
-        self.requests.were_met();
-        let mut joined = Joined {
-            cut: made.cut,
-            has_rows: made.has_rows,
-        };
-        joined.cut.revoked.append(&mut self.taken_back);
-        self.cut = Some(joined);
-    }
-
-    fn sealed(&mut self, executor: usize, sealed: Sealed) {
-        if let Some(sealing) = &mut self.sealing {
-            sealing.waiting.remove(&executor);
-            sealing.sealed.push(sealed);
-        }
-        let done = self.sealing.take_if(|sealing| sealing.waiting.is_empty());
-        if let Some(Sealing { sealed, done, .. }) = done {
-            // Who waits for it is gone only when the attempt is over.
-            let _ = done.send(sealed);
-        }
-    }
-
-    /// Lets the epoch that was cut end beside the next one.
-    fn end_epoch(&mut self, joined: Joined) -> Result<()> {
-        let Joined { cut, has_rows } = joined;
-        let last = self.left && self.leaving == Some(Leaving::Complete);
-        // A stage of a bounded run speaks even about no rows at all: a count of zero is a row.
-        let stages = has_rows || (last && self.bounded);
-        self.cut_at = Instant::now() + self.interval;
-        if !cut.is_empty() || has_rows || last {
-            self.requests.was_cut();
-            let epoch = self.epoch;
-            self.epoch = epoch.next();
-            let next = self.epoch;
-            self.executors.tell_all(|| Command::End { next, stages });
-            tracing::debug!(%epoch, bytes = cut.bytes, last, "epoch cut");
-            let (done, sealed) = oneshot::channel();
-            self.sealing = Some(Sealing {
-                waiting: self.executors.all(),
-                sealed: Vec::new(),
-                done,
-            });
-            let mut offsets = Vec::new();
-            for (key, offset) in cut.offsets {
-                offsets.push((key, self.split_id(key)?, offset));
-            }
-            let mut finished = Vec::new();
-            for (key, offset) in cut.finished {
-                finished.push((key, self.split_id(key)?, offset));
-            }
-            let mut revoked = Vec::new();
-            for (key, offset) in cut.revoked {
-                let id = self
-                    .source_of(key)
-                    .and_then(|source| source.take_revoked(key));
-                let id = id.ok_or_else(stray)?;
-                revoked.push((key, id, offset));
-            }
-            let ending = Ending {
-                epoch,
-                last,
-                sealed,
-                offsets,
-                finished,
-                revoked,
-                schemas: cut.schemas,
-                rejected: cut.rejected.into_iter().collect(),
-                unacknowledged: std::mem::take(&mut self.unacknowledged),
-                kept: std::mem::take(&mut self.kept),
-            };
-            self.ending = Some(tokio::spawn(finish(Arc::clone(&self.common), ending)));
-        }
-        if !self.left {
-            self.executors.tell_all(|| Command::Reopen);
-        }
-        Ok(())
+    /// Whether executors have done all that there is to do.
+    fn is_sealed(&self) -> bool {
+        self.left && self.cutting.is_none() && self.cut.is_none() && self.sealing.is_none()
     }
 
     /// Tells sources what they couldn't be told.
@@ -525,12 +414,6 @@ impl Attempt {
             std::mem::take(&mut self.kept),
         );
         self.ending = Some(tokio::spawn(told));
-    }
-
-    fn split_id(&mut self, key: SplitKey) -> Result<SplitId> {
-        self.source_of(key)
-            .and_then(|source| source.id(key).cloned())
-            .ok_or_else(stray)
     }
 
     fn take_ended(&mut self, ended: Ended) {
@@ -555,10 +438,6 @@ async fn stop_changed(stop: &mut watch::Receiver<bool>) {
     if stop.changed().await.is_err() {
         std::future::pending().await
     }
-}
-
-fn stray() -> Error {
-    Error::internal("a position belongs to no split")
 }
 
 fn joined(result: <JoinHandle<Result<Ended>> as Future>::Output) -> Result<Ended> {

@@ -7,8 +7,8 @@ use tidegate_core::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::Task;
 use super::message::{Command, Said};
-use super::queue::Cut;
 
 /// What executors say, with the place of the one that says it.
 pub(crate) type Heard = (usize, Said);
@@ -20,11 +20,11 @@ pub(crate) struct Executors {
     rest: Rest,
 }
 
-/// One executor.
+/// One executor. Where the run's future was dropped, nothing of it lingers.
 pub(crate) struct Handle {
     /// It ends when this is dropped.
     commands: Option<mpsc::UnboundedSender<Command>>,
-    task: JoinHandle<()>,
+    task: Task<()>,
     moved: bool,
     full: bool,
 }
@@ -34,17 +34,10 @@ impl Handle {
     pub(crate) fn new(commands: mpsc::UnboundedSender<Command>, task: JoinHandle<()>) -> Self {
         Self {
             commands: Some(commands),
-            task,
+            task: Task(task),
             moved: false,
             full: false,
         }
-    }
-}
-
-impl Drop for Handle {
-    /// Where the run's future was dropped, nothing may linger.
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -163,62 +156,7 @@ impl Executors {
     pub(crate) async fn ended(&mut self) {
         for executor in &mut self.list {
             // Its panic was told, or is told by what it leaves undone.
-            let _ = (&mut executor.task).await;
+            let _ = (&mut executor.task.0).await;
         }
-    }
-}
-
-/// A cut of all executors that is being made, step by step: each step is begun when all have made the
-/// one before.
-pub(crate) struct Cutting {
-    pub(crate) step: Step,
-    /// All was handed out before, because no more will come.
-    pub(crate) drained: bool,
-    pub(crate) waiting: BTreeSet<usize>,
-    pub(crate) cut: Cut,
-    pub(crate) has_rows: bool,
-}
-
-/// See [`Command`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Settle,
-    Drain,
-    Cut,
-}
-
-impl Step {
-    pub(crate) fn command(self) -> Command {
-        match self {
-            Self::Settle => Command::Settle,
-            Self::Drain => Command::Drain,
-            Self::Cut => Command::Cut,
-        }
-    }
-}
-
-impl Cutting {
-    pub(crate) fn begin(step: Step, executors: &Executors) -> Self {
-        executors.tell_all(|| step.command());
-        Self {
-            step,
-            drained: step == Step::Drain,
-            waiting: executors.all(),
-            cut: Cut::default(),
-            has_rows: false,
-        }
-    }
-
-    /// An executor has made a step. Says whether all have. An answer to a step that was given up says
-    /// nothing.
-    pub(crate) fn made(&mut self, step: Step, executor: usize) -> bool {
-        step == self.step && self.waiting.remove(&executor) && self.waiting.is_empty()
-    }
-
-    /// Goes on to the last step.
-    pub(crate) fn cut(&mut self, executors: &Executors) {
-        executors.tell_all(|| Command::Cut);
-        self.step = Step::Cut;
-        self.waiting = executors.all();
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
+//! alone.rs: what one executor alone can work on
 //! surroundings.rs: what a component is opened with; records.rs: what it notes in the state
 //! ```
 
+mod alone;
 mod build;
 mod checks;
 mod guarantees;
@@ -24,7 +26,8 @@ use tidegate_core::{
 use crate::stats::{ComponentStats, Given};
 use build::{Builder, close};
 
-pub(crate) use records::{Records, StateRecords};
+pub(crate) use alone::Alone;
+pub(crate) use records::{Answer, Question, Records, StateRecords};
 pub(crate) use surroundings::Surroundings;
 
 /// The position of a component in [`Graph::nodes`].

@@ -28,7 +28,7 @@ use crate::graph::{Graph, Surroundings};
 use crate::stats::RunStats;
 
 /// See the module.
-pub(crate) struct Executor {
+pub(crate) struct Execution {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
     readers: BTreeMap<SplitKey, JoinHandle<()>>,
@@ -64,7 +64,7 @@ pub(crate) struct Beginning {
     pub(crate) full: Option<u64>,
 }
 
-impl Executor {
+impl Execution {
     /// Begins with nothing to read.
     pub(crate) fn begin(
         beginning: Beginning,
@@ -93,7 +93,7 @@ impl Executor {
             .transpose()?;
         let scratch = around.scratch.join("stages");
         let set = EpochSet::new(&graph, epoch, threads, around.runtime.memory.0, &scratch)?;
-        let mut executor = Self {
+        let mut execution = Self {
             shared: Arc::new(Shared::new(graph, around, stats, set, full, tell)),
             commands,
             readers: BTreeMap::new(),
@@ -106,8 +106,8 @@ impl Executor {
             rest: None,
             told: Told::default(),
         };
-        executor.workers = worker::start(&executor.shared)?;
-        Ok(executor)
+        execution.workers = worker::start(&execution.shared)?;
+        Ok(execution)
     }
 
     /// Does what it is told, until nobody tells it any more. What it has begun and not sealed is
@@ -263,7 +263,7 @@ impl Executor {
     }
 }
 
-impl Drop for Executor {
+impl Drop for Execution {
     /// Where the run's future was dropped, nothing may linger.
     fn drop(&mut self) {
         self.shared.close();
