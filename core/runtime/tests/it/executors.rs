@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 use tidegate_core::{ByteSize, ErrorKind, Kind, Registry, Result};
 use tidegate_runtime::executor::{Executor, serve};
@@ -210,6 +211,31 @@ async fn two_processes_share_the_splits_and_one_is_killed() {
     let report = world.complete().await;
     assert_eq!(report.components[0].rows_out, ((FILES - 1) * EACH) as u64);
     assert_eq!(report.components[1].rows_in, ((FILES - 1) * EACH) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_may_be_lost_at_any_moment() {
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(11);
+    let mut lost = 0;
+    for seed in 0..8 {
+        let (mut world, output) = ranges(&format!("any_moment_{seed}"), 3, seed % 3 == 2);
+        world.options.checkpoint.bytes = Some(ByteSize(4_000));
+        world.settings["attempts"] = json!(8);
+        let others: Vec<_> = ["one", "other", "third"].map(beside).into();
+        world.executors = others.iter().map(|(other, _)| other.clone()).collect();
+        world.executors.push(Executor::local());
+        let killing = async {
+            for (_, served) in &others {
+                let after = Duration::from_millis(rng.random_range(1..250));
+                tokio::time::sleep(after).await;
+                served.abort();
+            }
+        };
+        let (report, ()) = tokio::join!(world.complete(), killing);
+        lost += report.restarts;
+        assert_eq!(rows(&output), all(FILES * EACH), "seed {seed}");
+    }
+    assert!(lost > 8, "runs must lose executors, and lost {lost}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
