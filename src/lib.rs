@@ -47,6 +47,7 @@ pub use tidegate_core as core;
 pub use tidegate_core::{Error, ErrorKind, PipelineSpec, Registry, Result, STACK_SIZE};
 pub use tidegate_program as program;
 pub use tidegate_runtime as runtime;
+pub use tidegate_runtime::executor;
 pub use tidegate_runtime::state::StateLocation;
 pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 

@@ -40,6 +40,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
             state,
             resume,
             stop,
+            ..RunOptions::default()
         };
         let ended = ready.pipeline.run(options).await;
         if let Some(progress) = progress {

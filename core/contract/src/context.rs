@@ -27,6 +27,9 @@ pub struct Context {
     pub lineage: Lineage,
     /// The run.
     pub run: RunId,
+    /// Which of the run's executors it is opened in, from 0. Several may work on one epoch, so what is
+    /// named by more than a [`WriterId`](crate::WriterId) has to carry it.
+    pub executor: u32,
     /// The folder that relative paths are relative to: the pipeline file's.
     pub base: Arc<Path>,
     /// How many CPU threads work for the pipeline.
@@ -72,6 +75,7 @@ impl Context {
             pipeline: "command".into(),
             lineage: Lineage::new(),
             run: RunId::new(),
+            executor: 0,
             base: base.into(),
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             memory: 256 << 20,

@@ -1,8 +1,13 @@
 //! The one error type, and the kinds by which the runtime decides what to do.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The result of everything in Tidegate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -11,7 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// One function in the runtime maps a kind to an action (retry, wait, fail); a connector only has
 /// to choose the kind that is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The configuration can't work: the user must change it. Never retried.
@@ -76,6 +82,8 @@ impl fmt::Display for ErrorKind {
 }
 
 /// An error: a kind, one sentence, where it happened, what to do, and what caused it.
+///
+/// As data it keeps all of that; of its causes what they say.
 ///
 /// ```
 /// use tidegate_core::Error;
@@ -253,6 +261,86 @@ impl StdError for Error {
     }
 }
 
+/// An error as it crosses from one process to another.
+#[derive(Serialize, Deserialize)]
+struct Written<'a> {
+    kind: ErrorKind,
+    message: Cow<'a, str>,
+    context: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    hint: Option<Cow<'a, str>>,
+    /// What the causes say, each because of the next.
+    causes: Vec<String>,
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let context = self.context().iter();
+        let context = context.map(|(key, value)| ((*key).into(), value.into()));
+        let causes = std::iter::successors(self.source(), |&cause| cause.source());
+        Written {
+            kind: self.0.kind,
+            message: self.message().into(),
+            context: context.collect(),
+            hint: self.hint_text().map(Into::into),
+            causes: causes.map(ToString::to_string).collect(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Error {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let because = |cause: Option<Cause>, says: String| {
+            let because = cause.map(Box::new);
+            Some(Cause { says, because })
+        };
+        let context = written.context.into_iter();
+        let context = context.map(|(key, value)| (known(&key), value.into_owned()));
+        let cause = written.causes.into_iter().rev().fold(None, because);
+        Ok(Self(Box::new(Inner {
+            kind: written.kind,
+            message: written.message.into_owned(),
+            context: context.collect(),
+            hint: written.hint.map(Cow::into_owned),
+            source: cause.map(Into::into),
+        })))
+    }
+}
+
+/// A key of a context as code has it. Keys are literals there, so only few are ever kept.
+fn known(key: &str) -> &'static str {
+    static KEYS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    match keys.get(key) {
+        Some(known) => known,
+        None => {
+            let new: &'static str = Box::leak(key.to_owned().into_boxed_str());
+            keys.insert(new);
+            new
+        }
+    }
+}
+
+/// What a cause in another process said.
+#[derive(Debug)]
+struct Cause {
+    says: String,
+    because: Option<Box<Cause>>,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.says)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.because.as_deref().map(|cause| cause as _)
+    }
+}
+
 impl From<arrow_schema::ArrowError> for Error {
     fn from(error: arrow_schema::ArrowError) -> Self {
         use arrow_schema::ArrowError as Arrow;
@@ -266,5 +354,26 @@ impl From<arrow_schema::ArrowError> for Error {
             Arrow::MemoryError(message) => Self::internal(message),
             other => Self::data("data could not be processed").because(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_the_same_when_it_was_written_and_read() {
+        let cause = Error::data("no such field").because(std::io::Error::other("disk"));
+        let wait = Some(Duration::from_millis(1500));
+        let error = Error::rate_limited("too many requests", wait)
+            .with("component", "shop")
+            .with("status", 429)
+            .hint("ask for more")
+            .because(cause);
+        let written = serde_json::to_string(&error).expect("an error is data");
+        let read: Error = serde_json::from_str(&written).expect("the same error");
+        assert_eq!(read.kind(), error.kind());
+        assert_eq!(read.context(), error.context());
+        assert_eq!(format!("{read:?}"), format!("{error:?}"));
     }
 }

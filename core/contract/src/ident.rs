@@ -146,17 +146,23 @@ uuid_newtype! {
     RunId
 }
 
-/// One open end of a sink: the `index`-th writer of an epoch.
+/// One open end of a sink: the `index`-th writer of an epoch in one of the run's executors. No two
+/// writers of an epoch share it, so that a name which carries it is the writer's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WriterId {
     /// The epoch whose rows this writer takes.
     pub epoch: Epoch,
-    /// Counts the sink's writers within the epoch, from 0.
+    /// The executor that it works in, from 0.
+    pub executor: u32,
+    /// Counts the sink's writers within the epoch and the executor, from 0.
     pub index: u32,
 }
 
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.index)
+        match self.executor {
+            0 => write!(f, "{}-{}", self.epoch, self.index),
+            executor => write!(f, "{}-{executor}-{}", self.epoch, self.index),
+        }
     }
 }

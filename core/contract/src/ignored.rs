@@ -31,7 +31,7 @@ impl NewColumns {
 }
 
 /// A column whose values were left out of rows that were taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IgnoredColumn {
     /// Its name; of a member of a struct the path, with dots: `address.floor`.
     pub name: String,

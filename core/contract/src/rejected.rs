@@ -6,11 +6,12 @@ use arrow_array::builder::{StringBuilder, TimestampMicrosecondBuilder, UInt64Bui
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::Utc;
+use serde::{Deserialize, Serialize};
 
 use crate::{ComponentId, Result, SplitId};
 
 /// Where a rejected row came from, as far as it is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The split. The runtime fills it in for what sources and maps reject; a sink knows it if it
     /// [wants origins](crate::Sink::wants_origins).

@@ -83,7 +83,9 @@ pub trait Source: Debug + Send + Sync {
     /// the state are stored together before any of them is read; if the process dies before, the
     /// same question is asked again, so a plan has no side effects, and gives the same ids for the
     /// same things. A split that an earlier state
-    /// already contains must not be given again. Finished splits are told once, here, with the last
+    /// already contains must not be given again. What is learnt here and needed to read goes into the
+    /// splits' data: they may be read in another process, which opens the source itself and is never
+    /// asked. Finished splits are told once, here, with the last
     /// position that was read of each; after this call only the plan state remembers them.
     ///
     /// Errors: `Transient` and `RateLimited` are retried by the runtime; `Exhausted` stops the run,

@@ -18,6 +18,9 @@ pub struct IgnoredColumns(Mutex<Kept>);
 struct Kept {
     columns: Vec<IgnoredColumn>,
     values: u64,
+    /// How many of a column's values, and of all, [`IgnoredColumns::news`] has told.
+    told: Vec<u64>,
+    told_besides: u64,
 }
 
 impl IgnoredColumns {
@@ -38,8 +41,33 @@ impl IgnoredColumns {
             } else if kept.columns.len() < KEPT {
                 warn(component, kept.columns.len(), &column);
                 kept.columns.push(column);
+                kept.told.push(0);
             }
         }
+    }
+
+    /// Takes note of values of columns that are told apart nowhere.
+    pub(crate) fn add_besides(&self, values: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values += values;
+    }
+
+    /// What was left out since this was last asked: by column, and of columns that aren't listed.
+    pub(crate) fn news(&self) -> (Vec<IgnoredColumn>, u64) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *kept;
+        let mut news = Vec::new();
+        let mut listed = 0;
+        for (column, told) in kept.columns.iter().zip(&mut kept.told) {
+            listed += column.values;
+            let values = column.values - std::mem::replace(told, column.values);
+            if values > 0 {
+                let column = column.clone();
+                news.push(IgnoredColumn { values, ..column });
+            }
+        }
+        let besides = kept.values - listed;
+        let untold = besides - std::mem::replace(&mut kept.told_besides, besides);
+        (news, untold)
     }
 
     /// How many values were left out, those of columns that aren't listed too.
@@ -117,6 +145,25 @@ mod tests {
             [column("tip", 5, "a", 8), column("x", 1, "b", 9)]
         );
         assert_eq!(ignored.values(), 6);
+    }
+
+    #[test]
+    fn what_is_told_adds_up_to_what_was_left_out() {
+        let (one, other) = (IgnoredColumns::default(), IgnoredColumns::default());
+        for round in 1..4 {
+            for number in 0..200 {
+                one.add(
+                    None,
+                    vec![column(&format!("id{number}"), round, "a", number)],
+                );
+            }
+            let (columns, besides) = one.news();
+            other.add(None, columns);
+            other.add_besides(besides);
+            assert_eq!(other.columns(), one.columns());
+            assert_eq!(other.values(), one.values());
+        }
+        assert_eq!(one.news(), (Vec::new(), 0));
     }
 
     #[test]

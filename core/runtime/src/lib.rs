@@ -11,12 +11,14 @@
 
 mod describe;
 mod engine;
+pub mod executor;
 mod graph;
 mod ignored;
 mod recover;
 mod report;
 mod retry;
 mod run;
+mod scratch;
 mod settings;
 pub mod state;
 mod stats;

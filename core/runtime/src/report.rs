@@ -82,6 +82,8 @@ impl Exhausted {
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) run: Option<RunId>,
+    /// The run that an attempt of this process has worked on.
+    pub(crate) worked_on: Option<RunId>,
     pub(crate) resumed: bool,
     pub(crate) exhausted: Option<Error>,
     /// What components keep over its attempts in this process.

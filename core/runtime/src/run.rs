@@ -10,16 +10,17 @@ use tidegate_core::{
 };
 use tokio::sync::watch;
 
-use crate::engine::{Attempt, Outcome};
-use crate::graph::{Body, Graph, Surroundings};
+use crate::engine::{Attempt, Common, Executor, Outcome};
+use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
 use crate::recover::{self, new_run};
 use crate::report::{Report, Status, Told};
 use crate::retry;
+use crate::scratch::Scratch;
 use crate::settings::RuntimeSettings;
 use crate::state::{
     Change, Fence, PipelineState, RunState, StateLocation, StateStore, StoredComponent,
 };
-use crate::stats::{ComponentStats, Given, RunStats};
+use crate::stats::{Given, RunStats};
 use crate::stored::{differences, store};
 
 /// A pipeline that is ready to be checked or run.
@@ -56,16 +57,19 @@ pub struct RunOptions {
     pub resume: Resume,
     /// Turns true when the run is to end: it commits what it has, and stops.
     pub stop: watch::Receiver<bool>,
+    /// What works for the run.
+    pub executors: Vec<Executor>,
 }
 
 impl Default for RunOptions {
-    /// State in `.tidegate`, and never stopped.
+    /// State in `.tidegate`, never stopped, and with one executor, in this process.
     fn default() -> Self {
         let (_, stop) = watch::channel(false);
         Self {
             state: StateLocation::default(),
             resume: Resume::default(),
             stop,
+            executors: vec![Executor::local()],
         }
     }
 }
@@ -117,24 +121,8 @@ impl Pipeline {
                 "a pipeline needs a configuration for each component",
             ));
         }
-        let runtime = match settings.get("runtime") {
-            None => RuntimeSettings::default(),
-            Some(value) => serde_json::from_value(value.clone()).map_err(|error| {
-                Error::config(format!("the settings `[runtime]` can't be used: {error}"))
-            })?,
-        };
-        let components = spec
-            .components
-            .iter()
-            .map(|component| {
-                Arc::new(ComponentStats::new(
-                    component.id.clone(),
-                    component.kind,
-                    &component.tag,
-                ))
-            })
-            .collect();
-        let stats = Arc::new(RunStats::new(components, runtime.workers()));
+        let runtime = RuntimeSettings::of(&settings)?;
+        let stats = Arc::new(RunStats::new(&spec, runtime.workers()));
         let settings = Arc::new(settings);
         Ok(Self {
             spec,
@@ -306,8 +294,9 @@ impl Pipeline {
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline was taken, but has no state"));
         };
-        let state_of = Some((Arc::clone(store), fence));
-        let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+        let records = self.records(store, fence);
+        let mut around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
+        around.executor = Executor::local_of(&options.executors)?;
         let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
         let unfinished =
             |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
@@ -319,6 +308,10 @@ impl Pipeline {
             .await?
             .unwrap_or(state);
         told.run = state.run.as_ref().map(|run| run.id);
+        if !unfinished(&state) && told.run.is_some() && told.run == told.worked_on {
+            // The attempt before came to the end, and failed only then.
+            return Ok(Outcome::Completed);
+        }
         if had_stored_end && *resume != Resume::Restart {
             // The process before died between its last checkpoint and the end of its commit.
             told.resumed = true;
@@ -364,6 +357,7 @@ impl Pipeline {
             return Err(Error::internal("the run that was begun is gone"));
         };
         told.run = Some(current.id);
+        told.worked_on = told.run;
         let around = Surroundings {
             run: current.id,
             kept: Some(told.kept.clone()),
@@ -395,10 +389,22 @@ impl Pipeline {
         };
         let _ = self.given.set(graph.given());
         let state = lost_sessions(&graph, store, name, fence, state).await?;
-        let stats = Arc::clone(&self.stats);
-        Attempt::new(graph, around, stats, state, &self.spec.options, canceller)?
-            .run(options.stop.clone())
-            .await
+        let common = Arc::new(Common {
+            spec: self.spec.clone(),
+            schemas,
+            graph: Arc::new(graph),
+            around,
+            stats: Arc::clone(&self.stats),
+            store: Arc::clone(store),
+            fence,
+        });
+        match Attempt::new(&common, state, &options.executors, canceller) {
+            Ok(attempt) => attempt.run(options.stop.clone()).await,
+            Err(error) => {
+                common.graph.release().await;
+                Err(error)
+            }
+        }
     }
 
     /// Whether an unfinished run has nothing to go on with, and the file has changed since: a user
@@ -421,8 +427,8 @@ impl Pipeline {
             };
             let scratch = Scratch::new()?;
             let (_hand, cancel) = Cancel::new();
-            let state_of = Some((Arc::clone(store), fence));
-            let around = self.surroundings(&scratch, cancel, state.lineage, state_of);
+            let records = self.records(store, fence);
+            let around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
             recover::recover(&around, store, fence, |_| false)
                 .await
                 .map(drop)
@@ -441,24 +447,33 @@ impl Pipeline {
             .collect()
     }
 
+    fn records(&self, store: &Arc<dyn StateStore>, fence: Fence) -> Arc<dyn Records> {
+        Arc::new(StateRecords {
+            state: Arc::clone(store),
+            fence,
+            pipeline: self.spec.name.as_str().into(),
+        })
+    }
+
     fn surroundings(
         &self,
         scratch: &Scratch,
         cancel: Cancel,
         lineage: tidegate_core::Lineage,
-        state: Option<(Arc<dyn StateStore>, Fence)>,
+        records: Option<Arc<dyn Records>>,
     ) -> Surroundings {
         Surroundings {
             pipeline: self.spec.name.as_str().into(),
             base: self.spec.base.as_path().into(),
             lineage,
             run: RunId::new(),
+            executor: 0,
             runtime: self.runtime.clone(),
             settings: Arc::clone(&self.settings),
             registry: Arc::clone(&self.registry),
-            scratch: scratch.0.path().into(),
+            scratch: scratch.path().into(),
             cancel,
-            state,
+            records,
             cuts: Arc::default(),
             kept: None,
         }
@@ -543,21 +558,4 @@ fn changed_pipeline(changed: &[String]) -> Error {
             "what that run had prepared is committed. To go on with the new pipeline from where it \
              stopped: --resume-anyway. To give up what it hasn't committed and start over: --restart",
         )
-}
-
-/// The folder for what doesn't fit in memory; gone when the attempt ends.
-#[derive(Debug)]
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        tempfile::Builder::new()
-            .prefix("tidegate-")
-            .tempdir()
-            .map(Self)
-            .map_err(|error| {
-                Error::io("no temporary folder can be made", error)
-                    .hint("set TMPDIR to a folder on a disk with room")
-            })
-    }
 }

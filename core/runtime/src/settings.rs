@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use tidegate_core::{ByteSize, Span};
+use serde_json::{Map, Value};
+use tidegate_core::{ByteSize, Error, Result, Span};
 
 /// How much of the machine a pipeline may use. None of it changes what a pipeline does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +80,16 @@ impl Default for RuntimeSettings {
 }
 
 impl RuntimeSettings {
+    /// Those among the settings of all.
+    pub(crate) fn of(settings: &Map<String, Value>) -> Result<Self> {
+        match settings.get("runtime") {
+            None => Ok(Self::default()),
+            Some(value) => Self::deserialize(value).map_err(|error| {
+                Error::config(format!("the settings `[runtime]` can't be used: {error}"))
+            }),
+        }
+    }
+
     /// CPU threads.
     pub fn workers(&self) -> usize {
         self.workers

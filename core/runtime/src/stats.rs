@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate_core::{ComponentId, Guarantee, Kind, Metrics};
+use serde::{Deserialize, Serialize};
+use tidegate_core::{ComponentId, Guarantee, IgnoredColumn, Kind, Metrics, PipelineSpec};
 
 use crate::ignored::IgnoredColumns;
 
@@ -110,9 +111,17 @@ pub struct RunStats {
 }
 
 impl RunStats {
-    pub(crate) fn new(components: Vec<Arc<ComponentStats>>, workers: usize) -> Self {
+    pub(crate) fn new(spec: &PipelineSpec, workers: usize) -> Self {
+        let components = spec.components.iter();
+        let components = components.map(|component| {
+            Arc::new(ComponentStats::new(
+                component.id.clone(),
+                component.kind,
+                &component.tag,
+            ))
+        });
         Self {
-            components,
+            components: components.collect(),
             started: Instant::now(),
             workers,
             epochs: AtomicU64::new(0),
@@ -146,12 +155,11 @@ impl RunStats {
     }
 
     /// Counts the rejected rows of an epoch that is stored, by component.
-    pub(crate) fn keep_rejected(&self, rejected: &[AtomicU64]) {
+    pub(crate) fn keep_rejected(&self, rejected: &[u64]) {
         for (component, count) in self.components.iter().zip(rejected) {
-            let count = count.load(Ordering::Relaxed);
             component
                 .rejected_for_good
-                .fetch_add(count, Ordering::Relaxed);
+                .fetch_add(*count, Ordering::Relaxed);
         }
     }
 
@@ -200,6 +208,107 @@ impl RunStats {
             }
         }
         Some((busiest.id.clone(), percent(busiest.busy().as_nanos())))
+    }
+}
+
+/// What an executor has counted since it said so before. Differences wrap around, because what was
+/// counted may be taken back.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    starved_nanos: u64,
+    components: Vec<ComponentCounted>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct ComponentCounted {
+    numbers: [u64; 10],
+    ignored: Vec<IgnoredColumn>,
+    /// Values of columns that aren't told apart.
+    ignored_besides: u64,
+}
+
+/// What was said so far of what is counted.
+#[derive(Debug, Default)]
+pub(crate) struct SaidSoFar {
+    starved_nanos: u64,
+    components: Vec<[u64; 10]>,
+}
+
+impl ComponentStats {
+    fn numbers(&self) -> [u64; 10] {
+        let metrics = &self.metrics;
+        [
+            self.rows_in(),
+            self.rows_out(),
+            self.rejected(),
+            self.busy_nanos.load(Ordering::Relaxed),
+            self.splits_done(),
+            metrics.total_bytes(),
+            metrics.total_files(),
+            metrics.total_requests(),
+            metrics.total_retries(),
+            metrics.total_waited_ms(),
+        ]
+    }
+
+    fn add(&self, counted: ComponentCounted) {
+        let [
+            rows_in,
+            rows_out,
+            rejected,
+            busy_nanos,
+            splits_done,
+            bytes,
+            files,
+            requests,
+            retries,
+            waited_ms,
+        ] = counted.numbers;
+        self.add_rows_in(rows_in);
+        self.add_rows_out(rows_out);
+        self.add_rejected(rejected);
+        self.busy_nanos.fetch_add(busy_nanos, Ordering::Relaxed);
+        self.add_splits_done(splits_done);
+        self.metrics.bytes(bytes);
+        self.metrics.files(files);
+        self.metrics.requests(requests);
+        self.metrics.retries(retries);
+        self.metrics.waited_ms(waited_ms);
+        self.ignored.add(Some(self.id.as_str()), counted.ignored);
+        self.ignored.add_besides(counted.ignored_besides);
+    }
+}
+
+impl RunStats {
+    /// What was counted since this was last asked.
+    pub(crate) fn news(&self, said: &mut SaidSoFar) -> Counted {
+        let starved_nanos = self.starved_nanos.load(Ordering::Relaxed);
+        said.components.resize(self.components.len(), [0; 10]);
+        let components = self.components.iter().zip(&mut said.components);
+        let components = components.map(|(component, said)| {
+            let now = component.numbers();
+            let before = std::mem::replace(said, now);
+            let (ignored, ignored_besides) = component.ignored.news();
+            ComponentCounted {
+                numbers: std::array::from_fn(|at| now[at].wrapping_sub(before[at])),
+                ignored,
+                ignored_besides,
+            }
+        });
+        Counted {
+            components: components.collect(),
+            starved_nanos: starved_nanos
+                .wrapping_sub(std::mem::replace(&mut said.starved_nanos, starved_nanos)),
+        }
+    }
+
+    /// Adds what an executor in another process has counted.
+    pub(crate) fn add(&self, counted: Counted) {
+        self.starved_nanos
+            .fetch_add(counted.starved_nanos, Ordering::Relaxed);
+        for (component, counted) in self.components.iter().zip(counted.components) {
+            component.add(counted);
+        }
     }
 }
 

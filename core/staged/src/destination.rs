@@ -37,6 +37,7 @@ pub struct Destination {
     pub(crate) metrics: Arc<Metrics>,
     /// `<lineage>-<run>-<sink>`: no two sinks of a pipeline share it.
     owner: String,
+    executor: u32,
     /// Counts the files of all epochs, so that no two writers can ever make one name.
     named: AtomicU64,
     pub(crate) target: u64,
@@ -67,6 +68,7 @@ impl Destination {
             registrar,
             metrics: Arc::clone(&common.metrics),
             owner: format!("{lineage}-{run}-{}", common.id),
+            executor: common.executor,
             named: AtomicU64::new(0),
             target,
             most_open: OPEN_FILES,
@@ -91,10 +93,14 @@ impl Destination {
         FilesEpoch::new(Arc::clone(self), epoch, format)
     }
 
-    /// What tells a file from all others: `<lineage>-<run>-<sink>-<epoch>-<number>`.
+    /// What tells a file from all others: `<lineage>-<run>-<sink>-<epoch>-<number>`, with the executor
+    /// before the number unless it is the first one.
     pub(crate) fn unique(&self, epoch: Epoch) -> String {
         let number = self.named.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{epoch}-{number}", self.owner)
+        match self.executor {
+            0 => format!("{}-{epoch}-{number}", self.owner),
+            executor => format!("{}-{epoch}-{executor}-{number}", self.owner),
+        }
     }
 
     /// What the end of an overwriting run fixes: which files take the names in `values`, and which

@@ -169,6 +169,7 @@ async fn many_small_files_are_ended_while_they_are_written() {
     .await;
     let id = WriterId {
         epoch: Epoch(1),
+        executor: 0,
         index: 0,
     };
     let Writer::Cpu(writer) = epoch.writer(id).await.unwrap() else {

@@ -70,6 +70,7 @@ fn sink(format: Format, rows: u32, out: impl Write + Send + 'static) -> ConsoleS
 
 const ID: WriterId = WriterId {
     epoch: Epoch(1),
+    executor: 0,
     index: 0,
 };
 

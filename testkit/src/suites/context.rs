@@ -61,6 +61,7 @@ impl TestContext {
             pipeline: format!("test-{}-{number}", lineage.short()).into(),
             lineage,
             run: RunId::new(),
+            executor: 0,
             base: folder.path().join("base").into(),
             parallelism: 4,
             memory: 256 << 20,

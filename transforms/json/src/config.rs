@@ -179,6 +179,7 @@ mod tests {
                 pipeline: "test".into(),
                 lineage: tidegate_core::Lineage::new(),
                 run: tidegate_core::RunId::new(),
+                executor: 0,
                 base: base.into(),
                 parallelism: 1,
                 memory: 1 << 20,

@@ -157,10 +157,12 @@ impl Name {
             return false;
         };
         let hex = |text: &str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match unique.split('-').collect::<Vec<_>>().as_slice() {
-            [lineage, run, id, epoch, n] => {
-                hex(lineage) && hex(run) && *id == sink.as_str() && number(epoch) && number(n)
+            // Epoch and number, between them the executor unless it is the first one.
+            [lineage, run, id, numbers @ ..] => {
+                let numbers_are = matches!(numbers.len(), 2 | 3) && numbers.iter().all(number);
+                hex(lineage) && hex(run) && *id == sink.as_str() && numbers_are
             }
             _ => false,
         }
@@ -293,10 +295,12 @@ mod tests {
         let name = template.name("s", Utc::now());
         let sink = ComponentId::new("lake").unwrap();
         assert!(name.made("x-0123456789ab-abcdef012345-lake-7-0.csv", &sink));
+        assert!(name.made("x-0123456789ab-abcdef012345-lake-7-2-0.csv", &sink));
         for other in [
             "x.csv",
             "x-1.csv",
             "x-0123456789ab-abcdef012345-lake-7-.csv",
+            "x-0123456789ab-abcdef012345-lake-7-1-2-3.csv",
             "x-0123456789ab-abcdef012345-sea-7-0.csv",
             "y-0.csv",
         ] {

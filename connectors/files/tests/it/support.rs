@@ -49,6 +49,7 @@ pub(crate) fn context(base: &Path) -> Context {
         pipeline: "test".into(),
         lineage: Lineage::new(),
         run: RunId::new(),
+        executor: 0,
         base: base.into(),
         parallelism: 2,
         memory: 64 << 20,

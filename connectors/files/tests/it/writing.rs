@@ -10,7 +10,11 @@ use crate::support::{Bench, batch, ids, prepare, read_all, source};
 
 fn id(epoch: u64, index: u32) -> WriterId {
     let epoch = Epoch(epoch);
-    WriterId { epoch, index }
+    WriterId {
+        epoch,
+        executor: 0,
+        index,
+    }
 }
 
 fn bench(config: Value) -> Bench {

@@ -17,17 +17,18 @@ pub(super) struct Begun {
     pub(super) staging: Named,
 }
 
-/// The name of a writer's staging table: lineage, run, epoch and writer, and a number that tells
+/// The name of a writer's staging table: lineage, run, epoch, executor and writer, and a number that tells
 /// the sinks of a pipeline apart, and the attempts at an epoch: a statement of a process that died
 /// may still be at work when its successor begins. At most 64 characters: a run has no 10¹⁵ epochs.
 pub(super) fn name(cx: &Context, id: WriterId) -> String {
     // Its keys are random, so its hash is.
     let number = RandomState::new().hash_one(id) & 0xFFFF_FFFF;
     format!(
-        "_tg_{}_{}_{}_{}_{number:08x}",
+        "_tg_{}_{}_{}_{}_{}_{number:08x}",
         cx.lineage.short(),
         cx.run.short(),
         id.epoch,
+        id.executor,
         id.index
     )
 }

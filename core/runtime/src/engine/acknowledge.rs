@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tidegate_core::{Acknowledged, SplitId};
 
-use super::shared::Shared;
+use super::common::Common;
 use crate::graph::NodeId;
 use crate::retry;
 
@@ -48,10 +48,10 @@ impl Acknowledgements {
 
     /// Tells all sources at once. With the run's `last` epoch, which no other follows, as often as it
     /// takes while the error is a passing one.
-    pub(crate) async fn tell(&mut self, shared: &Shared, last: bool) {
-        let around = &shared.around;
+    pub(crate) async fn tell(&mut self, common: &Common, last: bool) {
+        let around = &common.around;
         let tries = if last { around.runtime.attempts } else { 0 };
-        let told = shared.graph.sources().filter_map(|(id, node, source, _)| {
+        let told = common.graph.sources().filter_map(|(id, node, source, _)| {
             let upto: Vec<_> = self.0.get(&id)?.values().cloned().collect();
             Some(async move {
                 let name = node.spec.id.as_str();

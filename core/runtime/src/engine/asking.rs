@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tidegate_core::{Ask, FinishedSplit, Plan, Result, SplitId};
 use tokio::task::JoinSet;
 
+use super::common::Common;
 use super::panics::guarded_async;
-use super::shared::Shared;
 use super::splits::SourceSplits;
 use crate::retry;
 use crate::state::Change;
@@ -36,7 +36,7 @@ impl Asking {
     /// Asks a source.
     pub(crate) fn ask(
         &mut self,
-        shared: &Arc<Shared>,
+        common: &Arc<Common>,
         at: usize,
         source: &mut SourceSplits,
         whole: bool,
@@ -45,12 +45,12 @@ impl Asking {
         let told = source.ask(whole);
         let asked = Arc::clone(&source.source);
         let (scans, state) = (Arc::clone(&source.scans), source.plan.clone());
-        let id = shared.id(source.node).clone();
-        let around = &shared.around;
+        let id = common.id(source.node).clone();
+        let around = &common.around;
         // A first ask that fails leaves nothing to lose: the attempt is retried, not both.
         let tries = if first { 0 } else { around.runtime.attempts };
         let cancel = around.cancel.clone();
-        self.start(shared, at, source.node, async move {
+        self.start(common, at, source.node, async move {
             let plan = retry::passing_until(&cancel, tries, id.as_str(), || {
                 let ask = Ask {
                     scans: &scans,
@@ -69,22 +69,22 @@ impl Asking {
     /// Stores an answer.
     pub(crate) fn store(
         &mut self,
-        shared: &Arc<Shared>,
+        common: &Arc<Common>,
         at: usize,
         source: &SourceSplits,
         plan: Plan,
         told: Vec<SplitId>,
     ) {
         let change = Change::Planned {
-            source: shared.id(source.node).clone(),
+            source: common.id(source.node).clone(),
             plan: plan.state.clone(),
             next: plan.next,
             new: plan.new.clone(),
             told,
             revoked: plan.revoked.clone(),
         };
-        let stored = Arc::clone(shared);
-        self.start(shared, at, source.node, async move {
+        let stored = Arc::clone(common);
+        self.start(common, at, source.node, async move {
             stored.apply(change).await?;
             Ok(Answered::Stored(plan))
         });
@@ -92,12 +92,12 @@ impl Asking {
 
     fn start(
         &mut self,
-        shared: &Shared,
+        common: &Common,
         source: usize,
         node: usize,
         work: impl Future<Output = Result<Answered>> + Send + 'static,
     ) {
-        let id = shared.id(node).clone();
+        let id = common.id(node).clone();
         self.tasks.spawn(async move {
             let result = guarded_async("a source that was asked for splits", work).await;
             let result = result.map_err(|error| error.with("component", &id));

@@ -1,32 +1,33 @@
 //! An attempt's life: what it is made of, how it begins, and how everything in it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread::JoinHandle as Thread;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tidegate_core::{
-    Acknowledged, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset, PipelineOptions,
-    Prepared, Result, STACK_SIZE, SchemaChange, SplitId,
+    Acknowledged, ByteSize, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset,
+    PipelineOptions, Prepared, Result, SchemaChange, SplitId,
 };
-use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::acknowledge::Acknowledgements;
 use super::asking::Asking;
-use super::coordinate::{Leaving, Made};
-use super::finish::{Ended, abandon};
-use super::queue::{Closed, Cut, SplitKey};
+use super::common::Common;
+use super::coordinate::Leaving;
+use super::cutting::{Cutting, Joined};
+use super::execution::{Beginning, Execution};
+use super::executors::{Executors, Handle};
+use super::finish::Ended;
+use super::message::{Said, Sealed, Tell};
+use super::panics::guarded_async;
+use super::queue::SplitKey;
+use super::remote::{Executor, opening};
 use super::requests::CutRequests;
-use super::shared::{Shared, Signal};
 use super::splits::SourceSplits;
-use super::worker;
-use crate::graph::{Graph, Surroundings};
+use crate::graph::{Alone, Graph};
 use crate::state::{Change, PipelineState, SourceState};
-use crate::stats::RunStats;
 
 /// How an attempt ended without an error.
 #[derive(Debug)]
@@ -52,8 +53,8 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// See the module; what it does is in `coordinate.rs`.
 pub(crate) struct Attempt {
-    pub(super) shared: Arc<Shared>,
-    pub(super) signals: mpsc::UnboundedReceiver<Signal>,
+    pub(super) common: Arc<Common>,
+    pub(super) executors: Executors,
     pub(super) options: PipelineOptions,
     pub(super) interval: Duration,
     pub(super) sources: Vec<SourceSplits>,
@@ -66,10 +67,16 @@ pub(crate) struct Attempt {
     pub(super) now: Instant,
     pub(super) cut_at: Instant,
     pub(super) requests: CutRequests,
+    /// A stream has another schema from here on.
+    pub(super) schema_changed: bool,
+    /// Splits that nobody reads and that were taken back, with the position up to which they are
+    /// committed; not yet in a cut.
+    pub(super) taken_back: Vec<(SplitKey, Option<Offset>)>,
     /// The cut that is being made.
-    pub(super) cutting: Option<BoxFuture<'static, Result<Made, Closed>>>,
+    pub(super) cutting: Option<Cutting>,
     /// A cut that is made, and waits for the end of the epoch before.
-    pub(super) cut: Option<Cut>,
+    pub(super) cut: Option<Joined>,
+    pub(super) sealing: Option<Sealing>,
     pub(super) ending: Option<JoinHandle<Result<Ended>>>,
     pub(super) leaving: Option<Leaving>,
     /// The last cut is made.
@@ -80,39 +87,42 @@ pub(crate) struct Attempt {
     pub(super) remind_at: Option<Instant>,
     /// Splits that are committed as finished, of which their source couldn't be told yet.
     pub(super) unheard: Vec<(SplitKey, SplitId, Option<Offset>)>,
-    workers: Vec<Thread<()>>,
-    pub(super) cpu: Option<Runtime>,
     pub(super) bounded: bool,
     /// Why a source gives no more in this run.
     pub(super) exhausted: Option<Error>,
     canceller: Option<Canceller>,
 }
 
+/// The executors that are sealing an epoch, and what the others have sealed.
+pub(super) struct Sealing {
+    pub(super) waiting: BTreeSet<usize>,
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) done: oneshot::Sender<Vec<Sealed>>,
+}
+
 impl Attempt {
     /// Prepares an attempt that goes on from `state`. Nothing is read yet. `canceller` is the hand
-    /// on what `around` has to say when to stop.
+    /// on what the components' surroundings have to say when to stop.
     pub(crate) fn new(
-        graph: Graph,
-        around: Surroundings,
-        stats: Arc<RunStats>,
+        common: &Arc<Common>,
         mut state: PipelineState,
-        options: &PipelineOptions,
+        executors: &[Executor],
         canceller: Canceller,
     ) -> Result<Self> {
+        let options = common.spec.options.clone();
+        let crew = crew(&common.graph, executors)?;
+        let graph = &common.graph;
         let bounded = graph.bounded();
-        let workers = around.runtime.workers();
-        let usual = (workers * 2).max(FEWEST_READERS);
+        let workers = common.around.runtime.workers();
+        let usual = (workers * 2).max(FEWEST_READERS) * crew.len();
         let starts_over = bounded
             && graph.has_gather()
             && state.run.as_ref().is_some_and(|run| !run.checkpointed);
         let mut forgotten = Vec::new();
         let mut sources = Vec::new();
         let mut unacknowledged = Acknowledgements::default();
-        for (node, component, source, streams) in graph.sources() {
-            let scans: Vec<_> = streams
-                .iter()
-                .filter_map(|stream| stream.scan.clone())
-                .collect();
+        for (node, component, source, _) in graph.sources() {
+            let scans = graph.scans(node);
             if scans.is_empty() {
                 continue;
             }
@@ -157,27 +167,35 @@ impl Attempt {
             .map_or(default, |interval| interval.0);
         let least = options.checkpoint.min_interval;
         let least = least.map_or(LEAST_INTERVAL, |least| least.0);
-        let cpu = graph
-            .has_gather()
-            .then(|| {
-                tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(workers)
-                    .thread_name("stage")
-                    .thread_stack_size(STACK_SIZE)
-                    .enable_all()
-                    .build()
-                    .map_err(|error| Error::io("the threads for SQL can't be started", error))
-            })
-            .transpose()?;
-        let scratch = around.scratch.join("stages");
-        let set =
-            super::flow::EpochSet::new(&graph, epoch, workers, graph.shares.spools, &scratch)?;
-        let full = options.checkpoint.bytes.map(|bytes| bytes.0);
-        let (shared, signals) = Shared::new(Arc::new(graph), around, stats, set, full);
+        // Each has its share, so that all together have no more.
+        let share = |bytes: ByteSize| bytes.0.div_ceil(crew.len() as u64);
+        let full = options.checkpoint.bytes.map(share);
+        let (say, heard) = mpsc::unbounded_channel();
+        let handles = crew
+            .into_iter()
+            .enumerate()
+            .map(|(at, (number, executor))| {
+                let say = say.clone();
+                let tell: Tell = Arc::new(move |said| {
+                    // The coordinator is gone only when the attempt is over.
+                    let _ = say.send((at, said));
+                });
+                match executor.as_remote() {
+                    None => start(common, epoch, full, tell),
+                    Some(remote) => {
+                        let (commands, told) = mpsc::unbounded_channel();
+                        let opening = opening(common, number, epoch, full)?;
+                        let relay =
+                            Arc::clone(remote).relay(opening, told, tell, Arc::clone(common));
+                        Ok(Handle::new(commands, tokio::spawn(relay)))
+                    }
+                }
+            });
+        let executors = Executors::new(handles.collect::<Result<_>>()?, heard);
         Ok(Self {
-            shared,
-            signals,
-            options: options.clone(),
+            common: Arc::clone(common),
+            executors,
+            options,
             interval,
             sources,
             forgotten,
@@ -187,8 +205,11 @@ impl Attempt {
             now: Instant::now(),
             cut_at: Instant::now() + interval,
             requests: CutRequests::new(least),
+            schema_changed: false,
+            taken_back: Vec::new(),
             cutting: None,
             cut: None,
+            sealing: None,
             ending: None,
             leaving: None,
             left: false,
@@ -197,8 +218,6 @@ impl Attempt {
             unacknowledged,
             remind_at: None,
             unheard: Vec::new(),
-            workers: Vec::new(),
-            cpu,
             bounded,
             exhausted: None,
             canceller: Some(canceller),
@@ -211,8 +230,8 @@ impl Attempt {
             Ok(()) => self.coordinate(&mut stop).await,
             Err(error) => Err(error),
         };
-        // The first error that a part reported is the cause; what the coordinator met may follow from it.
-        let result = result.map_err(|error| self.shared.cause(error));
+        // The first error that an executor told is the cause; what the coordinator met may follow from it.
+        let result = result.map_err(|error| self.executors.failure().unwrap_or(error));
         let on_schema_change = self.options.on_schema_change;
         self.end().await;
         match result {
@@ -232,9 +251,8 @@ impl Attempt {
 
     async fn begin(&mut self) -> Result<()> {
         for source in std::mem::take(&mut self.forgotten) {
-            self.shared.apply(Change::Replan { source }).await?;
+            self.common.apply(Change::Replan { source }).await?;
         }
-        self.workers = worker::start(&self.shared)?;
         if !self.unacknowledged.is_empty() {
             self.remind();
         }
@@ -245,41 +263,66 @@ impl Attempt {
     /// waited for.
     async fn end(mut self) {
         drop(self.canceller.take());
-        self.shared.close();
-        self.cutting = None;
+        self.executors.close();
+        self.sealing = None;
         self.asking.abort();
-        self.sources.iter().for_each(SourceSplits::abort);
 
         self.asking.ended().await;
-        for source in &mut self.sources {
-            source.ended().await;
-        }
         if let Some(task) = self.ending.take() {
             // It may be in the middle of a commit, which must not be left to itself.
             let _ = task.await;
         }
-        let workers = std::mem::take(&mut self.workers);
-        let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                // A worker's panic was reported by itself.
-                let _ = worker.join();
-            }
-        });
-        let _ = joined.await;
-        if let Some(cpu) = self.cpu.take() {
-            cpu.shutdown_background();
-        }
-        abandon(&self.shared.current()).await;
-        self.shared.graph.release().await;
+        self.executors.ended().await;
+        self.common.graph.release().await;
     }
 }
 
-impl Drop for Attempt {
-    /// Where the run's future was dropped, nothing may linger.
-    fn drop(&mut self) {
-        self.shared.close();
-        if let Some(cpu) = self.cpu.take() {
-            cpu.shutdown_background();
+/// The executors that can work on a pipeline, each with its number in the run.
+fn crew<'a>(graph: &Graph, executors: &'a [Executor]) -> Result<Vec<(u32, &'a Executor)>> {
+    let left = (0..).zip(executors);
+    let mut left: Vec<_> = left.filter(|(_, executor)| !executor.is_lost()).collect();
+    if left.is_empty() {
+        return Err(Error::not_found("there is no executor left")
+            .hint("the next run resumes from the last checkpoint"));
+    }
+    let Some(Alone { why, here }) = graph.alone() else {
+        return Ok(left);
+    };
+    if here {
+        left.retain(|(_, executor)| executor.is_local());
+        if left.is_empty() {
+            return Err(Error::unsupported(format!(
+                "the pipeline needs an executor in the run's own process: {why}"
+            ))
+            .hint("give the run `Executor::local()` too"));
         }
     }
+    left.truncate(1);
+    if executors.len() > 1 {
+        tracing::info!(executor = left[0].0, why, "one executor works alone");
+    }
+    Ok(left)
+}
+
+/// Starts the executor of this process, which works with the coordinator's own components.
+fn start(common: &Common, epoch: Epoch, full: Option<u64>, tell: Tell) -> Result<Handle> {
+    let (commands, told) = mpsc::unbounded_channel();
+    let beginning = Beginning {
+        graph: Arc::clone(&common.graph),
+        around: common.around.clone(),
+        stats: Arc::clone(&common.stats),
+        epoch,
+        full,
+    };
+    let execution = Execution::begin(beginning, told, Arc::clone(&tell))?;
+    let task = tokio::spawn(async move {
+        let ran = guarded_async("an executor", async {
+            execution.run().await;
+            Ok(())
+        });
+        if let Err(error) = ran.await {
+            tell(Said::Failed(error));
+        }
+    });
+    Ok(Handle::new(commands, task))
 }

@@ -1,17 +1,15 @@
-//! The coordinator: asks for splits, starts readers, cuts epochs and lets them end. It decides what
-//! can be done now, then waits for whatever comes first, and never for one thing alone.
+//! The coordinator: asks for splits, gives them to executors, cuts epochs and lets them end. It
+//! decides what can be done now, then waits for whatever comes first, and never for one thing alone.
 //!
 //! ```text
 //! sources asked ──┐
-//! splits read ────┤
-//! the cut made ───┼──> wait ──> decide ──> ask, read, cut, end an epoch, leave
+//! executors say ──┼──> wait ──> decide ──> ask, assign, cut, end an epoch, leave
 //! the epoch ended ┤
 //! time, stop ─────┘
 //! ```
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tidegate_core::{Error, ErrorKind, Result, SchemaChange, SplitId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,10 +18,13 @@ use tokio::time::Instant;
 use super::acknowledge::AGAIN;
 use super::asking::{Answer, Answered};
 use super::attempt::{Attempt, Outcome};
-use super::finish::{Ended, Ending, finish, remind};
-use super::queue::{Closed, Cut, Look, Revoked, SplitKey, Wants};
-use super::reader;
-use super::shared::{Signal, closed};
+use super::cutting::Step;
+use super::executors::Heard;
+use super::finish::{Ended, remind};
+use super::message::{Assignment, Command, Said};
+use super::queue::{Closed, Revoked, SplitKey};
+use super::shared::closed;
+use super::some;
 use super::splits::SourceSplits;
 
 /// Why nothing more is read in this attempt. What was read is committed, then it ends.
@@ -35,13 +36,6 @@ pub(super) enum Leaving {
     Stop,
     /// A stream has another schema from here on.
     SchemaChange,
-}
-
-/// What became of a cut.
-pub(super) enum Made {
-    Cut(Cut),
-    /// Not all can be handed out: a changed schema holds the rest back.
-    SchemaChanged,
 }
 
 impl Attempt {
@@ -58,15 +52,14 @@ impl Attempt {
     /// Does all that can be done now. Gives the outcome if there is nothing more to do.
     fn decide(&mut self) -> Result<Option<Outcome>> {
         self.now = Instant::now();
-        let look = self.look();
         if self.leaving.is_none() {
-            if let Some(leaving) = self.leaves(look) {
+            if let Some(leaving) = self.leaves() {
                 self.leave(leaving)?;
             } else {
                 self.ask_sources();
-                self.start_readers();
-                if look.empty && self.release_read() {
-                    self.start_readers();
+                self.assign();
+                if self.executors.are_at_rest() && self.release_read() {
+                    self.assign();
                 }
                 if self.sources.iter().all(SourceSplits::is_complete) {
                     self.leave(Leaving::Complete)?;
@@ -98,23 +91,19 @@ impl Attempt {
                 Some(_) => {}
             }
         }
+        if self.leaving.is_none() && self.wants_rest() {
+            self.executors.ask_for_rest();
+        }
         Ok(None)
     }
 
-    fn look(&self) -> Look {
-        let (can_cut, mut sources) = (self.can_cut(), self.sources.iter());
-        let waits = match can_cut {
+    /// Whether something can be done once nothing waits on a queue.
+    fn wants_rest(&self) -> bool {
+        let mut sources = self.sources.iter();
+        match self.can_cut() {
             true => self.all_wait_for_commit(),
             false => sources.any(|source| source.is_idle() && source.waits_for_commit()),
-        };
-        let is_due = self.cut_at <= self.now;
-        let may_cut = can_cut && self.ending.is_none() && self.cutting.is_none();
-        let queue = &self.shared.queue;
-        queue.look(Wants {
-            rest: waits && self.leaving.is_none(),
-            movement: may_cut && (is_due || self.requests.are_due(queue, self.now)),
-            past: self.requests.wait_for(queue).filter(|_| may_cut),
-        })
+        }
     }
 
     /// Nothing moves until what was read is committed.
@@ -124,11 +113,11 @@ impl Attempt {
             && self.sources.iter().any(SourceSplits::waits_for_commit)
     }
 
-    fn leaves(&self, look: Look) -> Option<Leaving> {
+    fn leaves(&self) -> Option<Leaving> {
         if self.stopped || self.exhausted.is_some() {
             return Some(Leaving::Stop);
         }
-        look.schema_changed.then_some(Leaving::SchemaChange)
+        self.schema_changed.then_some(Leaving::SchemaChange)
     }
 
     /// Begins to end the attempt: nothing more is asked for or started.
@@ -140,14 +129,14 @@ impl Attempt {
             .hint("run it again: the new schema then holds from the beginning"));
         }
         if leaving == Leaving::Stop {
-            self.shared.stats.set_stopping();
+            self.common.stats.set_stopping();
         }
         self.leaving = Some(leaving);
         // A part of such a run means nothing.
         self.left = leaving == Leaving::Stop && !self.can_cut();
         self.asking.abort();
         // A cut that only waits for splits that are read whole isn't waited for.
-        self.cutting = None;
+        self.cutting.take_if(|cutting| cutting.step != Step::Cut);
         Ok(())
     }
 
@@ -171,7 +160,7 @@ impl Attempt {
         let whole = !self.can_cut();
         for (at, source) in self.sources.iter_mut().enumerate() {
             if source.wants_to_be_asked(whole, self.now) {
-                self.asking.ask(&self.shared, at, source, whole);
+                self.asking.ask(&self.common, at, source, whole);
             }
         }
     }
@@ -186,7 +175,7 @@ impl Attempt {
             answered => answered?,
         };
         let source = &mut self.sources[at];
-        let id = self.shared.id(source.node);
+        let id = self.common.id(source.node);
         match answered {
             Answered::Planned(plan, told) => {
                 source
@@ -195,19 +184,19 @@ impl Attempt {
                 if told.is_empty() && source.is_unchanged(&plan) {
                     source.take_up(plan);
                 } else {
-                    self.asking.store(&self.shared, at, source, plan, told);
+                    self.asking.store(&self.common, at, source, plan, told);
                     return Ok(());
                 }
             }
             Answered::Stored(plan) => {
-                let stats = &self.shared.graph.nodes[source.node].stats;
+                let stats = &self.common.graph.nodes[source.node].stats;
                 stats.add_splits(plan.new.len() as u64);
                 let rows = plan.new.iter().filter_map(|split| split.estimate.rows);
                 stats.add_expected_rows(rows.sum());
                 let revoked = plan.revoked.clone();
                 source.take_up(plan);
                 for split in revoked {
-                    self.revoke(at, split)?;
+                    self.revoke(at, split);
                 }
             }
         }
@@ -215,51 +204,59 @@ impl Attempt {
         if self.sources[at].waits_for_nothing(whole) {
             return Err(
                 Error::internal("a source waits for splits to finish, and has none")
-                    .with("component", self.shared.id(self.sources[at].node)),
+                    .with("component", self.common.id(self.sources[at].node)),
             );
         }
         Ok(())
     }
 
     /// Reads no more of a split that its source takes back. What was handed out of it is committed soon.
-    fn revoke(&mut self, at: usize, id: SplitId) -> Result<()> {
+    fn revoke(&mut self, at: usize, id: SplitId) {
         let source = &mut self.sources[at];
-        let queue = &self.shared.queue;
-        let key = match source.reading(&id) {
-            Some(key) => key,
-            None => {
-                let Some(offset) = source.take_waiting(&id) else {
-                    return Ok(());
-                };
-                // So that it is acknowledged in the same way.
-                let key = SplitKey {
-                    source: source.node,
-                    number: self.splits,
-                };
-                self.splits += 1;
-                let whole = self.shared.graph.read_whole(key.source);
-                queue.register(key, &id, whole, offset);
-                key
-            }
+        if let Some((key, executor)) = source.reading(&id) {
+            self.executors.tell(executor, Command::Revoke(key));
+            return;
+        }
+        let Some(offset) = source.take_waiting(&id) else {
+            return;
         };
-        match queue.revoke(key) {
+        // So that it is acknowledged in the same way.
+        let key = SplitKey {
+            source: source.node,
+            number: self.splits,
+        };
+        self.splits += 1;
+        let stats = &self.common.graph.nodes[source.node].stats;
+        stats.add_splits_done(1);
+        source.was_revoked(key, id);
+        self.taken_back.push((key, offset));
+        self.requests.came();
+    }
+
+    fn was_revoked(&mut self, key: SplitKey, became: Revoked) -> Result<()> {
+        let common = Arc::clone(&self.common);
+        let Some(source) = self.source_of(key) else {
+            return Ok(());
+        };
+        let Some(id) = source.id(key).cloned() else {
+            return Ok(());
+        };
+        match became {
             Revoked::Finished => Ok(()),
             Revoked::AtPosition => {
-                let stats = &self.shared.graph.nodes[source.node].stats;
-                stats.add_splits_done(1);
                 source.was_revoked(key, id);
-                self.requests.came(queue);
                 Ok(())
             }
             Revoked::InTheMiddle => Err(Error::transient(
                 "a split was revoked between two positions: what was read of it is given up",
             )
-            .with("component", self.shared.id(source.node))
+            .with("component", common.id(key.source))
             .with("split", &id)),
         }
     }
 
-    fn start_readers(&mut self) {
+    /// Gives splits that may be read to the executors that read the fewest of their source.
+    fn assign(&mut self) {
         for source in &mut self.sources {
             while let Some((split, offset)) = source.startable() {
                 let key = SplitKey {
@@ -267,25 +264,27 @@ impl Attempt {
                     number: self.splits,
                 };
                 self.splits += 1;
-                let scans = Arc::clone(&source.scans);
-                let task = reader::start(
-                    &self.shared,
-                    &source.source,
+                let all = self.executors.all().into_iter();
+                let executor = all.min_by_key(|executor| source.read_by(*executor));
+                let executor = executor.unwrap_or_default();
+                let assignment = Assignment {
                     key,
-                    split.clone(),
-                    scans,
+                    split: split.clone(),
                     offset,
-                );
-                source.started(key, split, task);
+                };
+                source.started(key, split, executor);
+                let assign = Command::Assign(Box::new(assignment));
+                self.executors.tell(executor, assign);
+                self.executors.stirred();
             }
-            source.tell_waiting(self.shared.id(source.node));
+            source.tell_waiting(self.common.id(source.node));
         }
     }
 
     /// Whether a prefix of the run can be committed by itself.
     fn can_cut(&self) -> bool {
-        let one_stage = self.bounded && self.shared.graph.has_gather();
-        !(one_stage || self.shared.graph.has_session())
+        let one_stage = self.bounded && self.common.graph.has_gather();
+        !(one_stage || self.common.graph.has_session())
     }
 
     /// In a run that is one epoch, no commit tells that what comes after a split may start where
@@ -299,20 +298,16 @@ impl Attempt {
 
     /// Whether the epoch is to be cut now. At most two are in flight: while the one before ends, this
     /// one is filled, however long, unless it may have only so many bytes.
-    fn wants_cut(&mut self) -> bool {
-        let requested = self.requests.are_due(&self.shared.queue, self.now);
-        let look = self.look();
-        if requested && !look.moved && !look.in_the_middle {
-            self.requests.was_cut(&self.shared.queue, false);
-        }
-        if !self.can_cut() || !look.moved {
+    fn wants_cut(&self) -> bool {
+        let moved = self.executors.have_moved() || !self.taken_back.is_empty();
+        if !self.can_cut() || !moved {
             return false;
         }
-        let bytes = self.options.checkpoint.bytes;
-        if bytes.is_some_and(|most| look.epoch_bytes >= most.0) {
+        if self.executors.are_full() {
             return true;
         }
-        let waits = look.empty && self.all_wait_for_commit();
+        let waits = self.executors.are_at_rest() && self.all_wait_for_commit();
+        let requested = self.requests.are_due(self.now);
         self.ending.is_none() && (waits || requested || self.cut_at <= self.now)
     }
 
@@ -322,45 +317,23 @@ impl Attempt {
             Some(stuck) => Err(Error::internal(
                 "a source's splits wait for splits that it doesn't have",
             )
-            .with("component", self.shared.id(stuck.node))),
+            .with("component", self.common.id(stuck.node))),
         }
-    }
-
-    fn start_cut(&mut self) {
-        let (shared, leaving) = (Arc::clone(&self.shared), self.leaving);
-        let made = async move {
-            match leaving {
-                None => shared.queue.settle().await?,
-                Some(Leaving::Complete) => {
-                    if shared.queue.drain().await? {
-                        return Ok(Made::SchemaChanged);
-                    }
-                }
-                // Others needn't go on while a split is read to its end that is read whole.
-                Some(Leaving::Stop | Leaving::SchemaChange) => {}
-            }
-            shared.queue.cut().await.map(Made::Cut)
-        };
-        self.cutting = Some(made.boxed());
     }
 
     /// Waits for whatever comes first.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<()> {
         let deadline = self.deadline();
         tokio::select! {
-            signal = self.signals.recv() => self.take(signal)?,
-            answer = self.asking.next() => self.answered(answer)?,
-            made = some(self.cutting.as_mut()) => {
-                self.cutting = None;
-                self.cut_made(made.map_err(closed)?)?;
+            heard = self.executors.next() => {
+                self.take(heard.ok_or_else(|| closed(Closed))?)?;
             }
+            answer = self.asking.next() => self.answered(answer)?,
             ended = some(self.ending.as_mut()) => {
                 self.ending = None;
                 self.take_ended(joined(ended)?);
             }
             () = stop_changed(stop) => self.stopped = *stop.borrow(),
-            () = self.shared.queue.news() => {}
-            () = self.shared.around.cuts.notified() => self.requests.came(&self.shared.queue),
             () = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -368,8 +341,8 @@ impl Attempt {
                 }
             } => {}
         }
-        while let Ok(signal) = self.signals.try_recv() {
-            self.take(Some(signal))?;
+        while let Some(heard) = self.executors.said() {
+            self.take(heard)?;
         }
         Ok(())
     }
@@ -385,104 +358,62 @@ impl Attempt {
             .min()
     }
 
-    fn take(&mut self, signal: Option<Signal>) -> Result<()> {
-        match signal {
-            Some(Signal::Read(key, offset)) => {
-                let ordered = self.shared.graph.ordered();
+    fn take(&mut self, (executor, said): Heard) -> Result<()> {
+        match said {
+            Said::Read(key, offset) => {
+                self.executors.stirred();
+                let ordered = self.common.graph.ordered();
                 if let Some(source) = self.source_of(key) {
                     source.was_read(key, offset, ordered);
                 }
-                Ok(())
             }
-            Some(Signal::Exhausted(error)) => {
+            Said::Revoked(key, became) => self.was_revoked(key, became)?,
+            Said::Exhausted(error) => {
                 self.exhausted.get_or_insert(error);
-                Ok(())
             }
-            Some(Signal::Failed) | None => Err(closed(Closed)),
+            Said::Failed(error) if self.is_sealed() => {
+                tracing::warn!(%error, "an executor failed when all of its work was done");
+            }
+            Said::Failed(error) => return Err(error),
+            Said::Moved => self.executors.moved(executor),
+            Said::Full => self.executors.filled(executor),
+            Said::SchemaChanged => self.schema_changed = true,
+            Said::Requested => self.requests.came(),
+            Said::AtRest(number) => self.executors.rests(executor, number),
+            Said::Settled => self.step_made(Step::Settle, executor),
+            Said::Drained {
+                schema_changed: true,
+            } => {
+                if self.leaving == Some(Leaving::Complete) {
+                    self.leave(Leaving::SchemaChange)?;
+                }
+            }
+            Said::Drained { .. } => self.step_made(Step::Drain, executor),
+            Said::Cut { cut, has_rows } => self.cut_made(executor, cut, has_rows),
+            Said::Sealed(sealed) => self.sealed(executor, sealed),
         }
+        Ok(())
     }
 
-    fn source_of(&mut self, key: SplitKey) -> Option<&mut SourceSplits> {
+    pub(super) fn source_of(&mut self, key: SplitKey) -> Option<&mut SourceSplits> {
         let mut sources = self.sources.iter_mut();
         sources.find(|source| source.node == key.source)
     }
 
-    fn cut_made(&mut self, made: Made) -> Result<()> {
-        match made {
-            Made::Cut(cut) => {
-                self.left = self.leaving.is_some();
-                self.cut = Some(cut);
-                Ok(())
-            }
-            Made::SchemaChanged => self.leave(Leaving::SchemaChange),
-        }
-    }
-
-    /// Lets the epoch that was cut end beside the next one.
-    fn end_epoch(&mut self, cut: Cut) -> Result<()> {
-        let last = self.left && self.leaving == Some(Leaving::Complete);
-        let set = self.shared.current();
-        // A stage of a bounded run speaks even about no rows at all: a count of zero is a row.
-        let speaks = set.has_rows() || (last && self.bounded);
-        self.cut_at = Instant::now() + self.interval;
-        if !cut.is_empty() || set.has_rows() || last {
-            drop(set);
-            self.requests.was_cut(&self.shared.queue, true);
-            self.epoch = self.epoch.next();
-            let set = self.shared.turn(self.shared.new_set(self.epoch)?);
-            tracing::debug!(epoch = %set.epoch, bytes = cut.bytes, last, "epoch cut");
-            let mut offsets = Vec::new();
-            for (key, offset) in cut.offsets {
-                offsets.push((key, self.split_id(key)?, offset));
-            }
-            let mut finished = Vec::new();
-            for (key, offset) in cut.finished {
-                finished.push((key, self.split_id(key)?, offset));
-            }
-            let mut revoked = Vec::new();
-            for (key, offset) in cut.revoked {
-                let id = self
-                    .source_of(key)
-                    .and_then(|source| source.take_revoked(key));
-                let id = id.ok_or_else(stray)?;
-                revoked.push((key, id, offset));
-            }
-            let cpu = self.cpu.as_ref().filter(|_| speaks);
-            let ending = Ending {
-                set,
-                last,
-                stages: cpu.map(|cpu| cpu.handle().clone()),
-                offsets,
-                finished,
-                revoked,
-                schemas: cut.schemas,
-                rejected: cut.rejected,
-                unacknowledged: std::mem::take(&mut self.unacknowledged),
-                kept: std::mem::take(&mut self.kept),
-            };
-            self.ending = Some(tokio::spawn(finish(Arc::clone(&self.shared), ending)));
-        }
-        if !self.left {
-            self.shared.queue.reopen();
-        }
-        Ok(())
+    /// Whether executors have done all that there is to do.
+    fn is_sealed(&self) -> bool {
+        self.left && self.cutting.is_none() && self.cut.is_none() && self.sealing.is_none()
     }
 
     /// Tells sources what they couldn't be told.
     pub(super) fn remind(&mut self) {
         self.remind_at = None;
         let told = remind(
-            Arc::clone(&self.shared),
+            Arc::clone(&self.common),
             std::mem::take(&mut self.unacknowledged),
             std::mem::take(&mut self.kept),
         );
         self.ending = Some(tokio::spawn(told));
-    }
-
-    fn split_id(&mut self, key: SplitKey) -> Result<SplitId> {
-        self.source_of(key)
-            .and_then(|source| source.id(key).cloned())
-            .ok_or_else(stray)
     }
 
     fn take_ended(&mut self, ended: Ended) {
@@ -502,23 +433,11 @@ impl Attempt {
     }
 }
 
-/// Waits for what is there; forever if nothing is.
-async fn some<F: Future + Unpin>(work: Option<F>) -> F::Output {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Waits until the wish to stop changes; forever, once nobody can have one.
 async fn stop_changed(stop: &mut watch::Receiver<bool>) {
     if stop.changed().await.is_err() {
         std::future::pending().await
     }
-}
-
-fn stray() -> Error {
-    Error::internal("a position belongs to no split")
 }
 
 fn joined(result: <JoinHandle<Result<Ended>> as Future>::Output) -> Result<Ended> {

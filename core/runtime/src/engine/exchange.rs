@@ -65,7 +65,8 @@ impl Opening<'_> {
 
     /// The next CPU writer.
     pub(crate) fn cpu_writer(&self, index: u32) -> Result<Box<dyn CpuWriter>> {
-        let writer = self.writers.writer(index);
+        let executor = self.shared.around.executor;
+        let writer = self.writers.writer(executor, index);
         match self.shared.runtime.block_on(writer)? {
             Writer::Cpu(writer) => Ok(writer),
             Writer::Io(_) => Err(mixed()),
@@ -177,6 +178,7 @@ impl Writers {
         }
         let id = WriterId {
             epoch: self.epoch,
+            executor: opening.shared.around.executor,
             index: 0,
         };
         let runtime = &opening.shared.runtime;
@@ -205,19 +207,20 @@ impl Writers {
         IoLane::new(self.node, limits, first, groups, writers)
     }
 
-    async fn writer(&self, index: u32) -> Result<Writer> {
+    async fn writer(&self, executor: u32, index: u32) -> Result<Writer> {
         let open = self.open.get();
         let open = open.ok_or_else(|| Error::internal("an epoch isn't open"))?;
         let id = WriterId {
             epoch: self.epoch,
+            executor,
             index,
         };
         guarded_async("opening a writer", open.epoch.writer(id)).await
     }
 
     /// The next I/O writer.
-    pub(crate) async fn io_writer(&self, index: u32) -> Result<Box<dyn IoWriter>> {
-        match self.writer(index).await? {
+    pub(crate) async fn io_writer(&self, executor: u32, index: u32) -> Result<Box<dyn IoWriter>> {
+        match self.writer(executor, index).await? {
             Writer::Io(writer) => Ok(writer),
             Writer::Cpu(_) => Err(mixed()),
         }

@@ -1,4 +1,5 @@
-//! The end of an epoch: stages, seal, checkpoint, commit, acknowledge.
+//! The end of an epoch: what executors have sealed is stored in a checkpoint, committed, and told to
+//! the sources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,28 +8,27 @@ use std::time::Instant;
 use arrow_schema::SchemaRef;
 use futures::future::join_all;
 use tidegate_core::{
-    Acknowledged, Commit, ComponentId, Epoch, Error, IoWriter, Offset, Prepared, Rejected, Replay,
-    Result, Sink, SplitId, StreamName, Visibility,
+    Acknowledged, Commit, ComponentId, Epoch, Offset, Prepared, Replay, Result, Sink, SplitId,
+    StreamName, Visibility,
 };
-use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::acknowledge::Acknowledgements;
-use super::exchange::{Lane, Writers};
-use super::flow::{Carrier, EpochSet};
-use super::panics::{guarded, guarded_async};
+use super::common::Common;
+use super::message::Sealed;
+use super::panics::guarded_async;
 use super::queue::{Closed, SplitKey};
-use super::shared::{Shared, closed};
-use super::stage;
-use crate::graph::{Body, NodeId};
+use super::shared::closed;
+use crate::graph::NodeId;
 use crate::retry;
 use crate::state::{Change, Checkpoint, prepared_by};
 
 /// An epoch that was cut, on its way to being committed.
 pub(crate) struct Ending {
-    pub(crate) set: Arc<EpochSet>,
+    pub(crate) epoch: Epoch,
     pub(crate) last: bool,
-    /// Where stages run, if they do in this epoch.
-    pub(crate) stages: Option<Handle>,
+    /// What each executor has sealed, when all have.
+    pub(crate) sealed: oneshot::Receiver<Vec<Sealed>>,
     pub(crate) offsets: Vec<(SplitKey, SplitId, Offset)>,
     pub(crate) finished: Vec<(SplitKey, SplitId, Option<Offset>)>,
     pub(crate) revoked: Vec<(SplitKey, SplitId, Option<Offset>)>,
@@ -51,11 +51,11 @@ pub(crate) struct Ended {
 
 /// Tells sources what was committed before this attempt, which they may not have been told.
 pub(crate) async fn remind(
-    shared: Arc<Shared>,
+    common: Arc<Common>,
     mut unacknowledged: Acknowledgements,
     kept: BTreeMap<ComponentId, Vec<Prepared>>,
 ) -> Result<Ended> {
-    unacknowledged.tell(&shared, false).await;
+    unacknowledged.tell(&common, false).await;
     Ok(Ended {
         kept,
         finished: Vec::new(),
@@ -64,11 +64,11 @@ pub(crate) async fn remind(
 }
 
 /// Ends an epoch. After an error it is unknown whether the checkpoint was stored: the state tells.
-pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended> {
+pub(crate) async fn finish(common: Arc<Common>, ending: Ending) -> Result<Ended> {
     let Ending {
-        set,
+        epoch,
         last,
-        stages,
+        sealed,
         offsets,
         finished,
         revoked,
@@ -77,38 +77,18 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         mut unacknowledged,
         mut kept,
     } = ending;
-    let graph = &shared.graph;
-    let epoch = set.epoch;
-    if let Some(cpu) = stages {
-        let ran = tokio::select! {
-            ran = stage::run_all(&shared, &set, &cpu) => ran,
-            // A stage may take long, and nothing of it is kept when the attempt ends.
-            () = shared.around.cancel.cancelled() => Err(closed(Closed)),
-        };
-        if let Err(error) = ran {
-            abandon(&set).await;
-            return Err(error);
-        }
-    }
+    let graph = &common.graph;
+    // Nobody answers when the attempt has ended.
+    let sealed = sealed.await.map_err(|_| closed(Closed))?;
     let mut prepared: Vec<(ComponentId, Prepared)> = Vec::new();
     let mut newly_kept: Vec<(ComponentId, Prepared)> = Vec::new();
-
-    for &id in &graph.order {
-        let Body::Sink { sink, .. } = &graph.nodes[id].body else {
-            continue;
-        };
-        let component = shared.id(id).clone();
-        let values = match seal(&shared, &set, id).await {
-            Ok(values) => values,
-            Err(error) => {
-                abandon(&set).await;
-                return Err(error.with("component", &component));
-            }
-        };
-        let values = values.into_iter().map(|value| (component.clone(), value));
-        match sink.visibility() {
-            Visibility::Epoch => prepared.extend(values),
-            Visibility::Run => newly_kept.extend(values),
+    for (_, node, sink) in graph.sinks() {
+        let id = &node.spec.id;
+        let values = sealed.iter().flat_map(|sealed| &sealed.prepared);
+        let values = values.filter(|(sink, _)| sink == id).cloned();
+        match is_run(sink) {
+            false => prepared.extend(values),
+            true => newly_kept.extend(values),
         }
     }
     for (component, value) in &newly_kept {
@@ -128,7 +108,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     }
 
     // The others' positions mean something to this process alone: they are acknowledged below.
-    let name = |node: NodeId| shared.id(node).clone();
+    let name = |node: NodeId| common.id(node).clone();
     let is_stored = |node: NodeId| graph.replay(node).is_some_and(Replay::is_stored);
     let checkpoint = Checkpoint {
         epoch,
@@ -149,8 +129,10 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         prepared: prepared.clone(),
         kept: newly_kept,
     };
-    shared.apply(Change::Checkpoint(checkpoint)).await?;
-    shared.stats.keep_rejected(&set.rejected);
+    common.apply(Change::Checkpoint(checkpoint)).await?;
+    for sealed in &sealed {
+        common.stats.keep_rejected(&sealed.rejected);
+    }
     tracing::debug!(%epoch, last, "checkpoint stored");
 
     let mut settled = Vec::new();
@@ -166,10 +148,10 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         if values.is_empty() && !last {
             continue;
         }
-        let shared = &shared;
+        let common = &common;
         commits.push(async move {
             let began = Instant::now();
-            commit(shared, sink.as_ref(), id, epoch, last, &values).await?;
+            commit(common, sink.as_ref(), id, epoch, last, &values).await?;
             node.stats.add_busy(began);
             Ok(())
         });
@@ -177,14 +159,14 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
     // All come to their end, also after one has failed: none is cut off in its middle.
     let committed = join_all(commits).await;
     committed.into_iter().collect::<Result<()>>()?;
-    shared
+    common
         .apply(Change::Committed {
             epoch,
             settled,
             last,
         })
         .await?;
-    shared.stats.add_epoch();
+    common.stats.add_epoch();
     tracing::debug!(%epoch, "committed");
 
     let moved = offsets.iter().map(|(key, split, offset)| {
@@ -204,7 +186,7 @@ pub(crate) async fn finish(shared: Arc<Shared>, ending: Ending) -> Result<Ended>
         };
         unacknowledged.add(key.source, acknowledged);
     }
-    unacknowledged.tell(&shared, last).await;
+    unacknowledged.tell(&common, last).await;
     Ok(Ended {
         kept,
         finished,
@@ -216,104 +198,17 @@ fn is_run(sink: &Arc<dyn Sink>) -> bool {
     sink.visibility() == Visibility::Run
 }
 
-/// Lets all writers of a sink finish, each on a thread that may block or on the I/O runtime, and
-/// seals its epoch. What is rejected late goes to the sinks that read it, which are sealed after
-/// this one.
-async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
-    let Some(open) = set.writers.get(&id).and_then(Writers::get) else {
-        return Ok(Vec::new());
-    };
-    let stats = &shared.graph.nodes[id].stats;
-    let tasks: Vec<_> = match &open.lane {
-        Lane::Cpu(lane) => lane
-            .take()
-            .into_iter()
-            .map(|writer| {
-                let stats = Arc::clone(stats);
-                tokio::task::spawn_blocking(move || {
-                    let began = Instant::now();
-                    let finished = guarded("a writer", || writer.finish());
-                    stats.add_busy(began);
-                    finished
-                })
-            })
-            .collect(),
-        Lane::Io(lane) => {
-            tokio::select! {
-                drained = lane.drained() => drained?,
-                // It may take long, and nothing of it is kept when the attempt ends.
-                () = shared.around.cancel.cancelled() => return Err(closed(Closed)),
-            }
-            let finish = |writer: Box<dyn IoWriter>| async {
-                guarded_async("a writer", async { writer.finish().await }).await
-            };
-            let writers = lane.take().into_iter();
-            writers.map(|writer| tokio::spawn(finish(writer))).collect()
-        }
-    };
-    let mut failed: Option<Error> = None;
-    // All are waited for, also after one has failed: none may go on beside what comes then.
-    for task in tasks {
-        let finished = match task.await {
-            Ok(Ok(rejected)) => carry(shared, set, id, rejected).await,
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(Error::internal("a writer did not end").because(error)),
-        };
-        if let Err(error) = finished {
-            failed.get_or_insert(error);
-        }
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let began = Instant::now();
-    let sealed = guarded_async("sealing an epoch", open.epoch.seal()).await?;
-    stats.add_busy(began);
-    carry(shared, set, id, sealed.rejected).await?;
-    Ok(sealed.prepared)
-}
-
-/// Gives up what an epoch's writers have begun.
-pub(super) async fn abandon(set: &EpochSet) {
-    for writers in set.writers.values() {
-        writers.abandon().await;
-    }
-}
-
-/// Passes rows that a writer rejected late to whoever reads them.
-pub(super) async fn carry(
-    shared: &Arc<Shared>,
-    set: &Arc<EpochSet>,
-    id: NodeId,
-    rejected: Rejected,
-) -> Result<()> {
-    if rejected.is_empty() {
-        return Ok(());
-    }
-    let (shared, set) = (Arc::clone(shared), Arc::clone(set));
-    let carry = move || {
-        let mut carrier = Carrier::new(&shared, set, 0);
-        carrier.reject(id, rejected)?;
-        carrier.flush()
-    };
-    let carried = tokio::task::spawn_blocking(carry).await;
-    carried.map_err(|error| Error::internal("rejected rows got lost").because(error))?
-}
-
 /// Commits, as often as it takes while the error is a passing one. The fence is looked at before
 /// each try.
 async fn commit(
-    shared: &Shared,
+    common: &Common,
     sink: &dyn Sink,
     id: &ComponentId,
     epoch: Epoch,
     last: bool,
     values: &[Prepared],
 ) -> Result<()> {
-    let around = &shared.around;
-    let Some((state, fence)) = &around.state else {
-        return Err(Error::internal("a run without a state came to a commit"));
-    };
+    let around = &common.around;
     let commit = Commit {
         pipeline: &around.pipeline,
         lineage: around.lineage,
@@ -327,7 +222,7 @@ async fn commit(
         around.runtime.attempts,
         id.as_str(),
         || async {
-            state.verify(&around.pipeline, *fence).await?;
+            common.verify().await?;
             guarded_async("a commit", sink.commit(&commit)).await
         },
     )

@@ -24,7 +24,6 @@ const LARGE_ROWS: usize = 64 << 10;
 
 /// Where one epoch's rows end: its writers, and what its stages collect.
 pub(crate) struct EpochSet {
-    pub(crate) epoch: Epoch,
     pub(crate) writers: HashMap<NodeId, Writers>,
     pub(crate) spools: HashMap<(NodeId, usize), Arc<Spool>>,
     /// Rows that each component rejected.
@@ -76,7 +75,6 @@ impl EpochSet {
             }
         }
         Ok(Self {
-            epoch,
             writers,
             spools,
             rejected: graph.nodes.iter().map(|_| AtomicU64::new(0)).collect(),

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
-use super::finish::carry;
 use super::flow::EpochSet;
 use super::panics::guarded_async;
+use super::seal::carry;
 use super::shared::Shared;
 use crate::graph::NodeId;
 
@@ -151,7 +151,7 @@ impl IoLane {
                 let written = async {
                     let writer = match &mut writer {
                         Some(writer) => writer,
-                        none => none.insert(lane.open(&set).await?),
+                        none => none.insert(lane.open(&shared, &set).await?),
                     };
                     let began = Instant::now();
                     let rejected = guarded_async("a writer", writer.write(batch)).await;
@@ -190,11 +190,11 @@ impl IoLane {
         next
     }
 
-    async fn open(&self, set: &EpochSet) -> Result<Box<dyn IoWriter>> {
+    async fn open(&self, shared: &Shared, set: &EpochSet) -> Result<Box<dyn IoWriter>> {
         let index = self.opened.fetch_add(1, Ordering::Relaxed);
         let writers = set.writers.get(&self.sink);
         let writers = writers.ok_or_else(|| Error::internal("a sink has no writers"))?;
-        writers.io_writer(index).await
+        writers.io_writer(shared.around.executor, index).await
     }
 
     fn group(&self, group: usize) -> MutexGuard<'_, Group> {

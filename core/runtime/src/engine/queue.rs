@@ -7,11 +7,12 @@
 //! end, which may take long. So a cut first *settles*: everything goes on, but no such split begins,
 //! and the others are held back only when the last one has ended.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
 use tidegate_core::{Event, Offset, Rejected, Rows, SplitId, StreamName};
 use tokio::sync::Notify;
 
@@ -20,7 +21,7 @@ use super::gate::{Gates, Sinks};
 use crate::graph::{NodeId, PortId};
 
 /// A split in this attempt: its source, and a number that counts all splits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct SplitKey {
     pub(crate) source: NodeId,
     pub(crate) number: usize,
@@ -84,7 +85,7 @@ impl Work {
 }
 
 /// What the positions are when an epoch has been cut.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cut {
     pub(crate) offsets: Vec<(SplitKey, Offset)>,
     /// With the last position of each.
@@ -92,13 +93,23 @@ pub(crate) struct Cut {
     /// Splits that were revoked, with the last position of each.
     pub(crate) revoked: Vec<(SplitKey, Option<Offset>)>,
     /// Rows of splits that were rejected before they came to a sink or a stage.
-    pub(crate) rejected: BTreeMap<SplitKey, u64>,
+    pub(crate) rejected: Vec<(SplitKey, u64)>,
     pub(crate) schemas: Vec<(NodeId, StreamName, SchemaRef)>,
     /// Bytes handed out in the epoch.
     pub(crate) bytes: u64,
 }
 
 impl Cut {
+    /// Adds where another executor's splits stand.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.offsets.extend(other.offsets);
+        self.finished.extend(other.finished);
+        self.revoked.extend(other.revoked);
+        self.rejected.extend(other.rejected);
+        self.schemas.extend(other.schemas);
+        self.bytes += other.bytes;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
             && self.finished.is_empty()
@@ -112,7 +123,7 @@ impl Cut {
 pub(crate) struct Closed;
 
 /// What became of a split that its source takes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Revoked {
     /// It stands at a position, up to which it is committed with the next cut.
     AtPosition,
@@ -608,12 +619,12 @@ impl Queue {
             schemas: std::mem::take(&mut state.schemas),
             bytes: std::mem::take(&mut state.epoch_bytes),
             offsets: Vec::new(),
-            rejected: BTreeMap::new(),
+            rejected: Vec::new(),
         };
         for (&split, position) in &mut state.positions {
             if position.rejected > 0 {
                 cut.rejected
-                    .insert(split, std::mem::take(&mut position.rejected));
+                    .push((split, std::mem::take(&mut position.rejected)));
             }
             if std::mem::take(&mut position.moved)
                 && !position.is_over()
@@ -1090,7 +1101,6 @@ mod tests {
     async fn what_stages_give_is_counted_apart_from_what_is_read() {
         let queue = Queue::new(1 << 20, None, 1, false);
         let set = Arc::new(EpochSet {
-            epoch: tidegate_core::Epoch(1),
             writers: HashMap::new(),
             spools: HashMap::new(),
             rejected: Vec::new(),

@@ -7,26 +7,31 @@ use futures::StreamExt;
 use tidegate_core::{Error, ErrorKind, Event, Offset, Result, Scan, Source, Split};
 use tokio::task::JoinHandle;
 
+use super::message::{Assignment, Said};
 use super::panics::guarded_async;
 use super::queue::SplitKey;
-use super::shared::{Shared, Signal};
+use super::shared::Shared;
+use crate::graph::Body;
 
 /// Starts reading. Dropping the attempt's tasks drops the source's stream.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    source: &Arc<dyn Source>,
-    key: SplitKey,
-    split: Split,
-    scans: Arc<[Scan]>,
-    resume: Option<Offset>,
-) -> JoinHandle<()> {
+pub(crate) fn start(shared: &Arc<Shared>, assignment: Assignment) -> Result<JoinHandle<()>> {
+    let Assignment {
+        key,
+        split,
+        offset: resume,
+    } = assignment;
+    let node = shared.graph.nodes.get(key.source);
+    let Some(Body::Source { source, .. }) = node.map(|node| &node.body) else {
+        return Err(Error::internal("a split of something that isn't a source"));
+    };
+    let scans = shared.graph.scans(key.source);
     let whole = shared.graph.read_whole(key.source);
     shared.queue.register(key, &split.id, whole, resume.clone());
     let (shared, source) = (Arc::clone(shared), Arc::clone(source));
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         let reading = read(&shared, &source, key, &split, &scans, resume.as_ref());
         match guarded_async("a reader", reading).await {
-            Ok(Some(last)) => shared.tell(Signal::Read(key, last)),
+            Ok(Some(last)) => shared.tell(Said::Read(key, last)),
             // The attempt has ended, or the split was revoked.
             Ok(None) => {}
             Err(error) => {
@@ -36,7 +41,7 @@ pub(crate) fn start(
                 }
                 // What was read was paid for, so it isn't left on the queue.
                 match shared.queue.handed_out(key).await {
-                    Ok(true) => shared.tell(Signal::Exhausted(error)),
+                    Ok(true) => shared.tell(Said::Exhausted(error)),
                     // No cut can be made: what came since the last one is the next run's again.
                     Ok(false) => shared.fail(error),
                     // The attempt has ended by something else, or the split was revoked.
@@ -44,7 +49,7 @@ pub(crate) fn start(
                 }
             }
         }
-    })
+    }))
 }
 
 /// Reads all of it; gives the last position. `None`: no more of it is wanted.

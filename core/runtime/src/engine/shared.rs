@@ -1,31 +1,20 @@
-//! What the parts of an attempt share.
+//! What the parts of an executor share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use tidegate_core::{ByteSize, ComponentId, Error, Offset, Result};
+use tidegate_core::{ByteSize, ComponentId, Error, Result};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::exchange::Writers;
 use super::flow::EpochSet;
 use super::gate::Gates;
-use super::queue::{Closed, Queue, SplitKey};
+use super::message::{Said, Tell};
+use super::queue::{Closed, Queue};
 use crate::graph::{Graph, Surroundings};
-use crate::state::Change;
 use crate::stats::RunStats;
 
-/// What the coordinator is told.
-#[derive(Debug)]
-pub(crate) enum Signal {
-    /// A split's last event is on the queue; with the last position.
-    Read(SplitKey, Option<Offset>),
-    /// A source gives no more in this run: the rest is the next one's.
-    Exhausted(Error),
-    /// Something failed: [`Shared::cause`] tells what.
-    Failed,
-}
-
-/// What the coordinator, readers, workers and finishers of one attempt share.
+/// What an executor's readers, workers and writers share in an attempt.
 pub(crate) struct Shared {
     pub(crate) graph: Arc<Graph>,
     pub(crate) around: Surroundings,
@@ -35,8 +24,11 @@ pub(crate) struct Shared {
     current: RwLock<Arc<EpochSet>>,
     /// The epoch that ends, whose stages may still have rows written.
     before: Mutex<Weak<EpochSet>>,
-    signals: mpsc::UnboundedSender<Signal>,
-    failure: Failure,
+    /// How many bytes an epoch may have here before it is to be cut.
+    pub(crate) full: Option<u64>,
+    tell: Tell,
+    /// The first error was told.
+    failed: AtomicBool,
 }
 
 impl Shared {
@@ -46,14 +38,14 @@ impl Shared {
         stats: Arc<RunStats>,
         first: EpochSet,
         full: Option<u64>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
-        let (signals, receiver) = mpsc::unbounded_channel();
+        tell: Tell,
+    ) -> Self {
         let workers = around.runtime.workers();
         let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
         let capacity = ByteSize(graph.shares.queue).as_usize();
         let queue = Queue::new(capacity, full, workers, graph.ordered())
             .with_sinks(Gates::new(&graph), origins);
-        let shared = Self {
+        Self {
             graph,
             around,
             queue,
@@ -61,10 +53,10 @@ impl Shared {
             runtime: Handle::current(),
             current: RwLock::new(Arc::new(first)),
             before: Mutex::default(),
-            signals,
-            failure: Failure::default(),
-        };
-        (Arc::new(shared), receiver)
+            full,
+            tell,
+            failed: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn id(&self, node: usize) -> &ComponentId {
@@ -94,24 +86,16 @@ impl Shared {
         )
     }
 
-    /// Changes the pipeline's state, if this process still may.
-    pub(crate) async fn apply(&self, change: Change) -> Result<()> {
-        let Some((state, fence)) = &self.around.state else {
-            return Err(Error::internal("a run has no state"));
-        };
-        state.apply(&self.around.pipeline, *fence, change).await
+    pub(crate) fn tell(&self, said: Said) {
+        (self.tell)(said);
     }
 
-    pub(crate) fn tell(&self, signal: Signal) {
-        // The coordinator is gone only when the attempt is over.
-        let _ = self.signals.send(signal);
-    }
-
-    /// Ends the attempt; the first error is the one that counts.
+    /// Ends the attempt. What fails after the first error mostly fails because of it, and isn't told.
     pub(crate) fn fail(&self, error: Error) {
-        self.failure.tell(error);
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            self.tell(Said::Failed(error));
+        }
         self.close();
-        self.tell(Signal::Failed);
     }
 
     /// Lets nobody wait for anything any more.
@@ -122,65 +106,9 @@ impl Shared {
             set.writers.values().for_each(Writers::close);
         }
     }
-
-    /// Why the attempt ended, if it didn't by `error` alone.
-    pub(crate) fn cause(&self, error: Error) -> Error {
-        self.failure.take().unwrap_or(error)
-    }
 }
 
 /// What a part says that finds everything closed: it isn't the cause.
 pub(crate) fn closed(_: Closed) -> Error {
     Error::internal("the run has ended")
-}
-
-/// The first error of an attempt. What fails after it mostly fails because of it: once it is taken,
-/// nothing comes in its place.
-#[derive(Debug, Default)]
-struct Failure(Mutex<Told>);
-
-#[derive(Debug, Default)]
-enum Told {
-    #[default]
-    Nothing,
-    Error(Error),
-    Taken,
-}
-
-impl Failure {
-    fn tell(&self, error: Error) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*told, Told::Nothing) {
-            *told = Told::Error(error);
-        }
-    }
-
-    fn take(&self) -> Option<Error> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *told, Told::Taken) {
-            Told::Error(error) => Some(error),
-            Told::Nothing => {
-                *told = Told::Nothing;
-                None
-            }
-            Told::Taken => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_follows_from_the_first_error_never_takes_its_place() {
-        let failure = Failure::default();
-        assert!(failure.take().is_none());
-        failure.tell(Error::transient("the server doesn't answer"));
-        failure.tell(Error::internal("the run has ended"));
-        let first = failure.take().expect("the first");
-        assert_eq!(first.message(), "the server doesn't answer");
-        failure.tell(Error::internal("the run has ended"));
-        assert!(failure.take().is_none());
-    }
 }

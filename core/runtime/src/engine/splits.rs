@@ -1,4 +1,4 @@
-//! A source's splits in one attempt: which wait, which are read, which are finished.
+//! A source's splits in one attempt: which wait, which are read and where, which are finished.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -8,7 +8,6 @@ use tidegate_core::{
     ComponentId, Error, FinishedSplit, Limits, Next, Offset, Plan, PlanState, Result, Scan, Source,
     Split, SplitId,
 };
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::queue::SplitKey;
@@ -27,15 +26,14 @@ pub(crate) struct SourceSplits {
     pub(crate) asked: bool,
     /// In the order in which they were planned.
     waiting: VecDeque<(Split, Option<Offset>)>,
-    reading: BTreeMap<SplitKey, (Split, JoinHandle<()>)>,
+    /// With the executor that reads it, by its place.
+    reading: BTreeMap<SplitKey, (Split, usize)>,
     /// Read to the end, and not yet in a stored checkpoint.
     read: BTreeMap<SplitKey, Read>,
     /// In a stored checkpoint as finished, and not yet told to the source.
     finished: Vec<FinishedSplit>,
     /// Taken back by the source, and not yet in a cut.
     revoked: BTreeMap<SplitKey, SplitId>,
-    /// Their readers, on their way to their end.
-    aborted: Vec<JoinHandle<()>>,
     /// Every split that isn't finished as far as `after` goes.
     unfinished: HashSet<SplitId>,
     limits: Limits,
@@ -58,7 +56,7 @@ impl SourceSplits {
     pub(crate) fn new(
         node: NodeId,
         source: Arc<dyn Source>,
-        scans: Vec<Scan>,
+        scans: Arc<[Scan]>,
         state: SourceState,
         usual: usize,
     ) -> Self {
@@ -67,7 +65,7 @@ impl SourceSplits {
         let mut splits = Self {
             node,
             source,
-            scans: scans.into(),
+            scans,
             plan: state.plan,
             next: state.next,
             ask_at: None,
@@ -77,7 +75,6 @@ impl SourceSplits {
             read: BTreeMap::new(),
             finished: Vec::new(),
             revoked: BTreeMap::new(),
-            aborted: Vec::new(),
             unfinished: HashSet::new(),
             most: limits.splits.map_or(all, NonZeroUsize::get),
             limits,
@@ -228,8 +225,14 @@ impl SourceSplits {
         before.all(|before| !self.unfinished.contains(before))
     }
 
-    pub(crate) fn started(&mut self, key: SplitKey, split: Split, task: JoinHandle<()>) {
-        self.reading.insert(key, (split, task));
+    pub(crate) fn started(&mut self, key: SplitKey, split: Split, executor: usize) {
+        self.reading.insert(key, (split, executor));
+    }
+
+    /// How many of them an executor reads.
+    pub(crate) fn read_by(&self, executor: usize) -> usize {
+        let reading = self.reading.values();
+        reading.filter(|(_, reader)| *reader == executor).count()
     }
 
     /// A split's last event is on the queue, and `offset` is its last position. Where order doesn't
@@ -251,10 +254,10 @@ impl SourceSplits {
         reading.or_else(read).or_else(|| self.revoked.get(&key))
     }
 
-    /// The key of a split that is being read.
-    pub(crate) fn reading(&self, id: &SplitId) -> Option<SplitKey> {
+    /// The key of a split that is being read, and the executor that reads it.
+    pub(crate) fn reading(&self, id: &SplitId) -> Option<(SplitKey, usize)> {
         let mut reading = self.reading.iter();
-        reading.find_map(|(key, (split, _))| (split.id == *id).then_some(*key))
+        reading.find_map(|(key, (split, reader))| (split.id == *id).then_some((*key, *reader)))
     }
 
     /// Takes a split out that waits; with the position up to which it is committed.
@@ -265,11 +268,7 @@ impl SourceSplits {
 
     /// A split isn't read any more, because the source takes it back.
     pub(crate) fn was_revoked(&mut self, key: SplitKey, id: SplitId) {
-        if let Some((_, task)) = self.reading.remove(&key) {
-            task.abort();
-            self.aborted.retain(|task| !task.is_finished());
-            self.aborted.push(task);
-        }
+        self.reading.remove(&key);
         self.unfinished.remove(&id);
         self.revoked.insert(key, id);
     }
@@ -330,28 +329,5 @@ impl SourceSplits {
             && self.reading.is_empty()
             && self.read.is_empty()
             && self.is_idle()
-    }
-
-    /// Ends all reading, without waiting for it: dropping a reader's task drops the source's stream.
-    pub(crate) fn abort(&self) {
-        for (_, task) in self.reading.values() {
-            task.abort();
-        }
-    }
-
-    /// Waits until reading has ended.
-    pub(crate) async fn ended(&mut self) {
-        let reading = std::mem::take(&mut self.reading).into_values();
-        let aborted = std::mem::take(&mut self.aborted);
-        for task in reading.map(|(_, task)| task).chain(aborted) {
-            // Cancelled, or ended by itself: both are an end.
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for SourceSplits {
-    fn drop(&mut self) {
-        self.abort();
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
-//! surroundings.rs: what a component is opened with
+//! alone.rs: what one executor alone can work on
+//! surroundings.rs: what a component is opened with; records.rs: what it notes in the state
 //! ```
 
+mod alone;
 mod build;
 mod checks;
 mod guarantees;
 mod memory;
 mod origins;
+mod records;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -25,6 +28,8 @@ use crate::stats::{ComponentStats, Given};
 use build::{Builder, close};
 use memory::Shares;
 
+pub(crate) use alone::Alone;
+pub(crate) use records::{Answer, Question, Records, StateRecords};
 pub(crate) use surroundings::Surroundings;
 
 /// The position of a component in [`Graph::nodes`].
@@ -196,6 +201,12 @@ impl Graph {
     fn used(&self, source: NodeId) -> impl Iterator<Item = &OpenStream> {
         let streams = self.streams(source).iter();
         streams.filter(|open| open.scan.is_some())
+    }
+
+    /// What is asked of a source's streams in use.
+    pub(crate) fn scans(&self, source: NodeId) -> Arc<[Scan]> {
+        let used = self.used(source);
+        used.filter_map(|open| open.scan.clone()).collect()
     }
 
     /// Whether a source's rows are those of a snapshot that lives as long as this process.

@@ -126,6 +126,15 @@ impl SqliteStore {
 
 impl Shared {
     fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.transact_and(work, |result| result)
+    }
+
+    /// The same, and `then`, once it is durable, before anybody else begins another one.
+    fn transact_and<T, U>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+        then: impl FnOnce(T) -> U,
+    ) -> Result<U> {
         let mut connection = self
             .connection
             .lock()
@@ -135,7 +144,7 @@ impl Shared {
             .map_err(failed)?;
         let result = work(&transaction)?;
         transaction.commit().map_err(failed)?;
-        Ok(result)
+        Ok(then(result))
     }
 
     /// Locks the pipeline; `None` while another one has it.
@@ -181,7 +190,7 @@ impl Shared {
     }
 
     fn apply(&self, pipeline: &str, fence: Fence, change: &Change) -> Result<()> {
-        let state = self.transact(|db| {
+        let work = |db: &Transaction<'_>| {
             compare(db, pipeline, fence)?;
             let known = self.mine(pipeline, fence, |mine| mine.state.take())?;
             let known = known.map_or_else(|| load(db, pipeline), |state| Ok(Some(state)))?;
@@ -192,10 +201,11 @@ impl Shared {
                 keep(db, pipeline, &edit)?;
             }
             Ok(state)
-        })?;
-        // Whoever let go meanwhile needs it no more.
-        let _ = self.mine(pipeline, fence, |mine| mine.state = Some(state));
-        Ok(())
+        };
+        self.transact_and(work, |state| {
+            // Whoever let go meanwhile needs it no more.
+            let _ = self.mine(pipeline, fence, |mine| mine.state = Some(state));
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::components::schema;
-use crate::world::{World, arm, came, is_waited_at, open, shut, until, with_acknowledged};
+use crate::world::{World, arm, came, is_waited_at, open, shut, strikes, until, with_acknowledged};
 
 fn all(count: i64) -> Vec<i64> {
     (0..count).collect()
@@ -405,15 +405,16 @@ async fn what_fails_first_is_told_and_cancels_everything_before_anything_is_wait
     assert!(world.place("out").staged.is_empty());
 }
 
-/// A store that counts the plans that are written.
+/// A store that counts the plans that are written, and whose answer to a run's end gets lost while the
+/// fault `lost_answer` strikes.
 #[derive(Debug)]
-struct Counting {
+struct Watched {
     store: SqliteStore,
     plans: AtomicUsize,
 }
 
 #[async_trait]
-impl StateStore for Counting {
+impl StateStore for Watched {
     async fn acquire(&self, pipeline: &str) -> Result<Hold> {
         self.store.acquire(pipeline).await
     }
@@ -430,7 +431,12 @@ impl StateStore for Counting {
         if matches!(change, Change::Planned { .. }) {
             self.plans.fetch_add(1, Ordering::SeqCst);
         }
-        self.store.apply(pipeline, fence, change).await
+        let ends = matches!(change, Change::Committed { last: true, .. });
+        self.store.apply(pipeline, fence, change).await?;
+        match ends && strikes("lost_answer") {
+            true => Err(Error::transient("the answer is lost")),
+            false => Ok(()),
+        }
     }
 
     async fn get_value(&self, pipeline: &str, component: &str, key: &str) -> Result<Option<Value>> {
@@ -452,10 +458,27 @@ impl StateStore for Counting {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_ended_is_not_begun_anew_where_the_answer_is_lost() {
+    let mut world = World::new("lost_answer")
+        .source("n", json!({"rows": 100}))
+        .sink("out", &["n"], json!({}));
+    world.watched = Some(Arc::new(Watched {
+        store: SqliteStore::open(&world.state()).unwrap(),
+        plans: AtomicUsize::new(0),
+    }));
+    for run in 1..=2 {
+        arm("lost_answer", 1);
+        let report = world.complete().await;
+        assert_eq!(report.restarts, 1);
+        assert_eq!(world.place("out").rows().len(), 100 * run);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_changes_nothing_is_not_written_again() {
     let mut world = World::new("unchanged_plan");
     let gate = world.fault("n");
-    let store = Arc::new(Counting {
+    let store = Arc::new(Watched {
         store: SqliteStore::open(&world.state()).unwrap(),
         plans: AtomicUsize::new(0),
     });

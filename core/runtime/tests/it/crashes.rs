@@ -38,7 +38,7 @@ pub async fn crash_until_done(world: &World, seed: u64) -> u32 {
 
 /// Whether a run that was dropped had just ended: another one would begin anew. Once the pipeline
 /// is taken, what the run left going changes that no more.
-async fn came_to_its_end(world: &World) -> bool {
+pub async fn came_to_its_end(world: &World) -> bool {
     let store = world.store();
     let hold = store.acquire(&world.name).await.unwrap();
     let state = store.load(&world.name).await.unwrap();

@@ -14,8 +14,10 @@
 mod components;
 mod coordination;
 mod crashes;
+mod executors;
 mod heads;
 mod holds;
+mod on_disk;
 mod parts;
 mod posts;
 mod rationed;

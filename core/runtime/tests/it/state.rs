@@ -192,6 +192,55 @@ async fn of_many_that_count_at_once_each_counts_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_at_once_is_known_to_every_change_that_follows() {
+    for Two { first, .. } in every_store() {
+        let hold = first.acquire("p").await.unwrap();
+        let fence = hold.fence();
+        for round in 1..=40 {
+            let plans = (0..3).map(|source| {
+                let planned = Change::Planned {
+                    source: id(&format!("s{source}")),
+                    plan: PlanState::encode(&round).unwrap(),
+                    next: Next::WhenFinished,
+                    new: vec![Split::new(
+                        round.to_string(),
+                        SplitData::encode(&round).unwrap(),
+                    )],
+                    told: Vec::new(),
+                    revoked: Vec::new(),
+                };
+                let store = Arc::clone(&first);
+                tokio::spawn(async move { store.apply("p", fence, planned).await })
+            });
+            for plan in plans.collect::<Vec<_>>() {
+                plan.await.unwrap().unwrap();
+            }
+            let split = || round.to_string().into();
+            let offset = || Offset::encode(&round).unwrap();
+            let checkpoint = Checkpoint {
+                epoch: Epoch(round),
+                last: false,
+                offsets: (0..3)
+                    .map(|source| (id(&format!("s{source}")), split(), offset()))
+                    .collect(),
+                finished: Vec::new(),
+                schemas: Vec::new(),
+                prepared: Vec::new(),
+                kept: Vec::new(),
+            };
+            let stored = Change::Checkpoint(checkpoint);
+            first.apply("p", fence, stored).await.unwrap();
+            let state = first.load("p").await.unwrap().unwrap();
+            for (source, known) in &state.sources {
+                let split = known.splits.get(&split()).unwrap();
+                assert_eq!(split.offset, Some(offset()), "{source} in round {round}");
+            }
+        }
+        hold.release().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_state_of_another_version_or_no_state_at_all_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tidegate_core::{
     Acknowledged, ComponentId, ComponentSpec, Kind, PipelineOptions, PipelineSpec, Registry,
 };
+use tidegate_runtime::executor::Executor;
 use tidegate_runtime::state::{SqliteStore, StateLocation, StateStore};
 use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
 use tokio::sync::watch;
@@ -181,6 +182,8 @@ pub struct World {
     pub bucket: Option<Arc<Bucket>>,
     /// A store that is looked into.
     pub watched: Option<Arc<dyn StateStore>>,
+    /// What works for the pipeline's runs.
+    pub executors: Vec<Executor>,
     /// The process that runs the pipeline, where the state is in a bucket.
     process: Mutex<Option<Arc<Process>>>,
 }
@@ -198,6 +201,7 @@ impl World {
             settings: json!({"workers": 3, "attempts": 4}),
             bucket: None,
             watched: None,
+            executors: vec![Executor::local()],
             process: Mutex::default(),
         }
     }
@@ -291,6 +295,7 @@ impl World {
                 state: self.location(),
                 resume: Resume::IfUnchanged,
                 stop,
+                executors: self.executors.clone(),
             },
         )
     }

@@ -61,6 +61,7 @@ impl Bench {
             pipeline: "test".into(),
             lineage: Lineage::new(),
             run: RunId::new(),
+            executor: 0,
             base: dir.path().into(),
             parallelism: 2,
             memory: 64 << 20,

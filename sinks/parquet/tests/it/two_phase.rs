@@ -6,7 +6,11 @@ use crate::support::{Bench, ids, prepare, rows, schema, tree, visible};
 
 fn id(epoch: u64, index: u32) -> WriterId {
     let epoch = Epoch(epoch);
-    WriterId { epoch, index }
+    WriterId {
+        epoch,
+        executor: 0,
+        index,
+    }
 }
 
 fn none(_: i64) -> Option<String> {

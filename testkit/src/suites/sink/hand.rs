@@ -93,7 +93,15 @@ pub async fn sealed(sink: &dyn Sink, epoch: u64, writers: Vec<Vec<RecordBatch>>)
     let open = sink.epoch(id).await?;
     let mut hands = Vec::new();
     for (index, batches) in (0..).zip(writers) {
-        let hand = Hand::open(&open, WriterId { epoch: id, index }).await?;
+        let hand = Hand::open(
+            &open,
+            WriterId {
+                epoch: id,
+                executor: 0,
+                index,
+            },
+        )
+        .await?;
         hands.push((hand, batches));
     }
     let tasks = hands.into_iter().map(|(mut hand, batches)| {

@@ -106,6 +106,7 @@ pub(super) async fn journalled_before_the_first_byte(suite: &SinkSuite) -> Outco
     site.cx.journal().fence();
     let id = WriterId {
         epoch: Epoch(1),
+        executor: 0,
         index: 0,
     };
     let failed = async {

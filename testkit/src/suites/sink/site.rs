@@ -56,6 +56,7 @@ impl Begun {
     pub(super) async fn writer(&mut self) -> Outcome<&mut Hand> {
         let id = WriterId {
             epoch: self.id,
+            executor: 0,
             index: u32::try_from(self.writers.len()).unwrap_or(u32::MAX),
         };
         self.writers.push(Hand::open(&self.open, id).await?);

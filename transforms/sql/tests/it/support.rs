@@ -97,6 +97,7 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
             pipeline: "test".into(),
             lineage: Lineage::new(),
             run: RunId::new(),
+            executor: 0,
             base: Path::new(".").into(),
             parallelism: 2,
             memory: 256 << 20,

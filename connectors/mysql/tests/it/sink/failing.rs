@@ -83,6 +83,7 @@ async fn a_writer_whose_connection_is_lost_leaves_nothing() {
         proxy.at(statement, cut);
         let id = WriterId {
             epoch: Epoch(1),
+            executor: 0,
             index: 0,
         };
         let epoch = sink.epoch(id.epoch).await.unwrap();

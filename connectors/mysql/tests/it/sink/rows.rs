@@ -303,6 +303,7 @@ async fn a_million_rows_in_one_epoch() {
     for index in 0..2 {
         let id = WriterId {
             epoch: Epoch(1),
+            executor: 0,
             index,
         };
         let mut writer = Hand::open(&epoch, id).await.unwrap();
