@@ -23,6 +23,7 @@ enum Defect {
     TruncatesToItsEpoch,
     DeletesByListing,
     WritersCollide,
+    ExecutorsCollide,
     OneEpochAtOnce,
     RefusesEmpty,
     Appends,
@@ -72,6 +73,7 @@ const DOUBLES: &[(Defect, Visibility, &str)] = {
         ),
         (Defect::DeletesByListing, Run, "commit_by_a_fenced_process"),
         (Defect::WritersCollide, Epoch, "writers_at_once"),
+        (Defect::ExecutorsCollide, Epoch, "executors_at_once"),
         (Defect::OneEpochAtOnce, Epoch, "epochs_overlap"),
         (Defect::RefusesEmpty, Epoch, "empty_epoch"),
         (Defect::Appends, Run, "overwrite_keeps_all_epochs"),
@@ -403,9 +405,18 @@ impl SinkEpoch for ModelEpoch {
             Defect::WritersCollide => id.index.min(2),
             _ => id.index,
         };
+        let executor = match self.defect {
+            Defect::ExecutorsCollide => 0,
+            _ => id.executor,
+        };
         Ok(Writer::Io(Box::new(ModelWriter {
             epoch: self.clone(),
-            key: WriterId { index, ..id }.to_string(),
+            key: WriterId {
+                index,
+                executor,
+                ..id
+            }
+            .to_string(),
             rows: Vec::new(),
         })))
     }
@@ -421,7 +432,7 @@ impl SinkEpoch for ModelEpoch {
                 let epoch = self.last.load(Ordering::Relaxed);
                 for key in &mut keys {
                     let rows = place.staged.remove(key).unwrap_or_default();
-                    *key = format!("{epoch}-{}", key.split('-').next_back().unwrap());
+                    *key = format!("{epoch}-{}", key.split_once('-').unwrap().1);
                     place.staged.insert(key.clone(), rows);
                 }
             }

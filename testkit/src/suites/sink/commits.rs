@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Delivery, ErrorKind, Sink, Visibility};
+use tidegate_core::{Delivery, ErrorKind, Sink, Spread, Visibility};
 
-use super::site::{Site, Stored, fill, writers};
+use super::site::{Begun, Site, Stored, fill, writers};
 use super::suite::SinkSuite;
 use crate::suites::check::{Fault, Outcome, skip_if};
 
@@ -140,6 +140,33 @@ pub(super) async fn writers_at_once(suite: &SinkSuite) -> Outcome {
         rows.extend(site.rows(from)?);
     }
     site.shows("after writers at once", rows).await
+}
+
+/// Executors that work on one epoch, each with a sink of its own, are in nobody's way: one commit shows
+/// what all of them have prepared.
+pub(super) async fn executors_at_once(suite: &SinkSuite) -> Outcome {
+    let site = Site::new(suite);
+    seen(&site).await?;
+    let sinks = [site.open_in(0).await?, site.open_in(1).await?];
+    skip_if!(
+        sinks[0].distribution(0).spread == Spread::Single,
+        "it has one writer, so one executor works alone"
+    );
+    let (mut begun, mut rows, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+    for ((sink, executor), from) in sinks.iter().zip(0..).zip(FROM) {
+        let mut open = Begun::open_in(sink.as_ref(), executor, 1).await?;
+        let origins = sink.wants_origins();
+        fill(open.writer().await?, suite, from, origins).await?;
+        begun.push(open);
+        rows.extend(site.rows(from)?);
+    }
+    for begun in begun {
+        prepared.extend(begun.seal().await?);
+    }
+    let stored = site.stored(1, prepared);
+    let stored = site.checkpoint(sinks[0].as_ref(), vec![stored]).await?;
+    site.commit(sinks[0].as_ref(), &stored, true).await?;
+    site.shows("after executors at once", rows).await
 }
 
 /// While an epoch is prepared and committed, the next one's writers already take rows.

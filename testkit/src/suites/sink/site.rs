@@ -25,16 +25,24 @@ pub(super) struct Begun {
     pub(super) id: Epoch,
     pub(super) open: Arc<dyn SinkEpoch>,
     pub(super) writers: Vec<Hand>,
+    /// Where its writers work.
+    executor: u32,
 }
 
 impl Begun {
     /// Without writers.
     pub(super) async fn open(sink: &dyn Sink, epoch: u64) -> Outcome<Self> {
+        Self::open_in(sink, 0, epoch).await
+    }
+
+    /// The same, in one of several executors.
+    pub(super) async fn open_in(sink: &dyn Sink, executor: u32, epoch: u64) -> Outcome<Self> {
         let id = Epoch(epoch);
         Ok(Self {
             id,
             open: sink.epoch(id).await?,
             writers: Vec::new(),
+            executor,
         })
     }
 
@@ -56,7 +64,7 @@ impl Begun {
     pub(super) async fn writer(&mut self) -> Outcome<&mut Hand> {
         let id = WriterId {
             epoch: self.id,
-            executor: 0,
+            executor: self.executor,
             index: u32::try_from(self.writers.len()).unwrap_or(u32::MAX),
         };
         self.writers.push(Hand::open(&self.open, id).await?);
@@ -108,6 +116,13 @@ impl<'a> Site<'a> {
     /// A process that starts with the pipeline file.
     pub(super) async fn open(&self) -> Outcome<Arc<dyn Sink>> {
         Ok((self.suite.open)(self.sink_context()).await?)
+    }
+
+    /// The same pipeline, in one of several executors.
+    pub(super) async fn open_in(&self, executor: u32) -> Outcome<Arc<dyn Sink>> {
+        let mut cx = self.sink_context();
+        cx.common.executor = executor;
+        Ok((self.suite.open)(cx).await?)
     }
 
     fn sink_context(&self) -> SinkContext {

@@ -73,6 +73,7 @@ checks! { SinkSuite:
     commits::commit_by_a_successor,
     commits::commit_by_a_fenced_process,
     commits::writers_at_once,
+    commits::executors_at_once,
     commits::epochs_overlap,
     commits::empty_epoch,
     commits::overwrite_keeps_all_epochs,
