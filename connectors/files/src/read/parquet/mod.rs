@@ -3,7 +3,8 @@
 mod fetched;
 mod file;
 mod footer;
+mod pages;
 mod prune;
 
 pub(crate) use file::ParquetFile;
-pub(crate) use footer::footer;
+pub(crate) use footer::{footer, with_pages};
