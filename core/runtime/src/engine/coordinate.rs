@@ -25,6 +25,7 @@ use super::queue::{Closed, Cut, Look, Revoked, SplitKey, Wants};
 use super::reader;
 use super::shared::{Signal, closed};
 use super::splits::SourceSplits;
+use super::stage;
 
 /// Why nothing more is read in this attempt. What was read is committed, then it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Attempt {
                 if look.empty && self.release_read() {
                     self.start_readers();
                 }
+                self.begin_stages()?;
                 if self.sources.iter().all(SourceSplits::is_complete) {
                     self.leave(Leaving::Complete)?;
                 }
@@ -280,6 +282,19 @@ impl Attempt {
             }
             source.tell_waiting(self.shared.id(source.node));
         }
+    }
+
+    /// Begins the stages whose rows are there, or come, before the run's only epoch ends.
+    fn begin_stages(&self) -> Result<()> {
+        let Some(cpu) = self.cpu.as_ref().filter(|_| self.shared.stages.any()) else {
+            return Ok(());
+        };
+        let reads = |source: &&SourceSplits| {
+            !(source.is_complete() && self.shared.queue.is_through(source.node))
+        };
+        let read = self.sources.iter().filter(reads);
+        let read = read.map(|source| source.node).collect();
+        stage::begin(&self.shared, &self.shared.current(), cpu.handle(), &read)
     }
 
     /// Whether a prefix of the run can be committed by itself.

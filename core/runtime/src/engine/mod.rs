@@ -18,6 +18,7 @@ mod exchange;
 mod finish;
 mod flow;
 mod gate;
+mod inlet;
 mod io_lane;
 mod panics;
 mod queue;

@@ -10,7 +10,7 @@ use super::exchange::Writers;
 use super::flow::EpochSet;
 use super::gate::Gates;
 use super::queue::{Closed, Queue, SplitKey};
-use crate::graph::{Graph, Surroundings};
+use crate::graph::{Graph, Streaming, Surroundings};
 use crate::state::Change;
 use crate::stats::RunStats;
 
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     before: Mutex<Weak<EpochSet>>,
     signals: mpsc::UnboundedSender<Signal>,
     failure: Failure,
+    /// Which stages may begin before the run's only epoch ends.
+    pub(crate) stages: Streaming,
 }
 
 impl Shared {
@@ -51,9 +53,11 @@ impl Shared {
         let workers = around.runtime.workers();
         let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
         let capacity = around.runtime.queue.as_usize();
+        let stages = Streaming::of(&graph);
         let queue = Queue::new(capacity, full, workers, graph.ordered())
-            .with_sinks(Gates::new(&graph), origins);
+            .with_sinks(Gates::new(&graph, stages.inputs()), origins);
         let shared = Self {
+            stages,
             graph,
             around,
             queue,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
+//!                               └──> streaming.rs: which stages take rows as they come
 //! surroundings.rs: what a component is opened with
 //! ```
 
@@ -9,6 +10,7 @@ mod build;
 mod checks;
 mod guarantees;
 mod origins;
+mod streaming;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use tidegate_core::{
 use crate::stats::{ComponentStats, Given};
 use build::{Builder, close};
 
+pub(crate) use streaming::{MOST_GATES, Streaming};
 pub(crate) use surroundings::Surroundings;
 
 /// The position of a component in [`Graph::nodes`].

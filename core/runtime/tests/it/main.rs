@@ -21,4 +21,5 @@ mod posts;
 mod rationed;
 mod runs;
 mod state;
+mod streams;
 mod world;
