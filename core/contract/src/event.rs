@@ -91,6 +91,12 @@ pub trait Decode: Send {
     ///
     /// A row that can't be taken goes to [`Decoded::rejected`]; an error ends the run.
     fn decode(self: Box<Self>) -> Result<Decoded>;
+
+    /// The same, one part after the other, so that a large piece is never decoded as a whole. An
+    /// error of `take` ends it, and is given back.
+    fn decode_into(self: Box<Self>, take: &mut dyn FnMut(Decoded) -> Result<()>) -> Result<()> {
+        take(self.decode()?)
+    }
 }
 
 /// What came of a [`Decode`].

@@ -68,7 +68,9 @@ pub use spec::{
     CheckpointOptions, ComponentConfig, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec,
     SchemaChange,
 };
-pub use transform::{BatchStream, Gather, Gathered, Map, Mapped, Transform, TransformConfig};
+pub use transform::{
+    BatchStream, Gather, Gathered, Map, Mapped, StageInput, Streamed, Transform, TransformConfig,
+};
 pub use typetag;
 pub use units::{ByteSize, Span};
 pub use wiring::{Wired, WiringProblem, check_wiring};

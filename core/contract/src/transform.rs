@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::{IgnoredColumn, Rejected, Result, Scan, TransformContext};
+use crate::{Error, IgnoredColumn, Rejected, Result, Scan, TransformContext};
 
 /// A stream of batches of one schema.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -107,7 +107,8 @@ pub struct Mapped {
 /// A transform that needs all rows of its inputs (join, aggregate, sort): a stage of its own.
 ///
 /// The runtime collects the inputs of an epoch (in memory up to a budget, then on disk), runs the
-/// stage once, and reads its output partitions as the splits of what follows.
+/// stage once, and reads its output partitions as the splits of what follows. In a run that is one
+/// epoch, an input that the stage reads only once may be given as its rows come.
 #[async_trait]
 pub trait Gather: Debug + Send + Sync {
     /// The schema of what comes out.
@@ -127,9 +128,47 @@ pub trait Gather: Debug + Send + Sync {
         false
     }
 
-    /// Runs the stage over one epoch's rows. `inputs` are in the order of the context's inputs.
-    /// The output partitions are polled at once, on CPU threads; dropping them cancels the stage.
-    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>>;
+    /// Whether the `input`-th input may be given as [`StageInput::Streamed`]: the stage opens each
+    /// of its partitions at most once, and needs no count of the rows beforehand. Else the input is
+    /// always collected.
+    fn streams(&self, input: usize) -> bool {
+        let _ = input;
+        false
+    }
+
+    /// Runs the stage over one epoch's rows. `inputs` are in the order of the context's inputs; at
+    /// most one of them is streamed. The output partitions are polled at once, on CPU threads;
+    /// dropping them cancels the stage.
+    async fn run(&self, inputs: Vec<StageInput>) -> Result<Vec<BatchStream>>;
+}
+
+/// One input of a [`Gather`] in one epoch.
+#[derive(Debug, Clone)]
+pub enum StageInput {
+    /// All of its rows are there.
+    Collected(Arc<dyn Gathered>),
+    /// Its rows come while the stage runs; only where [`Gather::streams`] allows it.
+    Streamed(Arc<dyn Streamed>),
+}
+
+impl StageInput {
+    /// The schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Collected(rows) => rows.schema(),
+            Self::Streamed(rows) => rows.schema(),
+        }
+    }
+
+    /// The rows, for a stage that streams none. Errors: `Internal`.
+    pub fn collected(self) -> Result<Arc<dyn Gathered>> {
+        match self {
+            Self::Collected(rows) => Ok(rows),
+            Self::Streamed(_) => Err(Error::internal(
+                "a stage was given rows to come that it wants to be collected",
+            )),
+        }
+    }
 }
 
 /// All rows of one input of a [`Gather`] in one epoch, counted, and readable more than once.
@@ -147,5 +186,24 @@ pub trait Gathered: Debug + Send + Sync {
     fn partitions(&self) -> usize;
 
     /// Reads one partition from its beginning.
+    fn open(&self, partition: usize) -> Result<BatchStream>;
+}
+
+/// The rows of one input of a [`Gather`] in one epoch, as they come. When all of it is dropped, the
+/// rows that still come are dropped too.
+pub trait Streamed: Debug + Send + Sync {
+    /// The schema of the batches.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many rows have come so far: at least so many there will be.
+    fn rows(&self) -> u64;
+
+    /// How many bytes they take in memory.
+    fn bytes(&self) -> u64;
+
+    /// Over how many partitions they are spread. Rows go to the partition that asks for some.
+    fn partitions(&self) -> usize;
+
+    /// The rows of one partition, to be opened once.
     fn open(&self, partition: usize) -> Result<BatchStream>;
 }

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan, Volatilit
 use tidegate_core::{Predicate, Scan};
 
 use crate::predicate::predicates;
-use crate::table::{Provider, Table};
+use crate::table::{Provider, Table, bytes};
 
 /// Which of the query's tables a scan reads.
 pub(crate) fn table_of(scan: &TableScan) -> Option<usize> {
@@ -109,6 +109,32 @@ fn cheapest(schema: &SchemaRef) -> Vec<String> {
         .collect()
 }
 
+/// Of each table whether an optimised plan reads it once, row after row, so that it may come while
+/// the plan runs.
+pub(crate) fn read_once(plan: &LogicalPlan, tables: &[Table]) -> DfResult<Vec<bool>> {
+    let mut reads = vec![0; tables.len()];
+    let mut again = false;
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => {
+                if let Some(index) = table_of(scan) {
+                    reads[index] += 1;
+                }
+            }
+            // Both may read a side again and again.
+            LogicalPlan::RecursiveQuery(_) => again = true,
+            LogicalPlan::Join(join) => again |= join.on.is_empty(),
+            LogicalPlan::Subquery(_) => again = true,
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads
+        .into_iter()
+        .map(|reads| reads == 1 && !again)
+        .collect())
+}
+
 /// What a plan depends on besides its rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Nature {
@@ -193,14 +219,14 @@ pub(crate) fn largest_build(plan: &LogicalPlan, tables: &[Table]) -> DfResult<u6
 }
 
 fn read_below(plan: &LogicalPlan, tables: &[Table]) -> DfResult<u64> {
-    let mut bytes = 0_u64;
+    let mut sum = 0_u64;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(rows) = table_of(scan).and_then(|index| tables[index].rows.as_ref())
         {
-            bytes = bytes.saturating_add(rows.bytes());
+            sum = sum.saturating_add(bytes(rows));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(bytes)
+    Ok(sum)
 }

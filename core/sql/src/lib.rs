@@ -32,6 +32,7 @@
 //!   nothing but `NULL` becomes text.
 
 mod analysis;
+mod builds;
 mod case;
 mod dialect;
 mod error;

@@ -33,6 +33,8 @@ pub struct Query {
     shape: Shape,
     nature: Nature,
     scans: Vec<Scan>,
+    /// Of each table whether it may come while the query runs.
+    streams: Vec<bool>,
     program: Option<Program>,
 }
 
@@ -59,6 +61,7 @@ impl Query {
             planned = widened(&planned, &physical.schema());
         }
         let scans = analysis::scans(&optimized, tables)?;
+        let streams = analysis::read_once(&optimized, tables)?;
         let nature = Nature::of(&plan)?;
         Ok(Shape::new(&planned).map(|shape| Self {
             text,
@@ -68,6 +71,7 @@ impl Query {
             shape,
             nature,
             scans,
+            streams,
             program,
         }))
     }
@@ -113,6 +117,12 @@ impl Query {
     /// What it needs of the `table`-th table. The scan is named after the table.
     pub fn scan(&self, table: usize) -> Scan {
         self.scans[table].clone()
+    }
+
+    /// Whether the rows of the `table`-th table may come while the query runs. At most one table's
+    /// may.
+    pub fn streams(&self, table: usize) -> bool {
+        self.streams[table]
     }
 
     /// Runs the query over tables that have rows: one stream for each partition of what comes

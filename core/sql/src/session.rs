@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow_schema::Schema;
 use chrono::Utc;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
@@ -15,7 +16,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use tidegate_core::StageInput;
 
+use crate::builds;
 use crate::dialect::with_dialect;
 use crate::memory::{Shares, spillers};
 use crate::table::{Provider, Table};
@@ -101,7 +104,10 @@ pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<S
 /// A session without tables. Pipelines and queries over the lake have no others, so that they give
 /// the same values.
 pub(crate) fn session(config: SessionConfig, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
-    let mut builder = with_dialect(SessionStateBuilder::new().with_config(config));
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_physical_optimizer_rules(builds::rules());
+    let mut builder = with_dialect(builder);
     if let Some(runtime) = runtime {
         builder = builder.with_runtime_env(runtime);
     }
@@ -159,10 +165,25 @@ fn with_tables(state: SessionState, tables: &[Table]) -> DfResult<SessionState> 
     Ok(state)
 }
 
+/// The bytes of a row of which none is known yet.
+fn guessed_width(schema: &Schema) -> u64 {
+    const OTHERS: usize = 32;
+    let fields = schema.fields().iter();
+    let widths = fields.map(|field| field.data_type().primitive_width().unwrap_or(OTHERS));
+    u64::try_from(widths.sum::<usize>()).unwrap_or(u64::MAX)
+}
+
 /// The bytes of a row that has the columns of all tables, as a join's has.
 fn row_width(tables: &[Table]) -> usize {
     let widths = tables.iter().flat_map(|table| &table.rows).map(|rows| {
-        let width = rows.bytes() / rows.rows().max(1);
+        let (bytes, count) = match rows {
+            StageInput::Collected(rows) => (rows.bytes(), rows.rows()),
+            StageInput::Streamed(rows) => (rows.bytes(), rows.rows()),
+        };
+        let width = match (rows, count) {
+            (StageInput::Streamed(rows), 0) => guessed_width(&rows.schema()),
+            _ => bytes / count.max(1),
+        };
         usize::try_from(width).unwrap_or(usize::MAX)
     });
     widths.fold(1, usize::saturating_add).min(1 << 30)

@@ -22,7 +22,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_core::Gathered;
+use tidegate_core::StageInput;
 
 use crate::nested::{settled, widened};
 
@@ -34,7 +34,7 @@ pub struct Table {
     /// Its columns, as the query sees them.
     pub schema: SchemaRef,
     /// Its rows; `None` while the query is only planned.
-    pub rows: Option<Arc<dyn Gathered>>,
+    pub rows: Option<StageInput>,
 }
 
 impl Table {
@@ -49,9 +49,17 @@ impl Table {
 
     /// With rows. They may have more columns than the table; they are found by name.
     #[must_use]
-    pub fn with_rows(mut self, rows: Arc<dyn Gathered>) -> Self {
+    pub fn with_rows(mut self, rows: StageInput) -> Self {
         self.rows = Some(rows);
         self
+    }
+}
+
+/// How many partitions an input has.
+fn partitions(rows: &StageInput) -> usize {
+    match rows {
+        StageInput::Collected(rows) => rows.partitions(),
+        StageInput::Streamed(rows) => rows.partitions(),
     }
 }
 
@@ -86,7 +94,12 @@ impl TableProvider for Provider {
     }
 }
 
-/// Reads gathered rows, partition by partition.
+/// What a streamed table is taken to have, so that no join collects it that has another side: far
+/// more than any that is collected, and little enough to be multiplied.
+const MANY_ROWS: usize = 1 << 32;
+const MANY_BYTES: usize = 1 << 40;
+
+/// Reads the rows of a stage's input, partition by partition.
 #[derive(Debug)]
 struct GatheredExec {
     table: Table,
@@ -100,7 +113,7 @@ impl GatheredExec {
             Some(indices) => Arc::new(table.schema.project(indices)?),
             None => Arc::clone(&table.schema),
         };
-        let partitions = table.rows.as_ref().map_or(1, |rows| rows.partitions());
+        let partitions = table.rows.as_ref().map_or(1, partitions);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(partitions.max(1)),
@@ -166,13 +179,16 @@ impl ExecutionPlan for GatheredExec {
         let Some(rows) = &self.table.rows else {
             return internal_err!("`{}` was planned without rows", self.table.name);
         };
-        if partition >= rows.partitions() {
+        if partition >= partitions(rows) {
             let none = stream::empty();
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, none)));
         }
         let size = context.session_config().batch_size();
-        let batches = rows
-            .open(partition)
+        let opened = match rows {
+            StageInput::Collected(rows) => rows.open(partition),
+            StageInput::Streamed(rows) => rows.open(partition),
+        };
+        let batches = opened
             .map_err(external)?
             .map(move |batch| -> DfResult<_> {
                 let batch = project(&batch.map_err(external)?, &schema)?;
@@ -191,12 +207,36 @@ impl ExecutionPlan for GatheredExec {
         args: &StatisticsArgs,
     ) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        if let (Some(rows), None) = (&self.table.rows, args.partition()) {
-            statistics.num_rows =
-                usize::try_from(rows.rows()).map_or(Precision::Absent, Precision::Exact);
-            statistics.total_byte_size = Precision::Inexact(self.bytes(rows.bytes()));
+        match (&self.table.rows, args.partition()) {
+            (Some(StageInput::Collected(rows)), None) => {
+                statistics.num_rows =
+                    usize::try_from(rows.rows()).map_or(Precision::Absent, Precision::Exact);
+                statistics.total_byte_size = Precision::Inexact(self.bytes(rows.bytes()));
+            }
+            // All others are there in full, and this one still comes.
+            (Some(StageInput::Streamed(_)), None) => {
+                statistics.num_rows = Precision::Inexact(MANY_ROWS);
+                statistics.total_byte_size = Precision::Inexact(MANY_BYTES);
+            }
+            _ => {}
         }
         Ok(Arc::new(statistics))
+    }
+}
+
+/// How many bytes of tables are read below a node of a plan: of one that still comes, nobody knows.
+pub(crate) fn read_below(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.downcast_ref::<GatheredExec>();
+    let own = own.and_then(|read| read.table.rows.as_ref()).map(bytes);
+    let below = plan.children().into_iter().map(read_below);
+    below.fold(own.unwrap_or(0), u64::saturating_add)
+}
+
+/// How many bytes an input has.
+pub(crate) fn bytes(rows: &StageInput) -> u64 {
+    match rows {
+        StageInput::Collected(rows) => rows.bytes(),
+        StageInput::Streamed(_) => u64::MAX,
     }
 }
 

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use tidegate_core::{
-    ErrorKind, Gather, Gathered, Input, Map, Result, Scan, Transform, TransformContext,
+    ErrorKind, Gather, Input, Map, Result, Scan, StageInput, Transform, TransformContext,
 };
 
 use super::check::{Check, Outcome, Refusal, Report, checks, ensure, fail, skip_if};
@@ -187,7 +187,7 @@ async fn gathered(gather: &dyn Gather, inputs: Vec<Vec<Vec<RecordBatch>>>) -> Ou
     stage(gather, &stage_inputs(inputs)).await
 }
 
-fn stage_inputs(inputs: Vec<Vec<Vec<RecordBatch>>>) -> Vec<Arc<dyn Gathered>> {
+fn stage_inputs(inputs: Vec<Vec<Vec<RecordBatch>>>) -> Vec<StageInput> {
     let schema = |partitions: &[Vec<RecordBatch>]| -> SchemaRef {
         let first = partitions.iter().flatten().next();
         first.map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema)
@@ -195,12 +195,13 @@ fn stage_inputs(inputs: Vec<Vec<Vec<RecordBatch>>>) -> Vec<Arc<dyn Gathered>> {
     inputs
         .into_iter()
         .map(|partitions| {
-            Arc::new(MemoryGathered::new(schema(&partitions), partitions)) as Arc<dyn Gathered>
+            let rows = MemoryGathered::new(schema(&partitions), partitions);
+            StageInput::Collected(Arc::new(rows))
         })
         .collect()
 }
 
-async fn stage(gather: &dyn Gather, inputs: &[Arc<dyn Gathered>]) -> Outcome<Output> {
+async fn stage(gather: &dyn Gather, inputs: &[StageInput]) -> Outcome<Output> {
     let partitions = gather.run(inputs.to_vec()).await?;
     // Polled at once, as the runtime does: one may wait for another.
     let polled = partitions
@@ -323,7 +324,8 @@ async fn empty_input(suite: &TransformSuite) -> Outcome {
     if let Transform::Gather(gather) = &transform {
         // No batch at all, and not even a partition.
         let schemas = empty.iter().flatten().map(RecordBatch::schema);
-        let none = schemas.map(|s| Arc::new(MemoryGathered::new(s, Vec::new())) as _);
+        let none =
+            schemas.map(|s| StageInput::Collected(Arc::new(MemoryGathered::new(s, Vec::new()))));
         stage(gather.as_ref(), &none.collect::<Vec<_>>()).await?;
     }
     Ok(())

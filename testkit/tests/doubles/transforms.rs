@@ -7,7 +7,7 @@ use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use tidegate_core::{
-    BatchStream, Error, ErrorKind, Gather, Gathered, Map, Mapped, Origin, Rejected, Result, Scan,
+    BatchStream, Error, ErrorKind, Gather, Map, Mapped, Origin, Rejected, Result, Scan, StageInput,
     Transform, async_trait,
 };
 use tidegate_testkit::suites::{TransformSuite, transform_suite};
@@ -205,7 +205,9 @@ impl Gather for Sum {
         ids()
     }
 
-    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+    async fn run(&self, inputs: Vec<StageInput>) -> Result<Vec<BatchStream>> {
+        let inputs = inputs.into_iter().map(StageInput::collected);
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let most = match self.defect {
             Defect::FirstPartition => 1,
             _ => usize::MAX,

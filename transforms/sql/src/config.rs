@@ -22,8 +22,8 @@ use crate::map::SqlMap;
 ///
 /// A query that only filters and projects one input works row by row: a row that it can't compute
 /// (a text that is no number) is rejected, and the others go on. Every other query needs all rows
-/// of its inputs: it runs once all are read, a bounded run that has one starts again from the
-/// beginning after a crash, and a row that it can't compute ends the run.
+/// of its inputs: a bounded run that has one starts again from the beginning after a crash, and a
+/// row that it can't compute ends the run.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlConfig {

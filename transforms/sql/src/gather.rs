@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use tidegate_core::{BatchStream, Gather, Gathered, Input, Result, Scan};
+use tidegate_core::{BatchStream, Gather, Input, Result, Scan, StageInput};
 use tidegate_sql::{Query, Resources, Table};
 
 use crate::config::Scope;
@@ -52,7 +52,11 @@ impl Gather for SqlGather {
         self.query.scan(input)
     }
 
-    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+    fn streams(&self, input: usize) -> bool {
+        self.query.streams(input)
+    }
+
+    async fn run(&self, inputs: Vec<StageInput>) -> Result<Vec<BatchStream>> {
         let tables: Vec<Table> = self
             .inputs
             .iter()

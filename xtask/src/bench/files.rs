@@ -10,7 +10,7 @@ use clap::Args;
 use super::data::{Data, Form, cache};
 use super::measure::{measure, median};
 use super::rivals::{Count, Rival, Rivals};
-use super::sides::{Outcome, Side, heading, megabytes};
+use super::sides::{Named, Outcome, Side, heading, megabytes};
 use super::tidegate::Tidegate;
 use crate::setup;
 

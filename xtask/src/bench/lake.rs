@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::data::{Data, Form, cache};
 use super::measure::measure;
 use super::rivals::{Count, Rival, Rivals};
-use super::sides::{Outcome, Side, heading, megabytes, ours, spread};
+use super::sides::{Named, Outcome, Side, heading, megabytes, ours, spread};
 use super::tidegate::Tidegate;
 use crate::serve::Servers;
 use crate::setup;

@@ -10,6 +10,7 @@ mod measure;
 mod mysql;
 mod rivals;
 mod sides;
+mod sql;
 mod tidegate;
 
 use anyhow::Result;
@@ -27,6 +28,7 @@ enum What {
     Files(files::Files),
     Lake(lake::Lake),
     Mysql(mysql::Mysql),
+    Sql(sql::Sql),
 }
 
 impl Bench {
@@ -35,6 +37,7 @@ impl Bench {
             What::Files(files) => files.run(),
             What::Lake(lake) => lake.run(),
             What::Mysql(mysql) => mysql.run(),
+            What::Sql(sql) => sql.run(),
         }
     }
 }

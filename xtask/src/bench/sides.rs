@@ -12,14 +12,21 @@ pub(super) enum Side {
     Rival(Rival),
 }
 
-impl Side {
-    pub(super) fn name(self) -> &'static str {
+/// A side as a row of a table.
+pub(super) trait Named: Copy {
+    fn name(self) -> &'static str;
+}
+
+impl Named for Side {
+    fn name(self) -> &'static str {
         match self {
             Self::Tidegate => "tidegate",
             Self::Rival(rival) => rival.name(),
         }
     }
+}
 
+impl Side {
     /// Tidegate, then the rivals.
     pub(super) fn and(rivals: &[Rival]) -> Vec<Self> {
         let rivals = rivals.iter().copied().map(Self::Rival);
@@ -29,15 +36,15 @@ impl Side {
 
 /// What came of a side's rounds.
 #[derive(Debug)]
-pub(super) struct Outcome<C> {
-    pub(super) side: Side,
+pub(super) struct Outcome<C, S = Side> {
+    pub(super) side: S,
     pub(super) runs: Vec<Usage>,
     /// What was counted at the far end of the last round.
     pub(super) count: Option<C>,
 }
 
-impl<C> Outcome<C> {
-    pub(super) fn new(side: Side) -> Self {
+impl<C, S: Named> Outcome<C, S> {
+    pub(super) fn new(side: S) -> Self {
         Self {
             side,
             runs: Vec::new(),
@@ -81,13 +88,13 @@ pub(super) fn megabytes(bytes: u64) -> f64 {
 }
 
 /// How long we took: what the others are compared with.
-pub(super) fn ours<C>(results: &[Outcome<C>]) -> Duration {
+pub(super) fn ours<C, S: Named>(results: &[Outcome<C, S>]) -> Duration {
     let ours = results.first();
     ours.map_or(Duration::ZERO, |ours| ours.median(|run| run.wall))
 }
 
 /// How far the rounds of a side lay apart, where that is worth telling.
-pub(super) fn spread<C>(results: &[Outcome<C>]) -> String {
+pub(super) fn spread<C, S: Named>(results: &[Outcome<C, S>]) -> String {
     let spreads = results.iter().filter_map(|outcome| {
         let walls = outcome.runs.iter().map(|run| run.wall.as_secs_f64());
         let most = walls.clone().reduce(f64::max)?;

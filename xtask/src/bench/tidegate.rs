@@ -143,6 +143,15 @@ impl Tidegate {
         command
     }
 
+    /// Runs a query; its rows go to a Parquet file.
+    pub(super) fn query_to_parquet(&self, sql: &str, output: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["query", "--quiet", sql, "--output"])
+            .arg(output);
+        command
+    }
+
     /// What is quickest: telling what it has.
     pub(super) fn list(&self) -> Command {
         let mut command = Command::new(&self.program);

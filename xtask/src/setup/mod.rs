@@ -55,21 +55,29 @@ const FOR_TESTS: &[Installation] = &[
 ];
 
 /// What benchmarks compare Tidegate with.
-const FOR_BENCHMARKS: &[Installation] = &[Installation {
-    name: "rivals",
-    registry: Registry::Python,
-    packages: &[
-        "duckdb==1.5.5",
-        "duckdb-extension-httpfs==1.5.5",
-        "duckdb-extension-mysql-scanner==1.5.5",
-        "connectorx==0.4.6",
-        "dlt[filesystem,parquet,sql_database]==1.31.0",
-        "polars==1.44.2",
-        "pyarrow==24.0.0",
-        // dlt asks the server about the table through it.
-        "pymysql==1.2.4",
-    ],
-}];
+const FOR_BENCHMARKS: &[Installation] = &[
+    Installation {
+        name: "rivals",
+        registry: Registry::Python,
+        packages: &[
+            "duckdb==1.5.5",
+            "duckdb-extension-httpfs==1.5.5",
+            "duckdb-extension-mysql-scanner==1.5.5",
+            "connectorx==0.4.6",
+            "dlt[filesystem,parquet,sql_database]==1.31.0",
+            "polars==1.44.2",
+            "pyarrow==24.0.0",
+            // dlt asks the server about the table through it.
+            "pymysql==1.2.4",
+        ],
+    },
+    Installation {
+        name: "sql",
+        registry: Registry::Python,
+        // The extensions above exist for DuckDB 1.5.5 only.
+        packages: &["duckdb==2.0.1", "numpy==2.4.6", "pyarrow==24.0.0"],
+    },
+];
 
 /// Install what tests need: through apt what the system lacks, the rest into one folder
 ///

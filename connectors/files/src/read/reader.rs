@@ -12,7 +12,7 @@ use tidegate_storage::{FileMeta, Storage};
 
 use super::columns::Columns;
 use super::lines::LineIndex;
-use super::parquet::{ParquetFile, Room, footer};
+use super::parquet::{ParquetFile, Room, footer, with_pages};
 use super::piece::{Mark, Part, Piece, joined, ranges};
 use super::text::{TextFile, first_bytes};
 
@@ -30,7 +30,17 @@ pub(crate) struct Reader {
     pub(crate) buffers: Buffers,
     lines: Mutex<HashMap<(String, u64), Arc<LineIndex>>>,
     /// Of files that were read last: those of many pieces are asked for many times.
-    footers: Mutex<VecDeque<(String, Mark, ArrowReaderMetadata)>>,
+    footers: Mutex<VecDeque<Footer>>,
+}
+
+/// The footer of a file.
+#[derive(Debug, Clone)]
+struct Footer {
+    path: String,
+    mark: Mark,
+    metadata: ArrowReaderMetadata,
+    /// With what is said of pages.
+    pages: bool,
 }
 
 /// How many footers are kept.
@@ -85,7 +95,7 @@ impl Reader {
                     .collect()
             }
             Format::Parquet if file.size >= 2 * piece => {
-                let metadata = self.footer(storage, file).await?;
+                let metadata = self.footer(storage, file, false).await?;
                 let groups = metadata.metadata().row_groups().iter();
                 let groups: Vec<_> = groups
                     .map(|group| (group.num_rows(), group.compressed_size()))
@@ -128,7 +138,10 @@ impl Reader {
         let Found { storage, file, .. } = found;
         if found.format == Format::Parquet {
             let file = ParquetFile {
-                metadata: self.footer(&storage, &file).await?,
+                // Pages only matter to conditions.
+                metadata: self
+                    .footer(&storage, &file, !scan.predicates.is_empty())
+                    .await?,
                 storage,
                 file,
                 part,
@@ -163,21 +176,36 @@ impl Reader {
         file.events(resume).await
     }
 
-    async fn footer(&self, storage: &Storage, file: &FileMeta) -> Result<ArrowReaderMetadata> {
+    async fn footer(
+        &self,
+        storage: &Storage,
+        file: &FileMeta,
+        pages: bool,
+    ) -> Result<ArrowReaderMetadata> {
         let (path, mark) = (storage.show(&file.key), Mark::of(storage, file));
         let footers = || self.footers.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |footers: &VecDeque<(String, Mark, ArrowReaderMetadata)>| {
-            let mut footers = footers.iter();
-            let found = footers.find(|(other, its, _)| *other == path && *its == mark);
-            found.map(|(_, _, metadata)| metadata.clone())
+        let is_it = |known: &Footer| known.path == path && known.mark == mark;
+        let known = footers().iter().find(|known| is_it(known)).cloned();
+        let metadata = match known {
+            Some(known) if known.pages || !pages => return Ok(known.metadata),
+            Some(known) => with_pages(storage, file, &known.metadata).await?,
+            None => {
+                let metadata = footer(storage, file).await?;
+                match pages {
+                    true => with_pages(storage, file, &metadata).await?,
+                    false => metadata,
+                }
+            }
         };
-        if let Some(metadata) = known(&footers()) {
-            return Ok(metadata);
-        }
-        let metadata = footer(storage, file).await?;
         let mut footers = footers();
+        footers.retain(|known| !is_it(known));
         footers.truncate(FOOTERS - 1);
-        footers.push_front((path, mark, metadata.clone()));
+        footers.push_front(Footer {
+            path,
+            mark,
+            metadata: metadata.clone(),
+            pages,
+        });
         Ok(metadata)
     }
 

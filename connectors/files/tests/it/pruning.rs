@@ -1,4 +1,4 @@
-//! Row groups that are left out had no row that matters.
+//! Row groups and pages that are left out had no row that matters.
 
 use std::sync::Arc;
 
@@ -217,13 +217,17 @@ proptest! {
     #[test]
     fn rows_that_match_are_the_same_with_pruning(
         rows in rows(),
-        group in 1..10_usize,
+        group in 1..30_usize,
+        page in 1..8_usize,
         predicates in predicates(),
     ) {
         let whole = table(&rows);
         let properties = WriterProperties::builder()
             .set_max_row_group_row_count(Some(group))
             .set_statistics_truncate_length(Some(4))
+            .set_column_index_truncate_length(Some(4))
+            .set_data_page_row_count_limit(page)
+            .set_write_batch_size(1)
             .build();
         let mut writer =
             ArrowWriter::try_new(Vec::new(), whole.schema(), Some(properties)).unwrap();
@@ -237,10 +241,65 @@ proptest! {
 
 #[tokio::test]
 async fn row_groups_without_wanted_rows_are_not_fetched() {
-    let whole = batch(0..100);
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10));
+    tens_are_left_out(properties.build()).await;
+}
+
+#[tokio::test]
+async fn pages_without_wanted_rows_are_not_decoded() {
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(10))
+        .set_data_page_row_count_limit(10)
+        .set_write_batch_size(10);
+    tens_are_left_out(properties.build()).await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_rejected_is_told_by_its_number_also_behind_pages_that_are_left_out() {
+    let ids: ArrayRef = Arc::new((0..100).collect::<Int64Array>());
+    let large = (0..100).map(|n| if n == 47 { 1 << 40 } else { n });
+    let large: ArrayRef = Arc::new(large.collect::<Int64Array>());
+    let whole = RecordBatch::try_from_iter([("id", ids), ("n", large)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_data_page_row_count_limit(10)
+        .set_write_batch_size(10)
         .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), whole.schema(), Some(properties)).unwrap();
+    writer.write(&whole).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.parquet", writer.into_inner().unwrap());
+    let schema = json!([{"name": "id", "type": "int64"}, {"name": "n", "type": "int32"}]);
+    let config = json!({ "url": "a.parquet", "schema": schema });
+    let source = source(dir.path(), config).await.unwrap();
+    let among = |value| Literal::Int(value);
+    let scan = Scan {
+        predicates: vec![Predicate::In {
+            column: "id".into(),
+            values: vec![among(3), among(43), among(44)],
+        }],
+        ..Scan::all("rows")
+    };
+    let split = plan(&source, None, true).await.unwrap().new.remove(0);
+    let (mut rows, mut rejected) = (0, Vec::new());
+    for (decoded, _) in read(&source, &split, &scan, None).await.unwrap() {
+        rows += decoded
+            .batches
+            .iter()
+            .map(RecordBatch::num_rows)
+            .sum::<usize>();
+        rejected.extend(
+            decoded
+                .rejected
+                .rows
+                .into_iter()
+                .map(|row| row.origin.offset),
+        );
+    }
+    assert_eq!((rows, rejected), (19, vec![Some(47)]));
+}
+
+/// Of a hundred rows that come in tens.
+async fn tens_are_left_out(properties: WriterProperties) {
+    let whole = batch(0..100);
     let mut writer = ArrowWriter::try_new(Vec::new(), whole.schema(), Some(properties)).unwrap();
     writer.write(&whole).unwrap();
     let bytes = writer.into_inner().unwrap();

@@ -26,7 +26,7 @@ use super::queue::SplitKey;
 use super::remote::{Executor, opening};
 use super::requests::CutRequests;
 use super::splits::SourceSplits;
-use crate::graph::{Alone, Graph};
+use crate::graph::{Alone, Graph, NodeId};
 use crate::state::{Change, PipelineState, SourceState};
 
 /// How an attempt ended without an error.
@@ -72,6 +72,8 @@ pub(crate) struct Attempt {
     /// Splits that nobody reads and that were taken back, with the position up to which they are
     /// committed; not yet in a cut.
     pub(super) taken_back: Vec<(SplitKey, Option<Offset>)>,
+    /// The sources of which executors know that no more will be read.
+    pub(super) complete: BTreeSet<NodeId>,
     /// The cut that is being made.
     pub(super) cutting: Option<Cutting>,
     /// A cut that is made, and waits for the end of the epoch before.
@@ -207,6 +209,7 @@ impl Attempt {
             requests: CutRequests::new(least),
             schema_changed: false,
             taken_back: Vec::new(),
+            complete: BTreeSet::new(),
             cutting: None,
             cut: None,
             sealing: None,

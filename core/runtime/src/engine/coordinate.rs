@@ -61,6 +61,7 @@ impl Attempt {
                 if self.executors.are_at_rest() && self.release_read() {
                     self.assign();
                 }
+                self.tell_complete();
                 if self.sources.iter().all(SourceSplits::is_complete) {
                     self.leave(Leaving::Complete)?;
                 }
@@ -278,6 +279,16 @@ impl Attempt {
                 self.executors.stirred();
             }
             source.tell_waiting(self.common.id(source.node));
+        }
+    }
+
+    /// Tells executors of which sources no more will be read: stages wait for that.
+    fn tell_complete(&mut self) {
+        for source in &self.sources {
+            if source.is_complete() && self.complete.insert(source.node) {
+                let node = source.node;
+                self.executors.tell_all(|| Command::Complete(node));
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use tidegate_core::{CpuWriter, Error, Rejected, Result, SinkBatch, SinkEpoch};
 use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
+use super::gate::Place;
 use super::panics::guarded;
 
 /// The CPU writers of one epoch of a sink.
@@ -123,11 +124,11 @@ impl CpuLane {
         }
         let (shared, sink) = (Arc::clone(opening.shared), opening.sink);
         let (epoch, slot) = (Arc::clone(epoch), Arc::clone(&self.waiting));
-        shared.queue.shut(sink);
+        shared.queue.shut(Place::Sink(sink));
         let task = opening.shared.runtime.spawn(async move {
             epoch.ready().await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            shared.queue.open(sink);
+            shared.queue.open(Place::Sink(sink));
         });
         *waiting = Some(task.abort_handle());
     }

@@ -6,7 +6,7 @@
 //!     what it says <──────┴─────────────┴────────────────────────────────────────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle as Thread;
 
@@ -23,8 +23,8 @@ use super::queue::{Closed, Revoked, SplitKey, Wants};
 use super::requests::Asked;
 use super::seal::{abandon, seal_all};
 use super::shared::Shared;
-use super::{reader, some, worker};
-use crate::graph::{Graph, Surroundings};
+use super::{reader, some, stage, worker};
+use crate::graph::{Graph, NodeId, OpenStream, Surroundings};
 use crate::stats::RunStats;
 
 /// See the module.
@@ -41,6 +41,8 @@ pub(crate) struct Execution {
     step: Option<BoxFuture<'static, Result<Said, Closed>>>,
     sealing: Option<JoinHandle<()>>,
     requests: Asked,
+    /// The sources of which no more will be read.
+    complete: BTreeSet<NodeId>,
     /// The coordinator wants to know when nothing is being done.
     rest: Option<u64>,
     told: Told,
@@ -103,6 +105,7 @@ impl Execution {
             step: None,
             sealing: None,
             requests: Asked::default(),
+            complete: BTreeSet::new(),
             rest: None,
             told: Told::default(),
         };
@@ -114,6 +117,9 @@ impl Execution {
     /// given up then.
     pub(crate) async fn run(mut self) {
         loop {
+            if let Err(error) = self.begin_stages() {
+                self.shared.fail(error);
+            }
             let shared = Arc::clone(&self.shared);
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -162,6 +168,9 @@ impl Execution {
                 }
                 self.shared.tell(Said::Revoked(key, became));
             }
+            Command::Complete(source) => {
+                self.complete.insert(source);
+            }
             Command::Rest(number) => self.rest = Some(number),
             Command::Settle | Command::Drain | Command::Cut => {
                 self.step = Some(step(&self.shared, command));
@@ -188,6 +197,20 @@ impl Execution {
             Command::Reopen => queue.reopen(),
         }
         Ok(())
+    }
+
+    /// Begins the stages whose rows are there, or come, before the run's only epoch ends.
+    fn begin_stages(&self) -> Result<()> {
+        let shared = &self.shared;
+        let Some(cpu) = self.cpu.as_ref().filter(|_| shared.stages.any()) else {
+            return Ok(());
+        };
+        let is_read = |streams: &[OpenStream]| streams.iter().any(|open| open.scan.is_some());
+        let read = shared.graph.sources().filter_map(|(node, _, _, streams)| {
+            let over = self.complete.contains(&node) && shared.queue.is_through(node);
+            (is_read(streams) && !over).then_some(node)
+        });
+        stage::begin(shared, &shared.current(), cpu.handle(), &read.collect())
     }
 
     fn step_made(&mut self, said: Said) {

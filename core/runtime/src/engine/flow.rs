@@ -11,10 +11,12 @@ use arrow_select::concat::concat_batches;
 use tidegate_core::{Epoch, Error, Origins, Position, Rejected, Result, SinkBatch, Transform};
 
 use super::exchange::Writers;
+use super::inlet::Inlet;
 use super::panics::guarded;
 use super::queue::Mark;
 use super::shared::Shared;
 use super::spool::{Budget, Spool};
+use super::stage::{self, Begun};
 use crate::graph::{Body, Graph, NodeId, PortId};
 
 /// Batches smaller than this are joined before they go on to a stage or a writer.
@@ -25,7 +27,8 @@ const LARGE_ROWS: usize = 64 << 10;
 /// Where one epoch's rows end: its writers, and what its stages collect.
 pub(crate) struct EpochSet {
     pub(crate) writers: HashMap<NodeId, Writers>,
-    pub(crate) spools: HashMap<(NodeId, usize), Arc<Spool>>,
+    pub(crate) inlets: HashMap<(NodeId, usize), Arc<Inlet>>,
+    pub(crate) begun: Begun,
     /// Rows that each component rejected.
     pub(crate) rejected: Vec<AtomicU64>,
 }
@@ -48,7 +51,7 @@ impl EpochSet {
             })
             .collect();
         let budget = Budget::new(memory);
-        let mut spools = HashMap::new();
+        let mut inlets = HashMap::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             let Body::Transform {
                 transform: Transform::Gather(gather),
@@ -70,22 +73,29 @@ impl EpochSet {
                     None => given,
                 };
                 let name = format!("{}-{input}-{epoch}", node.spec.id);
-                let spool = Spool::new(schema, columns, workers, &budget, scratch, name);
-                spools.insert((id, input), Arc::new(spool));
+                let spool = Spool::new(schema, workers, &budget, scratch, name);
+                let inlet = Inlet::new(id, input, columns, spool);
+                inlets.insert((id, input), Arc::new(inlet));
             }
         }
         Ok(Self {
             writers,
-            spools,
+            inlets,
+            begun: Begun::default(),
             rejected: graph.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
+    /// Where the rows of a stage's input go.
+    pub(crate) fn inlet(&self, stage: NodeId, input: usize) -> Result<&Arc<Inlet>> {
+        let inlet = self.inlets.get(&(stage, input));
+        inlet.ok_or_else(|| Error::internal("rows came to a stage that has no such input"))
+    }
+
     /// Whether any row came to a writer or a stage.
     pub(crate) fn has_rows(&self) -> bool {
-        use tidegate_core::Gathered as _;
         self.writers.values().any(|writers| writers.rows() > 0)
-            || self.spools.values().any(|spool| spool.rows() > 0)
+            || self.inlets.values().any(|inlet| inlet.rows() > 0)
     }
 }
 
@@ -341,11 +351,13 @@ impl Carrier {
     fn arrive(&mut self, id: NodeId, batch: SinkBatch) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let node = &shared.graph.nodes[id];
-        if let Some(spool) = self.set.spools.get(&(id, batch.input)) {
+        if let Some(inlet) = self.set.inlets.get(&(id, batch.input)) {
             node.stats.add_rows_in(batch.rows.num_rows() as u64);
-            return spool
-                .push(self.worker, &batch.rows)
-                .map_err(|error| error.with("component", &node.spec.id));
+            inlet
+                .push(&shared, self.worker, &batch.rows)
+                .map_err(|error| error.with("component", &node.spec.id))?;
+            stage::hold_back(&shared, &self.set, id, batch.input);
+            return Ok(());
         }
         let Some(writers) = self.set.writers.get(&id) else {
             return Err(Error::internal("rows came to a component that takes none"));

@@ -1,29 +1,44 @@
-//! What keeps rows from piling up before sinks that take them slowly, without holding up others.
+//! What keeps rows from piling up before what takes them slowly, without holding up others.
 //!
 //! An I/O sink takes all that a worker gives it, so no worker ever waits. While too much waits for
 //! it, its gate is shut: the queue hands out nothing that leads to it. The gate of a sink with CPU
-//! writers is shut while its epoch isn't ready for more.
+//! writers is shut while its epoch isn't ready for more. A stage's input that is streamed has a gate
+//! of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tidegate_core::{InFlight, StreamName, Transform};
 
 use super::queue::From;
-use crate::graph::{Body, Graph, NodeId, PortId};
+use crate::graph::{Body, Graph, MOST_GATES, NodeId, PortId};
 
 /// How many writes may wait for each writer before the gate shuts.
 const WAITING_WRITES: usize = 2;
 
-/// The sinks that rows may come to, as bits. More than 64 share them.
+/// How many bytes may wait for a stage before the gate shuts.
+const STREAMED: u64 = 4 << 20;
+
+/// What has a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Sink(NodeId),
+    /// An input of a stage.
+    Stage(NodeId, usize),
+}
+
+/// The gates that rows may come to, as bits. More than 64 sinks share them; then no stage's input
+/// has one.
 pub(crate) type Sinks = u64;
 
-/// The gates of all sinks.
+/// The gates of all sinks and streamed inputs of stages.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     shut: AtomicU64,
     gates: HashMap<NodeId, Gate>,
+    /// Of inputs of stages.
+    inputs: HashMap<(NodeId, usize), Gate>,
     ports: Vec<Sinks>,
     streams: HashMap<(NodeId, StreamName), Sinks>,
 }
@@ -45,17 +60,22 @@ impl Gates {
     /// More bytes than any sink holds, and so few that several of them can be counted.
     pub(crate) const MUCH: u64 = 1 << 60;
 
-    pub(crate) fn new(graph: &Graph) -> Self {
-        let gates = graph.sinks().zip(0_u32..).map(|((id, _, sink), number)| {
-            let gate = Gate {
-                bit: 1 << (number % Sinks::BITS),
-                limits: sink.in_flight(),
-                held: Mutex::default(),
+    /// `streamed`: the inputs of stages that take rows as they come.
+    pub(crate) fn new(graph: &Graph, streamed: &BTreeSet<(NodeId, usize)>) -> Self {
+        let gates = graph.sinks().zip(0_usize..);
+        let gates = gates.map(|((id, _, sink), number)| (id, Gate::new(number, sink.in_flight())));
+        let gates: HashMap<_, _> = gates.collect();
+        let inputs = streamed.iter().zip(gates.len()..).map(|(input, number)| {
+            let limits = InFlight {
+                bytes: STREAMED,
+                writers: usize::MAX,
+                ..InFlight::default()
             };
-            (id, gate)
+            (*input, Gate::new(number, limits))
         });
         let mut gates = Self {
-            gates: gates.collect(),
+            inputs: inputs.collect(),
+            gates,
             ..Self::default()
         };
         gates.ports = (0..graph.ports.len())
@@ -70,10 +90,10 @@ impl Gates {
         gates
     }
 
-    /// The sinks that a port's rows, or what is rejected of them, come to without a stage between.
+    /// The gates that a port's rows, or what is rejected of them, come to without a stage between.
     fn behind(&self, graph: &Graph, port: PortId) -> Sinks {
         let mut sinks = 0;
-        for &(consumer, _) in &graph.ports[port].consumers {
+        for &(consumer, input) in &graph.ports[port].consumers {
             let node = &graph.nodes[consumer];
             match &node.body {
                 Body::Sink { .. } => {
@@ -86,13 +106,17 @@ impl Gates {
                 } => {
                     sinks |= self.behind(graph, *out) | self.behind(graph, node.rejected);
                 }
-                Body::Transform { .. } | Body::Source { .. } => {}
+                Body::Transform { .. } => {
+                    let gate = self.inputs.get(&(consumer, input));
+                    sinks |= gate.map_or(0, |gate| gate.bit);
+                }
+                Body::Source { .. } => {}
             }
         }
         sinks
     }
 
-    /// The sinks that rows come to.
+    /// The gates that rows come to.
     pub(crate) fn reached(&self, from: &From) -> Sinks {
         match from {
             From::Stage(port, _) => self.ports.get(*port).copied().unwrap_or_default(),
@@ -103,29 +127,33 @@ impl Gates {
         }
     }
 
-    /// The sinks for which nothing is to be handed out.
+    /// Those before which nothing is to be handed out.
     pub(crate) fn shut(&self) -> Sinks {
         self.shut.load(Ordering::Relaxed)
     }
 
     /// Counts a write in. Says whether that shuts the gate.
-    pub(crate) fn enter(&self, sink: NodeId, bytes: u64) -> bool {
-        self.change(sink, |held| {
+    pub(crate) fn enter(&self, place: Place, bytes: u64) -> bool {
+        self.change(place, |held| {
             held.bytes += bytes;
             held.writes += 1;
         })
     }
 
     /// Counts a write out. Says whether that opens the gate.
-    pub(crate) fn leave(&self, sink: NodeId, bytes: u64) -> bool {
-        self.change(sink, |held| {
+    pub(crate) fn leave(&self, place: Place, bytes: u64) -> bool {
+        self.change(place, |held| {
             held.bytes -= bytes;
             held.writes -= 1;
         })
     }
 
-    fn change(&self, sink: NodeId, change: impl FnOnce(&mut Held)) -> bool {
-        let Some(gate) = self.gates.get(&sink) else {
+    fn change(&self, place: Place, change: impl FnOnce(&mut Held)) -> bool {
+        let gate = match place {
+            Place::Sink(sink) => self.gates.get(&sink),
+            Place::Stage(stage, input) => self.inputs.get(&(stage, input)),
+        };
+        let Some(gate) = gate else {
             return false;
         };
         let mut held = gate.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,6 +169,16 @@ impl Gates {
     }
 }
 
+impl Gate {
+    fn new(number: usize, limits: InFlight) -> Self {
+        Self {
+            bit: 1 << (number % MOST_GATES),
+            limits,
+            held: Mutex::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 impl Gates {
     /// Of one sink that takes a byte, to which a stream of a source leads.
@@ -149,14 +187,8 @@ impl Gates {
             bytes: 1,
             ..InFlight::default()
         };
-        let held = Mutex::default();
-        let gate = Gate {
-            bit: 1,
-            limits,
-            held,
-        };
         Self {
-            gates: HashMap::from([(sink, gate)]),
+            gates: HashMap::from([(sink, Gate::new(0, limits))]),
             streams: HashMap::from([((source, stream.into()), 1)]),
             ..Self::default()
         }

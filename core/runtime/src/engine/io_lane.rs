@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
 use super::flow::EpochSet;
+use super::gate::Place;
 use super::panics::guarded_async;
 use super::seal::carry;
 use super::shared::Shared;
@@ -111,7 +112,7 @@ impl IoLane {
             let rows = most.min(all - from);
             // A slice isn't its whole buffer.
             let share = bytes * rows as u64 / all as u64;
-            opening.shared.queue.enter(self.sink, share);
+            opening.shared.queue.enter(Place::Sink(self.sink), share);
             self.pending.fetch_add(1, Ordering::AcqRel);
             let mut waiting = self.group(group);
             waiting.waiting.push_back((batch.slice(from, rows), share));
@@ -159,7 +160,7 @@ impl IoLane {
                     carry(&shared, &set, lane.sink, rejected?).await
                 };
                 let written: Result<()> = written.await;
-                shared.queue.leave(lane.sink, bytes);
+                shared.queue.leave(Place::Sink(lane.sink), bytes);
                 if let Err(error) = written {
                     shared.fail(error.with("component", shared.id(lane.sink)));
                     lane.close();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::{ComponentId, Epoch, Error, Offset, Prepared, Split};
 
 use super::queue::{Cut, Revoked, SplitKey};
+use crate::graph::NodeId;
 
 /// What an executor is told. It takes commands in their order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub(crate) enum Command {
     Assign(Box<Assignment>),
     /// Read no more of a split; answered with [`Said::Revoked`].
     Revoke(SplitKey),
+    /// Of this source no more will be read.
+    Complete(NodeId),
     /// Say so when nothing waits and nothing is being done; answered with the same number.
     Rest(u64),
     /// Begin no split that can only be read whole, and let those end that have begun; answered with

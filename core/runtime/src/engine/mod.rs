@@ -30,6 +30,7 @@ mod finish;
 mod flow;
 mod frame;
 mod gate;
+mod inlet;
 mod io_lane;
 mod message;
 mod panics;

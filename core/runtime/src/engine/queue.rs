@@ -17,7 +17,7 @@ use tidegate_core::{Event, Offset, Rejected, Rows, SplitId, StreamName};
 use tokio::sync::Notify;
 
 use super::flow::EpochSet;
-use super::gate::{Gates, Sinks};
+use super::gate::{Gates, Place, Sinks};
 use crate::graph::{NodeId, PortId};
 
 /// A split in this attempt: its source, and a number that counts all splits.
@@ -209,6 +209,8 @@ struct State {
     moved: bool,
     /// Work of splits that is handed out and not yet done with.
     out: usize,
+    /// The same, by source; only if a stage may begin when one has ended.
+    out_of: HashMap<NodeId, usize>,
     /// Work of stages that waits or is handed out, and isn't done with.
     staged: usize,
     in_the_middle: usize,
@@ -252,6 +254,7 @@ impl Queue {
                 put: 0,
                 moved: false,
                 out: 0,
+                out_of: HashMap::new(),
                 staged: 0,
                 in_the_middle: 0,
                 begun: 0,
@@ -283,31 +286,31 @@ impl Queue {
         }
     }
 
-    /// Counts what begins to wait for an I/O sink.
-    pub(crate) fn enter(&self, sink: NodeId, bytes: u64) {
-        if self.gates.enter(sink, bytes) {
+    /// Counts what begins to wait for an I/O sink or a stage.
+    pub(crate) fn enter(&self, place: Place, bytes: u64) {
+        if self.gates.enter(place, bytes) {
             // What leads elsewhere may pass now.
             self.room.notify_waiters();
         }
     }
 
-    /// Counts what an I/O sink is done with.
-    pub(crate) fn leave(&self, sink: NodeId, bytes: u64) {
-        if self.gates.leave(sink, bytes) {
+    /// Counts what an I/O sink or a stage is done with.
+    pub(crate) fn leave(&self, place: Place, bytes: u64) {
+        if self.gates.leave(place, bytes) {
             // So that no worker is between its look and its wait.
             drop(self.lock());
             self.work.notify_all();
         }
     }
 
-    /// Holds back what leads to a sink, until it is opened.
-    pub(crate) fn shut(&self, sink: NodeId) {
-        self.enter(sink, Gates::MUCH);
+    /// Holds back what leads there, until it is opened.
+    pub(crate) fn shut(&self, place: Place) {
+        self.enter(place, Gates::MUCH);
     }
 
-    /// Hands out again what leads to a sink that was shut.
-    pub(crate) fn open(&self, sink: NodeId) {
-        self.leave(sink, Gates::MUCH);
+    /// Hands out again what leads to a place that was shut.
+    pub(crate) fn open(&self, place: Place) {
+        self.leave(place, Gates::MUCH);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -499,7 +502,11 @@ impl Queue {
                 self.tell_what_waits(&mut state);
                 match work {
                     Some(work) => return (Handed::Work(work), asked.elapsed()),
-                    None => continue,
+                    None => {
+                        // Perhaps the end of a source's last split.
+                        self.news.notify_one();
+                        continue;
+                    }
                 }
             }
             if holding && (state.mode != Mode::Open || asked.elapsed() >= LINGER) {
@@ -526,6 +533,24 @@ impl Queue {
             Purpose::Ending => state.staged -= count,
         }
         self.tell_what_waits(&mut state);
+    }
+
+    /// Says that so much of a source that was handed out has come to writers and stages.
+    pub(crate) fn came_through(&self, source: NodeId, count: usize) {
+        let mut state = self.lock();
+        let left = state.out_of.entry(source).or_default();
+        *left -= count;
+        if *left == 0 {
+            self.news.notify_one();
+        }
+    }
+
+    /// Whether all that was put on the queue of a source has come to writers and stages.
+    pub(crate) fn is_through(&self, source: NodeId) -> bool {
+        let state = self.lock();
+        let mut splits = state.items.iter().filter_map(|item| item.split);
+        state.out_of.get(&source).is_none_or(|left| *left == 0)
+            && !splits.any(|split| split.source == source)
     }
 
     /// Takes nothing more of a split, and drops what waits of it.
@@ -893,6 +918,7 @@ impl State {
         }
         let work = work?;
         self.out += 1;
+        *self.out_of.entry(key.source).or_default() += 1;
         self.epoch_bytes += item.size as u64;
         Some(work)
     }
@@ -1102,7 +1128,8 @@ mod tests {
         let queue = Queue::new(1 << 20, None, 1, false);
         let set = Arc::new(EpochSet {
             writers: HashMap::new(),
-            spools: HashMap::new(),
+            inlets: HashMap::new(),
+            begun: super::super::stage::Begun::default(),
             rejected: Vec::new(),
         });
         let batch = || match rows(None) {
@@ -1147,7 +1174,7 @@ mod tests {
         register(&queue, 0);
         register(&queue, 1);
         queue.push(split(0), rows(Some(1))).await.unwrap();
-        queue.enter(9, 1);
+        queue.enter(Place::Sink(9), 1);
         // It is full, and yet what leads elsewhere has room.
         for (number, offset) in [(0, 2), (1, 1)] {
             let event = rows_of("t", Some(offset));
@@ -1158,12 +1185,12 @@ mod tests {
             if number == 0 {
                 // Behind what waits, so it waits too.
                 assert!(matches!(queue.next(0, true).0, Handed::Flush));
-                queue.leave(9, 1);
+                queue.leave(Place::Sink(9), 1);
                 let first = work_of(queue.next(0, false).0);
                 assert!(matches!(first.from, From::Stream(_, stream) if stream.as_str() == "s"));
                 work_of(queue.next(0, false).0);
                 queue.push(split(0), rows(Some(3))).await.unwrap();
-                queue.enter(9, 1);
+                queue.enter(Place::Sink(9), 1);
             }
         }
         let work = work_of(queue.next(0, false).0);

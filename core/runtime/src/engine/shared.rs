@@ -11,7 +11,7 @@ use super::flow::EpochSet;
 use super::gate::Gates;
 use super::message::{Said, Tell};
 use super::queue::{Closed, Queue};
-use crate::graph::{Graph, Surroundings};
+use crate::graph::{Graph, Streaming, Surroundings};
 use crate::stats::RunStats;
 
 /// What an executor's readers, workers and writers share in an attempt.
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     before: Mutex<Weak<EpochSet>>,
     /// How many bytes an epoch may have here before it is to be cut.
     pub(crate) full: Option<u64>,
+    /// Which stages may begin before the run's only epoch ends.
+    pub(crate) stages: Streaming,
     tell: Tell,
     /// The first error was told.
     failed: AtomicBool,
@@ -43,9 +45,11 @@ impl Shared {
         let workers = around.runtime.workers();
         let origins = graph.sinks().any(|(_, _, sink)| sink.wants_origins());
         let capacity = ByteSize(graph.shares.queue).as_usize();
+        let stages = Streaming::of(&graph);
         let queue = Queue::new(capacity, full, workers, graph.ordered())
-            .with_sinks(Gates::new(&graph), origins);
+            .with_sinks(Gates::new(&graph, stages.inputs()), origins);
         Self {
+            stages,
             graph,
             around,
             queue,

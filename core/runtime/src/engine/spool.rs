@@ -13,7 +13,7 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::SchemaRef;
 use futures::StreamExt;
-use tidegate_core::{BatchStream, Error, Gathered, Result, batch_bytes};
+use tidegate_core::{BatchStream, Error, Gathered, Result};
 
 /// What the spools of one epoch may hold in memory together.
 #[derive(Debug)]
@@ -40,7 +40,6 @@ impl Budget {
 /// The rows of one input of a stage in one epoch. Workers push, then the stage reads.
 pub(crate) struct Spool {
     schema: SchemaRef,
-    columns: Option<Vec<usize>>,
     budget: Arc<Budget>,
     folder: PathBuf,
     name: String,
@@ -66,10 +65,9 @@ impl fmt::Debug for Spool {
 }
 
 impl Spool {
-    /// A spool that keeps `columns` (positions in the pushed batches) of `schema`.
+    /// A spool of batches of `schema`.
     pub(crate) fn new(
         schema: SchemaRef,
-        columns: Option<Vec<usize>>,
         partitions: usize,
         budget: &Arc<Budget>,
         folder: &Path,
@@ -77,7 +75,6 @@ impl Spool {
     ) -> Self {
         Self {
             schema,
-            columns,
             budget: Arc::clone(budget),
             folder: folder.to_owned(),
             name,
@@ -88,13 +85,8 @@ impl Spool {
         }
     }
 
-    /// Takes a batch into a partition; on disk if the budget is spent. May block.
-    pub(crate) fn push(&self, partition: usize, batch: &RecordBatch) -> Result<()> {
-        let batch = match &self.columns {
-            Some(columns) => batch.project(columns)?,
-            None => batch.clone(),
-        };
-        let size = batch_bytes(&batch) as u64;
+    /// Takes a batch of `size` bytes into a partition; on disk if the budget is spent. May block.
+    pub(crate) fn push(&self, partition: usize, batch: &RecordBatch, size: u64) -> Result<()> {
         self.rows
             .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(size, Ordering::Relaxed);
@@ -103,14 +95,14 @@ impl Spool {
             .unwrap_or_else(PoisonError::into_inner);
         if part.spilled.is_none() && self.budget.take(size) {
             self.taken.fetch_add(size, Ordering::Relaxed);
-            part.batches.push(batch);
+            part.batches.push(batch.clone());
             return Ok(());
         }
         let (_, writer) = match &mut part.spilled {
             Some(spilled) => spilled,
             empty => empty.insert(self.spill(partition)?),
         };
-        writer.write(&batch).map_err(|error| self.disk(error))
+        writer.write(batch).map_err(|error| self.disk(error))
     }
 
     fn spill(&self, partition: usize) -> Result<(PathBuf, StreamWriter<BufWriter<File>>)> {

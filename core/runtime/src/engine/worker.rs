@@ -1,5 +1,6 @@
 //! A CPU thread: takes events off the queue, decodes them, and carries the rows on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -56,10 +57,14 @@ fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
                     owed = Owed {
                         purpose,
                         count: 0,
+                        of: BTreeMap::new(),
                         since: Instant::now(),
                     };
                 }
                 owed.count += 1;
+                if let From::Stream(split, _) = &work.from {
+                    *owed.of.entry(split.source).or_default() += 1;
+                }
                 process(shared, &mut carrier, work)?;
                 if owed.since.elapsed() >= LONGEST_HELD {
                     carrier.flush()?;
@@ -77,6 +82,8 @@ fn work(shared: &Arc<Shared>, worker: usize) -> Result<()> {
 struct Owed {
     purpose: Purpose,
     count: usize,
+    /// The same, by source.
+    of: BTreeMap<NodeId, usize>,
     since: Instant,
 }
 
@@ -85,6 +92,7 @@ impl Default for Owed {
         Self {
             purpose: Purpose::Filling,
             count: 0,
+            of: BTreeMap::new(),
             since: Instant::now(),
         }
     }
@@ -93,6 +101,9 @@ impl Default for Owed {
 impl Owed {
     fn pay(&mut self, shared: &Shared, carrier: &mut Carrier) -> Result<()> {
         carrier.flush()?;
+        for (source, count) in std::mem::take(&mut self.of) {
+            shared.queue.came_through(source, count);
+        }
         shared
             .queue
             .done(self.purpose, std::mem::take(&mut self.count));
@@ -125,20 +136,47 @@ fn take(
     port: PortId,
     rows: Rows,
 ) -> Result<()> {
-    let stats = &shared.graph.nodes[node].stats;
-    let decoded = match rows {
-        Rows::Batch(batch) => Decoded {
-            batches: vec![batch],
-            ..Decoded::default()
-        },
-        Rows::Encoded(encoded) => {
-            let began = Instant::now();
-            let decoded = guarded("a decoder", || encoded.decode())
-                .map_err(|error| error.with("component", shared.id(node)))?;
-            stats.add_busy(began);
-            decoded
+    let encoded = match rows {
+        Rows::Batch(batch) => {
+            let batches = vec![batch];
+            let decoded = Decoded {
+                batches,
+                ..Decoded::default()
+            };
+            return pass(shared, carrier, node, port, decoded);
         }
+        Rows::Encoded(encoded) => encoded,
     };
+    let began = Instant::now();
+    let mut passing = Duration::ZERO;
+    let mut passed = Ok(());
+    let decoded = guarded("a decoder", || {
+        encoded.decode_into(&mut |decoded| {
+            let began = Instant::now();
+            passed = guarded("a worker", || pass(shared, carrier, node, port, decoded));
+            passing += began.elapsed();
+            match passed {
+                Ok(()) => Ok(()),
+                Err(_) => Err(Error::internal("decoded rows are not taken")),
+            }
+        })
+    });
+    // What comes of the rows isn't the decoder's fault.
+    passed?;
+    decoded.map_err(|error| error.with("component", shared.id(node)))?;
+    shared.graph.nodes[node].stats.add_busy(began + passing);
+    Ok(())
+}
+
+/// Gives what was decoded to all that read the port.
+fn pass(
+    shared: &Shared,
+    carrier: &mut Carrier,
+    node: NodeId,
+    port: PortId,
+    decoded: Decoded,
+) -> Result<()> {
+    let stats = &shared.graph.nodes[node].stats;
     carrier.reject(node, decoded.rejected)?;
     stats
         .ignored

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! build.rs ── opens, joins ──> Graph ──> push_down ──> checks.rs, guarantees.rs, origins.rs
-//! alone.rs: what one executor alone can work on
+//!                               └──> streaming.rs: which stages take rows as they come
+//! alone.rs: what one executor alone can work on; memory.rs: who may hold how much
 //! surroundings.rs: what a component is opened with; records.rs: what it notes in the state
 //! ```
 
@@ -13,6 +14,7 @@ mod guarantees;
 mod memory;
 mod origins;
 mod records;
+mod streaming;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use memory::Shares;
 
 pub(crate) use alone::Alone;
 pub(crate) use records::{Answer, Question, Records, StateRecords};
+pub(crate) use streaming::{MOST_GATES, Streaming};
 pub(crate) use surroundings::Surroundings;
 
 /// The position of a component in [`Graph::nodes`].

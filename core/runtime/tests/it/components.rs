@@ -15,10 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Acknowledged, Ask, BatchStream, Commit, CpuWriter, Delivery, Distribution, Epoch, Error,
-    ErrorKind, Event, EventStream, FinishedSplit, Gather, Gathered, Limits, Map, Mapped, Next,
-    Offset, Origin, Plan, PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan,
-    Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig,
-    SourceContext, Split, SplitData, Spread, Stream, Token, Transform, TransformConfig,
+    ErrorKind, Event, EventStream, FinishedSplit, Gather, Limits, Map, Mapped, Next, Offset,
+    Origin, Plan, PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed,
+    Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig, SourceContext,
+    Split, SplitData, Spread, StageInput, Stream, Token, Transform, TransformConfig,
     TransformContext, Visibility, Writer, WriterId, async_trait, register_sink, register_source,
     register_transform, typetag,
 };
@@ -516,7 +516,9 @@ impl Gather for Sum {
         self.epoch_scoped
     }
 
-    async fn run(&self, inputs: Vec<Arc<dyn Gathered>>) -> Result<Vec<BatchStream>> {
+    async fn run(&self, inputs: Vec<StageInput>) -> Result<Vec<BatchStream>> {
+        let inputs = inputs.into_iter().map(StageInput::collected);
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
         if let Some(gate) = &self.gate {
             pass(gate).await;
         }

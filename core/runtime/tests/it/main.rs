@@ -23,4 +23,5 @@ mod posts;
 mod rationed;
 mod runs;
 mod state;
+mod streams;
 mod world;

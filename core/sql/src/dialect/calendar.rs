@@ -1,5 +1,6 @@
 //! `date_trunc` and `date_bin` of times that nanoseconds have no number for: DataFusion computes in
 //! nanoseconds, which begin in 1677 and end in 2262, and makes an error of others, or NULL.
+//! [`Truncate`] cuts times; what follows is for bins.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::functions::{Part, replaced, usual_types};
 use super::moments::{nanos, size};
-use super::types::UTC;
+use super::truncate::Truncate;
 
 /// `$call` for the unit of the second argument; `$other` if that is no time with a date.
 macro_rules! of_unit {
@@ -97,15 +98,19 @@ fn in_micros(of: &mut DataType) {
 
 fn trunc<T: ArrowTimestampType>(
     usual: &ScalarUDF,
-    mut args: ScalarFunctionArgs,
+    args: ScalarFunctionArgs,
 ) -> DfResult<ColumnarValue> {
-    let (times, is_scalar) = array(&args.args[1])?;
-    let Some((near, eras)) = eras::<T>(&times) else {
-        return usual.invoke_with_args(args);
+    // Nanoseconds are DataFusion's own unit.
+    let truncate = match T::UNIT {
+        TimeUnit::Nanosecond => None,
+        unit => Truncate::of(&args.args[0], unit),
     };
-    args.args[1] = ColumnarValue::Array(near);
-    let near = usual.invoke_with_args(args)?.into_array(times.len())?;
-    answer(later::<T>(&near, &eras)?, is_scalar)
+    let (times, is_scalar) = array(&args.args[1])?;
+    let cut = truncate.map(|truncate| truncate.all::<T>(&times));
+    match cut.transpose()?.flatten() {
+        Some(cut) => answer(cut, is_scalar),
+        None => usual.invoke_with_args(args),
+    }
 }
 
 fn bin<T: ArrowTimestampType>(
@@ -145,51 +150,6 @@ fn answer(array: ArrayRef, is_scalar: bool) -> DfResult<ColumnarValue> {
 }
 
 const DAY: i128 = 86_400 * 1_000_000_000;
-
-/// After 400 years the calendar is the same again, days of the week included.
-fn era(unit: TimeUnit) -> Option<i64> {
-    i64::try_from(146_097 * DAY / size(unit)).ok()
-}
-
-/// Times of UTC moved by whole eras to about 1970, and by how many; `None` if all are of times that
-/// nanoseconds can count, or of another zone.
-fn eras<T: ArrowTimestampType>(times: &ArrayRef) -> Option<(ArrayRef, Vec<i64>)> {
-    let era = era(T::UNIT)?;
-    let (DataType::Timestamp(_, zone), half) = (times.data_type(), era / 2) else {
-        return None;
-    };
-    if zone.as_deref().is_some_and(|zone| zone != UTC) {
-        return None;
-    }
-    let times = times.as_primitive::<T>();
-    // Two eras are more than nanoseconds count; what lies within one and a bit is left as it is.
-    if !times
-        .iter()
-        .flatten()
-        .any(|at| !(-half..half).contains(&at))
-    {
-        return None;
-    }
-    let of = |at: i64| at.saturating_add(half).div_euclid(era);
-    let eras = times.values().iter().map(|at| of(*at)).collect();
-    let near = times.unary::<_, T>(|at| at.wrapping_sub(of(at).wrapping_mul(era)));
-    let near = near.with_timezone_opt(zone.clone());
-    Some((Arc::new(near), eras))
-}
-
-fn later<T: ArrowTimestampType>(near: &ArrayRef, eras: &[i64]) -> DfResult<ArrayRef> {
-    let era = era(T::UNIT).unwrap_or(0);
-    let near = near.as_primitive::<T>();
-    let moved = near.iter().zip(eras).map(|(at, eras)| match at {
-        None => Ok(None),
-        Some(at) => match eras.checked_mul(era).and_then(|by| at.checked_add(by)) {
-            Some(at) => Ok(Some(at)),
-            None => exec_err!("date_trunc of a time that is out of range"),
-        },
-    });
-    let moved: PrimitiveArray<T> = moved.collect::<DfResult<_>>()?;
-    Ok(Arc::new(moved.with_data_type(near.data_type().clone())))
-}
 
 /// Of `date_bin`, in nanoseconds.
 struct Bins {

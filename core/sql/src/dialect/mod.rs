@@ -29,6 +29,7 @@ mod recursion;
 mod refused;
 mod summaries;
 mod sums;
+mod truncate;
 mod types;
 
 use std::sync::Arc;

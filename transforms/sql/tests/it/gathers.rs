@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Int64Array, StringArray};
 use futures::{StreamExt, stream};
-use tidegate_core::{BatchStream, Error, ErrorKind, Gathered, Result, Transform};
+use tidegate_core::{BatchStream, Error, ErrorKind, Gathered, Result, StageInput, Transform};
 
 use crate::support::{Memory, batch, lines, open, ordered_lines, orders, run, users};
 
@@ -156,7 +156,10 @@ async fn errors_of_the_rows_come_through_as_they_are() {
     let Ok(Transform::Gather(gather)) = opened else {
         panic!("{opened:?}");
     };
-    let streams = gather.run(vec![Arc::new(Broken(orders()))]).await.unwrap();
+    let streams = gather
+        .run(vec![StageInput::Collected(Arc::new(Broken(orders())))])
+        .await
+        .unwrap();
     let mut failed = 0;
     for stream in streams {
         for result in stream.collect::<Vec<_>>().await {

@@ -107,3 +107,57 @@ async fn an_input_that_is_not_read_is_asked_for_no_rows() {
         }
     );
 }
+
+/// Of each table whether its rows may come while the query runs.
+async fn streams(query: &str) -> Vec<bool> {
+    let tables = [orders(), users()];
+    match open(query, &tables).await {
+        Ok(Transform::Gather(gather)) => (0..2).map(|input| gather.streams(input)).collect(),
+        other => panic!("{query}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn tables_that_are_read_once_may_come_while_the_query_runs() {
+    for (query, expected) in [
+        ("SELECT count(*) AS n FROM orders", [true, false]),
+        ("SELECT id FROM orders ORDER BY id LIMIT 3", [true, false]),
+        (
+            "SELECT o.id, u.name FROM orders o LEFT JOIN users u ON u.id = o.userId",
+            [true, true],
+        ),
+        (
+            "SELECT id FROM orders WHERE userId IN (SELECT id FROM users)",
+            [true, true],
+        ),
+        (
+            "SELECT id FROM orders UNION ALL SELECT id FROM users",
+            [true, true],
+        ),
+        // Twice, or as often as there are rows of the other.
+        (
+            "SELECT a.id FROM orders a JOIN orders b ON a.id = b.userId",
+            [false, false],
+        ),
+        (
+            "SELECT a.id FROM orders a JOIN users u ON a.userId = u.id \
+             WHERE a.id IN (SELECT userId FROM orders)",
+            [false, true],
+        ),
+        (
+            "SELECT o.id, u.name FROM orders o CROSS JOIN users u",
+            [false, false],
+        ),
+        (
+            "SELECT o.id, u.name FROM orders o JOIN users u ON o.id < u.id",
+            [false, false],
+        ),
+        (
+            "WITH RECURSIVE up AS (SELECT id FROM users UNION ALL \
+             SELECT o.userId FROM orders o JOIN up ON o.id = up.id) SELECT id FROM up",
+            [false, false],
+        ),
+    ] {
+        assert_eq!(streams(query).await, expected, "{query}");
+    }
+}

@@ -113,3 +113,24 @@ async fn too_little_memory_says_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     assert!(error.hint_text().unwrap().contains("`memory`"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_star_join_holds_none_of_its_largest_table() {
+    let few = |name, step: i64| {
+        let numbers = (0..500_i64).map(|n| n * step);
+        batch(vec![(
+            name,
+            Arc::new(Int64Array::from_iter_values(numbers)) as _,
+        )])
+    };
+    let tables = [
+        large("a", 1),
+        Memory::new("b", few("b", 1)),
+        Memory::new("c", few("c", 2)),
+    ];
+    // Whether it is streamed is up to `run_with`, which does both.
+    let query = "SELECT count(*) AS n FROM a JOIN b ON a.n % 500 = b.b JOIN c ON a.n % 500 = c.c \
+                 WHERE length(a.text) + c.c >= b.b";
+    let rows = within("4 MB", query, &tables).await.unwrap();
+    assert_eq!(numbers(&rows), [ROWS / 2]);
+}

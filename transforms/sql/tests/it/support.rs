@@ -1,7 +1,8 @@
 //! Tables in memory, and transforms opened over them.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::pretty::pretty_format_batches;
@@ -9,8 +10,8 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tidegate_core::{
-    BatchStream, Cancel, ComponentId, Context, Error, Gathered, Host, Input, KeyValue, Kind,
-    Lineage, Registry, Result, RunId, Transform, TransformContext,
+    BatchStream, Cancel, ComponentId, Context, Error, Gather, Gathered, Host, Input, KeyValue,
+    Kind, Lineage, Registry, Result, RunId, StageInput, Streamed, Transform, TransformContext,
 };
 
 /// Rows of one table, dealt out to partitions.
@@ -167,24 +168,14 @@ pub(crate) async fn run_with(keys: Value, tables: &[Memory]) -> Result<Vec<Recor
             }
         }
         Transform::Gather(gather) => {
-            let inputs = tables.iter().enumerate().map(|(input, table)| {
-                // The runtime gathers no more than was asked for.
-                let scan = gather.scan(input);
-                let mut table = table.clone();
-                for batch in table.partitions.iter_mut().flatten() {
-                    *batch = scan.project(batch.clone()).unwrap();
+            batches = gathered(gather, tables, None).await?;
+            // Rows that come while the query runs make no difference.
+            let streams = (0..tables.len()).filter(|input| gather.streams(*input));
+            for input in streams.filter(|_| gather.deterministic()) {
+                let streamed = gathered(gather, tables, Some(input)).await?;
+                if !batches.is_empty() || !streamed.is_empty() {
+                    assert_eq!(lines(&batches), lines(&streamed), "input {input} comes");
                 }
-                table.schema = scan.schema(&table.schema).unwrap();
-                Arc::new(table) as Arc<dyn Gathered>
-            });
-            // All partitions at once, each on a task of its own.
-            let streams = gather.run(inputs.collect()).await?;
-            let running: Vec<_> = streams
-                .into_iter()
-                .map(|stream| tokio::spawn(stream.try_collect::<Vec<_>>()))
-                .collect();
-            for partition in running {
-                batches.extend(partition.await.unwrap()?);
             }
         }
         other => panic!("{other:?}"),
@@ -193,6 +184,88 @@ pub(crate) async fn run_with(keys: Value, tables: &[Memory]) -> Result<Vec<Recor
         assert_eq!(batch.schema(), transform.schema());
     }
     Ok(batches)
+}
+
+/// Runs a stage, all partitions at once, each on a task of its own.
+async fn gathered(
+    gather: &Arc<dyn Gather>,
+    tables: &[Memory],
+    streamed: Option<usize>,
+) -> Result<Vec<RecordBatch>> {
+    let inputs = tables.iter().enumerate().map(|(input, table)| {
+        // The runtime gathers no more than was asked for.
+        let scan = gather.scan(input);
+        let mut table = table.clone();
+        for batch in table.partitions.iter_mut().flatten() {
+            *batch = scan.project(batch.clone()).unwrap();
+        }
+        table.schema = scan.schema(&table.schema).unwrap();
+        match streamed == Some(input) {
+            true => StageInput::Streamed(Arc::new(Coming::new(&table))),
+            false => StageInput::Collected(Arc::new(table)),
+        }
+    });
+    let streams = gather.run(inputs.collect()).await?;
+    let running: Vec<_> = streams
+        .into_iter()
+        .map(|stream| tokio::spawn(stream.try_collect::<Vec<_>>()))
+        .collect();
+    let mut batches = Vec::new();
+    for partition in running {
+        batches.extend(partition.await.unwrap()?);
+    }
+    Ok(batches)
+}
+
+/// Rows of a table as they come: to whichever partition asks first, and only once.
+#[derive(Debug)]
+struct Coming {
+    schema: SchemaRef,
+    batches: Arc<Mutex<VecDeque<RecordBatch>>>,
+    opened: Mutex<BTreeSet<usize>>,
+}
+
+impl Coming {
+    fn new(table: &Memory) -> Self {
+        let batches = table.partitions.iter().flatten().cloned();
+        Self {
+            schema: Arc::clone(&table.schema),
+            batches: Arc::new(Mutex::new(batches.collect())),
+            opened: Mutex::default(),
+        }
+    }
+}
+
+impl Streamed for Coming {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn rows(&self) -> u64 {
+        0
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn partitions(&self) -> usize {
+        2
+    }
+
+    fn open(&self, partition: usize) -> Result<BatchStream> {
+        assert!(
+            self.opened.lock().unwrap().insert(partition),
+            "opened again"
+        );
+        let batches = Arc::clone(&self.batches);
+        let coming = stream::unfold(batches, |batches| async {
+            tokio::task::yield_now().await;
+            let batch = batches.lock().unwrap().pop_front();
+            batch.map(|batch| (Ok(batch), batches))
+        });
+        Ok(coming.boxed())
+    }
 }
 
 /// The rows as text, one a line, sorted.

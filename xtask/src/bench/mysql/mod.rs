@@ -12,7 +12,7 @@ use clap::Args;
 use super::data::cache;
 use super::measure::measure;
 use super::rivals::{Rival, Rivals};
-use super::sides::{Outcome, Side, heading, megabytes, ours, spread};
+use super::sides::{Named, Outcome, Side, heading, megabytes, ours, spread};
 use super::tidegate::Tidegate;
 use crate::process::output;
 use crate::setup;

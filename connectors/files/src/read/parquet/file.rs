@@ -3,12 +3,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,7 @@ use tidegate_storage::{FileMeta, Storage};
 
 use super::fetched::{Fetched, Room};
 use super::footer::unreadable;
+use super::pages::{self, RowRanges};
 use super::prune;
 use crate::read::columns::{Bound, Columns};
 use crate::read::piece::Part;
@@ -75,20 +75,23 @@ impl ParquetFile {
         for (group, may_match) in groups.zip(may_match) {
             let enough = limit.is_some_and(|limit| before >= limit);
             if may_match && group >= from.group && !enough {
-                wanted.push(group);
+                let rows = pages::rows(&reading.metadata, &self.columns, &scan.predicates, group)
+                    .map_err(|error| self.explain(error))?;
+                wanted.push((group, rows));
                 largest = largest.max(reading.stored_bytes(group));
             }
             let rows = reading.metadata.metadata().row_group(group).num_rows();
             before += rows.unsigned_abs();
         }
         if resume.is_none() {
-            reading.ignored = Mutex::new(self.ignored(&wanted)?);
+            let groups: Vec<_> = wanted.iter().map(|(group, _)| *group).collect();
+            reading.ignored = Mutex::new(self.ignored(&groups)?);
         }
         let (file, reading) = (Arc::new(self), Arc::new(reading));
-        let groups = wanted.into_iter().map(move |group| {
+        let groups = wanted.into_iter().map(move |(group, rows)| {
             let (file, reading) = (Arc::clone(&file), Arc::clone(&reading));
             let done = if group == from.group { from.rows } else { 0 };
-            async move { file.group(&reading, group, done).await }
+            async move { file.group(&reading, group, rows, done).await }
         });
         // The next row group is fetched while this one is decoded.
         Ok(futures::stream::iter(groups)
@@ -169,16 +172,29 @@ impl ParquetFile {
         error.with("file", self.storage.show(&self.file.key))
     }
 
-    /// The events of one row group, after the rows that are done.
-    async fn group(&self, reading: &Arc<Reading>, group: usize, done: u64) -> Result<Vec<Event>> {
+    /// The events of the `wanted` rows of one row group, after the rows that are done.
+    async fn group(
+        &self,
+        reading: &Arc<Reading>,
+        group: usize,
+        wanted: RowRanges,
+        done: u64,
+    ) -> Result<Vec<Event>> {
         let metadata = reading.metadata.metadata().row_group(group);
         let rows = metadata.num_rows().unsigned_abs();
-        let columns = reading
-            .columns(group)
-            .map(|(start, length)| start..start + length);
-        let columns = columns.collect();
-        let held = self.room.take(reading.stored_bytes(group)).await?;
-        let bytes = Fetched::read(&self.storage, &self.file, columns, &self.metrics).await?;
+        let all = wanted.count() == rows;
+        let selection = match all {
+            true => None,
+            false => Some(
+                wanted
+                    .selection()
+                    .map_err(|error| unreadable(error, &reading.path))?,
+            ),
+        };
+        let ranges = reading.ranges(group, selection.as_ref());
+        let size = ranges.iter().map(|range| range.end - range.start).sum();
+        let held = self.room.take(size).await?;
+        let bytes = Fetched::read(&self.storage, &self.file, ranges, &self.metrics).await?;
         let bytes = bytes.holding(held);
         let memory = metadata.total_byte_size().unsigned_abs().max(1);
         // A part of a power of two of rows, so that it always begins at the same row.
@@ -195,12 +211,18 @@ impl ParquetFile {
                 },
                 false => Position { group, rows: to },
             };
+            let selected = wanted.within(std::slice::from_ref(&(from..to)));
+            from = to;
+            if selected.is_empty() {
+                continue;
+            }
+            let size = memory.saturating_mul(selected.count()) / rows;
             let part = EncodedRows {
                 reading: Arc::clone(reading),
                 bytes: bytes.clone(),
                 group,
-                rows: from..to,
-                size: usize::try_from(memory * (to - from) / rows).unwrap_or(usize::MAX),
+                rows: selected,
+                size: usize::try_from(size).unwrap_or(usize::MAX),
             };
             events.push(Event::Rows {
                 stream: self.stream.clone(),
@@ -208,7 +230,6 @@ impl ParquetFile {
                 rejected: None,
                 resume: Some(Offset::encode(&position)?),
             });
-            from = to;
         }
         Ok(events)
     }
@@ -237,6 +258,28 @@ impl Reading {
             .map(|(_, column)| column.byte_range())
     }
 
+    /// What is to be fetched: whole columns, or of each the dictionary and the pages with selected
+    /// rows.
+    fn ranges(&self, group: usize, selection: Option<&RowSelection>) -> Vec<Range<u64>> {
+        let offsets = self.metadata.metadata().offset_index();
+        let pages = selection.zip(offsets.and_then(|groups| groups.get(group)));
+        let columns = self.metadata.metadata().row_group(group).columns().iter();
+        let columns = columns.enumerate();
+        let columns = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf));
+        let ranges = columns.flat_map(|(leaf, column)| {
+            let (start, length) = column.byte_range();
+            let located = pages.and_then(|(selection, offsets)| {
+                let locations = offsets.get(leaf)?.page_locations();
+                let first = u64::try_from(locations.first()?.offset).ok()?;
+                let mut ranges = selection.scan_ranges(locations);
+                ranges.extend((start < first).then_some(start..first));
+                Some(ranges)
+            });
+            located.unwrap_or_else(|| std::iter::once(start..start + length).collect())
+        });
+        ranges.collect()
+    }
+
     fn stored_bytes(&self, group: usize) -> u64 {
         self.columns(group).map(|(_, length)| length).sum()
     }
@@ -248,27 +291,19 @@ struct EncodedRows {
     reading: Arc<Reading>,
     bytes: Fetched,
     group: usize,
-    rows: Range<u64>,
+    rows: RowRanges,
     size: usize,
 }
 
 impl EncodedRows {
-    fn batches(&self) -> Result<Vec<RecordBatch>, ParquetError> {
-        let length =
-            |rows: u64| usize::try_from(rows).map_err(|error| ParquetError::External(error.into()));
-        let selection = RowSelection::from(vec![
-            RowSelector::skip(length(self.rows.start)?),
-            RowSelector::select(length(self.rows.end - self.rows.start)?),
-        ]);
+    fn batches(&self) -> Result<ParquetRecordBatchReader, ParquetError> {
         let metadata = self.reading.metadata.clone();
         ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
             .with_row_groups(vec![self.group])
             .with_projection(self.reading.mask.clone())
-            .with_row_selection(selection)
+            .with_row_selection(self.rows.selection()?)
             .with_batch_size(8192)
-            .build()?
-            .map(|batch| batch.map_err(ParquetError::from))
-            .collect()
+            .build()
     }
 }
 
@@ -278,6 +313,17 @@ impl Decode for EncodedRows {
     }
 
     fn decode(self: Box<Self>) -> Result<Decoded> {
+        let mut all = Decoded::default();
+        self.decode_into(&mut |decoded| {
+            all.batches.extend(decoded.batches);
+            all.rejected.extend(decoded.rejected);
+            all.ignored.extend(decoded.ignored);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn decode_into(self: Box<Self>, take: &mut dyn FnMut(Decoded) -> Result<()>) -> Result<()> {
         let Reading {
             bound,
             path,
@@ -285,27 +331,26 @@ impl Decode for EncodedRows {
             ..
         } = self.reading.as_ref();
         let batches = self.batches().map_err(|error| unreadable(error, path))?;
-        let first = self.reading.first_rows[self.group] + self.rows.start;
-        let mut ignored = ignored.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut decoded = Decoded {
-            ignored: std::mem::take(&mut *ignored),
-            ..Decoded::default()
+        let first = self.reading.first_rows[self.group];
+        let mut ignored = {
+            let mut ignored = ignored.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *ignored)
         };
-        drop(ignored);
-        let mut before = first;
-        for batch in &batches {
+        let mut before = 0;
+        for batch in batches {
+            let batch = batch.map_err(|error| unreadable(error.into(), path))?;
             // A row of Parquet has no line: it is told by its number.
             let origin = |row: usize| Origin {
                 file: Some(Arc::clone(path)),
-                offset: Some(before + row as u64),
+                offset: Some(first + self.rows.nth(before + row as u64)),
                 ..Origin::default()
             };
-            let arranged = bound.arrange(batch, origin);
-            let arranged = arranged.map_err(|error| error.with("file", path))?;
-            decoded.batches.extend(arranged.batches);
-            decoded.rejected.extend(arranged.rejected);
+            let arranged = bound.arrange(&batch, origin);
+            let mut arranged = arranged.map_err(|error| error.with("file", path))?;
+            arranged.ignored = std::mem::take(&mut ignored);
+            take(arranged)?;
             before += batch.num_rows() as u64;
         }
-        Ok(decoded)
+        Ok(())
     }
 }

@@ -54,6 +54,21 @@ pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowRe
     Ok(columns)
 }
 
+/// With what the file says of its pages, where it does.
+pub(crate) async fn with_pages(
+    storage: &Storage,
+    file: &FileMeta,
+    footer: &ArrowReaderMetadata,
+) -> Result<ArrowReaderMetadata> {
+    let explain = |error| unreadable(error, &storage.show(&file.key));
+    let metadata = footer.metadata().as_ref().clone();
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    let loaded = reader.load_page_index(Fetch(storage, file)).await;
+    let metadata = loaded.and_then(|()| reader.finish()).map_err(explain)?;
+    columns(Arc::new(metadata)).map_err(explain)
+}
+
 /// With the columns as they are read ([`tidegate_catalog::as_read`]).
 fn columns(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
     let noted = metadata.file_metadata().key_value_metadata();

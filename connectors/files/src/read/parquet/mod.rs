@@ -3,8 +3,9 @@
 mod fetched;
 mod file;
 mod footer;
+mod pages;
 mod prune;
 
 pub(crate) use fetched::Room;
 pub(crate) use file::ParquetFile;
-pub(crate) use footer::footer;
+pub(crate) use footer::{footer, with_pages};

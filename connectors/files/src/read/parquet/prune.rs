@@ -61,21 +61,8 @@ fn bounds(
     groups: Range<usize>,
     nulls_only: bool,
 ) -> Option<Vec<Bounds>> {
-    let (arrow, parquet) = (metadata.schema(), metadata.parquet_schema());
     let groups = metadata.metadata().row_groups().get(groups)?;
-    let field = arrow.field(place);
-    if field.data_type().is_nested() {
-        return None;
-    }
-    // Names may come twice in a foreign file; numbers don't.
-    let leaf =
-        (0..parquet.num_columns()).find(|leaf| parquet.get_column_root_idx(*leaf) == place)?;
-    let converter = StatisticsConverter::try_new(field.name(), arrow, parquet)
-        .ok()?
-        .with_missing_null_counts_as_zero(false);
-    if converter.parquet_column_index() != Some(leaf) {
-        return None;
-    }
+    let (leaf, converter) = converter(metadata, place)?;
     let nulls = converter.row_group_null_counts(groups).ok()?;
     let mut bounds: Vec<_> = groups
         .iter()
@@ -109,9 +96,29 @@ fn bounds(
     Some(bounds)
 }
 
+/// What reads the statistics of a column, with the column's number among the leaves; `None` for one
+/// that has members.
+pub(super) fn converter(
+    metadata: &ArrowReaderMetadata,
+    place: usize,
+) -> Option<(usize, StatisticsConverter<'_>)> {
+    let (arrow, parquet) = (metadata.schema(), metadata.parquet_schema());
+    let field = arrow.field(place);
+    if field.data_type().is_nested() {
+        return None;
+    }
+    // Names may come twice in a foreign file; numbers don't.
+    let leaf =
+        (0..parquet.num_columns()).find(|leaf| parquet.get_column_root_idx(*leaf) == place)?;
+    let converter = StatisticsConverter::try_new(field.name(), arrow, parquet)
+        .ok()?
+        .with_missing_null_counts_as_zero(false);
+    (converter.parquet_column_index() == Some(leaf)).then_some((leaf, converter))
+}
+
 /// Whether bounds are in the order of the column's type. Old writers compared everything as signed
 /// bytes (PARQUET-251, PARQUET-686), which is right for signed integers alone.
-fn trusted(group: &RowGroupMetaData, leaf: usize) -> bool {
+pub(super) fn trusted(group: &RowGroupMetaData, leaf: usize) -> bool {
     use parquet::basic::{ConvertedType, Type};
     let column = group.column(leaf);
     let Some(statistics) = column.statistics() else {
