@@ -21,7 +21,7 @@ use crate::writer::Bounds;
 
 /// The most bytes of an encoded row group: large enough to be read in one go, small enough that
 /// every core can hold one.
-const ROW_GROUP_BYTES: u64 = 24 << 20;
+const ROW_GROUP_BYTES: u64 = 16 << 20;
 
 /// The least memory that a writer needs to make row groups worth reading.
 const LEAST_MEMORY: u64 = 8 << 20;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 const STEP: usize = 64 << 10;
 
 /// How many spare buffers are kept.
-const KEPT: usize = 16;
+const KEPT: usize = 4;
 
 /// Buffers of chunks that were decoded, for chunks to come: fresh memory costs the system a visit for
 /// each of its pages.
