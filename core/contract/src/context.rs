@@ -55,15 +55,25 @@ pub struct Context {
     pub host: Host,
 }
 
+/// A table of the settings, or its default where it isn't there.
+///
+/// Errors: `Config` for one that can't be used.
+pub fn settings_table<T: DeserializeOwned + Default>(
+    settings: &serde_json::Map<String, Value>,
+    name: &str,
+) -> Result<T> {
+    match settings.get(name) {
+        None => Ok(T::default()),
+        Some(value) => T::deserialize(value).map_err(|error| {
+            Error::config(format!("the settings `[{name}]` can't be used: {error}"))
+        }),
+    }
+}
+
 impl Context {
     /// The settings table `name`, or its default where it isn't there.
     pub fn settings<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
-        match self.settings.get(name) {
-            None => Ok(T::default()),
-            Some(value) => T::deserialize(value).map_err(|error| {
-                Error::config(format!("the settings `[{name}]` can't be used: {error}"))
-            }),
-        }
+        settings_table(&self.settings, name)
     }
 
     /// A context outside any pipeline, for commands that open a catalog or a place by themselves:

@@ -41,7 +41,7 @@ pub use async_trait::async_trait;
 pub use catalog::{Catalog, CatalogConfig, CatalogTable, TableFormat, TableName, TablePartition};
 pub use context::{
     Cancel, Canceller, Context, Forgetful, Input, Journal, KeyValue, Metrics, SinkContext,
-    SourceContext, TransformContext,
+    SourceContext, TransformContext, settings_table,
 };
 pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_depth, too_deep};
 pub use error::{Error, ErrorKind, Result};

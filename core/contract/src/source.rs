@@ -141,6 +141,14 @@ pub struct Limits {
     pub listens: bool,
 }
 
+impl Limits {
+    /// How many splits are read at once where neither is said, for so many CPU threads: most wait for
+    /// the network.
+    pub fn usual(parallelism: usize) -> usize {
+        (2 * parallelism).max(4)
+    }
+}
+
 /// What is committed of a split, in every sink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Acknowledged {

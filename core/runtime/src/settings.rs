@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use tidegate_core::{ByteSize, Error, Result, Span};
+use tidegate_core::{ByteSize, Result, Span, settings_table};
 
 /// How much of the machine a pipeline may use. None of it changes what a pipeline does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,12 +82,7 @@ impl Default for RuntimeSettings {
 impl RuntimeSettings {
     /// Those among the settings of all.
     pub(crate) fn of(settings: &Map<String, Value>) -> Result<Self> {
-        match settings.get("runtime") {
-            None => Ok(Self::default()),
-            Some(value) => Self::deserialize(value).map_err(|error| {
-                Error::config(format!("the settings `[runtime]` can't be used: {error}"))
-            }),
-        }
+        settings_table(settings, "runtime")
     }
 
     /// CPU threads.

@@ -73,7 +73,7 @@ impl ParquetFile {
         let mut row_group = self.parquet.next_row_group().map_err(broken)?;
         for chunk in group.chunks {
             chunk.append_to_row_group(&mut row_group).map_err(broken)?;
-            self.buffer.send(out);
+            self.buffer.send_full(out);
         }
         row_group.close().map_err(broken)?;
         self.buffer.send(out);
@@ -89,6 +89,13 @@ struct Buffer(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Buffer {
     fn pieces(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the pieces to which nothing is added any more.
+    fn send_full(&self, out: &mut Outlet) {
+        let mut pieces = self.pieces();
+        let full = pieces.len().saturating_sub(1);
+        pieces.drain(..full).for_each(|piece| out.send(piece));
     }
 
     fn send(&self, out: &mut Outlet) {

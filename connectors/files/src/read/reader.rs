@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use tidegate_core::{
-    Context, Error, Estimate, EventStream, Offset, Result, Scan, Split, StreamName, TablePartition,
+    Context, Error, Estimate, EventStream, Limits, Offset, Result, Scan, Split, StreamName,
+    TablePartition,
 };
 use tidegate_formats::{Buffers, Compression, CsvOptions, Format, PlainText, Splitter};
 use tidegate_storage::{FileMeta, Storage};
@@ -155,7 +156,7 @@ impl Reader {
         let lines = matches!(part, Part::Bytes(..)).then(|| self.lines(&storage, &file));
         let path = storage.show(&file.key);
         // As many files as the runtime reads at once share the memory.
-        let readers = (2 * self.cx.parallelism).max(4) as u64;
+        let readers = Limits::usual(self.cx.parallelism) as u64;
         let ahead = storage.read_ahead().within(self.cx.memory / readers);
         let file = TextFile {
             lines,

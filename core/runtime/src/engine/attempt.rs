@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::{
-    Acknowledged, ByteSize, Canceller, ComponentId, Epoch, Error, ErrorKind, Offset,
+    Acknowledged, ByteSize, Canceller, ComponentId, Epoch, Error, ErrorKind, Limits, Offset,
     PipelineOptions, Prepared, Result, SchemaChange, SplitId,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -44,9 +44,6 @@ pub(crate) enum Outcome {
     /// error that told it, if it was found too late to commit what came before.
     SchemaChanged(Option<Error>),
 }
-
-/// The least number of splits of a source that are read at once: most wait for the network.
-const FEWEST_READERS: usize = 4;
 
 /// The least time between two checkpoints that sources ask for.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
@@ -116,7 +113,7 @@ impl Attempt {
         let graph = &common.graph;
         let bounded = graph.bounded();
         let workers = common.around.runtime.workers();
-        let usual = (workers * 2).max(FEWEST_READERS) * crew.len();
+        let usual = Limits::usual(workers) * crew.len();
         let starts_over = bounded
             && graph.has_gather()
             && state.run.as_ref().is_some_and(|run| !run.checkpointed);

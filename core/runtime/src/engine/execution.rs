@@ -93,8 +93,7 @@ impl Execution {
                     .map_err(|error| Error::io("the threads for SQL can't be started", error))
             })
             .transpose()?;
-        let scratch = around.scratch.join("stages");
-        let set = EpochSet::new(&graph, epoch, threads, graph.shares.spools, &scratch)?;
+        let set = EpochSet::new(&graph, epoch, &around)?;
         let mut execution = Self {
             shared: Arc::new(Shared::new(graph, around, stats, set, full, tell)),
             commands,

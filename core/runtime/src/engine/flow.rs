@@ -1,7 +1,6 @@
 //! How batches flow through the graph: from a port to all that read it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -17,7 +16,7 @@ use super::queue::Mark;
 use super::shared::Shared;
 use super::spool::{Budget, Spool};
 use super::stage::{self, Begun};
-use crate::graph::{Body, Graph, NodeId, PortId};
+use crate::graph::{Body, Graph, NodeId, PortId, Surroundings};
 
 /// Batches smaller than this are joined before they go on to a stage or a writer.
 const SMALL_ROWS: usize = 8 << 10;
@@ -34,13 +33,9 @@ pub(crate) struct EpochSet {
 }
 
 impl EpochSet {
-    pub(crate) fn new(
-        graph: &Graph,
-        epoch: Epoch,
-        workers: usize,
-        memory: u64,
-        scratch: &Path,
-    ) -> Result<Self> {
+    pub(crate) fn new(graph: &Graph, epoch: Epoch, around: &Surroundings) -> Result<Self> {
+        let workers = around.runtime.workers();
+        let scratch = around.scratch.join("stages");
         let writers = graph
             .sinks()
             .map(|(id, node, sink)| {
@@ -50,7 +45,7 @@ impl EpochSet {
                 )
             })
             .collect();
-        let budget = Budget::new(memory);
+        let budget = Budget::new(graph.shares.spools);
         let mut inlets = HashMap::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             let Body::Transform {
@@ -73,7 +68,7 @@ impl EpochSet {
                     None => given,
                 };
                 let name = format!("{}-{input}-{epoch}", node.spec.id);
-                let spool = Spool::new(schema, workers, &budget, scratch, name);
+                let spool = Spool::new(schema, workers, &budget, &scratch, name);
                 let inlet = Inlet::new(id, input, columns, spool);
                 inlets.insert((id, input), Arc::new(inlet));
             }

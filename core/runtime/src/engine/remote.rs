@@ -21,7 +21,7 @@ use super::shared::closed;
 ///
 /// A run has one executor in its own process, unless it is given others. Splits go to the executor that
 /// reads the fewest of their source; what a source allows at once holds for all together. An executor
-/// that is lost takes along what it has done since the last checkpoint: the run goes on from there
+/// that is lost takes along what it has done since the last checkpoint: the run resumes from there
 /// with those that are left.
 ///
 /// Some pipelines need one executor, and run on the first one alone: those with a transform that needs

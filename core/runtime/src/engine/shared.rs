@@ -81,13 +81,7 @@ impl Shared {
     }
 
     pub(crate) fn new_set(&self, epoch: tidegate_core::Epoch) -> Result<EpochSet> {
-        EpochSet::new(
-            &self.graph,
-            epoch,
-            self.around.runtime.workers(),
-            self.graph.shares.spools,
-            &self.around.scratch.join("stages"),
-        )
+        EpochSet::new(&self.graph, epoch, &self.around)
     }
 
     pub(crate) fn tell(&self, said: Said) {

@@ -14,45 +14,14 @@ use tidegate_core::{
     Result, Scan, Source, SourceConfig, SourceContext, Span, Split, SplitData, Stream, async_trait,
     register_source, typetag,
 };
+use tidegate_runtime::Status;
 use tidegate_runtime::state::{Change, Fence, Hold, PipelineState, SqliteStore, StateStore};
-use tidegate_runtime::{Report, RunStats, Status};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::components::schema;
-use crate::world::{World, arm, came, is_waited_at, open, shut, strikes, until, with_acknowledged};
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
-}
-
-/// A run that goes on until it is stopped.
-struct Running {
-    stop: watch::Sender<bool>,
-    run: JoinHandle<(Report, Result<()>)>,
-    stats: Arc<RunStats>,
-}
-
-impl Running {
-    fn start(world: &World) -> Self {
-        let (stop, options) = world.run_options();
-        let pipeline = world.pipeline().unwrap();
-        let stats = pipeline.stats();
-        let run = tokio::spawn(async move { pipeline.run(options).await });
-        Self { stop, run, stats }
-    }
-
-    async fn stop(self) -> Report {
-        self.stop.send(true).unwrap();
-        let (report, result) = self.run.await.unwrap();
-        result.unwrap();
-        report
-    }
-
-    fn rows_out(&self, component: usize) -> u64 {
-        self.stats.components[component].rows_out()
-    }
-}
+use crate::running::Running;
+use crate::world::{
+    World, all, arm, came, is_waited_at, open, shut, strikes, until, with_acknowledged,
+};
 
 /// One split that nobody comes to the end of.
 fn long() -> Value {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tidegate_core::{ByteSize, ErrorKind, Kind};
 use tidegate_runtime::{Resume, Status};
 
-use crate::world::{World, arm, counted};
+use crate::world::{World, all, arm, counted};
 
 /// Lets runs die after a random time until one comes to its end.
 pub async fn crash_until_done(world: &World, seed: u64) -> u32 {
@@ -46,10 +46,6 @@ pub async fn came_to_its_end(world: &World) -> bool {
     state
         .and_then(|state| state.run)
         .is_some_and(|run| run.finished)
-}
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::crashes::came_to_its_end;
-use crate::world::{World, arm, came, counted, open, shut, strikes, until, with_acknowledged};
+use crate::world::{World, all, arm, came, counted, open, shut, strikes, until, with_acknowledged};
 
 /// What is committed: rows by file.
 fn committed(folder: &Path) -> BTreeMap<String, Vec<i64>> {
@@ -37,10 +37,6 @@ fn rows(folder: &Path) -> Vec<i64> {
     let mut rows: Vec<i64> = committed(folder).into_values().flatten().collect();
     rows.sort_unstable();
     rows
-}
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
 }
 
 /// How many of the committed files each executor has written.

@@ -21,6 +21,7 @@ mod on_disk;
 mod parts;
 mod posts;
 mod rationed;
+mod running;
 mod runs;
 mod state;
 mod streams;

@@ -17,7 +17,7 @@ use tidegate_runtime::Status;
 
 use crate::components::{batch, schema};
 use crate::crashes::crash_until_done;
-use crate::world::World;
+use crate::world::{World, all};
 
 /// Numbers from an upstream that counts what it is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -219,10 +219,6 @@ impl Source for Rationed {
         });
         Ok(events.boxed())
     }
-}
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
 }
 
 fn set(world: &mut World, component: usize, key: &str, value: serde_json::Value) {

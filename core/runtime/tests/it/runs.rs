@@ -6,11 +6,7 @@ use serde_json::json;
 use tidegate_core::{ErrorKind, Guarantee, Kind, SchemaChange, Span};
 use tidegate_runtime::{Resume, RunOptions, Status};
 
-use crate::world::{World, arm};
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
-}
+use crate::world::{World, all, arm};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_arrives_once() {

@@ -17,17 +17,12 @@ use tidegate_core::{
     BatchStream, ErrorKind, Gather, Kind, Result, Scan, StageInput, Transform, TransformConfig,
     TransformContext, async_trait, register_transform, typetag,
 };
-use tidegate_runtime::{Report, RunStats, Status};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tidegate_runtime::Status;
 
 use crate::components::{batch, schema};
 use crate::crashes::crash_until_done;
-use crate::world::{World, came, is_waited_at, note, open, pass, shut, until};
-
-fn all(count: i64) -> Vec<i64> {
-    (0..count).collect()
-}
+use crate::running::Running;
+use crate::world::{World, all, came, is_waited_at, note, open, pass, shut, until};
 
 /// Of its first input, the numbers that every other input has.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -165,32 +160,20 @@ impl WithStage for World {
     }
 }
 
-struct Running {
-    stop: watch::Sender<bool>,
-    run: JoinHandle<(Report, Result<()>)>,
-    stats: Arc<RunStats>,
-}
-
-impl Running {
-    fn start(world: &World) -> Self {
-        let (stop, options) = world.run_options();
-        let pipeline = world.pipeline().unwrap();
-        let stats = pipeline.stats();
-        let run = tokio::spawn(async move { pipeline.run(options).await });
-        Self { stop, run, stats }
-    }
-
-    async fn end(self) -> (Report, Result<()>) {
-        // A run that hangs fails the test.
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.run).await;
-        ended.unwrap().unwrap()
-    }
-
-    async fn complete(self) {
-        let (report, result) = self.end().await;
-        result.unwrap();
-        assert_eq!(report.status, Status::Completed);
-    }
+/// Waits until the first source, which has `rows`, is held back, and fails if most were read by then.
+async fn stands_still(running: &Running, rows: i64) {
+    let read = || running.rows_out(0);
+    let mut before = 0;
+    until("rows come no more", || {
+        std::thread::sleep(Duration::from_millis(100));
+        std::mem::replace(&mut before, read()) == read() && read() > 0
+    })
+    .await;
+    assert!(
+        read() < rows.unsigned_abs() / 2,
+        "{} rows were read",
+        read()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,21 +234,9 @@ async fn the_larger_side_is_held_back_until_the_other_is_there() {
             .sink("out", &["joined"], json!({}));
         world.settings["queue"] = json!("8 MB");
         let running = Running::start(&world);
-        let read = || running.stats.components[0].rows_out();
-        let all_read = || read() == rows.unsigned_abs();
+        let all_read = || running.rows_out(0) == rows.unsigned_abs();
         if streams {
-            // Until it stands still.
-            let mut before = 0;
-            until("rows come no more", || {
-                std::thread::sleep(Duration::from_millis(100));
-                std::mem::replace(&mut before, read()) == read() && read() > 0
-            })
-            .await;
-            assert!(
-                read() < rows.unsigned_abs() / 2,
-                "{} rows were read",
-                read()
-            );
+            stands_still(&running, rows).await;
         } else {
             until("all rows are collected", all_read).await;
         }
@@ -314,18 +285,7 @@ async fn a_slow_stage_holds_up_its_source_and_no_other() {
         running.stats.components[1].rows_out() == 200_000
     })
     .await;
-    let read = || running.stats.components[0].rows_out();
-    let mut before = 0;
-    until("rows come no more", || {
-        std::thread::sleep(Duration::from_millis(100));
-        std::mem::replace(&mut before, read()) == read() && read() > 0
-    })
-    .await;
-    assert!(
-        read() < rows.unsigned_abs() / 2,
-        "{} rows were read",
-        read()
-    );
+    stands_still(&running, rows).await;
     open(&gate);
     running.complete().await;
     assert_eq!(world.place("out").rows().len() as i64, rows);

@@ -162,6 +162,11 @@ pub async fn pass(gate: &str) {
     drop(inside);
 }
 
+/// The numbers below `count`.
+pub fn all(count: i64) -> Vec<i64> {
+    (0..count).collect()
+}
+
 /// Waits until something holds; the test fails if it never does.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);

@@ -53,7 +53,8 @@ impl Room {
 pub(super) struct Fetched {
     length: u64,
     chunks: Arc<[(u64, Bytes)]>,
-    _held: Option<Arc<OwnedSemaphorePermit>>,
+    /// They count for as long as they are there.
+    _held: Arc<OwnedSemaphorePermit>,
 }
 
 /// The ranges to read, each with whole columns.
@@ -81,6 +82,7 @@ impl Fetched {
         file: &FileMeta,
         columns: Vec<Range<u64>>,
         metrics: &Metrics,
+        held: OwnedSemaphorePermit,
     ) -> Result<Self> {
         let chunks: Vec<_> = futures::stream::iter(joined(columns))
             .map(|range| async move {
@@ -94,16 +96,8 @@ impl Fetched {
         Ok(Self {
             length: file.size,
             chunks: chunks.into(),
-            _held: None,
+            _held: Arc::new(held),
         })
-    }
-
-    /// Counted for as long as they are there.
-    pub(super) fn holding(self, held: OwnedSemaphorePermit) -> Self {
-        Self {
-            _held: Some(Arc::new(held)),
-            ..self
-        }
     }
 
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {

@@ -194,8 +194,7 @@ impl ParquetFile {
         let ranges = reading.ranges(group, selection.as_ref());
         let size = ranges.iter().map(|range| range.end - range.start).sum();
         let held = self.room.take(size).await?;
-        let bytes = Fetched::read(&self.storage, &self.file, ranges, &self.metrics).await?;
-        let bytes = bytes.holding(held);
+        let bytes = Fetched::read(&self.storage, &self.file, ranges, &self.metrics, held).await?;
         let memory = metadata.total_byte_size().unsigned_abs().max(1);
         // A part of a power of two of rows, so that it always begins at the same row.
         let part = (rows.saturating_mul(PART_BYTES) / memory).clamp(8192, 1 << 20);
@@ -249,13 +248,16 @@ struct Reading {
 }
 
 impl Reading {
-    /// Where the columns that are read lie: start and length.
-    fn columns(&self, group: usize) -> impl Iterator<Item = (u64, u64)> {
+    /// The columns that are read, and where they lie.
+    fn columns(&self, group: usize) -> impl Iterator<Item = (usize, Range<u64>)> {
         let columns = self.metadata.metadata().row_group(group).columns();
         let columns = columns.iter().enumerate();
         columns
             .filter(|(leaf, _)| self.mask.leaf_included(*leaf))
-            .map(|(_, column)| column.byte_range())
+            .map(|(leaf, column)| {
+                let (start, length) = column.byte_range();
+                (leaf, start..start + length)
+            })
     }
 
     /// What is to be fetched: whole columns, or of each the dictionary and the pages with selected
@@ -263,25 +265,22 @@ impl Reading {
     fn ranges(&self, group: usize, selection: Option<&RowSelection>) -> Vec<Range<u64>> {
         let offsets = self.metadata.metadata().offset_index();
         let pages = selection.zip(offsets.and_then(|groups| groups.get(group)));
-        let columns = self.metadata.metadata().row_group(group).columns().iter();
-        let columns = columns.enumerate();
-        let columns = columns.filter(|(leaf, _)| self.mask.leaf_included(*leaf));
-        let ranges = columns.flat_map(|(leaf, column)| {
-            let (start, length) = column.byte_range();
+        let ranges = self.columns(group).flat_map(|(leaf, column)| {
             let located = pages.and_then(|(selection, offsets)| {
                 let locations = offsets.get(leaf)?.page_locations();
                 let first = u64::try_from(locations.first()?.offset).ok()?;
                 let mut ranges = selection.scan_ranges(locations);
-                ranges.extend((start < first).then_some(start..first));
+                ranges.extend((column.start < first).then_some(column.start..first));
                 Some(ranges)
             });
-            located.unwrap_or_else(|| std::iter::once(start..start + length).collect())
+            located.unwrap_or_else(|| std::iter::once(column).collect())
         });
         ranges.collect()
     }
 
     fn stored_bytes(&self, group: usize) -> u64 {
-        self.columns(group).map(|(_, length)| length).sum()
+        let columns = self.columns(group);
+        columns.map(|(_, column)| column.end - column.start).sum()
     }
 }
 
