@@ -195,7 +195,9 @@ async fn a_chain_of_stages_takes_rows_before_their_source_has_ended() {
         came(&format!("{last}/came")) > 0
     })
     .await;
-    assert!(is_waited_at(&format!("{gate}/read")), "the source has more");
+    // It may not have come there yet.
+    let waits = || is_waited_at(&format!("{gate}/read"));
+    until("the source has more", waits).await;
     assert!(world.place("out").visible.is_empty());
     open(&format!("{gate}/read"));
     running.complete().await;
