@@ -195,7 +195,8 @@ pub trait Streamed: Debug + Send + Sync {
     /// The schema of the batches.
     fn schema(&self) -> SchemaRef;
 
-    /// How many rows have come so far: at least so many there will be.
+    /// How many rows have come so far: at least so many there will be. Some have when the stage begins, so
+    /// that it knows how large they are.
     fn rows(&self) -> u64;
 
     /// How many bytes they take in memory.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_schema::Schema;
 use chrono::Utc;
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider,
@@ -165,14 +164,6 @@ fn with_tables(state: SessionState, tables: &[Table]) -> DfResult<SessionState> 
     Ok(state)
 }
 
-/// The bytes of a row of which none is known yet.
-fn guessed_width(schema: &Schema) -> u64 {
-    const OTHERS: usize = 32;
-    let fields = schema.fields().iter();
-    let widths = fields.map(|field| field.data_type().primitive_width().unwrap_or(OTHERS));
-    u64::try_from(widths.sum::<usize>()).unwrap_or(u64::MAX)
-}
-
 /// The bytes of a row that has the columns of all tables, as a join's has.
 fn row_width(tables: &[Table]) -> usize {
     let widths = tables.iter().flat_map(|table| &table.rows).map(|rows| {
@@ -180,10 +171,7 @@ fn row_width(tables: &[Table]) -> usize {
             StageInput::Collected(rows) => (rows.bytes(), rows.rows()),
             StageInput::Streamed(rows) => (rows.bytes(), rows.rows()),
         };
-        let width = match (rows, count) {
-            (StageInput::Streamed(rows), 0) => guessed_width(&rows.schema()),
-            _ => bytes / count.max(1),
-        };
+        let width = bytes / count.max(1);
         usize::try_from(width).unwrap_or(usize::MAX)
     });
     widths.fold(1, usize::saturating_add).min(1 << 30)

@@ -86,7 +86,7 @@ impl Inlet {
 
     /// How many rows have come.
     pub(crate) fn rows(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
+        self.rows.load(Ordering::Acquire)
     }
 
     /// How many bytes of rows have come.
@@ -102,8 +102,11 @@ impl Inlet {
         };
         let size = batch_bytes(&batch) as u64;
         let rows = batch.num_rows() as u64;
-        self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(size, Ordering::Relaxed);
+        if self.rows.fetch_add(rows, Ordering::AcqRel) == 0 {
+            // The stage may begin now.
+            shared.queue.wake();
+        }
         let mode = self.mode.read().unwrap_or_else(PoisonError::into_inner);
         if *mode == Mode::Collecting {
             return self.spool.push(worker, &batch, size);

@@ -57,6 +57,10 @@ pub(crate) fn begin(
         let Some(streamed) = shared.stages.streamable(id, read) else {
             continue;
         };
+        if set.inlet(id, streamed)?.rows() == 0 {
+            // How large its rows are is known with the first ones.
+            continue;
+        }
         let inputs = inputs(shared, set, id, Some(streamed))?;
         let (shared, its, handle) = (Arc::clone(shared), Arc::clone(set), cpu.clone());
         let task = cpu.spawn(async move {

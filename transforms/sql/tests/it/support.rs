@@ -222,13 +222,19 @@ async fn gathered(
 struct Coming {
     schema: SchemaRef,
     batches: Arc<Mutex<VecDeque<RecordBatch>>>,
+    /// Of the first batch, which has come when the stage begins.
+    rows: u64,
+    bytes: u64,
     opened: Mutex<BTreeSet<usize>>,
 }
 
 impl Coming {
     fn new(table: &Memory) -> Self {
         let batches = table.partitions.iter().flatten().cloned();
+        let first = table.partitions.iter().flatten().next();
         Self {
+            rows: first.map_or(0, |batch| batch.num_rows() as u64),
+            bytes: first.map_or(0, |batch| tidegate_core::batch_bytes(batch) as u64),
             schema: Arc::clone(&table.schema),
             batches: Arc::new(Mutex::new(batches.collect())),
             opened: Mutex::default(),
@@ -242,11 +248,11 @@ impl Streamed for Coming {
     }
 
     fn rows(&self) -> u64 {
-        0
+        self.rows
     }
 
     fn bytes(&self) -> u64 {
-        0
+        self.bytes
     }
 
     fn partitions(&self) -> usize {
