@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, patiently};
 
 /// A definition is the JSON of a `CatalogTable`; a key is the JSON of a partition's values.
 const TABLES: &str = "
@@ -130,13 +130,13 @@ fn connect(path: &Path) -> Result<Connection> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)
     };
-    settle().map_err(failed)?;
+    patiently(PATIENCE, is_busy, settle).map_err(failed)?;
     Ok(connection)
 }
 
 /// Makes the tables in an empty file; refuses a file that isn't a catalog of this version's.
 fn check(connection: &mut Connection) -> Result<()> {
-    let mut look = || -> rusqlite::Result<(i64, i64)> {
+    let look = || -> rusqlite::Result<(i64, i64)> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get(0));
         let (mut application, mut version) = (pragma("application_id")?, pragma("user_version")?);
@@ -151,7 +151,7 @@ fn check(connection: &mut Connection) -> Result<()> {
         }
         Ok((application, version))
     };
-    match look().map_err(failed)? {
+    match patiently(PATIENCE, is_busy, look).map_err(failed)? {
         (APPLICATION, VERSION) => Ok(()),
         (APPLICATION, layout) => Err(Error::conflict(
             "the catalog was written by another version of Tidegate",
@@ -167,6 +167,10 @@ fn check(connection: &mut Connection) -> Result<()> {
 }
 
 /// An error of SQLite's, with the kind that says what to do.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 pub(crate) fn failed(error: rusqlite::Error) -> Error {
     let message = "the local catalog can't be read or written";
     let typed = match error.sqlite_error_code() {

@@ -137,6 +137,21 @@ async fn a_damaged_entry_is_an_error() {
     assert!(error.to_string().contains("catalog.db"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_make_one_file_at_once() {
+    for _ in 0..30 {
+        let cx = context();
+        let file = cx.path("new/catalog.db");
+        let opened = (0..8).map(|_| {
+            let (file, cx) = (file.clone(), cx.common().clone());
+            tokio::spawn(async move { at(&file).open(&cx).await.map(drop) })
+        });
+        for opened in opened.collect::<Vec<_>>() {
+            opened.await.unwrap().unwrap();
+        }
+    }
+}
+
 /// What the processes below do, when this test binary is run as one of them.
 #[tokio::test]
 async fn one_of_several_processes() {

@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use serde_json::Value;
-use tidegate_core::{Error, Lineage, Result};
+use tidegate_core::{Error, Lineage, Result, patiently};
 
 use self::rows::{SCHEMA, json, keep, load, parse};
 use super::names::{earlier_file_name, file_name};
@@ -81,7 +81,7 @@ impl SqliteStore {
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         };
-        let mut connection = patiently(connect).map_err(|error| {
+        let mut connection = patiently(PATIENCE, is_busy, connect).map_err(|error| {
             sqlite("the state can't be opened", error).with("path", path.display())
         })?;
         let found = migrate(&mut connection).map_err(|error| {
@@ -246,21 +246,8 @@ impl Drop for Locked {
     }
 }
 
-/// Tries again while another process has the database locked. Of two that turn a new one to WAL,
-/// SQLite refuses one at once, whatever its `busy_timeout`.
-fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match work() {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && Instant::now() < deadline =>
-            {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
-        }
-    }
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
