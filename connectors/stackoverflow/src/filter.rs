@@ -5,7 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, ErrorKind, KeyValue, Result};
+use tidegate_core::{Error, ErrorKind, KeyValue, Result, suggest};
 use tidegate_http::Url;
 
 use crate::config::of_key;
@@ -276,13 +276,24 @@ impl Recipe {
             of_rows && fields::documented().all(|known| known != **field)
         });
         let hint = match strange {
-            Some(field) => match nearest(field) {
-                Some(near) => format!("`{field}` is not documented: did you mean `{near}`?"),
-                None => format!(
-                    "`{field}` is not documented: see https://api.stackexchange.com/docs for the \
-                     types and their fields"
-                ),
-            },
+            Some(field) => {
+                // Of one type, so that its name doesn't make others alike.
+                let (of, name) = field.split_once('.').unwrap_or_default();
+                let known: Vec<_> = fields::documented().collect();
+                let of_type = known
+                    .iter()
+                    .filter_map(|known| known.split_once('.').filter(|known| known.0 == of))
+                    .map(|(_, name)| name);
+                match suggest::nearest(name, of_type) {
+                    Some(near) => {
+                        format!("`{field}` is not documented: did you mean `{of}.{near}`?")
+                    }
+                    None => format!(
+                        "`{field}` is not documented: see https://api.stackexchange.com/docs for \
+                         the types and their fields"
+                    ),
+                }
+            }
             None => "a filter's id must be copied whole, with its `!`".to_owned(),
         };
         let named = error.context().iter().any(|(name, _)| *name == "key");
@@ -344,13 +355,6 @@ fn needed(streams: &[(Kind, SortBy)]) -> Vec<String> {
     });
     let wrapper = WRAPPER.iter().map(ToString::to_string);
     wrapper.chain(fields).collect()
-}
-
-/// The documented field whose name is nearest, if one is near.
-fn nearest(field: &str) -> Option<String> {
-    let distance = |known: &String| strsim::damerau_levenshtein(known, field);
-    let near = fields::documented().min_by_key(distance)?;
-    (distance(&near) <= 3).then_some(near)
 }
 
 fn no_filter(name: &str, key: &str) -> Error {

@@ -20,7 +20,9 @@ fn ranked<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<
             let continues = word.len() >= 3
                 && (candidate.starts_with(&lower) || lower.starts_with(candidate))
                 && candidate.len() >= 3;
-            (distance <= (length / 3).max(1) || continues, candidate)
+            // Of one letter, all may be another.
+            let alike = distance <= (length / 3).max(1) && distance < length;
+            (alike || continues, candidate)
         })
         .collect()
 }
@@ -61,6 +63,6 @@ mod tests {
             Some("compression")
         );
         assert_eq!(nearest("Url", ["url"]), Some("url"));
-        assert_eq!(nearest("x", ["table", "url"]), None);
+        assert_eq!(nearest("x", ["table", "url", "a"]), None);
     }
 }

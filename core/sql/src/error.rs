@@ -8,7 +8,7 @@ use arrow_schema::ArrowError;
 use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
-use tidegate_core::Error;
+use tidegate_core::{Error, suggest};
 
 use crate::parse::too_deep;
 use crate::table::Table;
@@ -129,7 +129,7 @@ fn no_column(field: &Column, valid: &[Column]) -> Error {
 /// "no column `sale_qty` in `shop.sales`; there is `sales_qty`", or a hint with all there are.
 pub(crate) fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Error {
     let message = format!("no {what} `{name}`{place}");
-    if let Some(near) = nearest(name, known) {
+    if let Some(near) = suggest::nearest(name, known.iter().copied()) {
         return Error::config(format!("{message}; there is `{near}`"));
     }
     let error = Error::config(message);
@@ -140,16 +140,6 @@ pub(crate) fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Er
     let shown: Vec<_> = known.iter().take(SHOWN).map(|k| format!("`{k}`")).collect();
     let more = if known.len() > SHOWN { ", …" } else { "" };
     error.hint(format!("there are: {}{more}", shown.join(", ")))
-}
-
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    known
-        .iter()
-        .map(|other| (strsim::jaro_winkler(&lower, &other.to_lowercase()), *other))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, other)| other)
 }
 
 fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table]) -> Error {
@@ -234,7 +224,7 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
         DataFusionError::IoError(cause) => disk(cause),
         DataFusionError::ResourcesExhausted(text) => {
             Error::config("the query needs more memory than it may use")
-                .hint("raise the transform's `memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can")
+                .hint("raise the transform's `memory`, or `memory` in `[runtime]`, of which it is a share; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can")
                 .because(text.clone())
         }
         DataFusionError::Execution(_) => value(error),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
-use tidegate_core::{Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, Scan};
+use tidegate_core::{
+    Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, Scan, suggest,
+};
 
 use super::column::Column;
 use super::{Fault, Learnt, OnNewColumns, csv, json, raw};
@@ -266,18 +268,8 @@ fn check_raw(schema: &Schema) -> Result<()> {
 
 fn no_column(name: &str, names: &[String]) -> Error {
     let error = Error::schema(format!("the file has no column `{name}`"));
-    let near = names
-        .iter()
-        .map(|other| {
-            (
-                strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase()),
-                other,
-            )
-        })
-        .min()
-        .filter(|(distance, _)| *distance <= 2);
-    match near {
-        Some((_, other)) => error.hint(format!(
+    match suggest::nearest(name, names.iter().map(String::as_str)) {
+        Some(other) => error.hint(format!(
             "did you mean `{other}`? names are compared exactly"
         )),
         None => error.hint(format!("its header has: {}", names.join(", "))),

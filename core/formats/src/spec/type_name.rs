@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tidegate_core::DEEPEST;
+use tidegate_core::{DEEPEST, suggest};
 
 const EXTENSION: &str = "ARROW:extension:name";
 const JSON: &str = "arrow.json";
@@ -315,14 +315,7 @@ fn unknown(name: &str) -> String {
         .iter()
         .find(|(foreign, _)| *foreign == base)
         .map(|(_, ours)| *ours)
-        .or_else(|| {
-            SIMPLE
-                .iter()
-                .map(|(simple, _)| (strsim::damerau_levenshtein(simple, &lower), *simple))
-                .min()
-                .filter(|(distance, _)| *distance <= 2)
-                .map(|(_, simple)| simple)
-        });
+        .or_else(|| suggest::nearest(name, SIMPLE.iter().map(|(simple, _)| *simple)));
     match near {
         Some(near) => format!("there is no type `{name}`: did you mean `{near}`?"),
         None => format!(

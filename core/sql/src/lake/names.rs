@@ -8,13 +8,13 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, TableFactor, VisitMut, VisitorMut,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_core::{Catalog, CatalogTable, Error, Result, TableName};
+use tidegate_core::{Catalog, CatalogTable, Error, Result, TableName, suggest};
 
 use super::files;
 use super::places::Places;
 use super::provider::{LakeTable, Notes};
 use super::query::for_people;
-use crate::error::{missing, nearest};
+use crate::error::missing;
 use crate::session::UNNAMED;
 
 /// Databases that are searched at once, and at most, for a table without its database.
@@ -188,7 +188,7 @@ impl Finder<'_> {
             );
         }
         let bare: Vec<&str> = all.iter().map(|known| known.table.as_str()).collect();
-        if let Some(near) = nearest(name, &bare) {
+        if let Some(near) = suggest::nearest(name, bare) {
             let full = all.iter().find(|known| known.table == near);
             let full = full.map_or_else(|| near.to_owned(), ToString::to_string);
             return Err(Error::config(format!(
