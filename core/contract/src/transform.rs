@@ -191,16 +191,19 @@ pub trait Gathered: Debug + Send + Sync {
 
 /// The rows of one input of a [`Gather`] in one epoch, as they come. When all of it is dropped, the
 /// rows that still come are dropped too.
+#[async_trait]
 pub trait Streamed: Debug + Send + Sync {
     /// The schema of the batches.
     fn schema(&self) -> SchemaRef;
 
-    /// How many rows have come so far: at least so many there will be. Some have when the stage begins, so
-    /// that it knows how large they are.
+    /// How many rows have come so far: at least so many there will be.
     fn rows(&self) -> u64;
 
     /// How many bytes they take in memory.
     fn bytes(&self) -> u64;
+
+    /// Waits until some rows have come, or none will: from then on it can be told how large a row is.
+    async fn begun(&self);
 
     /// Over how many partitions they are spread. Rows go to the partition that asks for some.
     fn partitions(&self) -> usize;

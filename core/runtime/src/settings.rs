@@ -14,7 +14,8 @@ use tidegate_core::{ByteSize, Result, Span, settings_table};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeSettings {
-    /// CPU threads that decode, transform and encode. Default: the cores.
+    /// CPU threads that decode, transform and encode. Default: the cores; at most 1024.
+    #[serde(deserialize_with = "workers")]
     pub workers: Option<NonZeroUsize>,
     /// What the rows of a pipeline may take in memory, all together: those that are fetched ahead, that
     /// wait for workers, that are sorted, joined or grouped (the rest goes to disk), and the open files
@@ -38,6 +39,16 @@ pub struct RuntimeSettings {
 }
 
 tidegate_core::register_settings!("runtime", RuntimeSettings);
+
+fn workers<'de, D: Deserializer<'de>>(value: D) -> Result<Option<NonZeroUsize>, D::Error> {
+    const MOST: usize = 1024;
+    match Option::<NonZeroUsize>::deserialize(value)? {
+        Some(workers) if workers.get() > MOST => Err(D::Error::custom(format!(
+            "`workers` is {workers}, and can be at most {MOST}"
+        ))),
+        workers => Ok(workers),
+    }
+}
 
 fn memory<'de, D: Deserializer<'de>>(value: D) -> Result<ByteSize, D::Error> {
     at_least(value, "memory", ByteSize(1_000_000))

@@ -202,8 +202,11 @@ impl RunStats {
                 .iter()
                 .filter(|component| component.kind == Kind::Source)
                 .max_by_key(|component| component.rows_out())?;
-            // Threads also starve while the last files are sealed: that is the sink's time.
-            if busiest.busy() < Duration::from_nanos(u64::try_from(starved).unwrap_or(u64::MAX)) {
+            // Threads also starve while the last files are sealed, or a stage computes: that is the
+            // sink's time, or the stage's.
+            let starved_for = Duration::from_nanos(u64::try_from(starved).unwrap_or(u64::MAX));
+            let always_busy = busiest.busy() * 10 > self.elapsed() * 9;
+            if busiest.busy() < starved_for && !always_busy {
                 return Some((source.id.clone(), percent(starved)));
             }
         }

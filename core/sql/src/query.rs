@@ -12,7 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query as Ast, Statement as Sql};
 use futures::StreamExt;
-use tidegate_core::{BatchStream, Error, Result, Scan};
+use tidegate_core::{BatchStream, Error, Result, Scan, StageInput};
 
 use crate::analysis::{self, Nature};
 use crate::case;
@@ -139,6 +139,11 @@ impl Query {
             )
             .with("path", resources.scratch.display())
         })?;
+        for table in tables {
+            if let Some(StageInput::Streamed(rows)) = &table.rows {
+                rows.begun().await;
+            }
+        }
         let (physical, context) = self
             .prepare(tables, resources)
             .await

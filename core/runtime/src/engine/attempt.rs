@@ -181,11 +181,11 @@ impl Attempt {
                 });
                 match executor.as_remote() {
                     None => start(common, epoch, full, tell),
-                    Some(remote) => {
+                    Some((remote, silent)) => {
                         let (commands, told) = mpsc::unbounded_channel();
                         let opening = opening(common, number, epoch, full)?;
-                        let relay =
-                            Arc::clone(remote).relay(opening, told, tell, Arc::clone(common));
+                        let (remote, common) = (Arc::clone(remote), Arc::clone(common));
+                        let relay = remote.relay(silent, opening, told, tell, common);
                         Ok(Handle::new(commands, tokio::spawn(relay)))
                     }
                 }

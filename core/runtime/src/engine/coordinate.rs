@@ -52,6 +52,10 @@ impl Attempt {
     /// Does all that can be done now. Gives the outcome if there is nothing more to do.
     fn decide(&mut self) -> Result<Option<Outcome>> {
         self.now = Instant::now();
+        if self.stopped && self.is_given_up() {
+            self.common.stats.set_stopping();
+            return self.outcome(Leaving::Stop).map(Some);
+        }
         if self.leaving.is_none() {
             if let Some(leaving) = self.leaves() {
                 self.leave(leaving)?;
@@ -139,6 +143,13 @@ impl Attempt {
         // A cut that only waits for splits that are read whole isn't waited for.
         self.cutting.take_if(|cutting| cutting.step != Step::Cut);
         Ok(())
+    }
+
+    /// Whether a stop gives up all that was read: of a run that is one epoch a part means nothing, and
+    /// nothing is committed of it before it is sealed, however long its last stages take.
+    fn is_given_up(&self) -> bool {
+        let ends = self.leaving == Some(Leaving::Complete) && !self.can_cut();
+        ends && (!self.left || self.cut.is_some() || self.sealing.is_some())
     }
 
     fn outcome(&mut self, leaving: Leaving) -> Result<Outcome> {

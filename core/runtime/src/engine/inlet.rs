@@ -12,9 +12,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use async_trait::async_trait;
 use futures::StreamExt;
 use tidegate_core::{BatchStream, Gathered, Result, StageInput, Streamed, batch_bytes};
 use tokio::sync::Notify;
@@ -43,6 +45,8 @@ pub(crate) struct Inlet {
     mode: RwLock<Mode>,
     passing: Mutex<Passing>,
     news: Notify,
+    /// How long the stage has waited, all its partitions together.
+    waited_nanos: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +85,7 @@ impl Inlet {
             mode: RwLock::new(Mode::Collecting),
             passing: Mutex::default(),
             news: Notify::new(),
+            waited_nanos: AtomicU64::new(0),
         }
     }
 
@@ -103,10 +108,8 @@ impl Inlet {
         let size = batch_bytes(&batch) as u64;
         let rows = batch.num_rows() as u64;
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        if self.rows.fetch_add(rows, Ordering::AcqRel) == 0 {
-            // The stage may begin now.
-            shared.queue.wake();
-        }
+        // Who sees rows sees their bytes.
+        self.rows.fetch_add(rows, Ordering::Release);
         let mode = self.mode.read().unwrap_or_else(PoisonError::into_inner);
         if *mode == Mode::Collecting {
             return self.spool.push(worker, &batch, size);
@@ -168,8 +171,35 @@ impl Inlet {
         self.news.notify_waiters();
     }
 
+    fn add_waited(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.waited_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// How long the stage has waited for rows, one partition like the other.
+    pub(crate) fn waited(&self) -> Duration {
+        let partitions = self.spool.partitions().max(1) as u64;
+        Duration::from_nanos(self.waited_nanos.load(Ordering::Relaxed) / partitions)
+    }
+
     fn passing(&self) -> MutexGuard<'_, Passing> {
         self.passing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until some rows have come, or none will.
+    async fn begun(&self) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if self.rows() > 0 || self.passing().ended {
+                return;
+            }
+            let began = Instant::now();
+            news.await;
+            let partitions = u32::try_from(self.spool.partitions()).unwrap_or(u32::MAX);
+            self.add_waited(began.elapsed().saturating_mul(partitions));
+        }
     }
 
     /// The next batch that passes, for whichever partition asks first; `None` at the end.
@@ -189,7 +219,9 @@ impl Inlet {
                     return None;
                 }
             }
+            let began = Instant::now();
             news.await;
+            self.add_waited(began.elapsed());
         }
     }
 }
@@ -222,6 +254,7 @@ impl fmt::Debug for Tap {
     }
 }
 
+#[async_trait]
 impl Streamed for Open {
     fn schema(&self) -> SchemaRef {
         self.0.inlet.spool.schema()
@@ -233,6 +266,10 @@ impl Streamed for Open {
 
     fn bytes(&self) -> u64 {
         self.0.inlet.bytes()
+    }
+
+    async fn begun(&self) {
+        self.0.inlet.begun().await;
     }
 
     fn partitions(&self) -> usize {

@@ -607,11 +607,6 @@ impl Queue {
         }
     }
 
-    /// Says that there may be something to do.
-    pub(crate) fn wake(&self) {
-        self.news.notify_one();
-    }
-
     /// Waits until there may be something to do for the coordinator.
     pub(crate) async fn news(&self) {
         self.news.notified().await;

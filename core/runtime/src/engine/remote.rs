@@ -4,17 +4,23 @@ use std::fmt;
 use std::path::absolute;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use tidegate_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::MissedTickBehavior;
 
 use super::Task;
 use super::common::Common;
 use super::frame::{self, FromExecutor, Opening, ToExecutor};
 use super::message::{Command, Said, Tell};
 use super::queue::Closed;
+use super::serve::COUNTED_EVERY;
 use super::shared::closed;
+
+/// How long an executor may say nothing, if nothing else is asked for.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// What works for a run: it reads the splits that the coordinator gives it, decodes, maps, writes and
 /// makes durable.
@@ -34,7 +40,7 @@ pub struct Executor(Place);
 #[derive(Debug, Clone)]
 enum Place {
     Local,
-    Remote(Arc<Remote>),
+    Remote(Arc<Remote>, Duration),
 }
 
 impl Executor {
@@ -53,7 +59,20 @@ impl Executor {
         input: impl AsyncRead + Unpin + Send + 'static,
         output: impl AsyncWrite + Unpin + Send + 'static,
     ) -> Self {
-        Self(Place::Remote(Remote::new(name.into(), input, output)))
+        Self(Place::Remote(
+            Remote::new(name.into(), input, output),
+            SILENT,
+        ))
+    }
+
+    /// How long one in another process may say nothing, in whole seconds, before it counts as lost.
+    /// While it works on a run it says something each second. Default: 30 s.
+    #[must_use]
+    pub fn lost_after(self, silent: Duration) -> Self {
+        match self.0 {
+            Place::Local => self,
+            Place::Remote(remote, _) => Self(Place::Remote(remote, silent)),
+        }
     }
 
     pub(crate) fn is_local(&self) -> bool {
@@ -64,7 +83,7 @@ impl Executor {
     pub fn is_lost(&self) -> bool {
         match &self.0 {
             Place::Local => false,
-            Place::Remote(remote) => remote.lost.load(Ordering::Acquire),
+            Place::Remote(remote, _) => remote.lost.load(Ordering::Acquire),
         }
     }
 
@@ -81,10 +100,11 @@ impl Executor {
         }
     }
 
-    pub(super) fn as_remote(&self) -> Option<&Arc<Remote>> {
+    /// The one in another process, and how long it may say nothing.
+    pub(super) fn as_remote(&self) -> Option<(&Arc<Remote>, Duration)> {
         match &self.0 {
             Place::Local => None,
-            Place::Remote(remote) => Some(remote),
+            Place::Remote(remote, silent) => Some((remote, *silent)),
         }
     }
 }
@@ -98,7 +118,7 @@ pub(super) struct Remote {
     /// Attempts that were begun with it, and whose end it hasn't said.
     open: AtomicU32,
     lost: AtomicBool,
-    _tasks: [Task<()>; 2],
+    line: [Task<()>; 2],
 }
 
 impl fmt::Debug for Remote {
@@ -141,7 +161,7 @@ impl Remote {
             heard: Mutex::new(heard),
             open: AtomicU32::new(0),
             lost: AtomicBool::new(false),
-            _tasks: [Task(writing), Task(reading)],
+            line: [Task(writing), Task(reading)],
         })
     }
 
@@ -150,9 +170,11 @@ impl Remote {
         let _ = self.out.send(frame);
     }
 
-    /// Begins an attempt, and passes on what both sides say until it has ended.
+    /// Begins an attempt, and passes on what both sides say until it has ended, or has said nothing for
+    /// as long as `silent`.
     pub(super) async fn relay(
         self: Arc<Self>,
+        silent: Duration,
         opening: Opening,
         mut commands: mpsc::UnboundedReceiver<Command>,
         tell: Tell,
@@ -161,8 +183,21 @@ impl Remote {
         let mut heard = self.heard.lock().await;
         let begun = Begun::new(&self, opening);
         let mut is_told = true;
+        // Counted in ticks, not in time, of which none was its own if this process stood still.
+        let most = silent.as_secs().max(1);
+        let mut ticks = tokio::time::interval(COUNTED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut missed = 0;
         loop {
             tokio::select! {
+                _ = ticks.tick() => {
+                    missed += 1;
+                    if missed > most {
+                        return tell(Said::Failed(self.lose(Error::transient(format!(
+                            "it has said nothing for {most} s"
+                        )))));
+                    }
+                }
                 command = commands.recv(), if is_told => match command {
                     Some(command) => self.say(ToExecutor::Command(command)),
                     None => {
@@ -171,6 +206,7 @@ impl Remote {
                     }
                 },
                 frame = heard.recv() => {
+                    missed = 0;
                     // It still ends attempts that nobody waited for.
                     let is_ours = self.open.load(Ordering::Acquire) == 1;
                     match frame.unwrap_or_else(|| Err(closed(Closed))) {
@@ -192,17 +228,17 @@ impl Remote {
                                 return;
                             }
                         }
-                        Err(error) => {
-                            self.lost.store(true, Ordering::Release);
-                            return tell(Said::Failed(self.is_lost(error)));
-                        }
+                        Err(error) => return tell(Said::Failed(self.lose(error))),
                     }
                 }
             }
         }
     }
 
-    fn is_lost(&self, error: Error) -> Error {
+    /// Has no more to do with it. With the line, what it does ends on its side, should it still work.
+    fn lose(&self, error: Error) -> Error {
+        self.lost.store(true, Ordering::Release);
+        self.line.iter().for_each(|task| task.0.abort());
         Error::transient("an executor is lost")
             .with("executor", &self.name)
             .hint("what it had done since the last checkpoint is done again by those that are left")

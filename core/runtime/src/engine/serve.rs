@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tidegate_core::{Cancel, ComponentConfig, Error, Kept, Registry, Result, RunId};
+use tidegate_core::{Cancel, ComponentConfig, Error, Kept, PipelineSpec, Registry, Result, RunId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -33,7 +33,7 @@ use crate::settings::RuntimeSettings;
 use crate::stats::{RunStats, SaidSoFar};
 
 /// How often what was counted is said, if nothing else is.
-const COUNTED_EVERY: Duration = Duration::from_secs(1);
+pub(super) const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Works as an executor for whoever is at the other end of the line, with the components of `registry`,
 /// until the line is closed. What is under way then is given up; so it is where the future is dropped.
@@ -130,14 +130,15 @@ impl Server {
 
     /// Does an attempt's work, until it is told that it is over.
     async fn attempt(&mut self, opening: Opening, told: &mut mpsc::UnboundedReceiver<ToExecutor>) {
-        let counts = match Counts::new(&opening, &self.out) {
-            Ok(counts) => Arc::new(counts),
+        let runtime = match RuntimeSettings::of(&opening.settings) {
+            Ok(runtime) => runtime,
             Err(error) => {
                 self.say(FromExecutor::Said(Said::Failed(error)));
                 while !matches!(told.recv().await, None | Some(ToExecutor::Close)) {}
                 return;
             }
         };
+        let counts = Arc::new(Counts::new(&opening.spec, runtime.workers(), &self.out));
         let (canceller, cancel) = Cancel::new();
         let (commands, queued) = mpsc::unbounded_channel();
         let work = Work {
@@ -146,6 +147,7 @@ impl Server {
             kept: self.kept(opening.run),
             counts: Arc::clone(&counts),
             cancel,
+            runtime,
             opening,
         };
         let work = work.run(queued);
@@ -171,8 +173,13 @@ impl Server {
             }
         }
         drop((canceller, commands));
-        // Its panic was told.
-        let _ = (&mut work.0).await;
+        loop {
+            tokio::select! {
+                // Its panic was told.
+                _ = &mut work.0 => break,
+                _ = ticks.tick() => counts.say(),
+            }
+        }
         counts.say();
     }
 }
@@ -184,6 +191,7 @@ struct Work {
     kept: Kept,
     counts: Arc<Counts>,
     cancel: Cancel,
+    runtime: RuntimeSettings,
     opening: Opening,
 }
 
@@ -191,7 +199,7 @@ impl Work {
     /// Opens the pipeline and works on it, until nobody tells it what to do any more.
     async fn run(self, commands: mpsc::UnboundedReceiver<Command>) -> Result<()> {
         let scratch = Scratch::new()?;
-        let around = self.surroundings(scratch.path())?;
+        let around = self.surroundings(scratch.path());
         let (opening, stats) = (&self.opening, &self.counts.stats);
         let configs = opening.spec.components.iter();
         let configs = configs.map(|component| {
@@ -232,15 +240,15 @@ impl Work {
         ran
     }
 
-    fn surroundings(&self, scratch: &Path) -> Result<Surroundings> {
+    fn surroundings(&self, scratch: &Path) -> Surroundings {
         let opening = &self.opening;
-        Ok(Surroundings {
+        Surroundings {
             pipeline: opening.spec.name.as_str().into(),
             base: opening.spec.base.as_path().into(),
             lineage: opening.lineage,
             run: opening.run,
             executor: opening.executor,
-            runtime: RuntimeSettings::of(&opening.settings)?,
+            runtime: self.runtime.clone(),
             settings: Arc::new(opening.settings.clone()),
             registry: Arc::clone(&self.registry),
             scratch: scratch.into(),
@@ -248,7 +256,7 @@ impl Work {
             records: Some(Arc::clone(&self.records)),
             cuts: Arc::default(),
             kept: Some(self.kept.clone()),
-        })
+        }
     }
 }
 
@@ -260,13 +268,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(opening: &Opening, out: &mpsc::UnboundedSender<FromExecutor>) -> Result<Self> {
-        let workers = RuntimeSettings::of(&opening.settings)?.workers();
-        Ok(Self {
-            stats: Arc::new(RunStats::new(&opening.spec, workers)),
+    fn new(spec: &PipelineSpec, workers: usize, out: &mpsc::UnboundedSender<FromExecutor>) -> Self {
+        Self {
+            stats: Arc::new(RunStats::new(spec, workers)),
             said: Mutex::default(),
             out: out.clone(),
-        })
+        }
     }
 
     fn say(&self) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tidegate_core::{Error, Gather, Result, Rows, StageInput, Transform};
@@ -57,10 +57,6 @@ pub(crate) fn begin(
         let Some(streamed) = shared.stages.streamable(id, read) else {
             continue;
         };
-        if set.inlet(id, streamed)?.rows() == 0 {
-            // How large its rows are is known with the first ones.
-            continue;
-        }
         let inputs = inputs(shared, set, id, Some(streamed))?;
         let (shared, its, handle) = (Arc::clone(shared), Arc::clone(set), cpu.clone());
         let task = cpu.spawn(async move {
@@ -180,7 +176,11 @@ async fn run(
     for pump in pumps {
         pump.await.map_err(broke)??;
     }
-    shared.graph.nodes[id].stats.add_busy(began);
+    let mut waited = Duration::ZERO;
+    for input in 0..shared.graph.nodes[id].inputs.len() {
+        waited += set.inlet(id, input)?.waited();
+    }
+    shared.graph.nodes[id].stats.add_busy(began + waited);
     Ok(())
 }
 

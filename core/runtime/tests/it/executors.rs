@@ -209,6 +209,35 @@ async fn two_processes_share_the_splits_and_one_is_killed() {
     assert_eq!(report.components[1].rows_in, ((FILES - 1) * EACH) as u64);
 }
 
+fn signal(child: &Child, signal: &str) {
+    let id = child.id().unwrap().to_string();
+    let status = std::process::Command::new("kill")
+        .args([signal, &id])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_that_stands_still_is_lost() {
+    let (mut world, output) = ranges("stands_still", 8, false);
+    let (one, _alive) = child("one").await;
+    let (other, mut stopped) = child("other").await;
+    let other = other.lost_after(Duration::from_secs(2));
+    world.executors = vec![one.clone(), other.clone()];
+    let lose = async || signal(&stopped, "-STOP");
+    let (report, result) = run_and_lose(&world, &output, lose).await;
+    result.unwrap();
+    assert_eq!(report.status, Status::Completed);
+    assert_eq!(report.restarts, 1);
+    assert!(other.is_lost() && !one.is_lost());
+    assert_eq!(rows(&output), all(FILES * EACH));
+    // When it goes on, its line is gone, and so is its work.
+    signal(&stopped, "-CONT");
+    let ended = tokio::time::timeout(Duration::from_secs(30), stopped.wait()).await;
+    ended.unwrap().unwrap();
+    assert_eq!(rows(&output), all(FILES * EACH));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_may_be_lost_at_any_moment() {
     let mut rng = rand::rngs::SmallRng::seed_from_u64(11);

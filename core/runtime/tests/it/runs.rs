@@ -6,7 +6,8 @@ use serde_json::json;
 use tidegate_core::{ErrorKind, Guarantee, Kind, SchemaChange, Span};
 use tidegate_runtime::{Resume, RunOptions, Status};
 
-use crate::world::{World, all, arm};
+use crate::running::Running;
+use crate::world::{World, all, arm, is_waited_at, open, shut, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_arrives_once() {
@@ -478,6 +479,45 @@ async fn a_stop_of_a_run_that_can_only_be_kept_whole_abandons_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_a_stage_is_bound_by_it() {
+    let mut world = World::new("bound_by_stage");
+    let gate = world.fault("sum");
+    world = world
+        .source("n", json!({"rows": 1000}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({"gate": gate}))
+        .sink("out", &["sum"], json!({}));
+    shut(&gate);
+    let running = Running::start(&world);
+    until("the stage runs", || is_waited_at(&gate)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    open(&gate);
+    let (report, result) = running.end().await;
+    result.unwrap();
+    assert_eq!(report.bound_by.as_deref(), Some("sum"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_doesn_t_wait_for_the_last_stage() {
+    let mut world = World::new("last_stage");
+    let gate = world.fault("sum");
+    world = world
+        .source("n", json!({"rows": 1000}))
+        .component(Kind::Transform, "sum", "sum", &["n"], json!({"gate": gate}))
+        .sink("out", &["sum"], json!({}));
+    shut(&gate);
+    let running = Running::start(&world);
+    until("all is read, and the stage runs", || is_waited_at(&gate)).await;
+    running.stop.send(true).unwrap();
+    let (report, result) = running.end().await;
+    result.unwrap();
+    assert_eq!(report.status, Status::Abandoned);
+    assert!(world.place("out").visible.is_empty());
+    open(&gate);
+    world.complete().await;
+    assert_eq!(world.place("out").rows(), [all(1000).iter().sum::<i64>()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_run_that_overwrites_keeps_what_it_prepared_and_shows_it_at_the_end() {
     let world = World::new("stop_overwrite")
         // So many that a batch is full, and written, long before the end.
@@ -672,17 +712,21 @@ async fn large_batches_are_cut_also_where_something_is_held() {
 }
 
 #[test]
-fn settings_below_which_nothing_moves_are_refused() {
-    for (key, value) in [("queue", "0"), ("lease", "0s")] {
+fn settings_with_which_nothing_moves_are_refused() {
+    for (key, value, said) in [
+        ("queue", json!("0"), "at least"),
+        ("lease", json!("0s"), "at least"),
+        ("workers", json!(100_000), "at most 1024"),
+    ] {
         let mut world =
             World::new("bounds")
                 .source("n", json!({"rows": 1}))
                 .sink("out", &["n"], json!({}));
-        world.settings[key] = json!(value);
+        world.settings[key] = value;
         let error = world.pipeline().expect_err(key);
         assert_eq!(error.kind(), ErrorKind::Config);
         let told = error.to_string();
-        assert!(told.contains(key) && told.contains("at least"), "{told}");
+        assert!(told.contains(key) && told.contains(said), "{told}");
     }
 }
 

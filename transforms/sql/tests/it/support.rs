@@ -242,6 +242,7 @@ impl Coming {
     }
 }
 
+#[tidegate_core::async_trait]
 impl Streamed for Coming {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -254,6 +255,8 @@ impl Streamed for Coming {
     fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    async fn begun(&self) {}
 
     fn partitions(&self) -> usize {
         2
