@@ -166,11 +166,11 @@ fn check(connection: &mut Connection) -> Result<()> {
     }
 }
 
-/// An error of SQLite's, with the kind that says what to do.
 fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
+/// An error of SQLite's, with the kind that says what to do.
 pub(crate) fn failed(error: rusqlite::Error) -> Error {
     let message = "the local catalog can't be read or written";
     let typed = match error.sqlite_error_code() {

@@ -276,24 +276,13 @@ impl Recipe {
             of_rows && fields::documented().all(|known| known != **field)
         });
         let hint = match strange {
-            Some(field) => {
-                // Of one type, so that its name doesn't make others alike.
-                let (of, name) = field.split_once('.').unwrap_or_default();
-                let known: Vec<_> = fields::documented().collect();
-                let of_type = known
-                    .iter()
-                    .filter_map(|known| known.split_once('.').filter(|known| known.0 == of))
-                    .map(|(_, name)| name);
-                match suggest::nearest(name, of_type) {
-                    Some(near) => {
-                        format!("`{field}` is not documented: did you mean `{of}.{near}`?")
-                    }
-                    None => format!(
-                        "`{field}` is not documented: see https://api.stackexchange.com/docs for \
-                         the types and their fields"
-                    ),
-                }
-            }
+            Some(field) => match nearest(field) {
+                Some(near) => format!("`{field}` is not documented: did you mean `{near}`?"),
+                None => format!(
+                    "`{field}` is not documented: see https://api.stackexchange.com/docs for the \
+                     types and their fields"
+                ),
+            },
             None => "a filter's id must be copied whole, with its `!`".to_owned(),
         };
         let named = error.context().iter().any(|(name, _)| *name == "key");
@@ -355,6 +344,22 @@ fn needed(streams: &[(Kind, SortBy)]) -> Vec<String> {
     });
     let wrapper = WRAPPER.iter().map(ToString::to_string);
     wrapper.chain(fields).collect()
+}
+
+/// The documented field that was probably meant: of the same type, if there is such a type, so that
+/// its name doesn't make fields alike.
+fn nearest(field: &str) -> Option<String> {
+    let known: Vec<_> = fields::documented().collect();
+    let name = field.rfind('.').map_or(0, |dot| dot + 1);
+    let (of, name) = field.split_at(name);
+    let mut of_type = known
+        .iter()
+        .filter_map(|known| known.strip_prefix(of))
+        .peekable();
+    match of_type.peek() {
+        Some(_) => suggest::nearest(name, of_type).map(|near| format!("{of}{near}")),
+        None => suggest::nearest(field, known.iter().map(String::as_str)).map(str::to_owned),
+    }
 }
 
 fn no_filter(name: &str, key: &str) -> Error {

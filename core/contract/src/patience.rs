@@ -1,9 +1,9 @@
-//! Tries that others stand in the way of for a moment.
+//! Retries while others hold a lock.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Tries `work` again while `is_busy` says of its error that others stand in the way, up to `patience`.
+/// Retries `work` while `is_busy` says of its error that others hold a lock, up to `patience`.
 ///
 /// For threads that may block. SQLite needs it beside its own `busy_timeout`: of two that turn a new
 /// database to WAL, one is refused at once.
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_busy_is_tried_again() {
+    fn only_what_is_busy_is_retried() {
         let mut answers = [Err("busy"), Err("busy"), Ok(3)].into_iter();
         let busy = |error: &&str| *error == "busy";
         let long = Duration::from_secs(60);

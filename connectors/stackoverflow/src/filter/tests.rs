@@ -175,6 +175,7 @@ fn a_field_that_is_written_wrong_is_found() {
         error.hint_text().unwrap().to_owned()
     };
     assert!(hint("question.titel").contains("did you mean `question.title`?"));
+    assert!(hint("questoin.title").contains("did you mean `question.title`?"));
     assert!(hint("shallow_user.badge_count").contains("`shallow_user.badge_counts`"));
     assert!(hint("question.shoe_size").contains("`question.shoe_size` is not documented: see"));
     assert!(hint("question.body").contains("id must be copied whole"));

@@ -2,6 +2,7 @@
 //! then the text.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow_schema::Schema;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,9 @@ use tokio::sync::mpsc;
 use super::message::{Command, Said};
 use crate::graph::{Answer, Question};
 use crate::stats::Counted;
+
+/// How often an executor says what it has counted, if nothing else: so it is known to be alive.
+pub(super) const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// What an executor in another process is told.
 #[derive(Debug, Serialize, Deserialize)]

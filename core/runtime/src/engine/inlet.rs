@@ -171,11 +171,6 @@ impl Inlet {
         self.news.notify_waiters();
     }
 
-    fn add_waited(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.waited_nanos.fetch_add(nanos, Ordering::Relaxed);
-    }
-
     /// How long the stage has waited for rows, one partition like the other.
     pub(crate) fn waited(&self) -> Duration {
         let partitions = self.spool.partitions().max(1) as u64;
@@ -188,40 +183,39 @@ impl Inlet {
 
     /// Waits until some rows have come, or none will.
     async fn begun(&self) {
-        loop {
-            let news = self.news.notified();
-            tokio::pin!(news);
-            news.as_mut().enable();
-            if self.rows() > 0 || self.passing().ended {
-                return;
-            }
-            let began = Instant::now();
-            news.await;
-            let partitions = u32::try_from(self.spool.partitions()).unwrap_or(u32::MAX);
-            self.add_waited(began.elapsed().saturating_mul(partitions));
-        }
+        let is_known = || (self.rows() > 0 || self.passing().ended).then_some(());
+        self.wait(self.spool.partitions() as u64, is_known).await;
     }
 
     /// The next batch that passes, for whichever partition asks first; `None` at the end.
     async fn next(&self, shared: &Shared) -> Option<RecordBatch> {
+        let next = || {
+            let mut passing = self.passing();
+            let ended = passing.ended;
+            match passing.batches.pop_front() {
+                Some(next) => Some(Some(next)),
+                None => ended.then_some(None),
+            }
+        };
+        let (batch, size) = self.wait(1, next).await?;
+        shared.queue.leave(self.place, size);
+        Some(batch)
+    }
+
+    /// Waits for what `look` finds, for so many partitions.
+    async fn wait<T>(&self, partitions: u64, mut look: impl FnMut() -> Option<T>) -> T {
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
-            {
-                let mut passing = self.passing();
-                if let Some((batch, size)) = passing.batches.pop_front() {
-                    drop(passing);
-                    shared.queue.leave(self.place, size);
-                    return Some(batch);
-                }
-                if passing.ended {
-                    return None;
-                }
+            if let Some(found) = look() {
+                return found;
             }
             let began = Instant::now();
             news.await;
-            self.add_waited(began.elapsed());
+            let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.waited_nanos
+                .fetch_add(nanos.saturating_mul(partitions), Ordering::Relaxed);
         }
     }
 }

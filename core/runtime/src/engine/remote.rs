@@ -13,10 +13,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::Task;
 use super::common::Common;
-use super::frame::{self, FromExecutor, Opening, ToExecutor};
+use super::frame::{self, COUNTED_EVERY, FromExecutor, Opening, ToExecutor};
 use super::message::{Command, Said, Tell};
 use super::queue::Closed;
-use super::serve::COUNTED_EVERY;
 use super::shared::closed;
 
 /// How long an executor may say nothing, if nothing else is asked for.

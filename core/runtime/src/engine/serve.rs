@@ -11,7 +11,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -22,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Task;
 use super::execution::{Beginning, Execution};
-use super::frame::{self, FromExecutor, Opening, ToExecutor};
+use super::frame::{self, COUNTED_EVERY, FromExecutor, Opening, ToExecutor};
 use super::message::{Command, Said, Tell};
 use super::panics::guarded_async;
 use super::queue::Closed;
@@ -31,9 +30,6 @@ use crate::graph::{Answer, Graph, Question, Records, Surroundings};
 use crate::scratch::Scratch;
 use crate::settings::RuntimeSettings;
 use crate::stats::{RunStats, SaidSoFar};
-
-/// How often what was counted is said, if nothing else is.
-pub(super) const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Works as an executor for whoever is at the other end of the line, with the components of `registry`,
 /// until the line is closed. What is under way then is given up; so it is where the future is dropped.

@@ -163,6 +163,21 @@ async fn run_and_lose(
     run.await.unwrap()
 }
 
+/// Loses one executor while the run goes on, which resumes once and completes with those that are left.
+async fn completes_without(
+    lost: &Executor,
+    world: &World,
+    output: &Path,
+    lose: impl AsyncFnOnce(),
+) -> Report {
+    let (report, result) = run_and_lose(world, output, lose).await;
+    result.unwrap();
+    assert_eq!(report.status, Status::Completed);
+    assert_eq!(report.restarts, 1);
+    assert!(lost.is_lost());
+    report
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_executors_share_the_splits_and_what_one_loses_the_other_does_again() {
     for whole in [false, true] {
@@ -174,11 +189,8 @@ async fn two_executors_share_the_splits_and_what_one_loses_the_other_does_again(
         let lose = async || {
             lost.abort();
         };
-        let (report, result) = run_and_lose(&world, &output, lose).await;
-        result.unwrap();
-        assert_eq!(report.status, Status::Completed);
-        assert_eq!(report.restarts, 1);
-        assert!(other.is_lost() && !one.is_lost());
+        completes_without(&other, &world, &output, lose).await;
+        assert!(!one.is_lost());
         assert_eq!(rows(&output), all(FILES * EACH), "whole: {whole}");
         assert!(fs::read_dir(&output).unwrap().count() == committed(&output).len());
         assert!(by_executor(&output).len() == 2);
@@ -192,11 +204,8 @@ async fn two_processes_share_the_splits_and_one_is_killed() {
     let (other, mut killed) = child("other").await;
     world.executors = vec![one.clone(), other.clone()];
     let lose = async || killed.kill().await.unwrap();
-    let (report, result) = run_and_lose(&world, &output, lose).await;
-    result.unwrap();
-    assert_eq!(report.status, Status::Completed);
-    assert_eq!(report.restarts, 1);
-    assert!(other.is_lost() && !one.is_lost());
+    let report = completes_without(&other, &world, &output, lose).await;
+    assert!(!one.is_lost());
     assert_eq!(rows(&output), all(FILES * EACH));
     assert_eq!(by_executor(&output).len(), 2);
     assert!(fs::read_dir(&output).unwrap().count() == committed(&output).len());
@@ -225,11 +234,8 @@ async fn an_executor_that_stands_still_is_lost() {
     let other = other.lost_after(Duration::from_secs(2));
     world.executors = vec![one.clone(), other.clone()];
     let lose = async || signal(&stopped, "-STOP");
-    let (report, result) = run_and_lose(&world, &output, lose).await;
-    result.unwrap();
-    assert_eq!(report.status, Status::Completed);
-    assert_eq!(report.restarts, 1);
-    assert!(other.is_lost() && !one.is_lost());
+    completes_without(&other, &world, &output, lose).await;
+    assert!(!one.is_lost());
     assert_eq!(rows(&output), all(FILES * EACH));
     // When it goes on, its line is gone, and so is its work.
     signal(&stopped, "-CONT");

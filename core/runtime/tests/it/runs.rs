@@ -478,9 +478,9 @@ async fn a_stop_of_a_run_that_can_only_be_kept_whole_abandons_it() {
     assert!(world.place("out").staged.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_waits_for_a_stage_is_bound_by_it() {
-    let mut world = World::new("bound_by_stage");
+/// A bounded run whose last stage stands at a gate, with all of its input read.
+async fn in_the_last_stage(name: &str) -> (World, String, Running) {
+    let mut world = World::new(name);
     let gate = world.fault("sum");
     world = world
         .source("n", json!({"rows": 1000}))
@@ -488,7 +488,13 @@ async fn a_run_that_waits_for_a_stage_is_bound_by_it() {
         .sink("out", &["sum"], json!({}));
     shut(&gate);
     let running = Running::start(&world);
-    until("the stage runs", || is_waited_at(&gate)).await;
+    until("all is read, and the stage runs", || is_waited_at(&gate)).await;
+    (world, gate, running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_a_stage_is_bound_by_it() {
+    let (_world, gate, running) = in_the_last_stage("bound_by_stage").await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     open(&gate);
     let (report, result) = running.end().await;
@@ -498,15 +504,7 @@ async fn a_run_that_waits_for_a_stage_is_bound_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_doesn_t_wait_for_the_last_stage() {
-    let mut world = World::new("last_stage");
-    let gate = world.fault("sum");
-    world = world
-        .source("n", json!({"rows": 1000}))
-        .component(Kind::Transform, "sum", "sum", &["n"], json!({"gate": gate}))
-        .sink("out", &["sum"], json!({}));
-    shut(&gate);
-    let running = Running::start(&world);
-    until("all is read, and the stage runs", || is_waited_at(&gate)).await;
+    let (world, gate, running) = in_the_last_stage("last_stage").await;
     running.stop.send(true).unwrap();
     let (report, result) = running.end().await;
     result.unwrap();
