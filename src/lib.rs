@@ -28,6 +28,7 @@ mod state;
 
 // rustc never loads a crate that nothing names.
 use tidegate_athena as _;
+use tidegate_connector_http as _;
 use tidegate_files as _;
 use tidegate_generate as _;
 use tidegate_glue as _;

@@ -13,6 +13,11 @@ const OPENS: &str = "a configuration opens the component, which keeps it";
 const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("connectors/generate", &["config", "source"], OPENS),
     (
+        "connectors/http",
+        &["config", "decode", "inbox", "record", "server", "source"],
+        OPENS,
+    ),
+    (
         "connectors/mysql",
         &["discover", "sql"],
         "statements are written of the tables that statements have found",

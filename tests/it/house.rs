@@ -16,6 +16,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "athena",
             "files",
             "generate",
+            "http_server",
             "jsonplaceholder",
             "mysql",
             "rest",

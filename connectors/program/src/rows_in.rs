@@ -1,9 +1,7 @@
 //! Rows that the program hands in: what it sent and wasn't told to be committed is the program's to
 //! send again ([`Replay::Upstream`]).
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -13,10 +11,10 @@ use serde_json::Value;
 use tidegate_core::registry::Registration;
 use tidegate_core::{
     Acknowledged, Ask, Error, Event, EventStream, Next, Offset, Plan, PlanState, Replay, Result,
-    Rows, RunId, Scan, Source, SourceConfig, SourceContext, Split, SplitData, Stream, async_trait,
+    Rows, Scan, Source, SourceConfig, SourceContext, Split, SplitData, Stream, async_trait,
     typetag,
 };
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tidegate_push::handover::{self, Opened, Queue, Sender};
 
 use crate::without_keys;
 
@@ -30,11 +28,11 @@ const WAITING: usize = 64;
 ///
 /// It gives one stream, `rows`. It ends once every clone of the hand is dropped.
 pub fn source(tag: impl Into<String>, schema: SchemaRef) -> (RowsIn, Registration) {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, queue) = handover::queue(WAITING);
     let config = RowsInConfig {
         shared: Some(Arc::new(Shared {
             schema: Arc::clone(&schema),
-            receiver: Arc::new(AsyncMutex::new(receiver)),
+            queue,
         })),
     };
     let keys = without_keys("Rows that the program hands in.");
@@ -46,7 +44,7 @@ pub fn source(tag: impl Into<String>, schema: SchemaRef) -> (RowsIn, Registratio
 /// The hand that sends rows into a pipeline.
 #[derive(Debug, Clone)]
 pub struct RowsIn {
-    sender: mpsc::Sender<Sent>,
+    sender: Sender<RecordBatch>,
     schema: SchemaRef,
 }
 
@@ -64,14 +62,7 @@ impl RowsIn {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let (told, committed) = oneshot::channel();
-        let sent = self.sender.send(Sent { batch, told }).await;
-        sent.map_err(|_| {
-            Error::transient("the pipeline is gone").hint("make a new one, and send the rows to it")
-        })?;
-        committed.await.map_err(|_| {
-            Error::transient("the run ended before the rows were committed").hint("send them again")
-        })
+        self.sender.send(batch).await
     }
 
     fn typed(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -102,23 +93,10 @@ fn columns(schema: &SchemaRef) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// A batch on its way, and whom to tell that it is committed.
 #[derive(Debug)]
-struct Sent {
-    batch: RecordBatch,
-    told: oneshot::Sender<()>,
-}
-
 struct Shared {
     schema: SchemaRef,
-    /// Held by who reads; what one reading hasn't taken is there for the next.
-    receiver: Arc<AsyncMutex<mpsc::Receiver<Sent>>>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
+    queue: Queue<RecordBatch>,
 }
 
 /// The configuration: it has no keys, and is nothing without the program that made it.
@@ -139,9 +117,8 @@ impl SourceConfig for RowsInConfig {
         };
         Ok(Arc::new(RowsSource {
             shared: Arc::clone(shared),
+            queue: shared.queue.open(),
             cx: cx.clone(),
-            opened: RunId::new(),
-            taken: Arc::default(),
         }))
     }
 }
@@ -149,17 +126,8 @@ impl SourceConfig for RowsInConfig {
 #[derive(Debug)]
 struct RowsSource {
     shared: Arc<Shared>,
+    queue: Opened<RecordBatch>,
     cx: SourceContext,
-    /// Tells this opening's positions from those of another attempt.
-    opened: RunId,
-    taken: Arc<Mutex<Taken>>,
-}
-
-/// What was read and isn't committed, in order. Dropping it tells whoever sent it.
-#[derive(Debug, Default)]
-struct Taken {
-    read: u64,
-    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
 #[async_trait]
@@ -191,56 +159,34 @@ impl Source for RowsSource {
     async fn read(&self, _: &Split, scans: &[Scan], _: Option<&Offset>) -> Result<EventStream> {
         let scan = scans.first().cloned();
         let scan = scan.ok_or_else(|| Error::internal("rows are read that nobody asked for"))?;
-        let receiver = Arc::clone(&self.shared.receiver).lock_owned().await;
-        let (taken, cx, opened) = (Arc::clone(&self.taken), self.cx.clone(), self.opened);
-        let events = futures::stream::unfold(receiver, move |mut receiver| {
-            let (scan, taken, cx) = (scan.clone(), Arc::clone(&taken), cx.clone());
+        let reading = self.queue.read().await;
+        let cx = self.cx.clone();
+        let events = futures::stream::unfold(reading, move |mut reading| {
+            let (scan, cx) = (scan.clone(), cx.clone());
             async move {
                 // Of the batch before: who sent it waits for its commit.
                 cx.request_cut();
-                let Sent { batch, told } = receiver.recv().await?;
-                let number = {
-                    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                    taken.read += 1;
-                    let number = taken.read;
-                    taken.waiting.push_back((number, told));
-                    number
-                };
+                let batch = reading.next().await?;
                 let event = scan.project(batch).and_then(|batch| {
                     Ok(Event::Rows {
                         stream: STREAM.into(),
                         rows: Rows::Batch(batch),
                         rejected: None,
-                        resume: Some(Offset::encode(&(opened, number))?),
+                        resume: Some(reading.position()?),
                     })
                 });
-                Some((event, receiver))
+                Some((event, reading))
             }
         });
         Ok(events.boxed())
     }
 
     async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
-        for offset in upto.iter().filter_map(|told| told.offset.as_ref()) {
-            let (opened, committed): (RunId, u64) = offset.decode()?;
-            if opened != self.opened {
-                continue;
-            }
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some((_, told)) = taken
-                .waiting
-                .pop_front_if(|(number, _)| *number <= committed)
-            {
-                // Who sent it may have stopped waiting.
-                let _ = told.send(());
-            }
-        }
-        Ok(())
+        self.queue.acknowledge(upto)
     }
 
     async fn close(&self) -> Result<()> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.waiting.clear();
+        self.queue.close();
         Ok(())
     }
 }

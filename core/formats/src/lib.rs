@@ -43,7 +43,7 @@ mod split;
 pub use compression::{Compression, Compressor, Decompressor, PlainText};
 pub use csv_options::CsvOptions;
 pub use decode::{
-    Decoder, EncodedChunk, JsonRows, OnNewColumns, json_elements, raw_schema, with_new,
+    Decoder, EncodedChunk, JsonRows, OnNewColumns, json_check, json_elements, raw_schema, with_new,
 };
 pub use encode::{Encoder, decimal_text, row_to_json};
 pub use format::Format;

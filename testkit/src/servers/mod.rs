@@ -9,6 +9,7 @@
 //! ```
 
 mod aws;
+mod certificates;
 mod door;
 mod faults;
 mod http;
@@ -22,6 +23,7 @@ mod signed;
 mod stackexchange;
 
 pub use aws::{ACCESS_KEY, AwsServer, READER_ACCESS_KEY, SECRET_KEY, ministack, moto, seaweedfs};
+pub use certificates::{Certificates, openssl};
 pub use faults::{Fault, Faults, Reply, Request};
 pub use jsonplaceholder::{json_server, jsonplaceholder, jsonplaceholder_data};
 pub use mariadb::{MariaDb, mariadb, mariadb_plugins};

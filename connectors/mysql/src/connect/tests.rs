@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tidegate_core::{Context, Error, ErrorKind, Result, Secret, Span};
-use tidegate_testkit::servers::{MariaDb, mariadb, mariadb_plugins};
+use tidegate_testkit::servers::{Certificates, MariaDb, mariadb, mariadb_plugins};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use self::certificates::Certificates;
 use super::{ConnectionKeys, Connector};
 use crate::wire::{ServerError, TlsMode};
 
-mod certificates;
 mod mysql;
 
 fn context() -> Context {

@@ -12,11 +12,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tidegate_core::{ErrorKind, Result, Secret};
+use tidegate_testkit::servers::{Certificates, openssl};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates::{Certificates, openssl};
 use super::{ConnectionKeys, open};
 use crate::wire::TlsMode;
 

@@ -18,6 +18,18 @@ pub fn elements<'a>(document: &'a [u8], pointer: &str) -> Result<Vec<&'a [u8]>, 
     read(document, pointer).map_err(|fault| fault.to_string())
 }
 
+/// Whether a document is one JSON value in UTF-8. If it isn't: the byte, from 0, where it can't be read
+/// on, and why.
+pub fn check(document: &[u8]) -> Result<(), (usize, String)> {
+    if let Err(error) = simdutf8::compat::from_utf8(document) {
+        return Err((error.valid_up_to(), "it is not valid UTF-8".to_owned()));
+    }
+    let mut cursor = Cursor::new(document);
+    cursor.space();
+    let read = cursor.raw().and_then(|_| cursor.end());
+    read.map_err(|fault| (cursor.at, fault.to_string()))
+}
+
 fn read<'a>(document: &'a [u8], pointer: &str) -> Result<Vec<&'a [u8]>, Fault> {
     if simdutf8::basic::from_utf8(document).is_err() {
         return Err(Fault::new("it is not valid UTF-8"));

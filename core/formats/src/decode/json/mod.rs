@@ -8,7 +8,7 @@ mod rows;
 mod string;
 
 pub(crate) use cursor::{Cursor, Type};
-pub use elements::elements;
+pub use elements::{check, elements};
 pub(crate) use lines::decode;
 pub(crate) use object::Object;
 pub use rows::JsonRows;

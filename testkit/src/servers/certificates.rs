@@ -5,21 +5,25 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// An authority, and a server's certificate that it signed.
-pub(super) struct Certificates {
+/// An authority, and a server's certificate that it signed: `ca.pem`, `server.pem` and `server.key` of a
+/// folder that goes with this.
+#[derive(Debug)]
+pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
     /// For a server with these names: `DNS:localhost,IP:127.0.0.1`.
-    pub(super) fn new(names: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    ///
+    /// # Panics
+    ///
+    /// If openssl fails.
+    pub fn new(names: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
         let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        std::fs::write(
-            folder.path().join("names"),
-            format!("subjectAltName={names}"),
-        )
-        .unwrap();
+        let extension = format!("subjectAltName={names}");
+        std::fs::write(folder.path().join("names"), extension)
+            .unwrap_or_else(|error| panic!("a file of its own: {error}"));
         for command in [
             format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"),
             format!("req {new} -subj /CN=server -keyout server.key -out server.csr"),
@@ -32,12 +36,13 @@ impl Certificates {
         Self { folder }
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    /// A file of the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The server's options.
-    pub(super) fn options(&self) -> Vec<String> {
+    /// As options of MariaDB's server.
+    pub fn options(&self) -> Vec<String> {
         vec![
             format!("--ssl-cert={}", self.file("server.pem").display()),
             format!("--ssl-key={}", self.file("server.key").display()),
@@ -46,12 +51,16 @@ impl Certificates {
 }
 
 /// Runs openssl in a folder; gives what it printed.
-pub(super) fn openssl(folder: &Path, arguments: &str) -> Vec<u8> {
+///
+/// # Panics
+///
+/// If it fails.
+pub fn openssl(folder: &Path, arguments: &str) -> Vec<u8> {
     let output = Command::new("openssl")
         .args(arguments.split_whitespace())
         .current_dir(folder)
         .output()
-        .expect("openssl is on every Debian");
+        .unwrap_or_else(|error| panic!("openssl can't be run: {error}"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {arguments}: {error}");
     output.stdout

@@ -1,0 +1,187 @@
+//! When a request is answered, and what comes of it after a crash.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_core::{ErrorKind, Guarantee};
+
+use crate::site::{Site, free_port, pipeline};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_disk_comes_once_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = Site::start(folder.path(), json!({})).await;
+    assert_eq!(site.post("/", "1").await.0, 202);
+    assert_eq!(site.payloads(1).await, ["1"]);
+    // The program doesn't say that it has these, so they aren't committed.
+    for body in ["2", "3"] {
+        assert_eq!(site.post("/", body).await.0, 202);
+    }
+    let committed = site.taken.next().await.unwrap();
+    site.crash().await;
+    drop(committed);
+    let mut site = Site::start(folder.path(), json!({})).await;
+    assert_eq!(site.post("/", "4").await.0, 202);
+    assert_eq!(site.payloads(3).await, ["2", "3", "4"]);
+    site.stop().await;
+    let mut site = Site::start(folder.path(), json!({})).await;
+    assert_eq!(site.post("/", "5").await.0, 202);
+    assert_eq!(site.payloads(1).await, ["5"]);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_log_is_refused_and_a_restart_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = Site::start(folder.path(), json!({ "log": "one" })).await;
+    site.post("/", "1").await;
+    site.payloads(1).await;
+    site.crash().await;
+    let (_taken, pipeline) = pipeline(
+        folder.path(),
+        &json!({ "log": "two", "listen": format!("127.0.0.1:{}", free_port()) }),
+        &["in"],
+    );
+    let options = tidegate_runtime::RunOptions {
+        state: folder.path().join("state").into(),
+        ..tidegate_runtime::RunOptions::default()
+    };
+    let (_, result) = pipeline.run(options).await;
+    let error = result.unwrap_err();
+    assert!(
+        [ErrorKind::Conflict, ErrorKind::Config].contains(&error.kind()),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_commit_the_answer_comes_after_the_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = json!({ "ack": "commit", "max_wait": "10ms", "commit_timeout": "2s" });
+    let mut site = Site::start(folder.path(), keys).await;
+    let url = site.url.clone();
+    let sending = tokio::spawn(async move {
+        let answer = reqwest::Client::new()
+            .post(url)
+            .body("1")
+            .send()
+            .await
+            .unwrap();
+        answer.status().as_u16()
+    });
+    let committed = site.taken.next().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!sending.is_finished(), "answered before the commit");
+    committed.done();
+    assert_eq!(sending.await.unwrap(), 202);
+    // Nobody takes it: it isn't known to be committed.
+    let (status, answer) = site.post("/", "2").await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (503, &json!("the commit takes too long"))
+    );
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_wait_for_a_commit_are_answered_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut site = Site::start(
+        folder.path(),
+        json!({ "ack": "commit", "max_wait": "20ms" }),
+    )
+    .await;
+    let client = reqwest::Client::new();
+    let sending = (0..200).map(|number| {
+        let request = client.post(&site.url).body(number.to_string());
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    });
+    let sending: Vec<_> = sending.collect();
+    let rows = site.payloads(200).await;
+    for sent in sending {
+        assert_eq!(sent.await.unwrap(), 202);
+    }
+    let mut numbers: Vec<u32> = rows.iter().map(|row| row.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..200));
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guarantee_is_that_of_the_answer_and_a_check_doesn_t_listen() {
+    let port = free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    for (ack, guarantee) in [
+        ("disk", Guarantee::AtLeastOnce),
+        ("commit", Guarantee::AtLeastOnce),
+        ("memory", Guarantee::None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = json!({ "ack": ack, "listen": format!("127.0.0.1:{port}") });
+        let (_taken, pipeline) = pipeline(folder.path(), &keys, &["in"]);
+        let graph = pipeline.check().await.unwrap();
+        let found = graph.describe().components[1].guarantee;
+        assert!(
+            !folder.path().join(".tidegate").exists(),
+            "a check leaves nothing"
+        );
+        if ack != "disk" {
+            assert_eq!(found, Some(guarantee.name()), "{ack}");
+        }
+    }
+    drop(taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_and_a_log_that_is_open_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start(folder.path(), json!({ "log": "log" })).await;
+    let other = tempfile::tempdir().unwrap();
+    for (keys, what) in [
+        (
+            json!({ "listen": site.url.trim_start_matches("http://") }),
+            "listen",
+        ),
+        (
+            json!({
+                "listen": format!("127.0.0.1:{}", free_port()),
+                "log": folder.path().join("log"),
+            }),
+            "another process",
+        ),
+    ] {
+        let (_taken, pipeline) = pipeline(other.path(), &keys, &["in"]);
+        let options = tidegate_runtime::RunOptions {
+            state: other.path().join("state").into(),
+            ..tidegate_runtime::RunOptions::default()
+        };
+        let (_, result) = pipeline.run(options).await;
+        let error = format!("{:?}", result.unwrap_err());
+        assert!(error.contains(what), "{error}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_answers_503_until_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = json!({ "max_log": "2 MiB", "max_body": "900 KB" });
+    let mut site = Site::start(folder.path(), keys).await;
+    let body = format!("\"{}\"", "x".repeat(800 << 10));
+    let mut taken = 0;
+    let answer: Value = loop {
+        match site.post("/", body.clone()).await {
+            (202, _) => taken += 1,
+            (503, answer) => break answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(answer["error"], "the log is full");
+    assert_eq!(taken, 2);
+    site.rows(taken).await;
+    // Once they are committed, the log is trimmed.
+    while site.post("/", body.clone()).await.0 != 202 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    site.stop().await;
+}
