@@ -11,6 +11,7 @@ mod files_behaviour;
 mod fuzz;
 mod ground;
 mod house;
+mod http_server;
 mod jsonplaceholder;
 mod kills;
 mod lake;

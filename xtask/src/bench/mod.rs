@@ -5,6 +5,7 @@
 
 mod data;
 mod files;
+mod ingest;
 mod lake;
 mod measure;
 mod mysql;
@@ -26,6 +27,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Files(files::Files),
+    Ingest(ingest::Ingest),
     Lake(lake::Lake),
     Mysql(mysql::Mysql),
     Sql(sql::Sql),
@@ -35,6 +37,7 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
             What::Files(files) => files.run(),
+            What::Ingest(ingest) => ingest.run(),
             What::Lake(lake) => lake.run(),
             What::Mysql(mysql) => mysql.run(),
             What::Sql(sql) => sql.run(),

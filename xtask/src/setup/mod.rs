@@ -107,6 +107,9 @@ impl Setup {
         system::need_openssl()?;
         system::need_mariadb()?;
         system::need_mariadb_plugins(&root)?;
+        if self.bench {
+            system::need_wrk_and_nginx(&root)?;
+        }
         for installation in wanted {
             let begun = Instant::now();
             let packages = installation.packages.join(" ");

@@ -93,18 +93,25 @@ pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
         return Ok(());
     }
     println!("  {:<16} plugins of mariadb-server: unpacking …", "mariadb");
-    let unpacked = root.join("mariadb/unpacked");
-    for left in [&unpacked, &folder] {
-        if left.exists() {
-            fs::remove_dir_all(left)?;
-        }
+    unpack("mariadb-server", &root.join("mariadb"), |unpacked| {
+        fs::rename(unpacked.join("usr/lib/mysql/plugin"), &folder)
+            .context("the package mariadb-server has no plugins where they are looked for")
+    })
+}
+
+/// Unpacks a package of Debian's below `folder`, without installing it, and lets `take` take what it
+/// wants of it.
+fn unpack(package: &str, folder: &Path, take: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unpacked = folder.join("unpacked");
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
     }
     fs::create_dir_all(&unpacked)?;
     apt_update()?;
     // Anybody may download, so without `sudo`.
     run_quietly(
         Command::new("apt-get")
-            .args(["download", "mariadb-server"])
+            .args(["download", package])
             .current_dir(&unpacked),
     )?;
     for package in fs::read_dir(&unpacked)? {
@@ -112,9 +119,27 @@ pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
         unpack.arg("--extract").arg(package?.path()).arg(&unpacked);
         run_quietly(&mut unpack)?;
     }
-    fs::rename(unpacked.join("usr/lib/mysql/plugin"), &folder)
-        .context("the package mariadb-server has no plugins where they are looked for")?;
+    take(&unpacked)?;
     fs::remove_dir_all(&unpacked)?;
+    Ok(())
+}
+
+/// What posts to servers, and a server that only answers: unpacked, because as a package it would be
+/// started.
+pub(super) fn need_wrk_and_nginx(root: &Path) -> Result<()> {
+    let wrk = || Command::new("wrk").arg("--version").output().is_ok();
+    if !wrk() {
+        apt_install(&["wrk"])?;
+        ensure!(wrk(), "wrk is needed, and apt has none");
+    }
+    let folder = root.join("nginx");
+    if !folder.join("nginx").exists() {
+        println!("  {:<16} nginx: unpacking …", "nginx");
+        unpack("nginx", &folder, |unpacked| {
+            fs::rename(unpacked.join("usr/sbin/nginx"), folder.join("nginx"))
+                .context("the package nginx has no program where it is looked for")
+        })?;
+    }
     Ok(())
 }
 

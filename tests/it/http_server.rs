@@ -1,0 +1,193 @@
+//! Clients that post while the server is killed: what was answered is there, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::lake::{BUCKET, Environment};
+use super::lake_kills::download;
+use super::support::{Running, Site, batches_of, until};
+
+/// How many clients post at once.
+const CLIENTS: usize = 200;
+
+/// How often the process is killed while they do.
+const KILLS: usize = 10;
+
+/// What became of a body, as its client knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    Refused,
+    Unknown,
+}
+
+/// Posts bodies over one connection for as long as it lives, then over the next, until told to stop.
+fn post(port: u16, client: usize, stop: &AtomicBool) -> BTreeMap<String, Fate> {
+    let mut fates = BTreeMap::new();
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).expect("a socket");
+        while !stop.load(Ordering::Relaxed) {
+            let body = format!("{{\"client\":{client},\"number\":{number}}}");
+            number += 1;
+            let fate = ask(&mut stream, &body);
+            fates.insert(body, fate);
+            if fate == Fate::Unknown {
+                break;
+            }
+        }
+    }
+    fates
+}
+
+fn ask(stream: &mut TcpStream, body: &str) -> Fate {
+    let request = format!(
+        "POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    if stream.write_all(request.as_bytes()).is_err() {
+        return Fate::Unknown;
+    }
+    let mut answer = Vec::new();
+    let mut piece = [0; 1024];
+    // Answers are short, and end with the JSON object that is their body.
+    while !answer.ends_with(b"}") {
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return Fate::Unknown,
+            Ok(length) => answer.extend_from_slice(&piece[..length]),
+        }
+    }
+    match answer.starts_with(b"HTTP/1.1 202") {
+        true => Fate::Taken,
+        false => Fate::Refused,
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn start(site: &Site, aws: &Environment, port: u16) -> Running {
+    let running = site.spawn(aws.command(site, &["run", "pipeline.toml"]));
+    until("the server", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    running
+}
+
+#[test]
+fn what_was_answered_is_in_s3_once_however_often_the_server_is_killed() {
+    let s3 = tidegate_testkit::servers::seaweedfs();
+    s3.bucket(BUCKET);
+    let aws = Environment::of(&s3);
+    let port = free_port();
+    let site = Site::with(&format!(
+        r#"
+        name = "posted"
+        guarantee = "exactly_once"
+
+        [checkpoint]
+        interval = "500ms"
+
+        [sources.events]
+        type = "http_server"
+        listen = "127.0.0.1:{port}"
+        paths = ["/events"]
+        max_log = "64 MiB"
+
+        [sinks.lake]
+        type = "parquet"
+        inputs = ["events"]
+        url = "s3://{BUCKET}/posted"
+        "#
+    ));
+    let stop = AtomicBool::new(false);
+    let running = start(&site, &aws, port);
+    let (fates, running) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let stop = &stop;
+                scope.spawn(move || post(port, client, stop))
+            })
+            .collect();
+        let mut random = StdRng::seed_from_u64(12);
+        let mut running = running;
+        for kill in 0..KILLS {
+            std::thread::sleep(Duration::from_millis(random.random_range(100..2000)));
+            assert!(running.kill().is_some(), "it ended before kill {kill}");
+            running = start(&site, &aws, port);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        stop.store(true, Ordering::Relaxed);
+        let fates = clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("a client"));
+        (fates.collect::<BTreeMap<_, _>>(), running)
+    });
+    running.signal("TERM");
+    running.wait().expect_done();
+    // What came after the last commit is in the log, and the next run commits it.
+    let again = start(&site, &aws, port);
+    let copy = site.path("copy");
+    let stored = until("all that was answered", || {
+        let _ = std::fs::remove_dir_all(&copy);
+        download(&s3, "posted/", &copy);
+        let stored = payloads(&copy);
+        let all: BTreeSet<&String> = stored.iter().collect();
+        let taken = fates.iter().filter(|(_, fate)| **fate == Fate::Taken);
+        taken
+            .map(|(body, _)| body)
+            .all(|body| all.contains(body))
+            .then_some(stored)
+    });
+    again.signal("TERM");
+    again.wait().expect_done();
+    let count = |fate| fates.values().filter(|of| **of == fate).count();
+    assert!(
+        count(Fate::Taken) > 1000,
+        "{} were answered",
+        count(Fate::Taken)
+    );
+    assert_eq!(count(Fate::Refused), 0);
+    assert!(
+        count(Fate::Unknown) > 0,
+        "no kill came between a body and its answer"
+    );
+    let mut seen = BTreeSet::new();
+    for body in &stored {
+        assert!(seen.insert(body), "{body} is there twice");
+        let fate = fates.get(body);
+        assert!(
+            matches!(fate, Some(Fate::Taken | Fate::Unknown)),
+            "{body}: {fate:?}"
+        );
+    }
+}
+
+fn payloads(folder: &std::path::Path) -> Vec<String> {
+    let mut payloads = Vec::new();
+    for batch in batches_of(folder) {
+        let column = batch.column_by_name("payload").expect("a column");
+        payloads.extend(
+            column
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .map(str::to_owned),
+        );
+    }
+    payloads
+}
