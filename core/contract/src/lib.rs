@@ -72,6 +72,7 @@ pub use spec::{
 };
 pub use transform::{
     BatchStream, Gather, Gathered, Map, Mapped, StageInput, Streamed, Transform, TransformConfig,
+    batch_column,
 };
 pub use typetag;
 pub use units::{ByteSize, Span};
