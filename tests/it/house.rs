@@ -23,7 +23,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "table",
         ],
     ),
-    ("transform", &["json", "sql"]),
+    ("transform", &["extract", "json", "sql"]),
     ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];

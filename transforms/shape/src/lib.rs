@@ -1,0 +1,17 @@
+//! Transforms that give rows another shape, each a map of its own.
+//!
+//! ```text
+//! extract   nested JSON ─> chosen fields, wherever they stand, a row for each record
+//! ```
+//!
+//! Each has a folder: `config.rs` has the keys and what can be checked about them, `map.rs` what is
+//! done to a batch.
+//!
+//! What belongs here needs one batch at a time and no expression: what can be said in a query is the
+//! `sql` transform's, what needs a schema of its own the `json` transform's.
+
+mod extract;
+
+pub use extract::{ExtractConfig, FieldToFind, FoundColumn};
+
+tidegate_core::register_transform!("extract", ExtractConfig);
