@@ -23,7 +23,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "table",
         ],
     ),
-    ("transform", &["extract", "json", "sql"]),
+    ("transform", &["extract", "flatten", "json", "sql"]),
     ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
