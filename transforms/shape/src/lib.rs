@@ -3,6 +3,7 @@
 //! ```text
 //! extract   nested JSON ─> chosen fields, wherever they stand, a row for each record
 //! flatten   nested columns ─> columns of their own
+//! mask      chosen columns ─> hashes, fixed texts, stars
 //! ```
 //!
 //! Each has a folder: `config.rs` has the keys and what can be checked about them, `map.rs` what is
@@ -14,9 +15,12 @@
 mod extract;
 mod flatten;
 mod inputs;
+mod mask;
 
 pub use extract::{ExtractConfig, FieldToFind, FoundColumn};
 pub use flatten::FlattenConfig;
+pub use mask::{Mask, MaskConfig, MaskName, MaskWith};
 
 tidegate_core::register_transform!("extract", ExtractConfig);
 tidegate_core::register_transform!("flatten", FlattenConfig);
+tidegate_core::register_transform!("mask", MaskConfig);

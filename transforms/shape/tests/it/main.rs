@@ -4,4 +4,5 @@
 
 mod extract;
 mod flatten;
+mod mask;
 mod support;
