@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, Result, Secret, Transform, TransformConfig, TransformContext};
+use tidegate_core::{
+    Error, Result, Secret, Transform, TransformConfig, TransformContext, describe_keys,
+};
 
 use super::map::MaskMap;
 
@@ -77,6 +79,7 @@ pub enum MaskName {
 /// A mask that needs to know more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(transform = describe_keys)]
 pub enum MaskWith {
     /// This text.
     Redact(String),
