@@ -23,7 +23,10 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "table",
         ],
     ),
-    ("transform", &["dedupe", "extract", "flatten", "json", "mask", "sql"]),
+    (
+        "transform",
+        &["dedupe", "extract", "flatten", "json", "mask", "sql"],
+    ),
     ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
