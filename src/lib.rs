@@ -40,6 +40,7 @@ use tidegate_sink_console as _;
 use tidegate_sink_parquet as _;
 use tidegate_stackoverflow as _;
 use tidegate_transform_json as _;
+use tidegate_transform_shape as _;
 use tidegate_transform_sql as _;
 
 pub use state::state_at;

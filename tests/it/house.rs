@@ -24,7 +24,10 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "table",
         ],
     ),
-    ("transform", &["json", "sql"]),
+    (
+        "transform",
+        &["dedupe", "extract", "flatten", "json", "mask", "sql"],
+    ),
     ("sink", &["console", "files", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];

@@ -32,6 +32,7 @@ mod quickstart;
 mod rest;
 mod retail;
 mod same;
+mod shape;
 mod stackoverflow;
 mod stackoverflow_example;
 mod stackoverflow_kills;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{FieldRef, SchemaRef};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, Shared};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ComponentId, Epoch, Error, Host, Lineage, Registry, Result, RunId, Token};
+use crate::{ComponentId, Epoch, Error, Host, Lineage, Registry, Result, RunId, Token, suggest};
 
 /// What every component gets.
 #[derive(Debug, Clone)]
@@ -136,6 +136,24 @@ pub struct Input {
     pub name: Arc<str>,
     /// Its columns.
     pub schema: SchemaRef,
+}
+
+impl Input {
+    /// Its column of this name.
+    ///
+    /// Errors: `Schema`, with the name that was probably meant.
+    pub fn column(&self, name: &str) -> Result<&FieldRef> {
+        let fields = self.schema.fields();
+        if let Some((_, field)) = fields.find(name) {
+            return Ok(field);
+        }
+        let names = || fields.iter().map(|field| field.name().as_str());
+        let hint = match suggest::nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it has: {}", suggest::list(name, names())),
+        };
+        Err(Error::schema(format!("`{}` has no column `{name}`", self.name)).hint(hint))
+    }
 }
 
 /// Where what is about to begin is noted, so that recovery never guesses by listing.

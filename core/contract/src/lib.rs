@@ -17,6 +17,7 @@
 mod catalog;
 mod context;
 mod depth;
+mod describe;
 mod error;
 mod event;
 mod host;
@@ -45,6 +46,7 @@ pub use context::{
     SourceContext, TransformContext, settings_table,
 };
 pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_depth, too_deep};
+pub use describe::describe_keys;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, Rows};
 pub use host::{Host, Kept};
@@ -72,6 +74,7 @@ pub use spec::{
 };
 pub use transform::{
     BatchStream, Gather, Gathered, Map, Mapped, StageInput, Streamed, Transform, TransformConfig,
+    batch_column,
 };
 pub use typetag;
 pub use units::{ByteSize, Span};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, describe_keys};
 
 /// Where a secret is to be found: `{ env = "SHOP_PASSWORD" }` or `{ file = "/run/secrets/shop" }`.
 ///
@@ -20,26 +20,6 @@ pub enum Secret {
     Env(String),
     /// The path of a file; a line break at its end is left out.
     File(PathBuf),
-}
-
-/// What is said of a variant belongs to its key, where the reference looks for it.
-fn describe_keys(schema: &mut schemars::Schema) {
-    let variants = schema.get_mut("oneOf").and_then(|of| of.as_array_mut());
-    for variant in variants.into_iter().flatten() {
-        let variant = variant.as_object_mut();
-        let Some((variant, text)) = variant.and_then(|of| {
-            let text = of.remove("description")?;
-            Some((of, text))
-        }) else {
-            continue;
-        };
-        let keys = variant
-            .get_mut("properties")
-            .and_then(|keys| keys.as_object_mut());
-        for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
-            key["description"] = text.clone();
-        }
-    }
 }
 
 impl Secret {

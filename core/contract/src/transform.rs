@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -73,7 +73,9 @@ impl Transform {
 
 /// A transform of one batch at a time: synchronous, no memory, no I/O.
 ///
-/// Called on worker threads, for many batches at once and in any order.
+/// Called on worker threads, for many batches at once and in any order. One that remembers what it
+/// was given all the same isn't [`deterministic`](Map::deterministic), and knows only the rows of its
+/// attempt and its executor: each of them opens it anew.
 pub trait Map: Debug + Send + Sync {
     /// The schema of every batch that comes out, whichever input it came from.
     fn schema(&self) -> SchemaRef;
@@ -91,6 +93,14 @@ pub trait Map: Debug + Send + Sync {
     /// multiplied. A row that can't be taken is rejected, and the others go on; an error ends the
     /// attempt.
     fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped>;
+}
+
+/// The column of this name of a batch that came to a map, which may have others beside it.
+///
+/// Errors: `Internal`, because a map is given the columns that it asks for.
+pub fn batch_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    let column = batch.column_by_name(name);
+    column.ok_or_else(|| Error::internal(format!("a batch came without the column `{name}`")))
 }
 
 /// What came of a batch.

@@ -37,16 +37,19 @@ mod decode;
 mod encode;
 mod format;
 mod infer;
+mod payload;
 mod spec;
 mod split;
 
 pub use compression::{Compression, Compressor, Decompressor, PlainText};
 pub use csv_options::CsvOptions;
 pub use decode::{
-    Decoder, EncodedChunk, JsonRows, OnNewColumns, json_check, json_elements, raw_schema, with_new,
+    Decoder, EncodedChunk, JsonRows, JsonVisitor, OnNewColumns, json_check, json_elements,
+    raw_schema, walk_json, with_new,
 };
-pub use encode::{Encoder, decimal_text, row_to_json};
+pub use encode::{Encoder, decimal_text, json_texts, plain_texts, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
+pub use payload::{bytes_of, holds_bytes};
 pub use spec::{FieldSpec, SchemaSpec, TypeSpec, json_field};
 pub use split::{Buffers, Chunk, CsvHeader, Position, Splitter};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::take::take;
-use tidegate_core::{Error, Input, Map, Mapped, Origin, Rejected, Result, Scan};
-use tidegate_formats::{JsonRows, OnNewColumns, json_elements};
+use tidegate_core::{Error, Input, Map, Mapped, Origin, Rejected, Result, Scan, batch_column};
+use tidegate_formats::{JsonRows, OnNewColumns, bytes_of, holds_bytes, json_elements};
 
 use crate::JsonConfig;
 
@@ -42,7 +41,7 @@ impl JsonMap {
         let mut sources = Vec::with_capacity(inputs.len());
         for input in inputs {
             let column = document_column(config, input)?;
-            let fields = config.keep.iter().map(|name| kept_field(name, input));
+            let fields = config.keep.iter().map(|name| input.column(name).cloned());
             let fields = fields.collect::<Result<Vec<_>>>()?;
             match &kept {
                 Some(others) if *others != fields => {
@@ -109,7 +108,7 @@ impl Map for JsonMap {
 
     fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped> {
         let name = &self.source(input)?.column;
-        let documents = column(batch, name)?;
+        let documents = batch_column(batch, name)?;
         let mut rows = JsonRows::new(Arc::clone(&self.documents), batch.num_rows(), self.learnt)?;
         if let Some(on_new) = &self.on_new {
             rows.on_new_columns(on_new);
@@ -128,7 +127,7 @@ impl Map for JsonMap {
                 );
                 continue;
             }
-            let document = bytes(documents, row);
+            let document = bytes_of(documents, row);
             let elements = match &self.records {
                 None => Ok(vec![document]),
                 Some(pointer) => json_elements(document, pointer),
@@ -161,7 +160,7 @@ impl Map for JsonMap {
         let origins = UInt64Array::from(origins);
         let mut columns = Vec::with_capacity(self.output.fields().len());
         for name in &self.keep {
-            columns.push(take(column(batch, name)?, &origins, None)?);
+            columns.push(take(batch_column(batch, name)?, &origins, None)?);
         }
         columns.extend(rows.finish()?.columns().iter().cloned());
         let batch = RecordBatch::try_new_with_options(self.schema(), columns, &options)?;
@@ -173,24 +172,11 @@ impl Map for JsonMap {
     }
 }
 
-fn holds_documents(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8
-            | DataType::LargeUtf8
-            | DataType::Utf8View
-            | DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-    )
-}
-
 fn document_column(config: &JsonConfig, input: &Input) -> Result<String> {
     let fields = input.schema.fields();
     if let Some(name) = &config.column {
-        let field = fields.iter().find(|field| field.name() == name);
-        let field = field.ok_or_else(|| no_column(name, input))?;
-        if !holds_documents(field.data_type()) {
+        let field = input.column(name)?;
+        if !holds_bytes(field.data_type()) {
             return Err(Error::schema(format!(
                 "column `{name}` of `{}` is a {}, not text or bytes",
                 input.name,
@@ -201,7 +187,7 @@ fn document_column(config: &JsonConfig, input: &Input) -> Result<String> {
     }
     let candidates: Vec<&String> = fields
         .iter()
-        .filter(|field| holds_documents(field.data_type()) && !config.keep.contains(field.name()))
+        .filter(|field| holds_bytes(field.data_type()) && !config.keep.contains(field.name()))
         .map(|field| field.name())
         .collect();
     match candidates.as_slice() {
@@ -221,48 +207,11 @@ fn document_column(config: &JsonConfig, input: &Input) -> Result<String> {
     }
 }
 
-fn kept_field(name: &str, input: &Input) -> Result<Arc<Field>> {
-    let field = input
-        .schema
-        .fields()
-        .iter()
-        .find(|field| field.name() == name);
-    field.cloned().ok_or_else(|| no_column(name, input))
-}
-
-fn no_column(name: &str, input: &Input) -> Error {
-    let names: Vec<&str> = input
-        .schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    Error::schema(format!("`{}` has no column `{name}`", input.name))
-        .hint(format!("it has: {}", names.join(", ")))
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::internal(format!("a batch came without the column `{name}`")))
-}
-
-fn bytes(array: &ArrayRef, row: usize) -> &[u8] {
-    match array.data_type() {
-        DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
-        DataType::LargeUtf8 => array.as_string::<i64>().value(row).as_bytes(),
-        DataType::Utf8View => array.as_string_view().value(row).as_bytes(),
-        DataType::Binary => array.as_binary::<i32>().value(row),
-        DataType::LargeBinary => array.as_binary::<i64>().value(row),
-        DataType::BinaryView => array.as_binary_view().value(row),
-        _ => &[],
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
-    use arrow_array::{BinaryArray, Int32Array, StringArray};
+    use arrow_array::{ArrayRef, BinaryArray, Int32Array, StringArray};
 
     use super::*;
 

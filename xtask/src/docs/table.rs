@@ -14,7 +14,7 @@ pub(crate) struct Keys<'a> {
     met: RefCell<Vec<String>>,
 }
 
-/// A schema's description, its lines joined within paragraphs.
+/// A schema's description, its lines joined within paragraphs; code and tables stay as they are.
 pub(crate) fn text(schema: &Value) -> String {
     let paragraphs = schema["description"]
         .as_str()
@@ -22,7 +22,12 @@ pub(crate) fn text(schema: &Value) -> String {
         .trim()
         .split("\n\n");
     paragraphs
-        .map(|paragraph| paragraph.replace('\n', " "))
+        .map(
+            |paragraph| match paragraph.starts_with("```") || paragraph.starts_with('|') {
+                true => paragraph.to_owned(),
+                false => paragraph.replace('\n', " "),
+            },
+        )
         .collect::<Vec<_>>()
         .join("\n\n")
 }

@@ -18,7 +18,9 @@ mod unknown;
 pub(crate) use csv::fields as csv_fields;
 pub use decoder::{Decoder, EncodedChunk};
 pub(crate) use fault::{Fault, excerpt};
-pub use json::{JsonRows, check as json_check, elements as json_elements};
+pub use json::{
+    JsonRows, JsonVisitor, check as json_check, elements as json_elements, walk as walk_json,
+};
 pub use raw::raw_schema;
 pub(crate) use unknown::{Learnt, Unknown, within};
 pub use unknown::{OnNewColumns, with_new};

@@ -161,7 +161,8 @@ impl Build for Structs {
     }
 }
 
-fn alone(
+/// Reads a text that is one JSON value.
+pub(crate) fn alone(
     text: &[u8],
     append: impl FnOnce(&mut Cursor<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {

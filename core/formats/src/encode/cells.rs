@@ -360,6 +360,16 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// The same without the quotes of floats that are no numbers, which are JSON's.
+    pub(crate) fn alone(&self, row: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.text(row, out);
+        if self.shape() == Shape::Bare && out.get(start) == Some(&b'"') {
+            out.remove(start);
+            out.pop();
+        }
+    }
+
     fn array(&self, items: std::ops::Range<usize>, out: &mut Vec<u8>) {
         out.push(b'[');
         for at in items.clone() {

@@ -81,12 +81,8 @@ pub(crate) fn record(columns: &[Cells<'_>], row: usize, dialect: &Dialect, out: 
             continue;
         }
         let start = out.len();
-        cells.text(row, out);
+        cells.alone(row, out);
         let shape = cells.shape();
-        if shape == Shape::Bare && out.get(start) == Some(&b'"') {
-            // The name of a float that is no number.
-            unquote(start, out);
-        }
         if !usual
             || !matches!(shape, Shape::Bare | Shape::Plain)
             || !dialect.null.is_empty()
@@ -96,11 +92,6 @@ pub(crate) fn record(columns: &[Cells<'_>], row: usize, dialect: &Dialect, out: 
         }
     }
     out.push(b'\n');
-}
-
-fn unquote(start: usize, out: &mut Vec<u8>) {
-    out.remove(start);
-    out.pop();
 }
 
 /// Encloses what was appended since `start` in quotes, if it needs them.

@@ -6,6 +6,8 @@ mod encoder;
 mod json;
 mod raw;
 mod text;
+mod texts;
 
 pub use encoder::{Encoder, row_to_json};
 pub use text::decimal_text;
+pub use texts::{json_texts, plain_texts};

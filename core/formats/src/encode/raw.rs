@@ -1,28 +1,18 @@
 //! Payloads byte for byte.
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::Schema;
 use tidegate_core::{Error, Origin, Rejected, Result};
 
 use super::encoder::row_to_json;
+use crate::payload::{bytes_of, holds_bytes};
 
 /// The names that tell the payload where several columns could be it.
 const NAMES: [&str; 3] = ["payload", "body", "data"];
 
 /// The position of the column that holds the payload.
 pub(crate) fn payload(schema: &Schema) -> Result<usize> {
-    let fits = |at: &usize| {
-        matches!(
-            schema.field(*at).data_type(),
-            DataType::Binary
-                | DataType::LargeBinary
-                | DataType::BinaryView
-                | DataType::Utf8
-                | DataType::LargeUtf8
-                | DataType::Utf8View
-        )
-    };
+    let fits = |at: &usize| holds_bytes(schema.field(*at).data_type());
     let columns: Vec<usize> = (0..schema.fields().len()).filter(fits).collect();
     let named = || {
         NAMES
@@ -49,20 +39,8 @@ pub(crate) fn encode(batch: &RecordBatch, column: usize, out: &mut Vec<u8>) -> R
             let reason = format!("column `{name}`: null, but a raw file is made of it");
             rejected.push(row_to_json(batch, row)?, reason, Origin::default());
         } else {
-            out.extend_from_slice(value(array, row));
+            out.extend_from_slice(bytes_of(array, row));
         }
     }
     Ok(rejected)
-}
-
-fn value(array: &ArrayRef, row: usize) -> &[u8] {
-    match array.data_type() {
-        DataType::Binary => array.as_binary::<i32>().value(row),
-        DataType::LargeBinary => array.as_binary::<i64>().value(row),
-        DataType::BinaryView => array.as_binary_view().value(row),
-        DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
-        DataType::LargeUtf8 => array.as_string::<i64>().value(row).as_bytes(),
-        DataType::Utf8View => array.as_string_view().value(row).as_bytes(),
-        _ => &[],
-    }
 }

@@ -4,7 +4,7 @@ use arrow_schema::{DataType, Field};
 
 use crate::decode::Fault;
 use crate::decode::exact;
-use crate::decode::json::{Cursor, Type, unescape};
+use crate::decode::json::{Cursor, Type, unescaped};
 use crate::decode::number::Number;
 use crate::json_field;
 
@@ -174,8 +174,7 @@ pub(crate) fn learn_fields(
     let mut expected = 0;
     cursor.each(|cursor| {
         let raw = cursor.raw_key()?;
-        let mut text = Vec::with_capacity(raw.len());
-        unescape(&[raw, b"\""].concat(), 0, &mut text)?;
+        let text = unescaped(raw)?.into_owned();
         let name = String::from_utf8(text).map_err(|_| Fault::new("a key is not valid UTF-8"))?;
         let known = match fields.get(expected) {
             Some((next, _)) if *next == name => Some(expected),

@@ -187,10 +187,7 @@ impl<'a> Cursor<'a> {
             Type::Null => self.literal(b"null"),
             Type::Bool if self.peek() == Some(b't') => self.literal(b"true"),
             Type::Bool => self.literal(b"false"),
-            _ if depth == 0 => Err(Fault::new(format!(
-                "the JSON is nested more than {} levels deep",
-                tidegate_core::DEEPEST
-            ))),
+            _ if depth == 0 => Err(too_deep()),
             Type::Array => self.each(|cursor| cursor.skip(depth - 1)),
             Type::Object => self.each(|cursor| {
                 cursor.raw_key()?;
@@ -254,4 +251,13 @@ impl<'a> Cursor<'a> {
             Some(_) => Err(self.unexpected("the end")),
         }
     }
+}
+
+/// What is said of a value that is nested deeper than [`tidegate_core::DEEPEST`] levels.
+#[cold]
+pub(super) fn too_deep() -> Fault {
+    Fault::new(format!(
+        "the JSON is nested more than {} levels deep",
+        tidegate_core::DEEPEST
+    ))
 }

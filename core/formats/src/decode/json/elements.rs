@@ -68,7 +68,7 @@ fn member<'a>(value: &'a [u8], token: &str) -> Result<Option<&'a [u8]>, Fault> {
         Type::Object => cursor.each(|cursor| {
             let key = cursor.raw_key()?;
             let value = cursor.raw()?;
-            if key_is(key, token)? {
+            if *string::unescaped(key)? == *token.as_bytes() {
                 found = Some(value);
             }
             Ok(())
@@ -88,13 +88,4 @@ fn member<'a>(value: &'a [u8], token: &str) -> Result<Option<&'a [u8]>, Fault> {
         _ => {}
     }
     Ok(found)
-}
-
-fn key_is(raw: &[u8], token: &str) -> Result<bool, Fault> {
-    if !raw.contains(&b'\\') {
-        return Ok(raw == token.as_bytes());
-    }
-    let mut text = Vec::new();
-    string::unescape(&[raw, b"\""].concat(), 0, &mut text)?;
-    Ok(text == token.as_bytes())
 }

@@ -8,6 +8,7 @@ use arrow_schema::Fields;
 use tidegate_core::Result;
 
 use super::super::column::{Build, Column};
+use super::super::nested::alone;
 use super::super::{Fault, within};
 use super::{Cursor, string};
 
@@ -255,6 +256,27 @@ impl Object {
         Ok(())
     }
 
+    /// Appends a row whose values stand apart: for each column the text of its JSON value, or none.
+    /// After an error, truncate.
+    pub(crate) fn append_values(&mut self, values: &[Option<&str>]) -> Result<(), Fault> {
+        debug_assert_eq!(values.len(), self.slots.len());
+        for (slot, value) in self.slots.iter_mut().zip(values) {
+            let result = match value {
+                Some(text) => alone(text.as_bytes(), |cursor| {
+                    slot.column.append(cursor, slot.nullable)
+                }),
+                None if slot.nullable => {
+                    slot.column.append_null();
+                    Ok(())
+                }
+                None => Err(Fault::missing()),
+            };
+            result.map_err(|fault| fault.within(&slot.name))?;
+        }
+        self.length += 1;
+        Ok(())
+    }
+
     /// Appends null to the columns that the current object doesn't have.
     fn fill(&mut self) -> Result<(), Fault> {
         for slot in &mut self.slots {
@@ -303,14 +325,7 @@ impl Object {
             return Ok(key.target);
         }
         let raw = cursor.raw_key()?;
-        let target = if raw.contains(&b'\\') {
-            let mut text = Vec::with_capacity(raw.len());
-            let quoted = [raw, b"\""].concat();
-            string::unescape(&quoted, 0, &mut text)?;
-            self.target(&text, cursor)
-        } else {
-            self.target(raw, cursor)
-        };
+        let target = self.target(&string::unescaped(raw)?, cursor);
         if self.order.len() < ORDER {
             let at = (*expected).min(self.order.len());
             self.order.insert(at, Key::new(raw, target));

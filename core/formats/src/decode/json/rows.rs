@@ -81,6 +81,17 @@ impl JsonRows {
         result
     }
 
+    /// Adds a row whose values stand apart: for each column of the schema, in its order, the text of
+    /// its JSON value, or `None` where there is none. If it can't be taken, says why, and the batch is
+    /// as before.
+    pub fn push_values(&mut self, values: &[Option<&str>]) -> Result<(), String> {
+        let rows = self.object.len();
+        self.object.append_values(values).map_err(|fault| {
+            self.object.truncate(rows);
+            fault.to_string()
+        })
+    }
+
     /// What the documents had that no column has.
     pub fn ignored(&self) -> Vec<IgnoredColumn> {
         let unknown = self.unknown.as_ref();

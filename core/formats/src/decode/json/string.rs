@@ -1,5 +1,7 @@
 //! JSON strings.
 
+use std::borrow::Cow;
+
 use super::super::Fault;
 
 const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
@@ -84,6 +86,18 @@ pub(crate) fn unescape(data: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<
             _ => return Err(Fault::new("malformed JSON: an unknown escape in a string")),
         });
     }
+}
+
+/// What a string says whose text without the quotes this is, such as [`Cursor::raw_key`] gives.
+///
+/// [`Cursor::raw_key`]: super::Cursor::raw_key
+pub(crate) fn unescaped(raw: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
+    if !raw.contains(&b'\\') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut text = Vec::with_capacity(raw.len());
+    unescape(&[raw, b"\""].concat(), 0, &mut text)?;
+    Ok(Cow::Owned(text))
 }
 
 /// The character whose four hex digits (of a surrogate pair: the first four) begin at `at`, and
