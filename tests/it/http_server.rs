@@ -22,7 +22,7 @@ const KILLS: usize = 10;
 
 /// What became of a body, as its client knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(crate) enum Fate {
     Taken,
     Refused,
     Unknown,
@@ -52,7 +52,7 @@ fn post(port: u16, client: usize, stop: &AtomicBool) -> BTreeMap<String, Fate> {
     fates
 }
 
-fn ask(stream: &mut TcpStream, body: &str) -> Fate {
+pub(crate) fn ask(stream: &mut TcpStream, body: &str) -> Fate {
     let request = format!(
         "POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -75,16 +75,22 @@ fn ask(stream: &mut TcpStream, body: &str) -> Fate {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
-fn start(site: &Site, aws: &Environment, port: u16) -> Running {
-    let running = site.spawn(aws.command(site, &["run", "pipeline.toml"]));
+/// Starts the pipeline, and waits until it listens.
+pub(crate) fn start(site: &Site, aws: &Environment, port: u16) -> Running {
+    let mut running = site.spawn(aws.command(site, &["run", "pipeline.toml"]));
     until("the server", || {
-        TcpStream::connect(("127.0.0.1", port)).ok()
+        let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
+        (listens || running.has_ended()).then_some(())
     });
+    if running.has_ended() {
+        running.wait().expect_code(4);
+        unreachable!("a run that nobody stopped has stopped");
+    }
     running
 }
 
@@ -138,7 +144,7 @@ fn what_was_answered_is_in_s3_once_however_often_the_server_is_killed() {
         (fates.collect::<BTreeMap<_, _>>(), running)
     });
     running.signal("TERM");
-    running.wait().expect_done();
+    running.wait().expect_code(4);
     // What came after the last commit is in the log, and the next run commits it.
     let again = start(&site, &aws, port);
     let copy = site.path("copy");
@@ -154,7 +160,7 @@ fn what_was_answered_is_in_s3_once_however_often_the_server_is_killed() {
             .then_some(stored)
     });
     again.signal("TERM");
-    again.wait().expect_done();
+    again.wait().expect_code(4);
     let count = |fate| fates.values().filter(|of| **of == fate).count();
     assert!(
         count(Fate::Taken) > 1000,

@@ -38,3 +38,4 @@ mod stackoverflow_example;
 mod stackoverflow_kills;
 mod stackoverflow_quota;
 mod support;
+mod user_details;

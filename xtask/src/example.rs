@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -54,8 +54,28 @@ impl Example {
         self.environment.insert(name, value);
     }
 
+    /// A folder of its own, gone with this.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.state
+    }
+
     /// Shows a command of the program and runs it.
     pub(crate) fn tidegate(&self, arguments: &[&str]) -> Result<()> {
+        let status = self.command(arguments).status();
+        let status = status.context("tidegate could not be started")?;
+        if !status.success() {
+            bail!("tidegate failed ({status})");
+        }
+        Ok(())
+    }
+
+    /// Shows a command of the program and starts it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Started> {
+        let child = self.command(arguments).spawn();
+        Ok(Started(child.context("tidegate could not be started")?))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let program = place::workspace().join(target).join("debug/tidegate");
         let words = arguments.iter().map(|word| match word.contains(' ') {
@@ -63,18 +83,35 @@ impl Example {
             false => (*word).to_owned(),
         });
         println!("\n$ tidegate {}", words.collect::<Vec<_>>().join(" "));
-        let status = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .current_dir(place::workspace())
             .envs(self.servers.environment())
             .envs(&self.environment)
-            .env("TIDEGATE_STATE", &self.state)
-            .status()
-            .context("tidegate could not be started")?;
-        if !status.success() {
-            bail!("tidegate failed ({status})");
-        }
+            .env("TIDEGATE_STATE", &self.state);
+        command
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Started(Child);
+
+impl Started {
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let id = self.0.id().to_string();
+        run(Command::new("kill").args(["-TERM", &id]))?;
+        self.0.wait().context("tidegate doesn't end")?;
         Ok(())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -30,6 +30,7 @@ mod serve;
 mod setup;
 mod stackoverflow;
 mod test;
+mod user_details;
 
 #[path = "../../testkit/src/servers/place.rs"]
 mod place;
@@ -50,6 +51,7 @@ enum Command {
     Setup(setup::Setup),
     #[command(name = "stackoverflow")]
     StackOverflow(stackoverflow::StackOverflow),
+    UserDetails(user_details::UserDetails),
     Test(test::Test),
 }
 
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Retail(retail) => retail.run(),
         Command::Setup(setup) => setup.run(),
         Command::StackOverflow(example) => example.run(),
+        Command::UserDetails(example) => example.run(),
         Command::Test(test) => test.run(),
     };
     match done {

@@ -309,7 +309,7 @@ fn max_body() -> ByteSize {
 }
 
 fn max_connections() -> u32 {
-    20_000
+    16_384
 }
 
 fn max_in_flight() -> u32 {

@@ -38,6 +38,11 @@ pub struct FilesSinkConfig {
     #[serde(default)]
     pub format: Option<Format>,
 
+    /// With `raw`: rows go into files together, each ended by a newline. Newlines within a row that is
+    /// JSON become spaces; another row that holds any is rejected. Default: each row becomes a file.
+    #[serde(default)]
+    pub newline: bool,
+
     /// How the files are compressed. Default: by the extension of `url`, else not at all.
     #[serde(default)]
     pub compression: Option<Compression>,
@@ -133,6 +138,11 @@ impl SinkConfig for FilesSinkConfig {
         Template::parse(self)?;
         if self.target_file_size.0 == 0 {
             return Err(Error::config("`target_file_size` must be more than 0"));
+        }
+        if self.newline && self.format() != Format::Raw {
+            return Err(Error::config("`newline` is for `format = \"raw\"`")
+                .with("key", "newline")
+                .hint("other formats end their records themselves"));
         }
         if self.format() == Format::Parquet && self.compression() != Compression::None {
             return Err(Error::config("Parquet files are compressed inside")

@@ -17,6 +17,8 @@ use tidegate_formats::{Compression, Compressor, CsvOptions, Encoder, Format};
 #[derive(Debug, Clone)]
 pub(super) struct Encoding {
     pub(super) format: Format,
+    /// Whether each payload of `raw` is a line.
+    pub(super) lines: bool,
     pub(super) compression: Compression,
     pub(super) csv: CsvOptions,
     /// The columns of the files.
@@ -27,12 +29,17 @@ pub(super) struct Encoding {
 
 impl Encoding {
     pub(super) fn encoder(&self) -> Result<Encoder> {
-        Encoder::new(self.format, &self.csv, &self.schema)
+        Ok(Encoder::new(self.format, &self.csv, &self.schema)?.lines(self.lines))
     }
 
     /// Whether records can be encoded apart from the file they go into.
     pub(super) fn is_loose(&self) -> bool {
-        matches!(self.format, Format::Ndjson | Format::Csv)
+        self.lines || matches!(self.format, Format::Ndjson | Format::Csv)
+    }
+
+    /// Whether each row becomes a file of its own.
+    pub(super) fn is_file_each(&self) -> bool {
+        self.format == Format::Raw && !self.lines
     }
 
     /// The one who encodes a new file's beginning and end, and all of it where records aren't

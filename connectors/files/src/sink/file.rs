@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{CpuWriter, Error, Result};
-use tidegate_formats::Format as Kind;
 use tidegate_staged::{Files, Format, Outlet};
 
 use super::encode::{Encoding, FileEncoder};
@@ -71,7 +70,7 @@ impl Format for EpochFormat {
 
     fn begin(&self, input: &usize, out: &mut Outlet) -> Result<Option<FileEncoder>> {
         let encoding = self.encoding(*input)?;
-        if encoding.format == Kind::Raw {
+        if encoding.is_file_each() {
             return Ok(None);
         }
         let mut encoder = encoding.file()?;

@@ -62,6 +62,7 @@ impl FilesSink {
             let schema = fit.as_ref().map_or(&input.schema, |fit| fit.schema());
             let encoding = Encoding {
                 format: config.format(),
+                lines: config.newline,
                 compression: config.compression(),
                 csv: config.csv.named(&config.url),
                 schema: Arc::clone(schema),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_catalog::Fit;
 use tidegate_core::{CpuWriter, Error, Origin, Rejected, Result, SinkBatch};
-use tidegate_formats::{Compressor, Encoder, Format, row_to_json};
+use tidegate_formats::{Compressor, Encoder, row_to_json};
 use tidegate_staged::Files;
 
 use super::file::EpochFormat;
@@ -43,8 +43,8 @@ impl FilesWriter {
         let lane = |input| {
             let encoding = format.encoding(input)?;
             let compressor = || Compressor::new(encoding.compression);
-            let kind = match encoding.format {
-                Format::Raw => Kind::Raw(encoding.encoder()?, compressor()),
+            let kind = match encoding.is_file_each() {
+                true => Kind::Raw(encoding.encoder()?, compressor()),
                 _ if encoding.is_loose() => Kind::Loose(encoding.encoder()?, compressor()),
                 _ => Kind::Bound,
             };

@@ -48,6 +48,8 @@ pub struct Encoder {
     casts: Vec<Option<DataType>>,
     keys: Vec<Vec<u8>>,
     payload: usize,
+    /// Whether each payload is a line.
+    lines: bool,
     first: bool,
 }
 
@@ -78,8 +80,16 @@ impl Encoder {
             keys: keys(schema),
             schema: Arc::clone(schema),
             payload,
+            lines: false,
             first: true,
         })
+    }
+
+    /// The same with each payload of a raw file ended by a newline. Newlines within a payload that is
+    /// JSON become spaces; another one that holds any is rejected.
+    #[must_use]
+    pub fn lines(self, lines: bool) -> Self {
+        Self { lines, ..self }
     }
 
     /// Appends what precedes the first record: a CSV header, the bracket of a JSON array.
@@ -102,7 +112,7 @@ impl Encoder {
     /// Appends a batch's rows, which have the encoder's columns.
     pub fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<Rejected> {
         if self.format == Format::Raw {
-            return raw::encode(batch, self.payload, out);
+            return raw::encode(batch, self.payload, self.lines, out);
         }
         if batch.num_columns() != self.casts.len() {
             return Err(Error::internal(format!(

@@ -5,6 +5,7 @@ use arrow_schema::Schema;
 use tidegate_core::{Error, Origin, Rejected, Result};
 
 use super::encoder::row_to_json;
+use crate::decode::json_check;
 use crate::payload::{bytes_of, holds_bytes};
 
 /// The names that tell the payload where several columns could be it.
@@ -29,18 +30,49 @@ pub(crate) fn payload(schema: &Schema) -> Result<usize> {
     }
 }
 
-/// Appends the payloads one after the other. A row without one is rejected.
-pub(crate) fn encode(batch: &RecordBatch, column: usize, out: &mut Vec<u8>) -> Result<Rejected> {
+/// Appends the payloads one after the other; as `lines`, each ended by a newline. A row without one is
+/// rejected, and one that would be several lines.
+pub(crate) fn encode(
+    batch: &RecordBatch,
+    column: usize,
+    lines: bool,
+    out: &mut Vec<u8>,
+) -> Result<Rejected> {
     let array = batch.column(column);
     let mut rejected = Rejected::default();
     for row in 0..batch.num_rows() {
-        if array.is_null(row) {
-            let name = batch.schema_ref().field(column).name().clone();
-            let reason = format!("column `{name}`: null, but a raw file is made of it");
-            rejected.push(row_to_json(batch, row)?, reason, Origin::default());
-        } else {
+        let wrong = if array.is_null(row) {
+            "null, but a raw file is made of it"
+        } else if !lines {
             out.extend_from_slice(bytes_of(array, row));
-        }
+            continue;
+        } else if line(bytes_of(array, row), out) {
+            continue;
+        } else {
+            "it holds a newline, and isn't JSON, where newlines are only white space"
+        };
+        let name = batch.schema_ref().field(column).name();
+        let reason = format!("column `{name}`: {wrong}");
+        rejected.push(row_to_json(batch, row)?, reason, Origin::default());
     }
     Ok(rejected)
+}
+
+/// Appends a payload as one line, if it can be one.
+fn line(payload: &[u8], out: &mut Vec<u8>) -> bool {
+    let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !payload.iter().any(breaks) {
+        out.extend_from_slice(payload);
+    } else if json_check(payload).is_ok() {
+        // A string has none in it, so they stand between values.
+        out.extend(
+            payload
+                .iter()
+                .map(|byte| if breaks(byte) { b' ' } else { *byte }),
+        );
+    } else {
+        return false;
+    }
+    out.push(b'\n');
+    true
 }

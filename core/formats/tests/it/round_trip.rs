@@ -272,6 +272,26 @@ fn raw_is_byte_for_byte_and_a_null_payload_is_rejected() {
 }
 
 #[test]
+fn raw_lines_are_one_a_row_and_read_back_as_the_rows() {
+    let bodies = StringArray::from(vec![
+        "{}",
+        "{\r\n \"a\": \"x\\n\"\n}",
+        "no\nJSON",
+        "no JSON",
+        "",
+    ]);
+    let batch = RecordBatch::try_from_iter([("payload", Arc::new(bodies) as ArrayRef)]).unwrap();
+    let encoder = Encoder::new(Format::Raw, &CsvOptions::default(), &batch.schema()).unwrap();
+    let mut out = Vec::new();
+    let rejected = encoder.lines(true).encode(&batch, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text, "{}\n{   \"a\": \"x\\n\" }\nno JSON\n\n");
+    assert_eq!(rejected.rows.len(), 1);
+    let reason = &rejected.rows[0].reason;
+    assert!(reason.contains("holds a newline"), "{reason}");
+}
+
+#[test]
 fn types_of_other_engines_are_written_too() {
     let views = StringViewArray::from(vec!["a,b", "a long text that is not inlined"]);
     let dictionary: DictionaryArray<Int32Type> = vec!["x", "y"].into_iter().collect();
