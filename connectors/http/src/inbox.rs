@@ -78,7 +78,7 @@ impl Inbox {
                 let appended = log
                     .append(&[&meta, &body])
                     .map_err(|refused| match refused {
-                        wal::Refused::Full => Refused::Full("the log is full"),
+                        wal::Refused::Full => Refused::Full("Log full"),
                         wal::Refused::TooLong => {
                             Refused::Failed(Error::internal("a body is too long for the log"))
                         }
@@ -95,7 +95,7 @@ impl Inbox {
                     _room: room,
                 };
                 let committed = sender.try_send(kept).map_err(|refused| match refused {
-                    handover::Refused::Full => Refused::Full("too many requests wait"),
+                    handover::Refused::Full => Refused::Full("Too many requests wait"),
                     handover::Refused::Gone => {
                         Refused::Failed(Error::transient("the pipeline has ended"))
                     }
@@ -105,7 +105,7 @@ impl Inbox {
                 };
                 match timeout(*patience, committed).await {
                     Ok(committed) => committed.map_err(Refused::Failed),
-                    Err(_) => Err(Refused::Full("the commit takes too long")),
+                    Err(_) => Err(Refused::Full("The commit takes too long")),
                 }
             }
         }

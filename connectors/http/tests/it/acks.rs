@@ -78,7 +78,7 @@ async fn with_commit_the_answer_comes_after_the_commit() {
     let (status, answer) = site.post("/", "2").await;
     assert_eq!(
         (status, &answer["error"]),
-        (503, &json!("the commit takes too long"))
+        (503, &json!("The commit takes too long"))
     );
     site.stop().await;
 }
@@ -176,7 +176,7 @@ async fn a_full_log_answers_503_until_there_is_room() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(answer["error"], "the log is full");
+    assert_eq!(answer["error"], "Log full");
     assert_eq!(taken, 2);
     site.rows(taken).await;
     // Once they are committed, the log is trimmed.
