@@ -170,6 +170,7 @@ impl TextFile {
         let names = bound.places().iter();
         let scan = Scan {
             columns: Some(names.map(|at| found.field(*at).name().clone()).collect()),
+            places: self.scan.places,
             ..Scan::all(self.stream.clone())
         };
         Ok(Records {
@@ -452,6 +453,10 @@ impl Decode for Arranged {
 /// At least the first `wanted` plain bytes of a file, and whether that is all of it.
 pub(crate) async fn sample(
     storage: &Storage,
+            if !arranged.rejected.is_empty() {
+                // The rows behind it have other numbers now.
+                decoded.places = None;
+            }
     file: &FileMeta,
     compression: Compression,
     wanted: usize,
