@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::support::{Ended, Site, lines_of, until, visible_files};
+use super::support::{Ended, Site, hidden_files, lines_of, until, visible_files};
 
 const COMMANDS: [&str; 9] = [
     "run",
@@ -222,6 +222,43 @@ fn a_signal_stops_after_a_last_commit() {
             ids.len()
         );
     }
+}
+
+#[test]
+fn a_signal_to_a_run_that_is_one_epoch_says_that_nothing_is_committed() {
+    let site = Site::with(
+        r#"
+        name = "whole"
+
+        [sources.numbers]
+        type = "generate"
+        rows = 1000000
+        rate = 2000
+        batch_rows = 20
+        columns = [{ name = "id", type = "sequence" }]
+
+        [transforms.sum]
+        type = "sql"
+        inputs = ["numbers"]
+        query = "SELECT sum(id) AS sum FROM numbers"
+
+        [sinks.seen]
+        type = "files"
+        inputs = ["numbers"]
+        url = "seen"
+
+        [sinks.out]
+        type = "console"
+        inputs = ["sum"]
+        "#,
+    );
+    let running = site.start(&[]);
+    until("a first file", || hidden_files(&site.path("seen")).pop());
+    running.signal("INT");
+    running.wait().expect_code(4).expect_said(&[
+        "stopping without a commit, because this run is committed only as a whole; once more",
+        "\nnothing of this run was committed; the next run starts it over\n",
+    ]);
 }
 
 #[test]
