@@ -51,6 +51,8 @@ snapshots! {
     input_of_a_stream_of_a_transform: spoilt("[\"weekly\"]", "[\"weekly.sales\"]");
     input_that_is_a_sink: Files::new(format!("{GOOD}\n[sinks.screen]\ntype = \"console\"\ninputs = [\"lake\"]\n"));
     input_twice: spoilt("[\"shop\"]", "[\"shop.*\", \"shop.sales\"]");
+    input_twice_with_rejected_misspelt: spoilt("[\"shop\"]", "[\"shop\", \"shop.rejectd\"]");
+    input_of_a_transform_twice_with_rejected_misspelt: spoilt("[\"weekly\"]", "[\"weekly\", \"weekly.rejectd\"]");
     input_as_text: spoilt("[\"weekly\"]", "\"weekly\"");
     input_that_is_no_name: spoilt("[\"weekly\"]", "[\"weekly.\"]");
     empty_inputs: spoilt("[\"weekly\"]", "[]");
