@@ -88,7 +88,7 @@ impl<T: FromStr<Err = String> + From<u64>> Visitor<'_> for Human<T> {
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         u64::try_from(number)
             .map(T::from)
-            .map_err(|_| E::custom(format!("{number} is less than nothing")))
+            .map_err(|_| E::custom(format!("{number} is negative")))
     }
 }
 
