@@ -124,7 +124,12 @@ impl Diagnostic {
 
     /// As it is printed: with colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
+        self.render_within(color, None)
+    }
+
+    /// The same where lines of the file are cut that are longer than so many columns.
+    pub fn render_within(&self, color: bool, width: Option<usize>) -> String {
+        let mut renderer = if color {
             Renderer::styled()
         } else {
             Renderer::plain()
@@ -275,8 +280,13 @@ impl Diagnostics {
 
     /// As they are printed: with colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
-        let rendered: Vec<_> = self.0.iter().map(|one| one.render(color)).collect();
-        rendered.join("\n\n")
+        self.render_within(color, None)
+    }
+
+    /// The same where lines of the file are cut that are longer than so many columns.
+    pub fn render_within(&self, color: bool, width: Option<usize>) -> String {
+        let rendered = self.0.iter().map(|one| one.render_within(color, width));
+        rendered.collect::<Vec<_>>().join("\n\n")
     }
 }
 

@@ -172,6 +172,22 @@ fn a_diagnostic_tells_its_parts() {
 }
 
 #[test]
+fn long_lines_are_cut_to_the_width_of_a_terminal() {
+    let line = format!("columns = [{}5]", "\"a\", ".repeat(60));
+    let wrong = spoilt("format =", &format!("{line}\nformat ="))
+        .load()
+        .unwrap_err();
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest(&wrong.render(false)) > 120);
+    let one = wrong.render_within(false, Some(60));
+    let drawn: Vec<_> = one.lines().filter(|line| line.contains('|')).collect();
+    assert!(
+        !drawn.is_empty() && drawn.iter().all(|line| line.chars().count() <= 60),
+        "{one}"
+    );
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     for line in [
         "api_key = \"hunter2\"",
