@@ -481,6 +481,138 @@ inputs = ["chosen"]
 }
 
 #[test]
+fn what_only_a_component_knows_is_told_beside_its_other_mistakes() {
+    let site = Site::with(
+        r#"name = "wrong"
+
+[checkpoint]
+interval = "0s"
+bytes = "0"
+
+[sources.in]
+type = "files"
+ulr = "a.csv"
+url = "b.csv"
+piece_size = "0"
+schema = [
+    { name = "a", type = "int64" },
+    { name = "b", type = "intt" },
+    { name = "c", type = "strin" },
+]
+
+[sources.rows]
+type = "generate"
+row = 10
+columns = [
+    { name = "id", type = "sequence" },
+    { name = "id", type = "sequence" },
+]
+
+[sinks.out]
+type = "parquet"
+inputs = ["rows", "in"]
+url = "out"
+compresion = "zstd"
+compression_level = 99
+row_group_rows = 0
+"#,
+    );
+    let ended = site.tidegate(&["check", "pipeline.toml"]).expect_code(2);
+    let places: Vec<_> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--> pipeline.toml:"))
+        .map(|place| place.split_once(':').expect("a line").0)
+        .collect();
+    let wanted = [
+        "4", "5", "9", "11", "14", "15", "20", "23", "30", "31", "32",
+    ];
+    assert_eq!(places, wanted, "{}", ended.stderr);
+}
+
+#[test]
+fn check_tells_a_misspelt_column_of_a_schema_at_its_place() {
+    let site = Site::with(
+        r#"[sources.in]
+type = "files"
+url = "a.csv"
+schema = [
+    { name = "id", type = "int64" },
+    { name = "amuont", type = "int64" },
+]
+
+[sinks.out]
+type = "console"
+inputs = ["in"]
+"#,
+    );
+    site.write("a.csv", "id,amount\n1,7\n");
+    for command in ["check", "run"] {
+        let ended = site.tidegate(&[command, "pipeline.toml"]).expect_code(1);
+        ended.expect_said(&[
+            "the file has no column `amuont`",
+            "--> pipeline.toml:6:14",
+            "did you mean `amount`?",
+        ]);
+    }
+}
+
+#[test]
+fn too_little_memory_for_a_stage_is_refused_before_anything_is_read() {
+    let site = Site::with(
+        r#"
+        [sources.in]
+        type = "generate"
+        rows = 60000
+        columns = [{ name = "id", type = "sequence" }, { name = "u", type = "uuid" }]
+
+        [transforms.sorted]
+        type = "sql"
+        inputs = ["in"]
+        query = "SELECT * FROM in ORDER BY u"
+
+        [sinks.out]
+        type = "parquet"
+        inputs = ["sorted"]
+        url = "out"
+        "#,
+    );
+    site.write("tidegate.toml", "[runtime]\nmemory = \"1 MB\"\n");
+    for command in ["check", "run"] {
+        let ended = site.tidegate(&[command, "pipeline.toml"]).expect_code(2);
+        ended.expect_said(&["`memory` in `[runtime]` is 1.0 MB", "at least 16.0 MB"]);
+    }
+    site.write("tidegate.toml", "[runtime]\nmemory = \"16 MB\"\n");
+    site.run(&[]).expect_done();
+}
+
+#[test]
+fn a_stage_that_has_too_little_memory_fails_the_run() {
+    let site = Site::with(
+        r#"
+        [sources.in]
+        type = "generate"
+        rows = 60000
+        columns = [{ name = "id", type = "sequence" }, { name = "u", type = "uuid" }]
+
+        [transforms.sorted]
+        type = "sql"
+        inputs = ["in"]
+        query = "SELECT * FROM in ORDER BY u"
+        memory = "50 KB"
+
+        [sinks.out]
+        type = "parquet"
+        inputs = ["sorted"]
+        url = "out"
+        "#,
+    );
+    site.run(&[])
+        .expect_code(1)
+        .expect_said(&["the query needs more memory than it may use"]);
+}
+
+#[test]
 fn an_error_in_a_query_points_into_the_file() {
     let site = Site::with(&LINES.replace("id * 2", "idd * 2"));
     for command in ["check", "plan", "run"] {

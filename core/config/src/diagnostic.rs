@@ -69,6 +69,10 @@ impl Diagnostic {
         self
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// What is wrong, in one sentence.
     pub fn message(&self) -> &str {
         &self.message
@@ -134,6 +138,9 @@ impl Diagnostic {
         } else {
             Renderer::plain()
         };
+        if let Some(width) = width {
+            renderer = renderer.term_width(width);
+        }
         let level = if self.warning {
             Level::WARNING
         } else {

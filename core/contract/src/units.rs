@@ -119,6 +119,19 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// Reads a quantity that has to be more than nothing:
+/// `#[serde(default, deserialize_with = "positive")]`.
+pub(crate) fn positive<'de, T, D>(value: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    match Option::<T>::deserialize(value)? {
+        Some(given) if given == T::default() => Err(de::Error::custom("it must be more than 0")),
+        given => Ok(given),
+    }
+}
+
 impl JsonSchema for ByteSize {
     fn inline_schema() -> bool {
         true
