@@ -2,15 +2,11 @@
 
 use tidegate_core::{Error, PipelineSpec, Result, Spread, Transform, Visibility};
 
-use super::{Body, Graph, memory};
-use crate::settings::RuntimeSettings;
+use super::{Body, Graph};
 
 impl Graph {
     /// What can't be seen before all is open.
-    pub(super) fn check(&mut self, spec: &PipelineSpec, settings: &RuntimeSettings) -> Result<()> {
-        if self.has_gather() {
-            memory::check_stages(settings)?;
-        }
+    pub(super) fn check(&mut self, spec: &PipelineSpec) -> Result<()> {
         self.check_columns()?;
         self.check_guarantees(spec)?;
         self.check_unbounded()?;

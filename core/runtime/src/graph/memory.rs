@@ -1,6 +1,6 @@
 //! How a pipeline's memory is divided among its parts, by what they need.
 
-use tidegate_core::{ByteSize, Error, Kind, PipelineSpec, Result};
+use tidegate_core::{Kind, PipelineSpec};
 
 use crate::settings::RuntimeSettings;
 
@@ -9,9 +9,6 @@ const MOST_QUEUED: u64 = 32_000_000;
 
 /// With less, readers and workers wait for each other.
 const LEAST_QUEUED: u64 = 64_000;
-
-/// With less, a stage can't even merge what it has on disk.
-const LEAST_WITH_STAGES: ByteSize = ByteSize(16_000_000);
 
 /// What each part of a pipeline may hold, in bytes. Together they are `runtime.memory`.
 ///
@@ -56,19 +53,6 @@ impl Shares {
             sink: if gathers { 3 * part } else { 9 * part } / count(Kind::Sink),
         }
     }
-}
-
-/// Refuses a memory in which the stages of a pipeline can't work. Errors: `Config`.
-pub(super) fn check_stages(settings: &RuntimeSettings) -> Result<()> {
-    if settings.memory >= LEAST_WITH_STAGES {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "`memory` in `[runtime]` is {}, and a pipeline with a transform that needs all rows of its \
-         inputs (a join, a sort, an aggregate) needs at least {LEAST_WITH_STAGES}",
-        settings.memory
-    ))
-    .hint("raise it in `tidegate.toml`; without it, it is 192 MB"))
 }
 
 #[cfg(test)]

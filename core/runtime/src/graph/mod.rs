@@ -118,7 +118,7 @@ impl Graph {
             Ok(order) => {
                 let mut graph = builder.finish(order, stats, around)?;
                 graph.push_down();
-                let checked = graph.check(spec, &around.runtime);
+                let checked = graph.check(spec);
                 if checked.is_err() {
                     graph.release().await;
                 }
