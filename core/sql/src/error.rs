@@ -220,6 +220,9 @@ fn planned(
     }
     if let Some(name) = quoted(&text, "Invalid function '", "'") {
         let error = Error::config(format!("no function `{name}`"));
+        if WINDOWS.contains(&name.to_lowercase().as_str()) {
+            return error.hint(format!("it needs a window: `{name}(…) OVER (ORDER BY …)`"));
+        }
         return match quoted(&text, "Did you mean '", "'") {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
@@ -241,6 +244,18 @@ fn planned(
     }
 }
 
+/// Functions that there are only with OVER.
+const WINDOWS: [&str; 8] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+];
+
 /// Complaints that DataFusion has words for that only its authors understand, and no place.
 fn known_kind(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Error> {
     if let Some(call) = quoted(text, "given name and argument types '", "'. You") {
@@ -248,7 +263,8 @@ fn known_kind(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Err
     }
     if let Some(name) = text.strip_prefix("Unsupported SQL type ") {
         let known = words::NAMES.iter().copied();
-        let near = suggest::nearest(name, known).map(str::to_uppercase);
+        let bare = name.split('(').next().unwrap_or(name);
+        let near = suggest::nearest(bare, known).map(str::to_uppercase);
         let error = Error::config(format!("no type `{name}`"));
         let error = match near {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -268,8 +284,20 @@ fn known_kind(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Err
         ));
         return Some(at(
             error,
-            query.and_then(|query| place::limit(query, number)),
+            query.and_then(|query| place::limit(query, Some(number))),
         ));
+    }
+    if text.starts_with("Expected LIMIT to be an integer") {
+        let error = Error::config("LIMIT takes a count of rows");
+        return Some(at(error, query.and_then(|query| place::limit(query, None))));
+    }
+    if let Some(rest) = text.strip_prefix("Cannot create filter with non-boolean predicate '") {
+        let (what, data_type) = rest.split_once("' returning ")?;
+        let column = what.rsplit('.').next().unwrap_or(what);
+        let place = query.and_then(|query| place::column(query, column));
+        let data_type = words::of(data_type);
+        let error = Error::config(format!("`{what}` is no condition: it is {data_type}"));
+        return Some(at(error.hint("compare it with something"), place));
     }
     if text.contains("require unique expression names") {
         let (before, _) = text.rsplit_once("\" at position ")?;
@@ -335,10 +363,14 @@ fn wrong_arguments(
         else {
             continue;
         };
-        let types: Vec<_> = words::split(types, ',')
-            .iter()
-            .map(|one| words::of(one))
-            .collect();
+        let types = words::split(types, ',').into_iter().map(|one| {
+            // A parameter may have a name: `str: String`.
+            words::of(
+                one.rsplit_once(": ")
+                    .map_or(one, |(_, data_type)| data_type),
+            )
+        });
+        let types: Vec<_> = types.collect();
         let types = format!("{name}({})", types.join(", "));
         if !types.contains("UserDefined") && !takes.contains(&types) {
             takes.push(types);

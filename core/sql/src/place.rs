@@ -39,6 +39,18 @@ fn first(query: &Query, mut place: impl FnMut(&Expr) -> Option<Place>) -> Option
 /// Of a call of the function with arguments of these types, as Arrow names them.
 pub(crate) fn call(query: &Query, name: &str, types: &[&str], tables: &[Table]) -> Option<Place> {
     first(query, |expr| {
+        // What has a syntax of its own has no name in the tree: its first argument stands for it.
+        let inner = match (name, expr) {
+            ("substr", Expr::Substring { expr, .. })
+            | ("ceil", Expr::Ceil { expr, .. })
+            | ("floor", Expr::Floor { expr, .. })
+            | ("btrim" | "ltrim" | "rtrim", Expr::Trim { expr, .. })
+            | ("date_part", Expr::Extract { expr, .. }) => Some(expr),
+            _ => None,
+        };
+        if let Some(inner) = inner {
+            return start(inner.span());
+        }
         let Expr::Function(call) = expr else {
             return None;
         };
@@ -147,9 +159,9 @@ fn custom(data_type: &DataType) -> Option<&ObjectName> {
     }
 }
 
-/// Of a LIMIT or OFFSET that is this number.
-pub(crate) fn limit(query: &Query, number: &str) -> Option<Place> {
-    struct Limits<'a>(&'a str);
+/// Of a LIMIT or OFFSET that is this number, or of any.
+pub(crate) fn limit(query: &Query, number: Option<&str>) -> Option<Place> {
+    struct Limits<'a>(Option<&'a str>);
     impl Visitor for Limits<'_> {
         type Break = Place;
 
@@ -169,7 +181,7 @@ pub(crate) fn limit(query: &Query, number: &str) -> Option<Place> {
             let found = of_clause
                 .into_iter()
                 .chain(fetch)
-                .find(|expr| expr.to_string() == self.0)
+                .find(|expr| self.0.is_none_or(|number| expr.to_string() == number))
                 .and_then(|expr| start(expr.span()));
             found.map_or(ControlFlow::Continue(()), ControlFlow::Break)
         }

@@ -185,6 +185,27 @@ async fn what_datafusion_tells_no_place_of_has_one() {
             "1:28 LIMIT takes a count of rows, and -1 is none",
         ),
         (
+            "SELECT * FROM users LIMIT 'x'",
+            "1:27 LIMIT takes a count of rows",
+        ),
+        (
+            "SELECT CAST(id AS VARCHR(3)) AS i FROM users",
+            "1:19 no type `VARCHR(3)` | did you mean `VARCHAR`?",
+        ),
+        (
+            "SELECT * FROM users WHERE name",
+            "1:27 `users.name` is no condition: it is text | compare it with something",
+        ),
+        (
+            "SELECT lag(id) AS before FROM users",
+            "1:8 no function `lag` | it needs a window: `lag(…) OVER (ORDER BY …)`",
+        ),
+        (
+            "SELECT substr(id, 'x') AS a FROM users",
+            "1:15 `substr` doesn't take (BIGINT, text) | there is `substr(text, BIGINT)`, \
+             `substr(text, BIGINT, BIGINT)`",
+        ),
+        (
             "SELECT * FROM users ORDER BY id OFFSET -2",
             "1:41 OFFSET takes a count of rows, and -2 is none",
         ),
