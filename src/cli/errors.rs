@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::args::{Global, LogFormat};
+use super::terminal;
 
 /// Prints the mistakes of a file.
 pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
@@ -23,7 +24,9 @@ pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
     let _ = writeln!(
         err,
         "{}\n",
-        diagnostics.render(global.color_stderr()).trim_end()
+        diagnostics
+            .render_within(global.color_stderr(), terminal::width())
+            .trim_end()
     );
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     let _ = writeln!(err, "{count} {noun}; nothing was read or written");
@@ -34,7 +37,7 @@ pub(crate) fn print_diagnostic(global: &Global, diagnostic: &Diagnostic) {
     if global.log_format == LogFormat::Json {
         return log_diagnostic(diagnostic);
     }
-    let text = diagnostic.render(global.color_stderr());
+    let text = diagnostic.render_within(global.color_stderr(), terminal::width());
     let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn print_warnings<'a>(
         if global.log_format == LogFormat::Json {
             log_diagnostic(warning);
         } else {
-            let text = warning.render(global.color_stderr());
+            let text = warning.render_within(global.color_stderr(), terminal::width());
             let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
         }
     }
@@ -69,7 +72,10 @@ pub(crate) fn print(global: &Global, error: &Error, document: Option<&Document>)
         return;
     }
     let color = global.color_stderr();
-    let text = explained.map_or_else(|| render(error, color), |found| found.render(color));
+    let text = explained.map_or_else(
+        || render(error, color),
+        |found| found.render_within(color, terminal::width()),
+    );
     let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
 }
 

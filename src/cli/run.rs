@@ -1,7 +1,9 @@
 //! `tidegate run`.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use tidegate::runtime::RunStats;
 use tidegate::{Error, Report, Result, Resume, RunOptions};
 use tokio::sync::watch;
 
@@ -28,7 +30,8 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
     };
     let ended = threads.block_on(async {
         let (asked, stop) = watch::channel(false);
-        let signals = tokio::spawn(listen(asked, global.quiet, global.log_format));
+        let stats = ready.pipeline.stats();
+        let signals = tokio::spawn(listen(asked, stats, global.quiet, global.log_format));
         let resume = match (args.resume_anyway, args.restart) {
             (true, _) => Resume::Anyway,
             (_, true) => Resume::Restart,
@@ -60,6 +63,8 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
 
     let mut code = match &result {
         Ok(()) => exit::of_report(&report),
+        // Nothing was wrong with the file when it was checked: it was too little for these rows.
+        Err(_) if report.components.iter().any(|one| one.rows_out > 0) => exit::FAILED,
         Err(error) => exit::of_error(error),
     };
     summary::print(global, &report);
@@ -83,9 +88,9 @@ fn write_report(path: &Path, report: &Report) -> Result<()> {
     })
 }
 
-/// The first signal asks for a last commit; the second ends the process at once.
+/// The first signal asks for an end in good order; the second ends the process at once.
 #[expect(clippy::print_stderr, reason = "this is the program's own output")]
-async fn listen(asked: watch::Sender<bool>, quiet: bool, format: LogFormat) {
+async fn listen(asked: watch::Sender<bool>, stats: Arc<RunStats>, quiet: bool, format: LogFormat) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
@@ -105,7 +110,14 @@ async fn listen(asked: watch::Sender<bool>, quiet: bool, format: LogFormat) {
             // What is committed is safe; the next run goes on from there.
             std::process::exit(i32::from(exit::STOPPED));
         }
-        let told = "stopping after a last commit; once more stops at once";
+        let told = match stats.commits_parts() {
+            Some(true) => "stopping after a last commit; once more stops at once",
+            Some(false) => {
+                "stopping without a commit, because this run is committed only as a whole; once \
+                 more stops at once"
+            }
+            None => "stopping; once more stops at once",
+        };
         match format {
             _ if quiet => {}
             LogFormat::Text => eprintln!("{told}"),

@@ -8,8 +8,8 @@ use tidegate::runtime::{ComponentReport, Exhausted};
 use tidegate::{Report, Status};
 
 use super::args::{Global, LogFormat};
-use super::errors;
 use super::progress::{compact, grouped};
+use super::{errors, terminal};
 
 /// Prints the end of a run to stderr: what the run was asked for may be on stdout.
 pub(crate) fn print(global: &Global, report: &Report) {
@@ -35,7 +35,11 @@ fn print_what_was_done(global: &Global, report: &Report) {
         return;
     }
     let mut err = std::io::stderr().lock();
-    let _ = writeln!(err, "{}", table(report, global.color_stderr()));
+    let _ = writeln!(
+        err,
+        "{}",
+        table(report, global.color_stderr(), terminal::width())
+    );
     let _ = writeln!(err, "{}", sentence(report));
     if let Some(text) = bound(report) {
         let _ = writeln!(err, "{text}");
@@ -65,7 +69,28 @@ fn is_untouched(component: &ComponentReport) -> bool {
     component.rows_in + component.rows_out + component.bytes + component.rejected == 0
 }
 
-fn table(report: &Report, color: bool) -> Table {
+/// What is left out of a table that the terminal is too narrow for, the first of these first.
+const SPARED: [&str; 5] = ["guarantee", "busy", TYPE, "bytes", "files"];
+
+/// The column of types, which has no heading.
+const TYPE: &str = "";
+
+/// The table, without what makes it wider than so many columns.
+fn table(report: &Report, color: bool, width: Option<usize>) -> Table {
+    let fits = |spared: &&[&str]| {
+        let plain = columns_without(report, false, spared);
+        let widest = plain
+            .lines()
+            .map(|line| line.trim_end().chars().count())
+            .max();
+        width.is_none_or(|width| widest.unwrap_or(0) <= width)
+    };
+    let mut fewer = (0..=SPARED.len()).map(|count| &SPARED[..count]);
+    let spared = fewer.find(fits).unwrap_or(&SPARED);
+    columns_without(report, color, spared)
+}
+
+fn columns_without(report: &Report, color: bool, spared: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     if !color {
@@ -108,25 +133,37 @@ fn table(report: &Report, color: bool) -> Table {
         }));
     }
     columns.push(("busy", |c| format!("{:.1}s", c.busy_s)));
-    let mut header = vec![heading(""), heading("")];
+    columns.retain(|(name, _)| !spared.contains(name));
+    let shown = |name| !spared.contains(&name);
+    let mut header = vec![heading("")];
+    if shown(TYPE) {
+        header.push(heading(""));
+    }
     header.extend(
         columns
             .iter()
             .map(|(name, _)| heading(name).set_alignment(CellAlignment::Right)),
     );
-    header.push(heading("guarantee"));
+    if shown("guarantee") {
+        header.push(heading("guarantee"));
+    }
     table.set_header(header);
     for component in &report.components {
-        let mut row = vec![
-            Cell::new(&component.id).add_attribute(Attribute::Bold),
-            Cell::new(format!("{} {}", component.r#type, component.kind)),
-        ];
+        let mut row = vec![Cell::new(&component.id).add_attribute(Attribute::Bold)];
+        if shown(TYPE) {
+            row.push(Cell::new(format!(
+                "{} {}",
+                component.r#type, component.kind
+            )));
+        }
         row.extend(
             columns
                 .iter()
                 .map(|(_, of)| Cell::new(of(component)).set_alignment(CellAlignment::Right)),
         );
-        row.push(Cell::new(component.guarantee.unwrap_or_default()));
+        if shown("guarantee") {
+            row.push(Cell::new(component.guarantee.unwrap_or_default()));
+        }
         table.add_row(row);
     }
     table

@@ -33,6 +33,12 @@ impl Global {
     }
 }
 
+/// How many columns the terminal has that stderr is; `None` if it is none.
+pub(crate) fn width() -> Option<usize> {
+    let mut table = comfy_table::Table::new();
+    table.use_stderr().width().map(usize::from)
+}
+
 /// Writes what happens to stderr: warnings, and with `--log-format json` the progress too.
 pub(crate) fn start_logging(global: &Global) {
     let level = match (global.quiet, global.verbose) {

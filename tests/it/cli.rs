@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::support::{Ended, Site, lines_of, until, visible_files};
+use super::support::{Ended, Site, hidden_files, lines_of, until, visible_files};
 
 const COMMANDS: [&str; 9] = [
     "run",
@@ -225,6 +225,43 @@ fn a_signal_stops_after_a_last_commit() {
 }
 
 #[test]
+fn a_signal_to_a_run_that_is_one_epoch_says_that_nothing_is_committed() {
+    let site = Site::with(
+        r#"
+        name = "whole"
+
+        [sources.numbers]
+        type = "generate"
+        rows = 1000000
+        rate = 2000
+        batch_rows = 20
+        columns = [{ name = "id", type = "sequence" }]
+
+        [transforms.sum]
+        type = "sql"
+        inputs = ["numbers"]
+        query = "SELECT sum(id) AS sum FROM numbers"
+
+        [sinks.seen]
+        type = "files"
+        inputs = ["numbers"]
+        url = "seen"
+
+        [sinks.out]
+        type = "console"
+        inputs = ["sum"]
+        "#,
+    );
+    let running = site.start(&[]);
+    until("a first file", || hidden_files(&site.path("seen")).pop());
+    running.signal("INT");
+    running.wait().expect_code(4).expect_said(&[
+        "stopping without a commit, because this run is committed only as a whole; once more",
+        "\nnothing of this run was committed; the next run starts it over\n",
+    ]);
+}
+
+#[test]
 fn quiet_shows_errors_and_data_only() {
     let site = Site::with(LINES);
     let ended = site.run(&["--quiet"]).expect_done();
@@ -441,6 +478,142 @@ inputs = ["chosen"]
     insta::assert_snapshot!("mistakes", ended.stderr);
     assert_eq!(site.run(&[]).expect_code(2).stderr, ended.stderr);
     assert!(!site.path(".tidegate").exists(), "nothing was written");
+}
+
+#[test]
+fn what_only_a_component_knows_is_told_beside_its_other_mistakes() {
+    let site = Site::with(
+        r#"name = "wrong"
+
+[checkpoint]
+interval = "0s"
+bytes = "0"
+
+[sources.in]
+type = "files"
+ulr = "a.csv"
+url = "b.csv"
+piece_size = "0"
+schema = [
+    { name = "a", type = "int64" },
+    { name = "b", type = "intt" },
+    { name = "c", type = "strin" },
+]
+
+[sources.rows]
+type = "generate"
+row = 10
+columns = [
+    { name = "id", type = "sequence" },
+    { name = "id", type = "sequence" },
+]
+
+[sinks.out]
+type = "parquet"
+inputs = ["rows", "in"]
+url = "out"
+compresion = "zstd"
+compression_level = 99
+row_group_rows = 0
+"#,
+    );
+    let ended = site.tidegate(&["check", "pipeline.toml"]).expect_code(2);
+    let places: Vec<_> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--> pipeline.toml:"))
+        .map(|place| place.split_once(':').expect("a line").0)
+        .collect();
+    let wanted = [
+        "4", "5", "9", "11", "14", "15", "20", "23", "30", "31", "32",
+    ];
+    assert_eq!(places, wanted, "{}", ended.stderr);
+}
+
+#[test]
+fn check_tells_a_misspelt_column_of_a_schema_at_its_place() {
+    let site = Site::with(
+        r#"[sources.in]
+type = "files"
+url = "a.csv"
+schema = [
+    { name = "id", type = "int64" },
+    { name = "amuont", type = "int64" },
+]
+
+[sinks.out]
+type = "console"
+inputs = ["in"]
+"#,
+    );
+    site.write("a.csv", "id,amount\n1,7\n");
+    for command in ["check", "run"] {
+        let ended = site.tidegate(&[command, "pipeline.toml"]).expect_code(1);
+        ended.expect_said(&[
+            "the file has no column `amuont`",
+            "--> pipeline.toml:6:14",
+            "did you mean `amount`?",
+        ]);
+    }
+}
+
+#[test]
+fn too_little_memory_for_a_stage_is_refused_before_anything_is_read() {
+    let site = Site::with(
+        r#"
+        [sources.in]
+        type = "generate"
+        rows = 60000
+        columns = [{ name = "id", type = "sequence" }, { name = "u", type = "uuid" }]
+
+        [transforms.sorted]
+        type = "sql"
+        inputs = ["in"]
+        query = "SELECT * FROM in ORDER BY u"
+
+        [sinks.out]
+        type = "parquet"
+        inputs = ["sorted"]
+        url = "out"
+        "#,
+    );
+    site.write("tidegate.toml", "[runtime]\nmemory = \"1 MB\"\n");
+    for command in ["check", "run"] {
+        let ended = site.tidegate(&[command, "pipeline.toml"]).expect_code(2);
+        ended.expect_said(&[
+            "needs at least 900.0 kB of memory, and has",
+            "hint: raise `memory` in `[runtime]`",
+            "[transforms.sorted]",
+        ]);
+    }
+    site.write("tidegate.toml", "[runtime]\nmemory = \"4 MB\"\n");
+    site.run(&[]).expect_done();
+}
+
+#[test]
+fn a_stage_that_has_too_little_memory_fails_the_run() {
+    let site = Site::with(
+        r#"
+        [sources.in]
+        type = "generate"
+        rows = 60000
+        columns = [{ name = "id", type = "sequence" }, { name = "u", type = "uuid" }]
+
+        [transforms.sorted]
+        type = "sql"
+        inputs = ["in"]
+        query = "SELECT * FROM in ORDER BY u"
+        memory = "50 KB"
+
+        [sinks.out]
+        type = "parquet"
+        inputs = ["sorted"]
+        url = "out"
+        "#,
+    );
+    site.run(&[])
+        .expect_code(1)
+        .expect_said(&["the query needs more memory than it may use"]);
 }
 
 #[test]

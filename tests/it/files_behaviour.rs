@@ -155,6 +155,80 @@ fn a_bad_row_of_a_million_is_told_by_its_line_in_a_csv_file() {
     one_row_is_rejected("rows.csv", text, "", BAD + 1);
 }
 
+/// What a transform rejects of a file whose third line has a bad amount.
+fn rejected_behind(file: &str, bytes: impl AsRef<[u8]>, transforms: &str, of: &str) -> Value {
+    let site = Site::with(&format!(
+        r#"
+        name = "behind"
+
+        [sources.rows]
+        type = "files"
+        url = "{file}"
+
+        {transforms}
+
+        [sinks.good]
+        type = "console"
+        inputs = ["{of}"]
+
+        [sinks.bad]
+        type = "files"
+        inputs = ["{of}.rejected"]
+        url = "bad"
+        "#
+    ));
+    site.write(file, bytes);
+    site.run(&[]).expect_done();
+    let bad = lines_of(&site.path("bad"));
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    bad[0].clone()
+}
+
+const AMOUNTS: &str = r#"
+        [transforms.whole]
+        type = "sql"
+        inputs = ["rows"]
+        query = "SELECT CAST(amount AS INT) AS amount FROM rows WHERE id > 1"
+"#;
+
+#[test]
+fn a_row_that_a_query_rejects_is_whole_and_told_by_its_file_and_line() {
+    let csv = "id,amount,note\n1,7,no\n3,?,look\n4,8,no\n";
+    let json = "{\"id\":1,\"amount\":\"7\",\"note\":\"no\"}\n\n\
+                {\"id\":3,\"amount\":\"?\",\"note\":\"look\"}\n";
+    for (file, text) in [("rows.csv", csv), ("rows.ndjson", json)] {
+        let bad = rejected_behind(file, text, AMOUNTS, "whole");
+        assert_eq!(bad["row"], r#"{"id":3,"amount":"?","note":"look"}"#);
+        assert_eq!(bad["line"], 3, "{bad}");
+        let path = bad["file"].as_str().expect("a file");
+        assert!(path.ends_with(file), "{path}");
+    }
+}
+
+#[test]
+fn a_row_that_a_second_query_rejects_is_told_by_its_file() {
+    let chain = r#"
+        [transforms.some]
+        type = "sql"
+        inputs = ["rows"]
+        query = "SELECT * FROM rows WHERE id > 1"
+
+        [transforms.more]
+        type = "sql"
+        inputs = ["some"]
+        query = "SELECT CAST(amount AS DECIMAL(10,1)) AS amount FROM some"
+    "#;
+    let bad = rejected_behind("rows.csv", "id,amount\n1,7\n3,?\n", chain, "more");
+    assert_eq!(bad["row"], r#"{"id":3,"amount":"?"}"#);
+    assert!(bad["file"].as_str().expect("a file").ends_with("rows.csv"));
+    assert_eq!(bad["line"], Value::Null);
+    let reason = bad["reason"].as_str().expect("a reason");
+    assert!(
+        reason.ends_with("to value of DECIMAL(10,1) type"),
+        "{reason}"
+    );
+}
+
 #[test]
 fn a_bad_row_that_nobody_reads_ends_the_run() {
     let site = Site::with(&rejecting("rows.ndjson", "", ""));

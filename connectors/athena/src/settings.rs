@@ -89,9 +89,7 @@ impl AthenaSettings {
             .price_per_tb
             .is_some_and(|price| price.is_nan() || price < 0.0)
         {
-            return Err(
-                Error::config("`price_per_tb` is less than nothing").with("key", "price_per_tb")
-            );
+            return Err(Error::config("`price_per_tb` is negative").with("key", "price_per_tb"));
         }
         Ok(())
     }

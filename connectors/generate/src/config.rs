@@ -43,22 +43,24 @@ impl SourceConfig for GenerateConfig {
                 .hint("for example: columns = [{ name = \"id\", type = \"sequence\" }]"));
         }
         if self.batch_rows == 0 {
-            return Err(Error::config("`batch_rows` must be at least 1"));
+            return Err(Error::config("`batch_rows` must be at least 1").with("key", "batch_rows"));
         }
         if self
             .rate
             .is_some_and(|rate| !(rate.is_finite() && rate >= 0.001))
         {
-            return Err(Error::config(
-                "`rate` is a number of rows a second, at least 0.001",
-            ));
+            let error = Error::config("`rate` is a number of rows a second, at least 0.001");
+            return Err(error.with("key", "rate"));
         }
         let mut names = std::collections::BTreeSet::new();
-        for column in &self.columns {
-            let column = column.build(self.seed)?;
-            if !names.insert(column.field.name().clone()) {
-                let name = column.field.name();
-                return Err(Error::config(format!("two columns are named `{name}`")));
+        for (at, column) in self.columns.iter().enumerate() {
+            let key = format!("columns.{at}");
+            let column = column.build(self.seed);
+            let column = column.map_err(|error| error.with("key", &key))?;
+            let name = column.field.name();
+            if !names.insert(name.clone()) {
+                let error = Error::config(format!("two columns are named `{name}`"));
+                return Err(error.with("key", key));
             }
         }
         Ok(())

@@ -69,6 +69,10 @@ impl Diagnostic {
         self
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// What is wrong, in one sentence.
     pub fn message(&self) -> &str {
         &self.message
@@ -124,11 +128,19 @@ impl Diagnostic {
 
     /// As it is printed: with colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
+        self.render_within(color, None)
+    }
+
+    /// The same where lines of the file are cut that are longer than so many columns.
+    pub fn render_within(&self, color: bool, width: Option<usize>) -> String {
+        let mut renderer = if color {
             Renderer::styled()
         } else {
             Renderer::plain()
         };
+        if let Some(width) = width {
+            renderer = renderer.term_width(width);
+        }
         let level = if self.warning {
             Level::WARNING
         } else {
@@ -275,8 +287,13 @@ impl Diagnostics {
 
     /// As they are printed: with colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
-        let rendered: Vec<_> = self.0.iter().map(|one| one.render(color)).collect();
-        rendered.join("\n\n")
+        self.render_within(color, None)
+    }
+
+    /// The same where lines of the file are cut that are longer than so many columns.
+    pub fn render_within(&self, color: bool, width: Option<usize>) -> String {
+        let rendered = self.0.iter().map(|one| one.render_within(color, width));
+        rendered.collect::<Vec<_>>().join("\n\n")
     }
 }
 

@@ -103,19 +103,30 @@ pub fn explain_text(name: &str, text: &str, error: &Error) -> Option<Diagnostic>
     Some(message_of(Diagnostic::new(place, sentence(error)), error))
 }
 
-fn descend<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
+pub(crate) fn descend<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
     path.split('.')
         .try_fold(node, |node, step| node.child(step))
 }
 
+/// The path of the key that an error is about.
+pub(crate) fn key_of(error: &Error) -> Option<&str> {
+    let mut pairs = error.context().iter();
+    pairs.find_map(|(name, value)| (*name == "key").then_some(value.as_str()))
+}
+
 /// An error about a component's table, at the place that its context names.
 pub(crate) fn explain(table: &Node, error: &Error) -> Diagnostic {
+    explain_at(table, key_of(error), error)
+}
+
+/// The same with the key that it is about.
+pub(crate) fn explain_at(table: &Node, key: Option<&str>, error: &Error) -> Diagnostic {
     let context = |name| {
         let mut pairs = error.context().iter();
         pairs.find_map(|(key, value)| (*key == name).then_some(value.as_str()))
     };
     let number = |name| context(name).and_then(|text| text.parse::<usize>().ok());
-    let node = context("key").and_then(|key| descend(table, key));
+    let node = key.and_then(|key| descend(table, key));
     let place = match node {
         None => table.place.first_line(),
         Some(node) => number("line")

@@ -35,6 +35,13 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
+impl Entry {
+    /// Whether the key or something of the value stands at this place.
+    pub(crate) fn meets(&self, place: &Place) -> bool {
+        self.key.meets(place) || self.node.meets(place)
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Text {
     pub(crate) value: String,
@@ -118,6 +125,16 @@ impl Node {
             Data::Array(items) => items.get(step.parse::<usize>().ok()?),
             _ => self.get(step),
         }
+    }
+
+    /// Whether it, or a key or value in it, stands at this place.
+    pub(crate) fn meets(&self, place: &Place) -> bool {
+        let within = match &self.data {
+            Data::Array(items) => items.iter().any(|item| item.meets(place)),
+            Data::Table(table) => table.values().any(|entry| entry.meets(place)),
+            _ => false,
+        };
+        within || self.place.meets(place)
     }
 
     /// What it is, as an error names it.

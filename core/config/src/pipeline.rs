@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tidegate_core::registry::from_json;
 use tidegate_core::{
     ComponentConfig, ComponentId, ComponentSpec, Guarantee, Kind, PipelineOptions, PipelineSpec,
     Registry,
@@ -68,17 +69,41 @@ pub(crate) fn read(
     (spec, configs)
 }
 
-fn read_options(table: Map<String, Value>, root: &Node, out: &mut Diagnostics) -> PipelineOptions {
-    match serde_json::from_value(table.into()) {
-        Ok(options) => options,
-        // The schema has told what is wrong already.
-        Err(_) if !out.is_empty() => PipelineOptions::default(),
-        Err(error) => {
-            let message = format!("the pipeline's options can't be used: {error}");
-            out.push(Diagnostic::new(root.place.clone(), message));
-            PipelineOptions::default()
+/// The options; what is wrong in them is told, and left out, so that the next mistake is found as well.
+fn read_options(
+    mut table: Map<String, Value>,
+    root: &Node,
+    out: &mut Diagnostics,
+) -> PipelineOptions {
+    loop {
+        let error = match from_json(table.clone().into(), "a pipeline's option") {
+            Ok(options) => return options,
+            Err(error) => error,
+        };
+        let key = document::key_of(&error).filter(|key| stands(&table, key));
+        let is_told = match key.and_then(|key| document::descend(root, key)) {
+            // The schema has told what is wrong already.
+            Some(node) => out.iter().any(|told| node.meets(told.place())),
+            None => !out.is_empty(),
+        };
+        if !is_told {
+            out.push(document::explain(root, &error));
+        }
+        if !key.is_some_and(|key| leave_out(&mut table, key)) {
+            return PipelineOptions::default();
         }
     }
+}
+
+/// Leaves out the key that a path ends with, or the table or array in which it would be. Says whether
+/// anything was there.
+fn leave_out(table: &mut Map<String, Value>, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let within = match table.get_mut(first) {
+        Some(Value::Object(inner)) => leave_out(inner, rest),
+        _ => false,
+    };
+    within || table.remove(first).is_some()
 }
 
 type Rank = (usize, usize);
@@ -215,16 +240,44 @@ impl Reader<'_> {
             key: key.clone(),
             inputs: inputs.clone(),
         });
-        if self.out.len() > before || is_broken(node) {
-            return;
-        }
         let (Some(tag), Ok(id)) = (tag, ComponentId::new(id)) else {
             return;
         };
-        let spec = spec_of(kind, id, tag, inputs, node);
-        match ComponentConfig::parse(self.registry, &spec) {
-            Ok(config) => self.specs.push((key.rank(), spec, config)),
-            Err(error) => self.out.push(document::explain(node, &error)),
+        let mut spec = spec_of(kind, id, tag, inputs, node);
+        let mut is_right = self.out.len() == before;
+        for (key, entry) in node.as_table().into_iter().flatten() {
+            let mut told = self.out.iter().skip(before);
+            if is_broken(&entry.node) || told.any(|told| entry.meets(told.place())) {
+                spec.config.remove(key);
+                is_right = false;
+            }
+        }
+        self.configure(spec, node, key.rank(), is_right);
+    }
+
+    /// Parses a component, whose wrong keys were left out. A mistake that is found is left out too,
+    /// so that the next one is found as well. What doesn't say its key may be wrong only because
+    /// others are left out.
+    fn configure(&mut self, mut spec: ComponentSpec, node: &Node, rank: Rank, mut is_right: bool) {
+        let mut without = Without::default();
+        loop {
+            let error = match ComponentConfig::parse(self.registry, &spec) {
+                Ok(config) if is_right => return self.specs.push((rank, spec, config)),
+                Ok(_) => return,
+                Err(error) => error,
+            };
+            let key = document::key_of(&error).map(str::to_owned);
+            let key = key.filter(|key| stands(&spec.config, key));
+            if is_right || key.is_some() {
+                let place = key.as_deref().map(|key| without.original(key));
+                let told = document::explain_at(node, place.as_deref(), &error);
+                self.out.push(told);
+            }
+            is_right = false;
+            match key {
+                Some(key) => without.leave_out(&mut spec.config, &key),
+                None => return,
+            }
         }
     }
 
@@ -297,6 +350,56 @@ impl Reader<'_> {
             .hint(hint),
         );
         None
+    }
+}
+
+/// Whether the configuration has what a key's path begins with.
+fn stands(config: &Map<String, Value>, key: &str) -> bool {
+    key.split('.')
+        .next()
+        .is_some_and(|first| config.contains_key(first))
+}
+
+/// What was left out of a configuration: keys, and items of arrays, whose numbers are told again as
+/// the file has them.
+#[derive(Default)]
+struct Without {
+    /// The numbers that the items that are left have in the file.
+    items: HashMap<String, Vec<usize>>,
+}
+
+impl Without {
+    /// Leaves out the item of an array that a path leads through, or else the key that it begins with.
+    fn leave_out(&mut self, config: &mut Map<String, Value>, path: &str) {
+        let mut steps = path.split('.');
+        let key = steps.next().unwrap_or_default();
+        let index = steps.next().and_then(|step| step.parse::<usize>().ok());
+        if let Some(index) = index
+            && let Some(Value::Array(items)) = config.get_mut(key)
+            && index < items.len()
+            && items.len() > 1
+        {
+            let count = items.len();
+            items.remove(index);
+            let numbers = self.items.entry(key.to_owned());
+            numbers
+                .or_insert_with(|| (0..count).collect())
+                .remove(index);
+            return;
+        }
+        config.remove(key);
+    }
+
+    /// The path in the file of one in what is left.
+    fn original(&self, path: &str) -> String {
+        let mut steps: Vec<_> = path.split('.').map(str::to_owned).collect();
+        if let [key, index, ..] = steps.as_mut_slice()
+            && let Some(numbers) = self.items.get(key)
+            && let Some(number) = index.parse().ok().and_then(|at: usize| numbers.get(at))
+        {
+            *index = number.to_string();
+        }
+        steps.join(".")
     }
 }
 

@@ -128,6 +128,13 @@ impl Place {
         (line, before[start..].chars().count() + 1)
     }
 
+    /// Whether something of another place is within this one.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            && self.span.start < other.span.end
+            && other.span.start < self.span.end
+    }
+
     /// The text as written.
     pub(crate) fn text(&self) -> &str {
         &self.source.text[self.span.clone()]

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
 
-use crate::{IgnoredColumn, Offset, Rejected, Result, StreamName};
+use crate::{IgnoredColumn, Offset, Origin, Rejected, Result, StreamName};
 
 /// What [`Source::read`](crate::Source::read) gives: events in the split's order, then the end,
 /// which means that the split is finished. After an error nothing more is polled.
@@ -108,4 +108,14 @@ pub struct Decoded {
     pub rejected: Rejected,
     /// The columns that the rows taken had, and the stream hasn't.
     pub ignored: Vec<IgnoredColumn>,
+    /// Where the rows stand, for those that a map rejects: if the stream's scan
+    /// [wishes it](crate::Scan::places), and as far as it is known.
+    pub places: Option<Box<dyn RowPlaces>>,
+}
+
+/// Tells where rows stand that were decoded.
+pub trait RowPlaces: fmt::Debug + Send {
+    /// Where the `row`-th of the [`Decoded::batches`] stands, counted over all of them from 0.
+    /// Asked for few rows, mostly one after the other; the thread may block.
+    fn origin(&mut self, row: usize) -> Result<Origin>;
 }

@@ -48,7 +48,7 @@ pub use context::{
 pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_depth, too_deep};
 pub use describe::describe_keys;
 pub use error::{Error, ErrorKind, Result};
-pub use event::{Decode, Decoded, Event, EventStream, Rows};
+pub use event::{Decode, Decoded, Event, EventStream, RowPlaces, Rows};
 pub use host::{Host, Kept};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
 pub use ignored::{IgnoredColumn, NewColumns};

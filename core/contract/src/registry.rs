@@ -13,6 +13,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::{CatalogConfig, Error, Result, SinkConfig, SourceConfig, TransformConfig};
 
@@ -105,9 +106,8 @@ macro_rules! kinds {
                 let tag = tag.into();
                 let of = tag.clone();
                 Self::$with(tag, || schema_for!(C).to_value(), move |table| {
-                    let config: C = serde_json::from_value(table)
-                        .map_err(|error| refused(Kind::$kind, &of, error))?;
-                    Ok(Box::new(config))
+                    let what = format!("the configuration of a {} of type `{of}`", Kind::$kind);
+                    Ok(Box::new(from_json::<C>(table, &what)?))
                 })
             }
 
@@ -313,10 +313,22 @@ impl Registry {
     }
 }
 
-fn refused(kind: Kind, tag: &str, error: serde_json::Error) -> Error {
-    Error::config(format!(
-        "the configuration of a {kind} of type `{tag}` can't be used: {error}"
-    ))
+/// Makes something of its JSON. Errors: `Config`, with the path of the key that is to blame
+/// (`columns.0.type`) where one is; `what` names all of it.
+pub fn from_json<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let steps = error.path().iter().map_while(|step| match step {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } => Some(key.clone()),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        });
+        let path = steps.collect::<Vec<_>>().join(".");
+        let error = Error::config(format!("{what} can't be used: {}", error.inner()));
+        match path.is_empty() {
+            true => error,
+            false => error.with("key", path),
+        }
+    })
 }
 
 #[doc(hidden)]

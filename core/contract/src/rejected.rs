@@ -13,7 +13,8 @@ use crate::{ComponentId, Result, SplitId};
 /// Where a rejected row came from, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The split. The runtime fills it in for what sources and maps reject; a sink knows it if it
+    /// The split. The runtime fills it in for what sources and maps reject, as it does with a map's
+    /// file and line where it knows them; a sink knows it if it
     /// [wants origins](crate::Sink::wants_origins).
     pub split: Option<SplitId>,
     /// The file, page or table.
@@ -34,6 +35,8 @@ pub struct RejectedRow {
     pub reason: String,
     /// Where it came from.
     pub origin: Origin,
+    /// Which row it was of the batch that a map was given: the runtime makes its origin of that.
+    pub row_of_batch: Option<usize>,
 }
 
 /// Rows that a component could not take.
@@ -86,6 +89,22 @@ impl Rejected {
             row: row.into(),
             reason: reason.into(),
             origin,
+            row_of_batch: None,
+        });
+    }
+
+    /// Adds a row of the batch that a map was given.
+    pub fn push_of_batch(
+        &mut self,
+        row_of_batch: usize,
+        row: impl Into<String>,
+        reason: impl Into<String>,
+    ) {
+        self.rows.push(RejectedRow {
+            row: row.into(),
+            reason: reason.into(),
+            origin: Origin::default(),
+            row_of_batch: Some(row_of_batch),
         });
     }
 

@@ -10,7 +10,7 @@ use crate::{Error, Result, StreamName};
 ///
 /// `columns` is a law: the source gives exactly these, in the order of the stream's schema.
 /// `predicates` and `limit` are offers: a source may use them to read less, and everything is
-/// applied again above it. They are only set where every consumer agrees.
+/// applied again above it. They are only set where every consumer agrees. `places` is a wish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
     /// The stream.
@@ -21,6 +21,9 @@ pub struct Scan {
     pub predicates: Vec<Predicate>,
     /// No consumer needs more rows than this.
     pub limit: Option<u64>,
+    /// Whether it may be asked where a row stands: see [`Decoded::places`](crate::Decoded::places).
+    #[serde(default)]
+    pub places: bool,
 }
 
 impl Scan {
@@ -31,6 +34,7 @@ impl Scan {
             columns: None,
             predicates: Vec::new(),
             limit: None,
+            places: false,
         }
     }
 
@@ -91,6 +95,7 @@ impl Scan {
             .limit
             .zip(other.limit)
             .map(|(mine, theirs)| mine.max(theirs));
+        self.places |= other.places;
         self
     }
 }

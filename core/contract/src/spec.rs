@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::units::positive;
 use crate::{
     ByteSize, ComponentId, Error, Kind, Registry, Result, SinkConfig, SourceConfig, Span,
     TransformConfig, Wired, check_wiring,
@@ -44,14 +45,16 @@ pub struct PipelineOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointOptions {
-    /// At this interval: of a stream, the latency until rows are visible. Default: `"5m"` for a
-    /// bounded run, `"10s"` for one without an end.
+    /// At this interval, more than 0: of a stream, the latency until rows are visible. Default:
+    /// `"5m"` for a bounded run, `"10s"` for one without an end.
+    #[serde(deserialize_with = "positive")]
     pub interval: Option<Span>,
-    /// After so many bytes, as they are in memory. Default: no limit.
+    /// After so many bytes, as they are in memory; more than 0. Default: no limit.
+    #[serde(deserialize_with = "positive")]
     pub bytes: Option<ByteSize>,
     /// The least time between two checkpoints that a source asks for, because somebody waits for the
-    /// commit (an HTTP client for its answer). What is asked for meanwhile is joined. Default:
-    /// `"100ms"`.
+    /// commit (an HTTP client for its answer). What is asked for meanwhile is joined. `"0s"`: each is
+    /// made at once. Default: `"100ms"`.
     pub min_interval: Option<Span>,
 }
 

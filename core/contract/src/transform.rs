@@ -89,9 +89,16 @@ pub trait Map: Debug + Send + Sync {
     /// given to `map` may have more columns than asked for: take columns by name.
     fn scan(&self, input: usize) -> Scan;
 
+    /// Whether a row that it rejects is shown with all columns of its batch. Where somebody reads
+    /// them, it is given more than it asks for: the whole rows.
+    fn rejects_whole_rows(&self) -> bool {
+        false
+    }
+
     /// Maps one batch of the `input`-th input. Its rows come out in order; rows may be dropped or
-    /// multiplied. A row that can't be taken is rejected, and the others go on; an error ends the
-    /// attempt.
+    /// multiplied. A row that can't be taken is rejected, by its number in the batch
+    /// ([`Rejected::push_of_batch`](crate::Rejected::push_of_batch)), and the others go on; an error
+    /// ends the attempt.
     fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped>;
 }
 

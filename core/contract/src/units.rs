@@ -88,7 +88,7 @@ impl<T: FromStr<Err = String> + From<u64>> Visitor<'_> for Human<T> {
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         u64::try_from(number)
             .map(T::from)
-            .map_err(|_| E::custom(format!("{number} is less than nothing")))
+            .map_err(|_| E::custom(format!("{number} is negative")))
     }
 }
 
@@ -116,6 +116,19 @@ impl<'de> Deserialize<'de> for Span {
             "a time span such as \"60s\"",
             std::marker::PhantomData,
         ))
+    }
+}
+
+/// Reads a quantity that has to be more than nothing:
+/// `#[serde(default, deserialize_with = "positive")]`.
+pub(crate) fn positive<'de, T, D>(value: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    match Option::<T>::deserialize(value)? {
+        Some(given) if given == T::default() => Err(de::Error::custom("it must be more than 0")),
+        given => Ok(given),
     }
 }
 

@@ -179,6 +179,9 @@ impl Check<'_> {
                         || (whole(stream) && !rejected(earlier_stream)))
             });
             if let Some(first) = earlier {
+                if self.names_no_stream(component, index, id, stream) {
+                    continue;
+                }
                 let earlier = reader.inputs[first];
                 let message = if earlier == *input {
                     format!("`{}` reads `{input}` twice", reader.id)
@@ -194,6 +197,34 @@ impl Check<'_> {
                 problem.also = Some((component, Some(first), "the first time"));
             }
         }
+    }
+
+    /// Whether what an input names is no stream at all. If it is probably `rejected`, says so; of a
+    /// transform's it was said before.
+    fn names_no_stream(
+        &mut self,
+        component: usize,
+        input: usize,
+        id: &str,
+        stream: Option<&str>,
+    ) -> bool {
+        let of = self.by_id.get(id).map(|at| self.components[*at].kind);
+        let (Some(of), Some(stream)) = (of, stream) else {
+            return false;
+        };
+        if of != Kind::Source {
+            return stream != StreamName::REJECTED;
+        }
+        let meant = suggest::nearest(stream, [StreamName::REJECTED]).is_some();
+        if meant {
+            self.problem(
+                (component, Some(input)),
+                format!("`{id}` has no stream `{stream}`"),
+                "no such stream",
+                format!("did you mean `{id}.{}`?", StreamName::REJECTED),
+            );
+        }
+        meant
     }
 
     fn circles(&mut self) {

@@ -19,7 +19,8 @@ pub struct RuntimeSettings {
     pub workers: Option<NonZeroUsize>,
     /// What the rows of a pipeline may take in memory, all together: those that are fetched ahead, that
     /// wait for workers, that are sorted, joined or grouped (the rest goes to disk), and the open files
-    /// of sinks. The program itself takes some 60 MB beside it. Default: `"192 MB"`, at least `"1 MB"`.
+    /// of sinks. The program itself takes some 60 MB beside it. Default: `"192 MB"`, at least `"1 MB"`, and
+    /// `"4 MB"` where a query needs all rows of its inputs.
     #[serde(deserialize_with = "memory")]
     pub memory: ByteSize,
     /// How much of it may wait between readers and workers. Default: a twelfth, at most `"32 MB"`; at

@@ -1,8 +1,8 @@
 //! What is counted while a pipeline runs: read by the progress display at any time, and by the
 //! report at the end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,7 @@ pub struct RunStats {
     attempts: AtomicU64,
     starved_nanos: AtomicU64,
     stopping: AtomicBool,
+    commits_parts: Mutex<Option<bool>>,
 }
 
 impl RunStats {
@@ -128,6 +129,7 @@ impl RunStats {
             attempts: AtomicU64::new(0),
             starved_nanos: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            commits_parts: Mutex::new(None),
         }
     }
 
@@ -175,6 +177,21 @@ impl RunStats {
 
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop commits what was read so far: not in a run that is one epoch. `None` until the
+    /// components are open.
+    pub fn commits_parts(&self) -> Option<bool> {
+        *self.parts()
+    }
+
+    pub(crate) fn set_commits_parts(&self, parts: bool) {
+        *self.parts() = Some(parts);
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<bool>> {
+        let parts = self.commits_parts.lock();
+        parts.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the run has been going on in this process.

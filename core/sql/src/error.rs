@@ -7,15 +7,23 @@ use std::io;
 use arrow_schema::ArrowError;
 use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::parser::ParserError;
 use tidegate_core::{Error, suggest};
 
 use crate::parse::too_deep;
+use crate::place::{self, Place};
 use crate::table::Table;
+use crate::words;
 
-/// An error of reading or planning a query over `tables`: of kind `Config`, with the context
-/// `line` and `column` (from 1, within the query's text) where they are known.
-pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
+/// An error of reading a query's text: of kind `Config`, with the context `line` and `column` (from
+/// 1, within the text) where they are known.
+pub(crate) fn reading_text(error: &DataFusionError) -> Error {
+    planning(error, None, &[])
+}
+
+/// An error of planning a query over `tables`, like one of [reading its text](reading_text).
+pub(crate) fn planning(error: &DataFusionError, query: Option<&Query>, tables: &[Table]) -> Error {
     let mut place = None;
     let mut told = None;
     let mut inner = error;
@@ -40,12 +48,25 @@ pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
             place = place.or(at);
             error
         }
-        DataFusionError::SchemaError(error, _) => names(error),
+        DataFusionError::SchemaError(error, _) => {
+            let (error, at) = names(error, query);
+            place = place.or(at);
+            error
+        }
         DataFusionError::External(_) => return running(inner),
-        other => planned(other, told, tables),
+        other => planned(other, told, query, tables),
     };
+    at(error, place)
+}
+
+/// With its place, unless it has one or none is known.
+fn at(error: Error, place: Option<Place>) -> Error {
     match place {
-        Some((line, column)) if line > 0 => error.with("line", line).with("column", column),
+        Some((line, column))
+            if line > 0 && !error.context().iter().any(|(key, _)| *key == "line") =>
+        {
+            error.with("line", line).with("column", column)
+        }
         _ => error,
     }
 }
@@ -54,7 +75,7 @@ pub(crate) fn planning(error: &DataFusionError, tables: &[Table]) -> Error {
 pub(crate) const END: &str = "found the query's end";
 
 /// A parser's complaint, and the place that it carries in its text.
-fn syntax(error: &ParserError) -> (Error, Option<(u64, u64)>) {
+fn syntax(error: &ParserError) -> (Error, Option<Place>) {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         ParserError::RecursionLimitExceeded => {
@@ -77,23 +98,49 @@ fn syntax(error: &ParserError) -> (Error, Option<(u64, u64)>) {
     )
 }
 
-fn names(error: &SchemaError) -> Error {
+/// What is said of a name, and where it may stand.
+fn names(error: &SchemaError, query: Option<&Query>) -> (Error, Option<Place>) {
     match error {
         SchemaError::FieldNotFound {
             field,
             valid_fields,
-        } => no_column(field, valid_fields),
-        SchemaError::AmbiguousReference { field } => Error::config(format!(
-            "`{}` is a column of more than one table",
-            field.name
-        ))
-        .hint(format!("say which: `table.{}`", field.name)),
-        SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
-            Error::config(format!("two columns are named `{name}`"))
-                .hint(format!("name one of them: `… AS other_{name}`"))
+        } => {
+            let place = query.and_then(|query| place::column(query, &field.name));
+            (no_column(field, valid_fields), place)
         }
+        // The query's own columns are in the way of each other too.
+        SchemaError::AmbiguousReference { field }
+            if query.is_some_and(|query| place::second(query, &field.name, true).is_some()) =>
+        {
+            (two_columns(&field.name, query), None)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let error = format!("`{}` is a column of more than one table", field.name);
+            let error = Error::config(error).hint(format!("say which: `table.{}`", field.name));
+            (
+                error,
+                query.and_then(|query| place::column(query, &field.name)),
+            )
+        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => (two_columns(name, query), None),
     }
+}
+
+/// What is said of a query that gives two columns the same name: `name`, or DataFusion's word for
+/// it.
+pub(crate) fn two_columns(name: &str, query: Option<&Query>) -> Error {
+    let found = query.and_then(|query| place::second(query, name, false));
+    let (place, name) = match &found {
+        Some((place, name)) => (Some(*place), name.as_str()),
+        None => (None, name),
+    };
+    let other = match name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        true => format!("`… AS other_{name}`"),
+        false => format!("`{name} AS …`"),
+    };
+    let error = Error::config(format!("the query gives two columns named `{name}`"));
+    at(error.hint(format!("name one of them: {other}")), place)
 }
 
 fn no_column(field: &Column, valid: &[Column]) -> Error {
@@ -110,8 +157,13 @@ fn no_column(field: &Column, valid: &[Column]) -> Error {
             field.name
         ));
     }
-    let mut columns: Vec<&str> = of_table.iter().map(|column| &*column.name).collect();
-    columns.dedup();
+    // Behind ORDER BY stand the columns that the query gives, and those that it reads.
+    let mut columns: Vec<&str> = Vec::new();
+    for column in &of_table {
+        if !columns.contains(&&*column.name) {
+            columns.push(&column.name);
+        }
+    }
     let relation = of_table.first().and_then(|column| column.relation.as_ref());
     let place = match relation {
         Some(relation)
@@ -142,7 +194,12 @@ pub(crate) fn missing(what: &str, name: &str, place: &str, known: &[&str]) -> Er
     error.hint(format!("there are: {}{more}", shown.join(", ")))
 }
 
-fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table]) -> Error {
+fn planned(
+    error: &DataFusionError,
+    told: Option<&Diagnostic>,
+    query: Option<&Query>,
+    tables: &[Table],
+) -> Error {
     let text = error.strip_backtrace_message();
     if let Some(name) = told.and_then(|told| quoted(&told.message, "table '", "' not found")) {
         let known: Vec<&str> = tables.iter().map(|table| &*table.name).collect();
@@ -155,10 +212,17 @@ fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table])
             return Error::config(format!("`{name}` can mean {}", alike.join(" or ")))
                 .hint("write the table's full name");
         }
-        return missing("table", name, " among the inputs", &known);
+        let error = missing("table", name, " among the inputs", &known);
+        return at(error, query.and_then(|query| place::table(query, name)));
+    }
+    if let Some(error) = known_kind(&text, query, tables) {
+        return error;
     }
     if let Some(name) = quoted(&text, "Invalid function '", "'") {
         let error = Error::config(format!("no function `{name}`"));
+        if WINDOWS.contains(&name.to_lowercase().as_str()) {
+            return error.hint(format!("it needs a window: `{name}(…) OVER (ORDER BY …)`"));
+        }
         return match quoted(&text, "Did you mean '", "'") {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
@@ -178,6 +242,149 @@ fn planned(error: &DataFusionError, told: Option<&Diagnostic>, tables: &[Table])
             }
         }
     }
+}
+
+/// Functions that there are only with OVER.
+const WINDOWS: [&str; 8] = [
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+];
+
+/// Complaints that DataFusion has words for that only its authors understand, and no place.
+fn known_kind(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Error> {
+    if let Some(call) = quoted(text, "given name and argument types '", "'. You") {
+        return wrong_arguments(call, text, query, tables);
+    }
+    if let Some(name) = text.strip_prefix("Unsupported SQL type ") {
+        let known = words::NAMES.iter().copied();
+        let bare = name.split('(').next().unwrap_or(name);
+        let near = suggest::nearest(bare, known).map(str::to_uppercase);
+        let error = Error::config(format!("no type `{name}`"));
+        let error = match near {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("types are BIGINT, DOUBLE, DECIMAL(38,2), VARCHAR, BOOLEAN, DATE, TIMESTAMP and the like"),
+        };
+        return Some(at(
+            error,
+            query.and_then(|query| place::type_name(query, name)),
+        ));
+    }
+    if let Some((what, number)) = ["LIMIT", "OFFSET"].into_iter().find_map(|what| {
+        let rest = text.strip_prefix(what)?.strip_prefix(" must be >")?;
+        Some((what, quoted(rest, "'", "' was provided")?))
+    }) {
+        let error = Error::config(format!(
+            "{what} takes a count of rows, and {number} is none"
+        ));
+        return Some(at(
+            error,
+            query.and_then(|query| place::limit(query, Some(number))),
+        ));
+    }
+    if text.starts_with("Expected LIMIT to be an integer") {
+        let error = Error::config("LIMIT takes a count of rows");
+        return Some(at(error, query.and_then(|query| place::limit(query, None))));
+    }
+    if let Some(rest) = text.strip_prefix("Cannot create filter with non-boolean predicate '") {
+        let (what, data_type) = rest.split_once("' returning ")?;
+        let column = what.rsplit('.').next().unwrap_or(what);
+        let place = query.and_then(|query| place::column(query, column));
+        let data_type = words::of(data_type);
+        let error = Error::config(format!("`{what}` is no condition: it is {data_type}"));
+        return Some(at(error.hint("compare it with something"), place));
+    }
+    if text.contains("require unique expression names") {
+        let (before, _) = text.rsplit_once("\" at position ")?;
+        let (_, name) = before.rsplit_once('"')?;
+        let name = match name.rsplit_once(" AS ") {
+            Some((_, name)) => name,
+            None => name.rsplit_once('.').map_or(name, |(_, name)| name),
+        };
+        return Some(two_columns(name, query));
+    }
+    operation(text, query, tables)
+}
+
+/// An operator that has nothing to do with such values.
+fn operation(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Error> {
+    let of = [
+        "Cannot infer common argument type for comparison operation ",
+        "Cannot infer common argument type for logical boolean operation ",
+        "Cannot infer common argument type for regex operation ",
+        "Cannot infer common argument type for operation ",
+        "Cannot coerce arithmetic expression ",
+    ];
+    let rest = of.into_iter().find_map(|start| text.strip_prefix(start))?;
+    let rest = rest.strip_suffix(" to valid types").unwrap_or(rest);
+    let parts = words::split(rest, ' ');
+    let [left, operator, right] = parts.as_slice() else {
+        return None;
+    };
+    let place = query.and_then(|query| place::operation(query, operator, [*left, *right], tables));
+    let (left, right) = (words::of(left), words::of(right));
+    let error = Error::config(format!(
+        "there is no `{operator}` between {left} and {right}"
+    ));
+    let error = error.hint("CAST one side to the other's type");
+    Some(at(error, place))
+}
+
+/// A function that is called with what it doesn't take. `call`: its name and the arguments' types,
+/// as `sum(Utf8)`.
+fn wrong_arguments(
+    call: &str,
+    text: &str,
+    query: Option<&Query>,
+    tables: &[Table],
+) -> Option<Error> {
+    let (name, types) = call.strip_suffix(')')?.split_once('(')?;
+    let types = words::split(types, ',');
+    let place = query.and_then(|query| place::call(query, name, &types, tables));
+    let given: Vec<_> = types.iter().map(|data_type| words::of(data_type)).collect();
+    let message = match given.as_slice() {
+        [] => format!("`{name}` takes arguments"),
+        [one] => format!("`{name}` takes no {one}"),
+        many => format!("`{name}` doesn't take ({})", many.join(", ")),
+    };
+    // "sum(Int64)", one a line; what the types are made known by only in code isn't told.
+    let mut takes: Vec<String> = Vec::new();
+    let (_, candidates) = text.split_once("Candidate functions:")?;
+    for line in candidates.lines() {
+        let line = line.trim();
+        let Some(types) = line
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'))
+        else {
+            continue;
+        };
+        let types = words::split(types, ',').into_iter().map(|one| {
+            // A parameter may have a name: `str: String`.
+            words::of(
+                one.rsplit_once(": ")
+                    .map_or(one, |(_, data_type)| data_type),
+            )
+        });
+        let types: Vec<_> = types.collect();
+        let types = format!("{name}({})", types.join(", "));
+        if !types.contains("UserDefined") && !takes.contains(&types) {
+            takes.push(types);
+        }
+    }
+    let error = Error::config(message);
+    let error = match takes.as_slice() {
+        [] => error,
+        takes => error.hint(format!(
+            "there is {}",
+            suggest::quoted(takes.iter().map(String::as_str))
+        )),
+    };
+    Some(at(error, place))
 }
 
 fn quoted<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {

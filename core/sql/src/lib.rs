@@ -41,11 +41,13 @@ mod memory;
 mod nested;
 mod output;
 mod parse;
+mod place;
 mod predicate;
 mod program;
 mod query;
 mod session;
 mod table;
+mod words;
 
 pub use lake::{
     Explanation, Lake, LakeOptions, LakeQuery, Share, TableShare, TextFile, TextFiles, TextRows,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::Query;
 use tidegate_core::{Error, Result};
+
+use crate::error::two_columns;
 
 /// The schema of a query's output, and the way of batches into it.
 #[derive(Debug, Clone)]
@@ -14,15 +17,11 @@ pub struct Shape(SchemaRef);
 
 impl Shape {
     /// The plain form of what a plan says it gives. Errors: `Config` for two columns of one name.
-    pub(crate) fn new(planned: &Schema) -> Result<Self> {
+    pub(crate) fn new(planned: &Schema, query: &Query) -> Result<Self> {
         let mut seen = BTreeSet::new();
         for field in planned.fields() {
             if !seen.insert(field.name()) {
-                return Err(Error::config(format!(
-                    "the query gives two columns named `{}`",
-                    field.name()
-                ))
-                .hint(format!("name one of them: `… AS other_{}`", field.name())));
+                return Err(two_columns(field.name(), Some(query)));
             }
         }
         let fields: Fields = planned.fields().iter().map(plain_field).collect();

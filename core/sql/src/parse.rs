@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tidegate_core::{Error, Result};
 
 use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
-use crate::error::{END, planning};
+use crate::error::{END, reading_text};
+use crate::place::mark_quoted_tables;
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
 /// and runs a query walks down them all.
@@ -28,7 +29,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         .with_dialect(&GenericDialect {})
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| at_the_end(planning(&error, &[]), sql))?;
+        .map_err(|error| at_the_end(reading_text(&error), sql))?;
     let first = statements.pop_front();
     if !statements.is_empty() {
         return Err(Error::config(format!(
@@ -42,6 +43,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         Some(Statement::Statement(statement)) => match *statement {
             Sql::Query(mut query) if reads_only(&query.body) => {
                 check_meaning(&query)?;
+                mark_quoted_tables(&mut query, sql);
                 settle_literals(&mut query);
                 bracket_recursion(&mut query);
                 Ok(*query)

@@ -44,9 +44,10 @@ impl Query {
     pub async fn plan(sql: &str, tables: Vec<Table>) -> Result<Self> {
         let mut ast = statement(sql)?;
         case::resolve(&mut ast, &tables);
-        Self::typed(Arc::new(ast), &tables)
+        let ast = Arc::new(ast);
+        Self::typed(Arc::clone(&ast), &tables)
             .await
-            .map_err(|error| planning(&error, &tables))?
+            .map_err(|error| planning(&error, Some(&ast), &tables))?
     }
 
     async fn typed(text: Arc<Ast>, tables: &[Table]) -> DfResult<Result<Self>> {
@@ -63,7 +64,7 @@ impl Query {
         let scans = analysis::scans(&optimized, tables)?;
         let streams = analysis::read_once(&optimized, tables)?;
         let nature = Nature::of(&plan)?;
-        Ok(Shape::new(&planned).map(|shape| Self {
+        Ok(Shape::new(&planned, &text).map(|shape| Self {
             text,
             tables: tables.to_vec(),
             state,
@@ -110,7 +111,7 @@ impl Query {
         state
             .optimize(&self.plan)
             .and_then(|plan| Program::compile(&plan, &state, &self.tables))
-            .map_err(|error| planning(&error, &self.tables))?
+            .map_err(|error| planning(&error, Some(&self.text), &self.tables))?
             .ok_or_else(|| Error::internal("a query's plan changed its kind"))
     }
 

@@ -24,7 +24,9 @@ pub(crate) fn render(
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_truncation_indicator("…")
         .set_header(schema.fields().iter().map(|field| field.name()));
-    let options = FormatOptions::new().with_null("").with_display_error(true);
+    let options = FormatOptions::new()
+        .with_null("NULL")
+        .with_display_error(true);
     for batch in batches {
         let columns = batch.columns().iter();
         let columns = columns

@@ -159,10 +159,8 @@ impl SinkConfig for ParquetConfig {
         let mut columns = self.partition_by.clone();
         columns.sort();
         if let Some(twice) = columns.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::config(format!(
-                "`partition_by` has `{}` twice",
-                twice[0]
-            )));
+            let error = Error::config(format!("`partition_by` has `{}` twice", twice[0]));
+            return Err(error.with("key", "partition_by"));
         }
         if self.mode == Mode::OverwritePartitions && self.partition_by.is_empty() {
             return Err(
@@ -170,10 +168,12 @@ impl SinkConfig for ParquetConfig {
                     .hint("to replace everything, use mode = \"overwrite\""),
             );
         }
-        if self.row_group_rows == 0 || self.target_file_size.0 == 0 {
-            return Err(Error::config(
-                "`row_group_rows` and `target_file_size` must be more than 0",
-            ));
+        let sizes = [
+            ("row_group_rows", self.row_group_rows == 0),
+            ("target_file_size", self.target_file_size.0 == 0),
+        ];
+        if let Some((key, _)) = sizes.into_iter().find(|(_, is_nothing)| *is_nothing) {
+            return Err(Error::config(format!("`{key}` must be more than 0")).with("key", key));
         }
         if let Some(catalog) = &self.catalog {
             catalog.validate()?;

@@ -25,6 +25,7 @@ pub(crate) fn compression(config: &ParquetConfig) -> Result<Compression> {
         Error::config(format!(
             "`compression_level` must be {range} for this compression"
         ))
+        .with("key", "compression_level")
     };
     Ok(match config.compression {
         ParquetCompression::Zstd => {
@@ -38,6 +39,7 @@ pub(crate) fn compression(config: &ParquetConfig) -> Result<Compression> {
         _ if level.is_some() => {
             return Err(
                 Error::config("`compression_level` has no meaning for this compression")
+                    .with("key", "compression_level")
                     .hint("only zstd and gzip have levels"),
             );
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::take::take;
-use tidegate_core::{Error, Input, Map, Mapped, Origin, Rejected, Result, Scan, batch_column};
+use tidegate_core::{Error, Input, Map, Mapped, Rejected, Result, Scan, batch_column};
 use tidegate_formats::{JsonRows, OnNewColumns, bytes_of, holds_bytes, json_elements};
 
 use crate::JsonConfig;
@@ -118,7 +118,7 @@ impl Map for JsonMap {
         let mut origins: Vec<u64> = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let mut reject = |text: &[u8], reason: String| {
-                rejected.push(String::from_utf8_lossy(text), reason, Origin::default());
+                rejected.push_of_batch(row, String::from_utf8_lossy(text), reason);
             };
             if documents.is_null(row) {
                 reject(

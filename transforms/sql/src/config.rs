@@ -39,6 +39,23 @@ pub struct SqlConfig {
     pub memory: Option<ByteSize>,
 }
 
+/// What a query that needs all rows can sort and join large tables in, on disk.
+const LEAST: ByteSize = ByteSize(900_000);
+
+/// The memory of a query that needs all rows, by the key or as the component's share. Errors:
+/// `Config` for a share in which it can't do its work.
+fn memory(given: Option<ByteSize>, share: u64) -> Result<u64> {
+    match given {
+        Some(given) => Ok(given.0),
+        None if share >= LEAST.0 => Ok(share),
+        None => Err(Error::config(format!(
+            "a query that needs all rows of its inputs needs at least {LEAST} of memory, and has {}",
+            ByteSize(share)
+        ))
+        .hint("raise `memory` in `[runtime]`, of which it is a quarter: by default it is 192 MB")),
+    }
+}
+
 /// Says which key of the table the error's line and column are in.
 fn in_query(error: Error) -> Error {
     error.with("key", "query")
@@ -70,7 +87,7 @@ impl TransformConfig for SqlConfig {
             return Ok(Transform::Map(Arc::new(SqlMap::new(query))));
         }
         let resources = Resources {
-            memory: self.memory.map_or(cx.common.memory, |memory| memory.0),
+            memory: memory(self.memory, cx.common.memory)?,
             scratch: cx.common.scratch.to_path_buf(),
             partitions: cx.common.parallelism,
         };

@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
-use tidegate_core::{Error, Map, Mapped, Origin, Rejected, Result, Scan};
+use tidegate_core::{Error, Map, Mapped, Rejected, Result, Scan};
 use tidegate_sql::{Failure, Program, Query};
 
 use crate::row;
@@ -34,6 +34,10 @@ impl Map for SqlMap {
         self.query.scan(input)
     }
 
+    fn rejects_whole_rows(&self) -> bool {
+        true
+    }
+
     fn map(&self, input: usize, batch: &RecordBatch) -> Result<Mapped> {
         let mut mapped = Mapped::default();
         let Some(compiled) = self.query.program() else {
@@ -51,7 +55,7 @@ impl Map for SqlMap {
             compiled
         };
         let mut pieces = Vec::new();
-        compute(program, batch, &mut pieces, &mut mapped.rejected)?;
+        compute(program, batch, 0, &mut pieces, &mut mapped.rejected)?;
         let shape = self.query.shape();
         let mut fitting = pieces
             .iter()
@@ -66,10 +70,12 @@ impl Map for SqlMap {
     }
 }
 
-/// Computes the batch; where a row stands in the way, halves it until that row is alone.
+/// Computes the batch, whose first row is the `first`; where a row stands in the way, halves it until
+/// that row is alone.
 fn compute(
     program: &Program,
     batch: &RecordBatch,
+    first: usize,
     pieces: &mut Vec<RecordBatch>,
     rejected: &mut Rejected,
 ) -> Result<()> {
@@ -77,12 +83,13 @@ fn compute(
         (Ok(piece), _) => pieces.push(piece),
         (Err(Failure::Other(error)), _) => return Err(error),
         (Err(Failure::Value(reason)), 1) => {
-            rejected.push(row::json(batch)?, reason, Origin::default());
+            rejected.push_of_batch(first, row::json(batch)?, reason);
         }
         (Err(Failure::Value(_)), rows) => {
             let half = rows / 2;
-            compute(program, &batch.slice(0, half), pieces, rejected)?;
-            compute(program, &batch.slice(half, rows - half), pieces, rejected)?;
+            let (head, tail) = (batch.slice(0, half), batch.slice(half, rows - half));
+            compute(program, &head, first, pieces, rejected)?;
+            compute(program, &tail, first + half, pieces, rejected)?;
         }
     }
     Ok(())

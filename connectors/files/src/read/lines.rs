@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
-use tidegate_core::{Decode, Decoded, Error, Result};
-use tidegate_formats::EncodedChunk;
+use tidegate_core::{Decode, Decoded, Error, Origin, Result, RowPlaces};
+use tidegate_formats::{Chunk, EncodedChunk};
 use tidegate_storage::{FileMeta, Storage};
 
 /// Counts a file's lines before an offset, when someone asks, which is when a row of a later piece
@@ -92,23 +92,62 @@ impl Decode for UncountedChunk {
             file,
         } = self.encoded;
         let mut decoded = decoder.decode(&chunk, &file)?;
-        let mut counted: Option<(u64, usize)> = None;
+        let mut lines = Lines {
+            chunk,
+            index: self.index,
+            counted: None,
+        };
         for row in &mut decoded.rejected.rows {
-            let (None, Some(offset)) = (row.origin.line, row.origin.offset) else {
-                continue;
-            };
-            let (lines, upto) = match counted {
-                Some(counted) => counted,
-                None => (self.index.before(chunk.start.offset)?, 0),
-            };
-            let end = usize::try_from(offset.saturating_sub(chunk.start.offset))
-                .unwrap_or(usize::MAX)
-                .clamp(upto, chunk.bytes.len());
-            let between = memchr::memchr_iter(b'\n', &chunk.bytes[upto..end]).count();
-            let lines = lines + between as u64;
-            row.origin.line = Some(lines + 1);
-            counted = Some((lines, end));
+            lines.complete(&mut row.origin)?;
         }
+        decoded.places = decoded
+            .places
+            .map(|places| Box::new(CountedPlaces { places, lines }) as _);
         Ok(decoded)
+    }
+}
+
+/// The lines of a chunk's rows, which are asked for in their order.
+#[derive(Debug)]
+struct Lines {
+    chunk: Chunk,
+    index: Arc<LineIndex>,
+    /// How many lines end before a place in the chunk.
+    counted: Option<(u64, usize)>,
+}
+
+impl Lines {
+    /// Adds the line to an origin that has none.
+    fn complete(&mut self, origin: &mut Origin) -> Result<()> {
+        let (None, Some(offset)) = (origin.line, origin.offset) else {
+            return Ok(());
+        };
+        let Chunk { bytes, start, .. } = &self.chunk;
+        let end = usize::try_from(offset.saturating_sub(start.offset)).unwrap_or(usize::MAX);
+        let end = end.min(bytes.len());
+        let (lines, upto) = match self.counted {
+            Some((lines, upto)) if upto <= end => (lines, upto),
+            _ => (self.index.before(start.offset)?, 0),
+        };
+        let between = memchr::memchr_iter(b'\n', &bytes[upto..end]).count();
+        let lines = lines + between as u64;
+        origin.line = Some(lines + 1);
+        self.counted = Some((lines, end));
+        Ok(())
+    }
+}
+
+/// The places of the rows that were taken, with their lines.
+#[derive(Debug)]
+struct CountedPlaces {
+    places: Box<dyn RowPlaces>,
+    lines: Lines,
+}
+
+impl RowPlaces for CountedPlaces {
+    fn origin(&mut self, row: usize) -> Result<Origin> {
+        let mut origin = self.places.origin(row)?;
+        self.lines.complete(&mut origin)?;
+        Ok(origin)
     }
 }

@@ -15,4 +15,4 @@ pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};
 pub(crate) use reader::{Found, Reader};
-pub(crate) use text::sample;
+pub(crate) use text::{header, sample};

@@ -170,6 +170,7 @@ impl TextFile {
         let names = bound.places().iter();
         let scan = Scan {
             columns: Some(names.map(|at| found.field(*at).name().clone()).collect()),
+            places: self.scan.places,
             ..Scan::all(self.stream.clone())
         };
         Ok(Records {
@@ -200,18 +201,27 @@ impl TextFile {
 
     /// The CSV header of a file that is read from its middle.
     async fn header(&self) -> Result<CsvHeader> {
-        let mut wanted = HEADER_SAMPLE;
-        loop {
-            let (sample, complete) =
-                sample(&self.storage, &self.file, self.compression, wanted).await?;
-            let header = CsvHeader::parse(&sample, &self.csv, complete);
-            match header.map_err(|error| self.explain(error))? {
-                Some(header) => return Ok(header),
-                None if complete || wanted > HEADER_LIMIT => {
-                    return Err(self.explain(Error::data("the CSV file has no header")));
-                }
-                None => wanted *= 8,
-            }
+        let found = header(&self.storage, &self.file, self.compression, &self.csv);
+        found
+            .await
+            .map_err(|error| self.explain(error))?
+            .ok_or_else(|| self.explain(Error::data("the CSV file has no header")))
+    }
+}
+
+/// The header of a CSV file; `None` if it has none.
+pub(crate) async fn header(
+    storage: &Storage,
+    file: &FileMeta,
+    compression: Compression,
+    csv: &CsvOptions,
+) -> Result<Option<CsvHeader>> {
+    let mut wanted = HEADER_SAMPLE;
+    loop {
+        let (sample, complete) = sample(storage, file, compression, wanted).await?;
+        match CsvHeader::parse(&sample, csv, complete)? {
+            None if !complete && wanted <= HEADER_LIMIT => wanted *= 8,
+            header => return Ok(header),
         }
     }
 }
@@ -443,6 +453,10 @@ impl Decode for Arranged {
             // The decoder gives the table's types, so that nothing is lost here.
             let arranged = self.bound.arrange(&batch, |_| Origin::default())?;
             decoded.batches.extend(arranged.batches);
+            if !arranged.rejected.is_empty() {
+                // The rows behind it have other numbers now.
+                decoded.places = None;
+            }
             decoded.rejected.extend(arranged.rejected);
         }
         Ok(decoded)

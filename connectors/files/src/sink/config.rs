@@ -134,10 +134,13 @@ impl FilesSinkConfig {
 #[typetag::serde(name = "files")]
 impl SinkConfig for FilesSinkConfig {
     fn validate(&self) -> Result<()> {
-        self.csv.validate()?;
-        Template::parse(self)?;
+        let csv = self.csv.validate();
+        csv.map_err(|error| error.with("key", "csv"))?;
+        let url = Template::parse(self);
+        url.map_err(|error| error.with("key", "url"))?;
         if self.target_file_size.0 == 0 {
-            return Err(Error::config("`target_file_size` must be more than 0"));
+            let error = Error::config("`target_file_size` must be more than 0");
+            return Err(error.with("key", "target_file_size"));
         }
         if self.newline && self.format() != Format::Raw {
             return Err(Error::config("`newline` is for `format = \"raw\"`")
@@ -146,6 +149,7 @@ impl SinkConfig for FilesSinkConfig {
         }
         if self.format() == Format::Parquet && self.compression() != Compression::None {
             return Err(Error::config("Parquet files are compressed inside")
+                .with("key", "compression")
                 .hint("leave `compression` out"));
         }
         if let Some(catalog) = &self.catalog {

@@ -146,24 +146,28 @@ impl FilesSourceConfig {
 #[typetag::serde(name = "files")]
 impl SourceConfig for FilesSourceConfig {
     fn validate(&self) -> Result<()> {
-        self.csv.validate()?;
+        let csv = self.csv.validate();
+        csv.map_err(|error| error.with("key", "csv"))?;
         if self.stream.is_empty() || self.stream == StreamName::REJECTED {
-            return Err(Error::config(format!(
-                "`{}` can't name a stream",
-                self.stream
-            )));
+            let error = Error::config(format!("`{}` can't name a stream", self.stream));
+            return Err(error.with("key", "stream"));
         }
-        if self.piece_size.0 == 0 || self.poll.0.is_zero() {
-            return Err(Error::config("`piece_size` and `poll` must be more than 0"));
+        if self.piece_size.0 == 0 {
+            return Err(Error::config("`piece_size` must be more than 0").with("key", "piece_size"));
+        }
+        if self.poll.0.is_zero() {
+            return Err(Error::config("`poll` must be more than 0").with("key", "poll"));
         }
         if self.format == Some(Format::Parquet)
             && !matches!(self.compression, None | Some(Compression::None))
         {
             return Err(Error::config("Parquet files are compressed inside")
+                .with("key", "compression")
                 .hint("leave `compression` out"));
         }
         if !self.schema.is_empty() {
-            self.schema.to_arrow()?;
+            let schema = self.schema.to_arrow();
+            schema.map_err(|error| error.with("key", "schema"))?;
             if self.on_new_columns == Some(NewColumns::Add) {
                 return Err(
                     Error::config("columns can't be added to a `schema` that is given")

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow_schema::{FieldRef, Fields, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_catalog::{matched, with_columns_of};
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, suggest};
 use tidegate_formats::{Format, raw_schema};
 use tidegate_storage::{FileMeta, Storage, spread};
 
 use super::config::FilesSourceConfig;
-use crate::read::{footer, text_columns};
+use crate::read::{footer, header, text_columns};
 
 /// How many Parquet files' footers are looked at: of more, some from all over.
 const FOOTERS: usize = 1_000;
@@ -70,22 +70,72 @@ async fn columns(storage: &Storage, files: &[FileMeta]) -> Result<Vec<(Fields, S
         .await
 }
 
-/// Refuses a column that is given and that no Parquet file has: it would be NULL in all rows.
+/// Refuses a column that is given and that no Parquet file has (it would be NULL in all rows), or
+/// that the first CSV file's header hasn't, as all must have it. JSON may leave out any.
 pub(super) async fn check_given(
     config: &FilesSourceConfig,
     storage: &Storage,
     files: &[FileMeta],
     stored: &[FieldRef],
 ) -> Result<()> {
-    match files.first() {
-        Some(first) if config.format_of(&storage.show(&first.key))? == Format::Parquet => {
-            somewhere(stored, &columns(storage, files).await?)
+    let Some(first) = files.iter().find(|file| config.has_rows(storage, file)) else {
+        return Ok(());
+    };
+    let path = storage.show(&first.key);
+    match config.format_of(&path)? {
+        Format::Parquet => somewhere(config, stored, &columns(storage, files).await?),
+        Format::Csv if config.csv.header => {
+            let csv = config.csv.named(&path);
+            let found = header(storage, first, config.compression_of(&path), &csv).await;
+            let Some(header) = found.map_err(|error| error.with("file", &path))? else {
+                return Ok(());
+            };
+            let names = header.names();
+            let missing = stored.iter().find(|field| !names.contains(field.name()));
+            missing.map_or(Ok(()), |field| {
+                let what = format!("the file has no column `{}`", field.name());
+                let names = names.iter().map(String::as_str);
+                Err(absent(config, field, what, &path, names.collect()))
+            })
         }
         _ => Ok(()),
     }
 }
 
-fn somewhere(stored: &[FieldRef], files: &[(Fields, String)]) -> Result<()> {
+/// The error about a column of the `schema`, which the file has not among those that it has.
+fn absent(
+    config: &FilesSourceConfig,
+    field: &FieldRef,
+    what: String,
+    path: &str,
+    names: Vec<&str>,
+) -> Error {
+    let at = config
+        .schema
+        .0
+        .iter()
+        .position(|given| given.name == *field.name());
+    let error = Error::schema(what).with("file", path);
+    let error = match at {
+        Some(at) => error.with("key", format!("schema.{at}.name")),
+        None => error,
+    };
+    error.hint(
+        match suggest::nearest(field.name(), names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? Names are compared exactly"),
+            None => format!(
+                "take it out of `schema`; the file has {}",
+                suggest::quoted(names)
+            ),
+        },
+    )
+}
+
+fn somewhere(
+    config: &FilesSourceConfig,
+    stored: &[FieldRef],
+    files: &[(Fields, String)],
+) -> Result<()> {
     let mut missing: Vec<_> = stored.iter().collect();
     for (found, _) in files {
         let places = matched(stored, found);
@@ -99,18 +149,9 @@ fn somewhere(stored: &[FieldRef], files: &[(Fields, String)]) -> Result<()> {
     let (Some(field), Some((found, path))) = (missing.first(), files.first()) else {
         return Ok(());
     };
-    let names: Vec<_> = found
-        .iter()
-        .map(|field| format!("`{}`", field.name()))
-        .collect();
-    Err(
-        Error::schema(format!("no file has a column `{}`", field.name()))
-            .with("file", path)
-            .hint(format!(
-                "take it out of `schema`; the file has {}",
-                names.join(", ")
-            )),
-    )
+    let what = format!("no file has a column `{}`", field.name());
+    let names = found.iter().map(|field| field.name().as_str()).collect();
+    Err(absent(config, field, what, path, names))
 }
 
 /// Files that weren't looked at may have NULLs, or lack a column.

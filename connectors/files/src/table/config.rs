@@ -82,7 +82,7 @@ impl SourceConfig for TableSourceConfig {
                 .hint("`tidegate catalog crawl` does, and a sink with `schema_policy`"));
         }
         if self.piece_size.0 == 0 {
-            return Err(Error::config("`piece_size` must be more than 0"));
+            return Err(Error::config("`piece_size` must be more than 0").with("key", "piece_size"));
         }
         Ok(())
     }

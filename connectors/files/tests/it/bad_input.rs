@@ -93,6 +93,72 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name() {
 }
 
 #[tokio::test]
+async fn a_column_of_the_schema_that_the_file_has_not_is_told_when_it_is_opened() {
+    let schema = json!([{"name": "id", "type": "int64"}, {"name": "naem", "type": "string"}]);
+    for (name, bytes) in [
+        ("a.csv", csv(0..3).into_bytes()),
+        ("a.csv.gz", gzip(csv(0..3).as_bytes())),
+        ("a.parquet", parquet(0..10, 10)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), name, bytes);
+        let error = source(dir.path(), json!({"url": name, "schema": schema}))
+            .await
+            .unwrap_err();
+        let key = ("key", "schema.1.name".to_owned());
+        assert!(error.context().contains(&key), "{name}: {error:?}");
+        let hint = error.hint_text().unwrap();
+        assert!(hint.starts_with("did you mean `name`?"), "{name}: {hint}");
+    }
+    // JSON may leave out any, a file without a header has no names, and one without a byte nothing.
+    for (name, bytes, more) in [
+        ("a.ndjson", "{\"id\": 1}\n", json!({})),
+        ("a.csv", "1,x\n", json!({"header": false})),
+        ("a.csv", "", json!({})),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), name, bytes);
+        let config = json!({"url": name, "schema": schema, "csv": more});
+        assert!(source(dir.path(), config).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn files_without_a_record_are_told_alike_and_a_schema_makes_them_no_rows() {
+    for (name, bytes) in [
+        ("a.csv", ""),
+        ("a.csv", "\n\n"),
+        ("a.ndjson", ""),
+        ("a.ndjson", "\n"),
+        ("a.json", ""),
+        ("a.json", "[]"),
+        ("a.json", " [\n] "),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), name, bytes);
+        let error = error(dir.path(), json!({"url": name})).await;
+        assert_eq!(
+            error.message(),
+            "the columns can't be found out: there is no record",
+            "{name}: {bytes:?}"
+        );
+        assert!(error.hint_text().unwrap().contains("`schema`"));
+        let schema = json!([{"name": "id", "type": "int64"}]);
+        let given = source(dir.path(), json!({"url": name, "schema": schema})).await;
+        let (batches, rejected) = read_all(&given.unwrap()).await.unwrap();
+        assert_eq!(
+            (ids(&batches).len(), rejected.len()),
+            (0, 0),
+            "{name}: {bytes:?}"
+        );
+    }
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.csv", "id,name\n");
+    let source = source(dir.path(), json!({"url": "a.csv"})).await.unwrap();
+    assert_eq!(source.streams()[0].schema.fields().len(), 2);
+}
+
+#[tokio::test]
 async fn a_later_file_that_has_other_columns_is_named() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.parquet", parquet(0..10, 10));

@@ -159,8 +159,8 @@ async fn c4_ndjson_however_its_objects_stand() {
     let rows = file("a.ndjson", format!("{large}\n{{\"id\":2,\"t\":\"y\"}}\n")).await;
     assert_eq!((rows.len(), &rows[0]), (2, &large));
     for (text, why) in [
-        ("", "it is empty"),
-        ("\n\n", "only blank lines"),
+        ("", "there is no record"),
+        ("\n\n", "there is no record"),
         ("x\n", "`x` is not a JSON object"),
     ] {
         let error = error("a.ndjson", text).await;

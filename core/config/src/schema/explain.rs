@@ -364,7 +364,7 @@ impl<'a> Explainer<'a> {
     ) {
         let name = self.table_name(at);
         let message = match kind {
-            Kind::Minimum { limit } if limit == 0 => format!("{name} can't be less than nothing"),
+            Kind::Minimum { limit } if limit == 0 => format!("{name} can't be negative"),
             Kind::Minimum { limit } => format!("{name} must be at least {limit}"),
             Kind::Maximum { limit } => format!("{name} must be at most {limit}"),
             Kind::ExclusiveMinimum { limit } => format!("{name} must be more than {limit}"),
@@ -372,12 +372,24 @@ impl<'a> Explainer<'a> {
             Kind::MinItems { limit: 1 } | Kind::MinLength { limit: 1 } => {
                 format!("{name} can't be empty")
             }
-            Kind::MinItems { limit } => format!("{name} needs at least {limit} items"),
-            Kind::MaxItems { limit } => format!("{name} can have {limit} items at most"),
-            Kind::MinLength { limit } => format!("{name} needs at least {limit} characters"),
-            Kind::MaxLength { limit } => format!("{name} can have {limit} characters at most"),
-            Kind::MinProperties { limit } => format!("{name} needs at least {limit} keys"),
-            Kind::MaxProperties { limit } => format!("{name} can have {limit} keys at most"),
+            Kind::MinItems { limit } => {
+                format!("{name} needs at least {}", counted(*limit, "item"))
+            }
+            Kind::MaxItems { limit } => {
+                format!("{name} can have {} at most", counted(*limit, "item"))
+            }
+            Kind::MinLength { limit } => {
+                format!("{name} needs at least {}", counted(*limit, "character"))
+            }
+            Kind::MaxLength { limit } => {
+                format!("{name} can have {} at most", counted(*limit, "character"))
+            }
+            Kind::MinProperties { limit } => {
+                format!("{name} needs at least {}", counted(*limit, "key"))
+            }
+            Kind::MaxProperties { limit } => {
+                format!("{name} can have {} at most", counted(*limit, "key"))
+            }
             Kind::UniqueItems => format!("{name} has the same item twice"),
             Kind::Pattern { pattern } => format!("{name} doesn't match the pattern `{pattern}`"),
             Kind::Constant { expected_value } => format!("{name} must be `{expected_value}`"),
@@ -400,6 +412,14 @@ impl<'a> Explainer<'a> {
                 .label(label)
                 .maybe_hint(hint),
         );
+    }
+}
+
+/// So many of what one is called `one`.
+fn counted(number: u64, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {one}s"),
     }
 }
 

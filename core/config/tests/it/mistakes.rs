@@ -51,6 +51,8 @@ snapshots! {
     input_of_a_stream_of_a_transform: spoilt("[\"weekly\"]", "[\"weekly.sales\"]");
     input_that_is_a_sink: Files::new(format!("{GOOD}\n[sinks.screen]\ntype = \"console\"\ninputs = [\"lake\"]\n"));
     input_twice: spoilt("[\"shop\"]", "[\"shop.*\", \"shop.sales\"]");
+    input_twice_with_rejected_misspelt: spoilt("[\"shop\"]", "[\"shop\", \"shop.rejectd\"]");
+    input_of_a_transform_twice_with_rejected_misspelt: spoilt("[\"weekly\"]", "[\"weekly\", \"weekly.rejectd\"]");
     input_as_text: spoilt("[\"weekly\"]", "\"weekly\"");
     input_that_is_no_name: spoilt("[\"weekly\"]", "[\"weekly.\"]");
     empty_inputs: spoilt("[\"weekly\"]", "[]");
@@ -167,6 +169,22 @@ fn a_diagnostic_tells_its_parts() {
     );
     assert_eq!(one.hint_text(), Some("did you mean `table`?"));
     assert!(one.file().ends_with("pipeline.toml"));
+}
+
+#[test]
+fn long_lines_are_cut_to_the_width_of_a_terminal() {
+    let line = format!("columns = [{}5]", "\"a\", ".repeat(60));
+    let wrong = spoilt("format =", &format!("{line}\nformat ="))
+        .load()
+        .unwrap_err();
+    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest(&wrong.render(false)) > 120);
+    let one = wrong.render_within(false, Some(60));
+    let drawn: Vec<_> = one.lines().filter(|line| line.contains('|')).collect();
+    assert!(
+        !drawn.is_empty() && drawn.iter().all(|line| line.chars().count() <= 60),
+        "{one}"
+    );
 }
 
 #[test]

@@ -292,7 +292,10 @@ pub(crate) fn decode(
             }
         }
         match result {
-            Ok(()) => rows += 1,
+            Ok(()) => {
+                rows += 1;
+                rejects.taken(start);
+            }
             Err(fault) => {
                 for slot in &mut slots {
                     slot.column.truncate(rows);
@@ -324,11 +327,7 @@ pub(crate) fn decode(
             names.for_each(|(number, (_, its))| name(number, its.clone()));
         })
     });
-    Ok(Decoded {
-        batches: batch.into_iter().collect(),
-        rejected: rejects.rejected,
-        ignored: ignored.unwrap_or_default(),
-    })
+    Ok(rejects.decoded(batch, ignored))
 }
 
 #[inline]

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use bytes::Bytes;
 use tidegate_core::{
-    Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, Scan, suggest,
+    Decode, Decoded, Error, IgnoredColumn, Origin, Rejected, Result, RowPlaces, Scan, suggest,
 };
 
 use super::column::Column;
@@ -52,6 +52,8 @@ pub struct Decoder {
     header: Option<Arc<CsvHeader>>,
     unknown: Arc<[(usize, String)]>,
     exact: bool,
+    /// Whether it is kept where rows begin.
+    keeps_places: bool,
 }
 
 impl fmt::Debug for Decoder {
@@ -104,6 +106,7 @@ impl Decoder {
             header: None,
             unknown: Arc::new([]),
             exact: false,
+            keeps_places: scan.places,
         })
     }
 
@@ -191,7 +194,7 @@ impl Decoder {
 
     /// Decodes a chunk of `file`, which names the rejected rows' origin.
     pub fn decode(&self, chunk: &Chunk, file: &Arc<str>) -> Result<Decoded> {
-        let rejects = Rejects::new(chunk, file);
+        let rejects = Rejects::new(chunk, file, self.keeps_places);
         let learnt = self.learnt.as_ref();
         let decoded = match self.format {
             Format::Ndjson | Format::Json => {
@@ -293,15 +296,18 @@ pub(crate) fn batch(
     )?))
 }
 
-/// The rows of a chunk that can't be taken.
+/// The rows of a chunk that can't be taken, and where the others begin.
 pub(crate) struct Rejects<'a> {
-    pub(crate) rejected: Rejected,
+    rejected: Rejected,
     places: Places<'a>,
+    /// Where the rows begin that were taken, if that is asked for.
+    starts: Option<Vec<usize>>,
 }
 
 impl<'a> Rejects<'a> {
-    fn new(chunk: &'a Chunk, file: &'a Arc<str>) -> Self {
+    fn new(chunk: &'a Chunk, file: &'a Arc<str>, keeps_places: bool) -> Self {
         Self {
+            starts: keeps_places.then(Vec::new),
             rejected: Rejected::default(),
             places: Places {
                 chunk,
@@ -316,6 +322,37 @@ impl<'a> Rejects<'a> {
         let origin = self.places.origin(start);
         self.rejected
             .push(String::from_utf8_lossy(row), fault.to_string(), origin);
+    }
+
+    /// Takes note of a row that was taken.
+    #[inline]
+    pub(crate) fn taken(&mut self, start: usize) {
+        if let Some(starts) = &mut self.starts {
+            starts.push(start);
+        }
+    }
+
+    /// What came of the chunk.
+    pub(crate) fn decoded(
+        self,
+        batch: Option<RecordBatch>,
+        ignored: Option<Vec<IgnoredColumn>>,
+    ) -> Decoded {
+        let chunk = self.places.chunk;
+        let places = self.starts.map(|starts| {
+            Box::new(ChunkPlaces {
+                chunk: chunk.clone(),
+                file: Arc::clone(self.places.file),
+                starts,
+                counted: (0, 0),
+            }) as Box<dyn RowPlaces>
+        });
+        Decoded {
+            batches: batch.into_iter().collect(),
+            rejected: self.rejected,
+            ignored: ignored.unwrap_or_default(),
+            places,
+        }
     }
 
     pub(crate) fn chunk(&self) -> &'a Chunk {
@@ -352,6 +389,33 @@ impl Places<'_> {
             offset: Some(self.chunk.start.offset + start as u64),
             ..Origin::default()
         }
+    }
+}
+
+/// The same for rows that were taken, after the chunk was decoded.
+#[derive(Debug)]
+struct ChunkPlaces {
+    chunk: Chunk,
+    file: Arc<str>,
+    starts: Vec<usize>,
+    counted: (usize, u64),
+}
+
+impl RowPlaces for ChunkPlaces {
+    fn origin(&mut self, row: usize) -> Result<Origin> {
+        let start = self.starts.get(row).copied();
+        let start = start.ok_or_else(|| Error::internal("a row was not decoded"))?;
+        if start < self.counted.0 {
+            self.counted = (0, 0);
+        }
+        let mut places = Places {
+            chunk: &self.chunk,
+            file: &self.file,
+            counted: self.counted,
+        };
+        let origin = places.origin(start);
+        self.counted = places.counted;
+        Ok(origin)
     }
 }
 

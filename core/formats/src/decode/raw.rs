@@ -42,11 +42,7 @@ pub(crate) fn decode(
                 Ok(value) => Some(Arc::new(LargeStringArray::from(vec![value]))),
                 Err(_) => {
                     rejects.push(0, bytes, &Fault::new("the file is not valid UTF-8"));
-                    return Ok(Decoded {
-                        batches: Vec::new(),
-                        rejected: rejects.rejected,
-                        ..Decoded::default()
-                    });
+                    return Ok(rejects.decoded(None, None));
                 }
             }
         }
@@ -57,9 +53,6 @@ pub(crate) fn decode(
         }
     };
     let batch = batch(schema, column.into_iter().collect(), 1)?;
-    Ok(Decoded {
-        batches: batch.into_iter().collect(),
-        rejected: rejects.rejected,
-        ..Decoded::default()
-    })
+    rejects.taken(0);
+    Ok(rejects.decoded(batch, None))
 }

@@ -165,12 +165,11 @@ impl Inference {
 
     fn nothing(&self) -> Error {
         let why = match &self.refused {
-            Some(reason) => format!("the first one can't be read: {reason}"),
-            None if self.rows > 0 => "they have no keys".to_owned(),
-            None if self.bytes > 0 => "there are only blank lines".to_owned(),
-            None => "it is empty".to_owned(),
+            Some(reason) => format!("the first record can't be read: {reason}"),
+            None if self.rows > 0 => "the records have no keys".to_owned(),
+            None => "there is no record".to_owned(),
         };
-        Error::schema(format!("there is no record to learn a schema from: {why}"))
+        Error::schema(format!("the columns can't be found out: {why}"))
             .hint("give a `schema`, or check that the file is whole and of this format")
     }
 

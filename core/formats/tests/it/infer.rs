@@ -195,8 +195,8 @@ fn nothing_to_learn_from_is_an_error_with_a_hint() {
         assert!(types(format, "", true).unwrap_err().hint_text().is_some());
     }
     for (text, reason) in [
-        ("", "it is empty"),
-        ("\n \n", "only blank lines"),
+        ("", "there is no record"),
+        ("\n \n", "there is no record"),
         ("garbage\n", "`garbage` is not a JSON object"),
         ("{\"a\":\n", "malformed JSON"),
         ("{}\n", "no keys"),

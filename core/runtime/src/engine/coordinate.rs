@@ -40,6 +40,7 @@ pub(super) enum Leaving {
 
 impl Attempt {
     pub(super) async fn coordinate(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Outcome> {
+        self.common.stats.set_commits_parts(self.can_cut());
         self.stopped = *stop.borrow();
         loop {
             if let Some(outcome) = self.decide()? {

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
-use tidegate_core::{Epoch, Error, Origins, Position, Rejected, Result, SinkBatch, Transform};
+use tidegate_core::{
+    Epoch, Error, Origin, Origins, Position, Rejected, Result, RowPlaces, SinkBatch, Transform,
+};
 
 use super::exchange::Writers;
 use super::inlet::Inlet;
@@ -102,6 +104,7 @@ pub(crate) struct Carrier {
     worker: usize,
     held: BTreeMap<(NodeId, usize), Held>,
     event: Option<Event>,
+    places: Option<Places>,
     /// Rows that the source or a map rejected, of what came in since this was last asked for.
     rejected: u64,
 }
@@ -128,6 +131,30 @@ struct EventOrigin {
     rows: HashMap<(NodeId, usize), u64>,
 }
 
+/// Where the rows stand that are carried.
+struct Places {
+    rows: Box<dyn RowPlaces>,
+    /// The number of the batch's first row.
+    first: usize,
+    /// How many maps the batch has gone through: behind one, rows have other numbers.
+    maps: usize,
+}
+
+impl Places {
+    /// Where the `row`-th row of the batch stands.
+    fn origin(&mut self, row: usize) -> Result<Origin> {
+        if self.maps == 0 {
+            return self.rows.origin(self.first + row);
+        }
+        let Origin { split, file, .. } = self.rows.origin(self.first)?;
+        Ok(Origin {
+            split,
+            file,
+            ..Origin::default()
+        })
+    }
+}
+
 impl Carrier {
     pub(crate) fn new(shared: &Arc<Shared>, set: Arc<EpochSet>, worker: usize) -> Self {
         Self {
@@ -136,6 +163,7 @@ impl Carrier {
             worker,
             held: BTreeMap::new(),
             event: None,
+            places: None,
             rejected: 0,
         }
     }
@@ -162,6 +190,22 @@ impl Carrier {
             }),
             mark,
         });
+    }
+
+    /// Says where the rows stand that are delivered next, if that is known.
+    pub(crate) fn stand(&mut self, places: Option<Box<dyn RowPlaces>>) {
+        self.places = places.map(|rows| Places {
+            rows,
+            first: 0,
+            maps: 0,
+        });
+    }
+
+    /// Goes on behind so many rows.
+    pub(crate) fn stand_behind(&mut self, rows: usize) {
+        if let Some(places) = &mut self.places {
+            places.first += rows;
+        }
     }
 
     /// The origins of the next rows of the event that come to a sink that wants them.
@@ -226,19 +270,34 @@ impl Carrier {
             ));
         };
         let began = Instant::now();
-        let mapped = guarded("a transform", || map.map(input, batch))
+        let mut mapped = guarded("a transform", || map.map(input, batch))
             .map_err(|error| error.with("component", &node.spec.id))?;
         node.stats.add_busy(began);
         node.stats.add_rows_in(batch.num_rows() as u64);
+        if let Some(places) = &mut self.places {
+            for rejected in &mut mapped.rejected.rows {
+                if let (Some(row), None) = (rejected.row_of_batch, &rejected.origin.file) {
+                    rejected.origin = places.origin(row)?;
+                }
+            }
+        }
         self.reject(id, mapped.rejected)?;
         node.stats
             .ignored
             .add(Some(node.spec.id.as_str()), mapped.ignored);
+        self.count_maps(1);
         for batch in &mapped.batches {
             node.stats.add_rows_out(batch.num_rows() as u64);
             self.deliver(*out, batch)?;
         }
+        self.count_maps(-1);
         Ok(())
+    }
+
+    fn count_maps(&mut self, more: isize) {
+        if let Some(places) = &mut self.places {
+            places.maps = places.maps.saturating_add_signed(more);
+        }
     }
 
     /// Passes rows that a component could not take to whoever reads them.

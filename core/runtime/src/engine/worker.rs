@@ -181,10 +181,13 @@ fn pass(
     stats
         .ignored
         .add(Some(shared.id(node).as_str()), decoded.ignored);
+    carrier.stand(decoded.places);
     for batch in &decoded.batches {
         stats.add_rows_out(batch.num_rows() as u64);
         carrier.deliver(port, batch)?;
+        carrier.stand_behind(batch.num_rows());
     }
+    carrier.stand(None);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 use tidegate_core::{
     ComponentConfig, ComponentId, ComponentSpec, DEEPEST, Error, Input, Kind, PipelineSpec,
     Rejected, Result, Sink, Source, Stream, StreamName, Transform, TransformContext, check_depth,
+    suggest,
 };
 
 use super::memory::Shares;
@@ -234,10 +235,13 @@ impl<'a> Builder<'a> {
                         None => {
                             let known: Vec<&str> =
                                 all.iter().map(|(name, _)| name.as_str()).collect();
-                            Err(
-                                Error::config(format!("source `{id}` has no stream `{name}`"))
-                                    .hint(format!("its streams are: {}", known.join(", "))),
-                            )
+                            let others = known.iter().copied().chain([StreamName::REJECTED]);
+                            let hint = match suggest::nearest(name, others) {
+                                Some(near) => format!("did you mean `{id}.{near}`?"),
+                                None => format!("its streams are: {}", known.join(", ")),
+                            };
+                            let what = format!("source `{id}` has no stream `{name}`");
+                            Err(Error::config(what).hint(hint))
                         }
                     },
                 }

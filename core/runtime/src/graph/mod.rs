@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use tidegate_core::{
-    ComponentConfig, ComponentId, ComponentSpec, Error, PipelineSpec, Replay, Result, Scan, Sink,
-    Source, Stream, StreamName, Transform, Visibility,
+    ComponentConfig, ComponentId, ComponentSpec, Error, Map, PipelineSpec, Replay, Result, Scan,
+    Sink, Source, Stream, StreamName, Transform, Visibility,
 };
 
 use crate::stats::{ComponentStats, Given};
@@ -244,10 +244,17 @@ impl Graph {
         for (port, scan) in self.ports.iter().zip(&mut scans) {
             for &(consumer, input) in &port.consumers {
                 let node = &self.nodes[consumer];
-                let need = match &node.body {
+                let mut need = match &node.body {
                     Body::Transform { transform, .. } => transform.scan(input),
                     _ => Scan::all(port.name.as_str()),
                 };
+                if let Some((map, _)) = self.map(consumer)
+                    && map.rejects_whole_rows()
+                    && self.shows_rejected(consumer)
+                {
+                    need.columns = None;
+                }
+                need.places |= self.asks_for_places(consumer);
                 *scan = Some(match scan.take() {
                     None => need,
                     Some(other) => other.union(&need),
@@ -263,6 +270,38 @@ impl Graph {
                     });
                 }
             }
+        }
+    }
+
+    /// Whether somebody reads the rows that a component rejects.
+    fn shows_rejected(&self, node: NodeId) -> bool {
+        !self.ports[self.nodes[node].rejected].consumers.is_empty()
+    }
+
+    /// Whether it matters where the rows stand that come to a node: to those who read what it, or a
+    /// map behind it, rejects.
+    fn asks_for_places(&self, node: NodeId) -> bool {
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            let Some((_, out)) = self.map(node) else {
+                continue;
+            };
+            if self.shows_rejected(node) {
+                return true;
+            }
+            open.extend(self.ports[out].consumers.iter().map(|(next, _)| *next));
+        }
+        false
+    }
+
+    /// A node that is a map, and where its rows go.
+    fn map(&self, node: NodeId) -> Option<(&Arc<dyn Map>, PortId)> {
+        match &self.nodes[node].body {
+            Body::Transform {
+                transform: Transform::Map(map),
+                out,
+            } => Some((map, *out)),
+            _ => None,
         }
     }
 

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use arrow_cast::CastOptions;
 use arrow_cast::display::FormatOptions;
-use arrow_schema::{DataType, FieldRef};
+use arrow_schema::{ArrowError, DataType, FieldRef};
 use datafusion::common::{DFSchema, internal_err};
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, TryCast, Volatility,
 };
+
+use crate::words::of_type;
 
 /// The cast as a function, if it may lose something. One of a constant stays, for others to see.
 pub(super) fn opaque(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
@@ -151,6 +153,23 @@ impl ScalarUDFImpl for Lossy {
             safe: self.is_try,
             format_options: FormatOptions::default(),
         };
-        value.cast_to(self.field.data_type(), Some(&options))
+        let data_type = self.field.data_type();
+        value
+            .cast_to(data_type, Some(&options))
+            .map_err(|error| named(error, data_type))
     }
+}
+
+/// Arrow's complaint about a text that is no decimal names the widest one instead of the one that
+/// was asked for.
+fn named(error: DataFusionError, asked: &DataType) -> DataFusionError {
+    if let DataFusionError::ArrowError(inner, _) = &error
+        && let ArrowError::CastError(text) = &**inner
+        && asked.is_decimal()
+        && let Some((what, _)) = text.rsplit_once(" to value of Decimal")
+    {
+        let text = format!("{what} to value of {} type", of_type(asked));
+        return ArrowError::CastError(text).into();
+    }
+    error
 }

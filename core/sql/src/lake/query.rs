@@ -93,7 +93,7 @@ impl Lake {
         let named = names::resolve(&mut ast, &finder).await?;
         let tables: Vec<Table> = named.iter().map(stand_in).collect();
         case::resolve(&mut ast, &tables);
-        let failed = |error| told(planning(&error, &tables));
+        let failed = |error| told(planning(&error, Some(&ast), &tables));
 
         let mut hashing = true;
         loop {
@@ -102,13 +102,13 @@ impl Lake {
             with_tables(&state, &named).map_err(failed)?;
             let plan = logical(&ast, &state).await.map_err(failed)?;
             let plan = state.optimize(&plan).map_err(failed)?;
-            let shape = Shape::new(plan.schema().as_arrow())?;
+            let shape = Shape::new(plan.schema().as_arrow(), &ast)?;
             clear(&notes);
             let physical = state
                 .query_planner()
                 .create_physical_plan(&plan, &state)
                 .await
-                .map_err(|error| match told(planning(&error, &tables)) {
+                .map_err(|error| match told(planning(&error, Some(&ast), &tables)) {
                     // What went wrong while files were looked at is no mistake of the query.
                     _ if is_outside(&error) => lake(&error),
                     told => told,

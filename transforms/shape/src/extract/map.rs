@@ -7,9 +7,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::take::take;
-use tidegate_core::{
-    Error, Input, Map, Mapped, Origin, Rejected, Result, Scan, batch_bytes, batch_column,
-};
+use tidegate_core::{Error, Input, Map, Mapped, Rejected, Result, Scan, batch_bytes, batch_column};
 use tidegate_formats::{JsonRows, bytes_of, holds_bytes, json_texts};
 
 use super::config::ExtractConfig;
@@ -133,13 +131,13 @@ impl Map for ExtractMap {
                 Err(reason) => {
                     let text = String::from_utf8_lossy(bytes);
                     let reason = format!("column `{}`: {reason}", self.column);
-                    rejected.push(text, reason, Origin::default());
+                    rejected.push_of_batch(row, text, reason);
                     continue;
                 }
             };
             for record in finder.records() {
                 if let Err(reason) = rows.push(row, document, &record)? {
-                    rejected.push(record.span.of(document), reason, Origin::default());
+                    rejected.push_of_batch(row, record.span.of(document), reason);
                 }
             }
         }

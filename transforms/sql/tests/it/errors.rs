@@ -91,20 +91,135 @@ async fn groups_and_types() {
         "1:8 'orders.userId' must appear in GROUP BY clause because it's not an aggregate expression \
          | either add 'orders.userId' to GROUP BY clause, or use an aggregate function like ANY_VALUE(orders.userId)"
     );
-    let error = told("SELECT id FROM orders WHERE amount > day").await;
-    assert!(error.starts_with("the query can't be planned: "), "{error}");
-    assert!(
-        error.contains("Decimal128(38, 2)") && error.contains("Date32"),
-        "{error}"
-    );
 }
 
 #[tokio::test]
 async fn two_columns_of_one_name() {
+    let id = "the query gives two columns named `id` | name one of them: `… AS other_id`";
+    for (query, place) in [
+        (
+            "SELECT o.id, u.id FROM orders o JOIN users u ON u.id = o.userId",
+            "1:14",
+        ),
+        ("SELECT id, id FROM users", "1:12"),
+        ("SELECT *, id FROM users", "1:11"),
+        ("SELECT name AS id,\n  id FROM users", "2:3"),
+        ("SELECT x.id FROM (SELECT id,\n id FROM users) x", "2:2"),
+    ] {
+        assert_eq!(told(query).await, format!("{place} {id}"), "{query}");
+    }
     assert_eq!(
-        told("SELECT o.id, u.id FROM orders o JOIN users u ON u.id = o.userId").await,
-        "the query gives two columns named `id` | name one of them: `… AS other_id`"
+        told("SELECT count(*), count(*) FROM users").await,
+        "1:18 the query gives two columns named `count(*)` | name one of them: `count(*) AS …`"
     );
+    assert_eq!(
+        told("SELECT id + 1, id + 1 FROM users").await,
+        "1:16 the query gives two columns named `id + 1` | name one of them: `id + 1 AS …`"
+    );
+}
+
+#[tokio::test]
+async fn arguments_that_a_function_does_not_take() {
+    assert_eq!(
+        told("SELECT id,\n  sum(name) AS total FROM users GROUP BY id").await,
+        "2:3 `sum` takes no text | there is `sum(DECIMAL)`, `sum(BIGINT UNSIGNED)`, `sum(BIGINT)`, \
+         `sum(DOUBLE)`, `sum(Duration)`, `sum(INTERVAL)`"
+    );
+    for (query, place, said) in [
+        (
+            "SELECT sum(id), sum(name) FROM users",
+            "1:17",
+            "`sum` takes no text",
+        ),
+        ("SELECT avg(name) FROM users", "1:8", "`avg` takes no text"),
+        (
+            "SELECT id FROM users WHERE\n abs(name) > 1",
+            "2:2",
+            "`abs` takes no text",
+        ),
+        (
+            "SELECT sqrt(id, id) FROM users",
+            "1:8",
+            "`sqrt` doesn't take (BIGINT, BIGINT)",
+        ),
+        (
+            "SELECT upper() FROM users",
+            "1:8",
+            "`upper` takes arguments",
+        ),
+        (
+            "SELECT sum(name) OVER () FROM users",
+            "1:8",
+            "`sum` takes no text",
+        ),
+    ] {
+        let error = told(query).await;
+        assert!(
+            error.starts_with(&format!("{place} {said}")),
+            "{query}: {error}"
+        );
+        assert!(
+            !error.contains("nternal") && !error.contains("Utf8"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_datafusion_tells_no_place_of_has_one() {
+    for (query, wanted) in [
+        (
+            "SELECT id,\n  CAST(id AS INTEGR) AS i FROM users",
+            "2:14 no type `INTEGR` | did you mean `INTEGER`?",
+        ),
+        (
+            "SELECT id::floot AS i FROM users",
+            "1:12 no type `floot` | did you mean `FLOAT`?",
+        ),
+        (
+            "SELECT * FROM 'a.csv'",
+            "1:15 no table `a.csv` among the inputs | there are: `shop.orders`, `users`",
+        ),
+        (
+            "SELECT * FROM users LIMIT -1",
+            "1:28 LIMIT takes a count of rows, and -1 is none",
+        ),
+        (
+            "SELECT * FROM users LIMIT 'x'",
+            "1:27 LIMIT takes a count of rows",
+        ),
+        (
+            "SELECT CAST(id AS VARCHR(3)) AS i FROM users",
+            "1:19 no type `VARCHR(3)` | did you mean `VARCHAR`?",
+        ),
+        (
+            "SELECT * FROM users WHERE name",
+            "1:27 `users.name` is no condition: it is text | compare it with something",
+        ),
+        (
+            "SELECT lag(id) AS before FROM users",
+            "1:8 no function `lag` | it needs a window: `lag(…) OVER (ORDER BY …)`",
+        ),
+        (
+            "SELECT substr(id, 'x') AS a FROM users",
+            "1:15 `substr` doesn't take (BIGINT, text) | there is `substr(text, BIGINT)`, \
+             `substr(text, BIGINT, BIGINT)`",
+        ),
+        (
+            "SELECT * FROM users ORDER BY id OFFSET -2",
+            "1:41 OFFSET takes a count of rows, and -2 is none",
+        ),
+        (
+            "SELECT id, name FROM users ORDER BY nope",
+            "1:37 no column `nope` in `users` | there are: `id`, `name`",
+        ),
+        (
+            "SELECT id FROM orders WHERE qty = 'x' AND amount > day",
+            "1:43 there is no `>` between DECIMAL(38,2) and DATE | CAST one side to the other's type",
+        ),
+    ] {
+        assert_eq!(told(query).await, wanted, "{query}");
+    }
 }
 
 #[tokio::test]

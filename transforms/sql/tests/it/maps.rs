@@ -64,6 +64,16 @@ async fn a_row_that_cannot_be_computed_is_rejected_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn the_reason_names_the_type_that_was_asked_for() {
+    let query = "SELECT CAST(qty AS DECIMAL(10,1)) AS qty FROM orders";
+    let mapped = map(query, &orders()).await;
+    assert_eq!(
+        mapped.rejected.rows[0].reason,
+        "cannot cast string 'x' to value of DECIMAL(10,1) type"
+    );
+}
+
+#[tokio::test]
 async fn overflowing_integers_are_rejected() {
     let table = Memory::new(
         "t",

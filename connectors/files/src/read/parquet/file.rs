@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_catalog::{UnknownColumn, with_columns_of};
 use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, IgnoredColumn, Metrics, NewColumns, Offset, Origin,
-    Result, Rows, Scan, StreamName,
+    Result, RowPlaces, Rows, Scan, StreamName,
 };
 use tidegate_storage::{FileMeta, Storage};
 
@@ -120,6 +120,7 @@ impl ParquetFile {
             mask,
             bound,
             path: self.storage.show(&self.file.key).into(),
+            places: scan.places,
         })
     }
 
@@ -243,6 +244,8 @@ struct Reading {
     /// The number of each row group's first row in the file.
     first_rows: Vec<u64>,
     path: Arc<str>,
+    /// Whether it may be asked where rows stand.
+    places: bool,
     /// What is left out of the rows; told with the first of them.
     ignored: Mutex<Vec<IgnoredColumn>>,
 }
@@ -338,18 +341,49 @@ impl Decode for EncodedRows {
         let mut before = 0;
         for batch in batches {
             let batch = batch.map_err(|error| unreadable(error.into(), path))?;
-            // A row of Parquet has no line: it is told by its number.
-            let origin = |row: usize| Origin {
-                file: Some(Arc::clone(path)),
-                offset: Some(first + self.rows.nth(before + row as u64)),
-                ..Origin::default()
-            };
+            let origin = |row| place(path, first, &self.rows, before, row);
             let arranged = bound.arrange(&batch, origin);
             let mut arranged = arranged.map_err(|error| error.with("file", path))?;
             arranged.ignored = std::mem::take(&mut ignored);
+            if self.reading.places && arranged.rejected.is_empty() {
+                arranged.places = Some(Box::new(GroupPlaces {
+                    path: Arc::clone(path),
+                    first,
+                    rows: self.rows.clone(),
+                    before,
+                }));
+            }
             take(arranged)?;
             before += batch.num_rows() as u64;
         }
         Ok(())
+    }
+}
+
+/// Where a row stands of those selected in a row group. A row of Parquet has no line: it is told by
+/// its number.
+fn place(path: &Arc<str>, first: u64, rows: &RowRanges, before: u64, row: usize) -> Origin {
+    Origin {
+        file: Some(Arc::clone(path)),
+        offset: Some(first + rows.nth(before + row as u64)),
+        ..Origin::default()
+    }
+}
+
+/// Where the rows of a batch stand.
+#[derive(Debug)]
+struct GroupPlaces {
+    path: Arc<str>,
+    /// The number of the row group's first row.
+    first: u64,
+    /// The rows selected in the group.
+    rows: RowRanges,
+    /// How many of them come before the batch.
+    before: u64,
+}
+
+impl RowPlaces for GroupPlaces {
+    fn origin(&mut self, row: usize) -> Result<Origin> {
+        Ok(place(&self.path, self.first, &self.rows, self.before, row))
     }
 }

@@ -66,10 +66,13 @@ pub(crate) fn decode(
                 Err(_) => unknown.rejected(),
             }
         }
-        if let Err(fault) = result {
-            object.truncate(rows);
-            cursor.at = end();
-            rejects.push(start, &data[start..cursor.at], &fault);
+        match result {
+            Ok(()) => rejects.taken(start),
+            Err(fault) => {
+                object.truncate(rows);
+                cursor.at = end();
+                rejects.push(start, &data[start..cursor.at], &fault);
+            }
         }
     }
     let ignored = cursor.unknown.take().map(|unknown| {
@@ -77,11 +80,7 @@ pub(crate) fn decode(
     });
     let rows = object.len();
     let batch: Option<RecordBatch> = batch(schema, object.finish()?, rows)?;
-    Ok(Decoded {
-        batches: batch.into_iter().collect(),
-        rejected: rejects.rejected,
-        ignored: ignored.unwrap_or_default(),
-    })
+    Ok(rejects.decoded(batch, ignored))
 }
 
 #[inline]
