@@ -64,7 +64,7 @@ impl Ingest {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
         let tidegate = Tidegate::new(self.program.as_deref())?;
-        let folder = cache().join("ingest");
+        let folder = cache()?.join("ingest");
         let script = script(&folder)?;
         println!(
             "\nfdatasync of 1 KB at a time: {:.0} a second",
