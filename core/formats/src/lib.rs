@@ -45,7 +45,7 @@ pub use csv_options::CsvOptions;
 pub use decode::{
     Decoder, EncodedChunk, JsonRows, OnNewColumns, json_check, json_elements, raw_schema, with_new,
 };
-pub use encode::{Encoder, decimal_text, row_to_json};
+pub use encode::{Encoder, RowEncoder, Rows, decimal_text, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
 pub use spec::{FieldSpec, SchemaSpec, TypeSpec, json_field};

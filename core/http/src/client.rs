@@ -54,8 +54,21 @@ impl HttpClient {
     ///
     /// Errors: `Config` where the settings can't be used.
     pub fn confined(&self) -> Result<Self> {
+        self.redirected_by(redirect::confined())
+    }
+
+    /// The same client, but it follows only redirections within the host by which the request stays
+    /// what it is (307, 308): for requests that write. After the others, the library would make a GET
+    /// without a body of them, whose good answer says nothing of what was to be written.
+    ///
+    /// Errors: `Config` where the settings can't be used.
+    pub fn faithful(&self) -> Result<Self> {
+        self.redirected_by(redirect::faithful())
+    }
+
+    fn redirected_by(&self, policy: Policy) -> Result<Self> {
         Ok(Self {
-            inner: self.settings.client(redirect::confined())?,
+            inner: self.settings.client(policy)?,
             ..self.clone()
         })
     }

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::dialect::{Again, Dialect, Plain};
 use crate::settings::is_rate;
-use crate::{HttpClient, Ledger, Response, Validators};
+use crate::{Adaptive, HttpClient, Ledger, Response, Validators};
 
 /// A request that is being put together; [`Request::send`] makes it.
 #[must_use = "a request does nothing until it is sent"]
@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub(crate) ledger: Option<(&'a Ledger, &'a str)>,
     /// Names of rates, and how many requests a second each allows.
     pub(crate) paces: Vec<(&'a str, f64)>,
+    /// How many may be under way at once.
+    pub(crate) within: Option<&'a Adaptive>,
     /// The first thing that was wrong with it.
     refused: Option<Error>,
 }
@@ -51,6 +53,7 @@ impl<'a> Request<'a> {
             dialect: &Plain,
             ledger: None,
             paces: Vec::new(),
+            within: None,
             refused: None,
         }
     }
@@ -141,6 +144,13 @@ impl<'a> Request<'a> {
                 .hint("it is the number of requests a second, such as 5 or 0.5");
             self.refused.get_or_insert(error);
         }
+        self
+    }
+
+    /// Makes every attempt when so few others are under way that this one is within the limit, which
+    /// follows how the server takes them. An attempt that waits to be made again isn't under way.
+    pub fn within(mut self, limit: &'a Adaptive) -> Self {
+        self.within = Some(limit);
         self
     }
 

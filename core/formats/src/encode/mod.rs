@@ -7,5 +7,5 @@ mod json;
 mod raw;
 mod text;
 
-pub use encoder::{Encoder, row_to_json};
+pub use encoder::{Encoder, RowEncoder, Rows, row_to_json};
 pub use text::decimal_text;
