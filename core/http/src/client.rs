@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::BackoffBuilder;
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use tidegate_core::{Context, Metrics, Result};
@@ -76,6 +77,12 @@ impl HttpClient {
     /// How long a request waits at most for a server that asks it to (`max_retry_after`).
     pub fn longest_wait(&self) -> Duration {
         self.settings.max_retry_after.0
+    }
+
+    /// The waits between attempts, one fewer than there may be attempts (`attempts`, `backoff`,
+    /// `max_backoff`): for what has to be asked again although its answer was a good one.
+    pub fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.settings.retries().build()
     }
 
     /// Begins a GET.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{
@@ -186,13 +186,7 @@ impl<'a> Request<'a> {
             return Err(error);
         }
         let settings = &self.client.settings;
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(settings.backoff.0)
-            .with_max_delay(settings.max_backoff.0)
-            .with_max_times(
-                usize::try_from(settings.attempts.saturating_sub(1)).unwrap_or(usize::MAX),
-            )
-            .with_jitter();
+        let backoff = settings.retries();
         let longest = settings.max_retry_after.0;
         (|| self.attempt())
             .retry(backoff)
