@@ -25,7 +25,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("transform", &["json", "sql"]),
-    ("sink", &["console", "files", "mysql", "parquet"]),
+    ("sink", &["console", "files", "http", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
 

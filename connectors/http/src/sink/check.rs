@@ -13,15 +13,36 @@ const MOST_AT_ONCE: u32 = 1024;
 /// Kinesis takes no more records at once (PutRecords).
 const MOST_OF_KINESIS: u32 = 500;
 
+/// Headers that say how long a body is and how it is packed.
+const OURS: [&str; 3] = ["content-length", "content-encoding", "transfer-encoding"];
+
 impl HttpSinkConfig {
     /// Checks the keys one by one, and those that exclude each other.
     pub(super) fn check(&self) -> Result<()> {
         check_headers(&self.headers)?;
+        let own = |name: &&String| OURS.contains(&name.to_ascii_lowercase().as_str());
+        if let Some(name) = self.headers.keys().find(own) {
+            return Err(of_key(
+                "headers",
+                format!("the header `{name}` follows from the body"),
+            )
+            .hint("leave it out"));
+        }
         let address = self.address()?;
         match &self.auth {
             Some(auth) => {
                 auth.validate(self.allow_http)?;
                 auth.may_go_to(address.base(), self.allow_http)?;
+                let mut params = address.base().query_pairs();
+                if let Some(own) = auth.query_param()
+                    && params.any(|(name, _)| name == own)
+                {
+                    return Err(of_key(
+                        "url",
+                        format!("`{own}` is in `url`, and is sent by `auth`"),
+                    )
+                    .hint("leave it out of `url`: secrets don't stand in the file"));
+                }
             }
             None if self.allow_http => {
                 return Err(

@@ -32,6 +32,9 @@ use super::live::HttpSink;
 /// | 401, 403, 407 | the run ends: see `auth` |
 /// | 408, 429, 5xx, lost connections, time-outs | made again, after what `Retry-After` says, as the settings `[http]` allow; then the run goes on from its last checkpoint. 501 and 505 end it |
 ///
+/// Where rows of one request are refused together, that takes about two requests for each halving of
+/// each bad row: rows that are known to be bad are cheaper left out before.
+///
 /// A row without an address (NULL or nothing in a placeholder of the path, or `.` and `..` as a whole
 /// segment) goes to `<id>.rejected`, and isn't sent.
 ///
@@ -129,7 +132,7 @@ pub struct HttpSinkConfig {
     #[serde(default)]
     pub compression: Compression,
 
-    /// Whether the rows of a split arrive in their order: then a CPU thread's rows are sent by one
+    /// Whether the rows of a split arrive in their order, also those that come again after a crash: then a CPU thread's rows are sent by one
     /// request after the other. With `body = "kafka_rest"` and `"kinesis_gateway"` it takes
     /// `batch_rows = 1`, because single records of a request are sent again, after those that followed.
     #[serde(default)]

@@ -254,7 +254,7 @@ async fn kinesis_gets_again_only_what_failed() {
     assert!(
         log.taken
             .iter()
-            .all(|(key, row)| key.as_str().unwrap() == row["id"].to_string())
+            .all(|(key, row)| row["id"] == key.as_str().unwrap().parse::<i64>().unwrap())
     );
     let again: Vec<_> = far
         .seen()

@@ -457,6 +457,14 @@ async fn what_cannot_work_is_refused_when_it_is_opened() {
             json!({ "headers": { "idempotency-key": "x" } }),
             "idempotency_key",
         ),
+        (
+            json!({ "headers": { "Content-Length": "1" } }),
+            "follows from the body",
+        ),
+        (
+            json!({ "url": "https://h/?k=1", "auth": { "type": "query", "name": "k", "value": { "env": "X" } } }),
+            "sent by `auth`",
+        ),
         (json!({ "idempotency_key": "a b" }), "header's name"),
         (
             json!({ "server_dedupes": true, "idempotency_key": false }),

@@ -143,7 +143,7 @@ async fn all_rows_arrive_in_batches_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_is_kept_whatever_fails() {
-    for (body, count) in [("row", 150_usize), ("ndjson", 1500)] {
+    for (body, count) in [("row", 150_i64), ("ndjson", 1500)] {
         let ledger = Ledger::default();
         let (_far, proxy) = unreliable(&ledger).await;
         let cx = cx();
@@ -158,14 +158,10 @@ async fn the_order_is_kept_whatever_fails() {
         };
         let sink = open(&cx, keys, &rows(0, 0)).await.unwrap();
         assert!(sink.distribution(0).ordered);
-        let batch = |from: usize| with_origins(rows(from as i64, 25), "s", from as u64);
+        let batch = |from: i64| with_origins(rows(from, 25), "s", from.unsigned_abs());
         let batches = (0..count).step_by(25).map(batch).collect();
         deliver(&sink, batches).await.unwrap();
-        assert_eq!(
-            ledger.done(),
-            (0..count as i64).collect::<Vec<_>>(),
-            "{body}"
-        );
+        assert_eq!(ledger.done(), (0..count).collect::<Vec<_>>(), "{body}");
     }
 }
 
@@ -253,6 +249,70 @@ async fn a_guarantee_is_given_only_with_a_server_that_dedupes() {
     }
 }
 
+/// A program's own rows have no lasting positions.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_origins_are_sent_without_keys_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let far = Far::start(|_, _| answer(200, "")).await;
+    for (more, fits) in [
+        (json!({}), false),
+        (json!({ "idempotency_key": false }), true),
+    ] {
+        let mut registry = Registry::linked().unwrap();
+        let (sent, source) = tidegate_program::source("own", rows(0, 0).schema());
+        registry.add(source).unwrap();
+        let spec = PipelineSpec::new("send", folder.path())
+            .source("in", "own", json!({}))
+            .unwrap()
+            .sink("out", "http", &["in"], keys(&far.url, more))
+            .unwrap();
+        let pipeline = Pipeline::new(spec, registry, Map::new()).unwrap();
+        let place = folder.path().to_owned();
+        let running = tokio::spawn(async move { run(&place, pipeline).await });
+        if fits {
+            sent.send(rows(0, 3)).await.unwrap();
+            drop(sent);
+        }
+        let (_, result) = running.await.unwrap();
+        assert_eq!(result.is_ok(), fits, "{result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(
+                error.hint_text().unwrap().contains("do without"),
+                "{error:?}"
+            );
+        }
+    }
+    assert_eq!(far.seen().len(), 3);
+}
+
+/// A server that takes its time holds up what is read, and nothing fills the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_bounded() {
+    let cx = cx().memory(8 << 20);
+    let limited = keys("http://127.0.0.1:9", json!({ "concurrency": 7 }));
+    let sink = open(&cx, limited, &rows(0, 0)).await.unwrap();
+    let limits = sink.in_flight();
+    assert_eq!((limits.writers, limits.rows, limits.bytes), (7, 1, 2 << 20));
+    let folder = tempfile::tempdir().unwrap();
+    let far = Far::start(|_, _| Answer {
+        after: Duration::from_millis(20),
+        ..answer(200, "")
+    })
+    .await;
+    let keys = keys(
+        &far.url,
+        json!({ "body": "array", "batch_rows": 10, "concurrency": 3 }),
+    );
+    let (_, result) = run(
+        folder.path(),
+        pipeline(folder.path(), 1000, json!({}), keys),
+    )
+    .await;
+    result.unwrap();
+    assert!((2..=3).contains(&far.most()), "{}", far.most());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_slow_requests_take_little_longer_than_one_and_no_threads() {
     let folder = tempfile::tempdir().unwrap();
@@ -279,13 +339,10 @@ async fn two_hundred_slow_requests_take_little_longer_than_one_and_no_threads() 
     let took =
         *times.iter().max().unwrap() - *times.iter().min().unwrap() + Duration::from_millis(200);
     let most = *threads.lock().unwrap();
-    println!(
-        "{took:?}, {} at once, {before} threads before, {most} at the most",
-        far.most()
-    );
     // One after the other they would take 40 s.
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(far.most() > 100, "{}", far.most());
+    assert!(most < before + 50, "{most} threads, {before} before");
 }
 
 #[tokio::test(flavor = "multi_thread")]
