@@ -166,9 +166,14 @@ impl HttpSinkConfig {
                 format!("`batch_rows` is 1 to {most} with this `body`"),
             ));
         }
-        if !(1_000..=64 << 20).contains(&self.batch_bytes.0) {
+        // Kinesis takes no more at once (PutRecords), nor does an API gateway.
+        let (largest, named) = match self.body() {
+            Body::KinesisGateway => (10_000_000, "10 MB"),
+            _ => (64 << 20, "64 MiB"),
+        };
+        if !(1_000..=largest).contains(&self.batch_bytes.0) {
             return Err(of_key("batch_bytes", "`batch_bytes` is out of bounds")
-                .hint("it is from \"1 KB\" to \"64 MiB\""));
+                .hint(format!("it is from \"1 KB\" to \"{named}\"")));
         }
         if !(1..=MOST_AT_ONCE).contains(&self.concurrency) {
             return Err(of_key(

@@ -123,8 +123,8 @@ pub struct HttpSinkConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_rows: Option<u32>,
 
-    /// The most bytes of a request of many rows, before it is compressed, from `"1 KB"` to `"64 MiB"`.
-    /// A longer row is sent alone.
+    /// The most bytes of a request of many rows, before it is compressed, from `"1 KB"` to `"64 MiB"`,
+    /// with `body = "kinesis_gateway"` `"10 MB"`. A longer row is sent alone.
     #[serde(default = "batch_bytes")]
     pub batch_bytes: ByteSize,
 

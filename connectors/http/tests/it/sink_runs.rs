@@ -39,7 +39,9 @@ fn pipeline(folder: &Path, count: usize, more: Value, keys: Value) -> Pipeline {
         .unwrap();
     spec.options.checkpoint.interval = Some(Span(Duration::from_millis(50)));
     let mut settings = Map::new();
-    settings.insert("http".into(), quick());
+    let mut http = quick();
+    http["attempts"] = 8.into();
+    settings.insert("http".into(), http);
     Pipeline::new(spec, Registry::linked().unwrap(), settings).unwrap()
 }
 
@@ -221,6 +223,30 @@ async fn after_a_crash_rows_come_again_with_their_keys() {
     result.unwrap();
     assert!(report.resumed);
     assert_eq!(ledger.sorted(), (0..600).collect::<Vec<_>>());
+}
+
+/// It stays away for longer than a request is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_from_its_checkpoint_when_the_server_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::default();
+    let kept = ledger.clone();
+    let far = Far::start(move |seen, number| {
+        if (100..140).contains(&number) {
+            return answer(500, "away");
+        }
+        kept.take(seen);
+        answer(200, "")
+    })
+    .await;
+    let keys = keys(
+        &far.url,
+        json!({ "server_dedupes": true, "concurrency": 2 }),
+    );
+    let (report, result) = run(folder.path(), pipeline(folder.path(), 300, json!({}), keys)).await;
+    result.unwrap();
+    assert!(report.restarts > 0);
+    assert_eq!(ledger.sorted(), (0..300).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
