@@ -45,7 +45,7 @@ struct State {
 /// What a request that is over tells of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// It answered in this time.
+    /// It did what it was asked to, in this time.
     Answered(Duration),
     /// It has too much to do, and asks for so much time.
     Overloaded(Option<Duration>),
@@ -62,8 +62,9 @@ impl Signal {
                     let wait = retry_after(&answer.headers, Utc::now());
                     Self::Overloaded(wait.filter(|wait| *wait <= longest))
                 }
-                status if status.is_server_error() => Self::None,
-                _ => Self::Answered(took),
+                // What is refused is mostly refused at once, which says nothing of the others.
+                status if status.is_success() => Self::Answered(took),
+                _ => Self::None,
             },
             Err(lost) if lost.late => Self::Overloaded(None),
             Err(_) => Self::None,
