@@ -4,13 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use reqwest::StatusCode;
 use tokio::sync::Notify;
-
-use crate::Response;
-use crate::attempt::Lost;
-use crate::retry_after::retry_after;
 
 /// How many requests may be under way at once: as many as was asked for, and fewer where the server
 /// can't keep up. Requests share it by [`Request::within`](crate::Request::within).
@@ -51,25 +45,6 @@ pub(crate) enum Signal {
     Overloaded(Option<Duration>),
     /// Nothing.
     None,
-}
-
-impl Signal {
-    /// Of an attempt that took so long. No longer wait than `longest` is granted.
-    pub(crate) fn of(answer: &Result<Response, Lost>, took: Duration, longest: Duration) -> Self {
-        match answer {
-            Ok(answer) => match answer.status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                    let wait = retry_after(&answer.headers, Utc::now());
-                    Self::Overloaded(wait.filter(|wait| *wait <= longest))
-                }
-                // What is refused is mostly refused at once, which says nothing of the others.
-                status if status.is_success() => Self::Answered(took),
-                _ => Self::None,
-            },
-            Err(lost) if lost.late => Self::Overloaded(None),
-            Err(_) => Self::None,
-        }
-    }
 }
 
 /// Leave to make a request.

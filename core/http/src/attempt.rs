@@ -13,6 +13,7 @@ use crate::dialect::{Again, Refusal};
 use crate::ledger::{Ask, Ending, digest};
 use crate::redact::{Hidden, is_secret};
 use crate::request::millis;
+use crate::retry_after::retry_after;
 use crate::unpack::{ContentEncoding, Fault};
 use crate::{Ledger, Request, Response, limiter};
 
@@ -117,7 +118,7 @@ impl Request<'_> {
         let answer = self.send_once().await;
         if let Some(slot) = slot {
             let longest = self.client.settings.max_retry_after.0;
-            slot.leave(Signal::of(&answer, begun.elapsed(), longest));
+            slot.leave(signal(&answer, begun.elapsed(), longest));
         }
         answer
     }
@@ -222,6 +223,23 @@ impl Request<'_> {
             unsent: false,
             late: false,
         }
+    }
+}
+
+/// What an attempt that took so long tells of the server. No longer wait than `longest` is granted.
+fn signal(answer: &Result<Response, Lost>, took: Duration, longest: Duration) -> Signal {
+    match answer {
+        Ok(answer) => match answer.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let wait = retry_after(&answer.headers, Utc::now());
+                Signal::Overloaded(wait.filter(|wait| *wait <= longest))
+            }
+            // What is refused is mostly refused at once, which says nothing of the others.
+            status if status.is_success() => Signal::Answered(took),
+            _ => Signal::None,
+        },
+        Err(lost) if lost.late => Signal::Overloaded(None),
+        Err(_) => Signal::None,
     }
 }
 
