@@ -28,7 +28,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
         "transform",
         &["dedupe", "extract", "flatten", "json", "mask", "sql"],
     ),
-    ("sink", &["console", "files", "mysql", "parquet"]),
+    ("sink", &["console", "files", "http", "mysql", "parquet"]),
     ("catalog", &["glue", "local"]),
 ];
 

@@ -2,13 +2,9 @@
 
 use tidegate_api::{Endpoint, Pagination, Place, raw};
 use tidegate_core::{Error, NewColumns, Result, StreamName};
-use tidegate_http::header::{HeaderName, HeaderValue};
-use tidegate_http::{OnQuota, is_rate};
+use tidegate_http::{OnQuota, check_headers, is_rate};
 
 use crate::config::{Raw, RestConfig, Verb};
-
-/// Headers that let us in, and so are secret.
-const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// The most requests a second that can be asked for.
 const FASTEST: f64 = 10_000.0;
@@ -17,7 +13,7 @@ impl RestConfig {
     /// Checks the keys one by one, and those that exclude each other.
     pub(crate) fn check(&self) -> Result<()> {
         let url = self.address()?;
-        self.check_headers()?;
+        check_headers(&self.headers)?;
         self.check_params()?;
         if self.body.is_some() && self.method == Verb::Get {
             return Err(of_key("body", "a GET has no body")
@@ -57,32 +53,6 @@ impl RestConfig {
                 );
             }
             None => {}
-        }
-        Ok(())
-    }
-
-    fn check_headers(&self) -> Result<()> {
-        let refused = |message: String| Err(of_key("headers", message));
-        for (at, (name, value)) in self.headers.iter().enumerate() {
-            if name.parse::<HeaderName>().is_err() {
-                return refused(format!("`{name}` can't be a header's name"))
-                    .map_err(|e| e.hint("a name is made of letters, digits and `-`"));
-            }
-            // The value isn't quoted: it may be a secret after all.
-            if HeaderValue::from_str(value).is_err() {
-                return refused(format!("the value of the header `{name}` can't be sent"))
-                    .map_err(|e| e.hint("headers hold one line of visible ASCII"));
-            }
-            if CREDENTIALS.contains(&name.to_ascii_lowercase().as_str()) {
-                return refused(format!("the header `{name}` holds a secret"))
-                    .map_err(|e| e.hint("secrets are given by `auth`, which keeps them hidden"));
-            }
-            let mut others = self.headers.keys().skip(at + 1);
-            if others.any(|other| other.eq_ignore_ascii_case(name)) {
-                return refused(format!("the header `{name}` is there twice")).map_err(|e| {
-                    e.hint("the case of a header's name makes no difference: keep one")
-                });
-            }
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub use decode::{
     Decoder, EncodedChunk, JsonRows, JsonVisitor, OnNewColumns, json_check, json_elements,
     raw_schema, walk_json, with_new,
 };
-pub use encode::{Encoder, decimal_text, json_texts, plain_texts, row_to_json};
+pub use encode::{Encoder, RowEncoder, Rows, decimal_text, json_texts, plain_texts, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
 pub use payload::{bytes_of, holds_bytes};

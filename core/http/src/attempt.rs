@@ -8,10 +8,12 @@ use tidegate_core::{ByteSize, Error, ErrorKind};
 use url::Url;
 use uuid::Uuid;
 
+use crate::adaptive::{Signal, Slot};
 use crate::dialect::{Again, Refusal};
 use crate::ledger::{Ask, Ending, digest};
 use crate::redact::{Hidden, is_secret};
 use crate::request::millis;
+use crate::retry_after::retry_after;
 use crate::unpack::{ContentEncoding, Fault};
 use crate::{Ledger, Request, Response, limiter};
 
@@ -21,15 +23,21 @@ pub(crate) struct Lost {
     pub(crate) refusal: Refusal,
     /// Whether the server surely saw nothing of the request.
     pub(crate) unsent: bool,
+    /// Whether it took too long.
+    pub(crate) late: bool,
 }
 
 impl Request<'_> {
     /// Makes the request once, when it may be made.
     pub(crate) async fn attempt(&self) -> Result<Response, Refusal> {
+        let slot = match self.within {
+            None => None,
+            Some(limit) => Some(limit.enter().await),
+        };
         let answer = match self.ledger {
             None => {
                 self.keep_pace().await;
-                self.exchange().await
+                self.exchange(slot).await
             }
             Some((ledger, method)) => {
                 let identity = self.identity();
@@ -40,7 +48,7 @@ impl Request<'_> {
                     timeout: self.client.settings.request_timeout.0,
                     spare: ledger.spare(),
                 };
-                self.by_turn(ledger, ask).await?
+                self.by_turn(ledger, ask, slot).await?
             }
         };
         let answer = answer.map_err(|lost| lost.refusal)?;
@@ -54,13 +62,14 @@ impl Request<'_> {
         &self,
         ledger: &Ledger,
         ask: Ask<'_>,
+        slot: Option<Slot<'_>>,
     ) -> Result<Result<Response, Lost>, Refusal> {
         let mut ticket = ledger.begin(ask).await.map_err(Refusal::never)?;
         self.keep_pace().await;
         while ticket.is_stale() {
             ticket = ledger.renew(ticket).await.map_err(Refusal::never)?;
         }
-        let answer = self.exchange().await;
+        let answer = self.exchange(slot).await;
         let ending = match &answer {
             Ok(answer) => Ending::Answered(self.dialect.told(answer)),
             Err(lost) if lost.unsent => Ending::Unsent,
@@ -103,8 +112,18 @@ impl Request<'_> {
         digest(texts.map(str::as_bytes).chain([&*self.body]))
     }
 
-    /// Sends it and takes the whole answer, whatever it means.
-    async fn exchange(&self) -> Result<Response, Lost> {
+    /// Sends it and takes the whole answer, whatever it means, and tells the limit of it.
+    async fn exchange(&self, slot: Option<Slot<'_>>) -> Result<Response, Lost> {
+        let begun = Instant::now();
+        let answer = self.send_once().await;
+        if let Some(slot) = slot {
+            let longest = self.client.settings.max_retry_after.0;
+            slot.leave(signal(&answer, begun.elapsed(), longest));
+        }
+        answer
+    }
+
+    async fn send_once(&self) -> Result<Response, Lost> {
         let begun = Instant::now();
         let client = self.client;
         client.metrics.requests(1);
@@ -202,7 +221,25 @@ impl Request<'_> {
                 wait: None,
             },
             unsent: false,
+            late: false,
         }
+    }
+}
+
+/// What an attempt that took so long tells of the server. No longer wait than `longest` is granted.
+fn signal(answer: &Result<Response, Lost>, took: Duration, longest: Duration) -> Signal {
+    match answer {
+        Ok(answer) => match answer.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let wait = retry_after(&answer.headers, Utc::now());
+                Signal::Overloaded(wait.filter(|wait| *wait <= longest))
+            }
+            // What is refused is mostly refused at once, which says nothing of the others.
+            status if status.is_success() => Signal::Answered(took),
+            _ => Signal::None,
+        },
+        Err(lost) if lost.late => Signal::Overloaded(None),
+        Err(_) => Signal::None,
     }
 }
 
@@ -262,6 +299,7 @@ fn transport(hidden: &Hidden, url: &Url, error: reqwest::Error) -> Lost {
     }
     Lost {
         unsent: error.is_connect() || error.is_builder(),
+        late: error.is_timeout(),
         refusal: Refusal {
             // The library's own text would show the URL with its secrets.
             error: shown.because(error.without_url()),
@@ -280,5 +318,6 @@ fn too_large(hidden: &Hidden, url: &Url, limit: ByteSize) -> Lost {
                 .hint("ask for smaller pages, or raise `max_response` of `[http]`"),
         ),
         unsent: false,
+        late: false,
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::BackoffBuilder;
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use tidegate_core::{Context, Metrics, Result};
@@ -54,8 +55,21 @@ impl HttpClient {
     ///
     /// Errors: `Config` where the settings can't be used.
     pub fn confined(&self) -> Result<Self> {
+        self.redirected_by(redirect::confined())
+    }
+
+    /// The same client, but it follows only redirections within the host by which the request stays
+    /// what it is (307, 308): for requests that write. After the others, the library would make a GET
+    /// without a body of them, whose good answer says nothing of what was to be written.
+    ///
+    /// Errors: `Config` where the settings can't be used.
+    pub fn faithful(&self) -> Result<Self> {
+        self.redirected_by(redirect::faithful())
+    }
+
+    fn redirected_by(&self, policy: Policy) -> Result<Self> {
         Ok(Self {
-            inner: self.settings.client(redirect::confined())?,
+            inner: self.settings.client(policy)?,
             ..self.clone()
         })
     }
@@ -63,6 +77,12 @@ impl HttpClient {
     /// How long a request waits at most for a server that asks it to (`max_retry_after`).
     pub fn longest_wait(&self) -> Duration {
         self.settings.max_retry_after.0
+    }
+
+    /// The waits between attempts, one fewer than there may be attempts (`attempts`, `backoff`,
+    /// `max_backoff`): for what has to be asked again although its answer was a good one.
+    pub fn backoff(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.settings.retries().build()
     }
 
     /// Begins a GET.

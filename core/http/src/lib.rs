@@ -19,6 +19,7 @@
 //!
 //! - What an API means by its answers, a [`Dialect`] says; without one, their status does.
 //! - What it allows whom and when, a [`Ledger`] keeps between requests, runs and pipelines.
+//! - How many requests may be under way at once, an [`Adaptive`] limit finds out.
 //! - Who is asking, an [`Authorizer`] says to the server, and to nobody else.
 //! - What has not changed needn't be sent again: [`Request::conditional`].
 //! - What must not be shown is told to [`HttpClient::hide`] before the first request.
@@ -39,10 +40,12 @@
 //! quotas, error bodies) belongs to its connector; what many JSON APIs have in common beyond HTTP
 //! (pages, records, windows) to `tidegate-api`.
 
+mod adaptive;
 mod attempt;
 mod auth;
 mod client;
 mod dialect;
+mod headers;
 mod ledger;
 mod limiter;
 mod redact;
@@ -54,9 +57,11 @@ mod settings;
 mod unpack;
 mod validators;
 
+pub use adaptive::Adaptive;
 pub use auth::{Auth, AuthStyle, Authorizer};
 pub use client::HttpClient;
 pub use dialect::{Again, Dialect, Refusal, Told, by_status};
+pub use headers::check_headers;
 pub use ledger::{Ledger, LedgerOptions, OnQuota, Quota};
 pub use redact::redact;
 pub use request::Request;

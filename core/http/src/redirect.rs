@@ -1,5 +1,6 @@
 //! Which redirections are followed.
 
+use reqwest::StatusCode;
 use reqwest::redirect::{Attempt, Policy};
 use url::Url;
 
@@ -8,13 +9,28 @@ const MOST: usize = 10;
 
 /// Those that stay with the host: what was meant for one server goes to no other.
 pub(crate) fn confined() -> Policy {
-    Policy::custom(|attempt: Attempt<'_>| {
+    within_host(|_| true)
+}
+
+/// Of those, the ones after which the request is the same: by the others, what was posted comes as a
+/// GET without a body.
+pub(crate) fn faithful() -> Policy {
+    within_host(|status| {
+        matches!(
+            status,
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+        )
+    })
+}
+
+fn within_host(also: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Policy {
+    Policy::custom(move |attempt: Attempt<'_>| {
         let before = attempt.previous();
         if before.len() > MOST {
             return attempt.error("too many redirections");
         }
         let stays = before.last().is_some_and(|last| stays(last, attempt.url()));
-        match stays {
+        match stays && also(attempt.status()) {
             true => attempt.follow(),
             // The answer then is the redirection itself, which is judged by its status.
             false => attempt.stop(),

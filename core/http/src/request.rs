@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{
@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::dialect::{Again, Dialect, Plain};
 use crate::settings::is_rate;
-use crate::{HttpClient, Ledger, Response, Validators};
+use crate::{Adaptive, HttpClient, Ledger, Response, Validators};
 
 /// A request that is being put together; [`Request::send`] makes it.
 #[must_use = "a request does nothing until it is sent"]
@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub(crate) ledger: Option<(&'a Ledger, &'a str)>,
     /// Names of rates, and how many requests a second each allows.
     pub(crate) paces: Vec<(&'a str, f64)>,
+    /// How many may be under way at once.
+    pub(crate) within: Option<&'a Adaptive>,
     /// The first thing that was wrong with it.
     refused: Option<Error>,
 }
@@ -51,6 +53,7 @@ impl<'a> Request<'a> {
             dialect: &Plain,
             ledger: None,
             paces: Vec::new(),
+            within: None,
             refused: None,
         }
     }
@@ -144,6 +147,13 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Makes every attempt when so few others are under way that this one is within the limit, which
+    /// follows how the server takes them. An attempt that waits to be made again isn't under way.
+    pub fn within(mut self, limit: &'a Adaptive) -> Self {
+        self.within = Some(limit);
+        self
+    }
+
     /// Asks for the answer only if it isn't the one that these belong to; see
     /// [`Response::not_modified`].
     pub fn conditional(mut self, known: &Validators) -> Self {
@@ -176,13 +186,7 @@ impl<'a> Request<'a> {
             return Err(error);
         }
         let settings = &self.client.settings;
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(settings.backoff.0)
-            .with_max_delay(settings.max_backoff.0)
-            .with_max_times(
-                usize::try_from(settings.attempts.saturating_sub(1)).unwrap_or(usize::MAX),
-            )
-            .with_jitter();
+        let backoff = settings.retries();
         let longest = settings.max_retry_after.0;
         (|| self.attempt())
             .retry(backoff)

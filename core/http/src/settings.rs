@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use reqwest::redirect::Policy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,15 @@ impl Default for HttpSettings {
 }
 
 impl HttpSettings {
+    /// How long is waited between attempts, and how often.
+    pub(crate) fn retries(&self) -> ExponentialBuilder {
+        ExponentialBuilder::new()
+            .with_min_delay(self.backoff.0)
+            .with_max_delay(self.max_backoff.0)
+            .with_max_times(usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX))
+            .with_jitter()
+    }
+
     /// A client as these settings ask for.
     ///
     /// Errors: `Config` naming the setting that can't be used.

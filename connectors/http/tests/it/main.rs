@@ -1,4 +1,5 @@
-//! The server between real clients and a program that takes what is committed.
+//! The server between real clients and a program that takes what is committed, and the sink before
+//! servers that fail.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,5 +7,9 @@ mod acks;
 mod answers;
 mod attacks;
 mod routes;
+mod sink_far;
+mod sink_presets;
+mod sink_requests;
+mod sink_runs;
 mod site;
 mod tls;

@@ -46,7 +46,7 @@ async fn each_refusal_has_its_kind_and_says_what_to_check() {
         (
             || (StatusCode::FORBIDDEN, "swordfish may not").into_response(),
             ErrorKind::Auth,
-            "what it may read",
+            "what it may do",
         ),
         (
             || StatusCode::NOT_FOUND.into_response(),

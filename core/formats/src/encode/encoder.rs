@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use tidegate_core::{Error, ErrorKind, Rejected, Result};
 
-use super::cells::{Cells, key, written_type};
+use super::cells::{Cells, Shape, key, written_type};
 use super::{csv, raw};
 use crate::csv_options::Dialect;
 use crate::{CsvOptions, Format};
@@ -114,21 +114,8 @@ impl Encoder {
         if self.format == Format::Raw {
             return raw::encode(batch, self.payload, self.lines, out);
         }
-        if batch.num_columns() != self.casts.len() {
-            return Err(Error::internal(format!(
-                "a batch of {} columns came to an encoder of {}",
-                batch.num_columns(),
-                self.casts.len()
-            )));
-        }
         let columns = cast(batch, &self.casts)?;
-        let cells = self
-            .schema
-            .fields()
-            .iter()
-            .zip(&columns)
-            .map(|(field, column)| Cells::new(field, column))
-            .collect::<Result<Vec<_>>>()?;
+        let cells = cells(&self.schema, &columns)?;
         for row in 0..batch.num_rows() {
             if self.format == Format::Csv {
                 match std::mem::take(&mut self.first) && !self.dialect.header {
@@ -175,12 +162,118 @@ fn object(keys: &[Vec<u8>], cells: &[Cells<'_>], row: usize, out: &mut Vec<u8>) 
     out.push(b'}');
 }
 
+fn cells<'a>(schema: &Schema, columns: &'a [ArrayRef]) -> Result<Vec<Cells<'a>>> {
+    let columns = schema.fields().iter().zip(columns);
+    columns
+        .map(|(field, column)| Cells::new(field, column))
+        .collect()
+}
+
 fn cast(batch: &RecordBatch, casts: &[Option<DataType>]) -> Result<Vec<ArrayRef>> {
+    if batch.num_columns() != casts.len() {
+        return Err(Error::internal(format!(
+            "a batch of {} columns came to an encoder of {}",
+            batch.num_columns(),
+            casts.len()
+        )));
+    }
     let column = |(column, cast): (&ArrayRef, &Option<DataType>)| match cast {
         None => Ok(Arc::clone(column)),
         Some(data_type) => Ok(arrow_cast::cast(column, data_type)?),
     };
     batch.columns().iter().zip(casts).map(column).collect()
+}
+
+/// Writes single rows of batches of one schema, whole or value by value: where each goes its own way,
+/// as into a request. Values are written as [`Encoder`] writes them.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{Int64Array, RecordBatch};
+/// use tidegate_formats::RowEncoder;
+///
+/// # fn main() -> tidegate_core::Result<()> {
+/// let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+/// let encoder = RowEncoder::new(&batch.schema())?;
+/// let columns = encoder.columns(&batch)?;
+/// let rows = encoder.rows(&columns)?;
+/// let mut out = Vec::new();
+/// rows.object(1, &mut out);
+/// assert_eq!(out, b"{\"id\":2}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RowEncoder {
+    schema: SchemaRef,
+    casts: Vec<Option<DataType>>,
+    keys: Vec<Vec<u8>>,
+}
+
+/// A batch's rows, ready to be written one by one.
+pub struct Rows<'a> {
+    keys: &'a [Vec<u8>],
+    cells: Vec<Cells<'a>>,
+}
+
+impl RowEncoder {
+    /// For batches of this schema. Errors: `Schema` for types that text can't hold.
+    pub fn new(schema: &SchemaRef) -> Result<Self> {
+        let casts = schema.fields().iter().map(|field| written_type(field));
+        Ok(Self {
+            casts: casts.collect::<Result<_>>()?,
+            keys: keys(schema),
+            schema: Arc::clone(schema),
+        })
+    }
+
+    /// A batch's columns, in types that can be written.
+    pub fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        cast(batch, &self.casts)
+    }
+
+    /// The rows of [`RowEncoder::columns`].
+    pub fn rows<'a>(&'a self, columns: &'a [ArrayRef]) -> Result<Rows<'a>> {
+        Ok(Rows {
+            keys: &self.keys,
+            cells: cells(&self.schema, columns)?,
+        })
+    }
+}
+
+impl Rows<'_> {
+    /// Appends a row as a JSON object.
+    pub fn object(&self, row: usize, out: &mut Vec<u8>) {
+        object(self.keys, &self.cells, row, out);
+    }
+
+    /// Appends a column's value as JSON; NULL as `null`.
+    pub fn json(&self, column: usize, row: usize, out: &mut Vec<u8>) {
+        self.cells[column].json(row, out);
+    }
+
+    /// Appends a column's value as text, of nested types as JSON. NULL appends nothing, and says so
+    /// by `false`.
+    pub fn text(&self, column: usize, row: usize, out: &mut Vec<u8>) -> bool {
+        let cells = &self.cells[column];
+        if cells.is_null(row) {
+            return false;
+        }
+        let start = out.len();
+        cells.text(row, out);
+        // A float that is no number is a text, and so has quotes where numbers have none.
+        if cells.shape() == Shape::Bare && out[start..].starts_with(b"\"") {
+            out.remove(start);
+            out.pop();
+        }
+        true
+    }
+}
+
+impl std::fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rows of {} columns", self.cells.len())
+    }
 }
 
 /// A row of a batch as a JSON object: what a component that rejects it says it was. Columns that

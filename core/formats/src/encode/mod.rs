@@ -8,6 +8,6 @@ mod raw;
 mod text;
 mod texts;
 
-pub use encoder::{Encoder, row_to_json};
+pub use encoder::{Encoder, RowEncoder, Rows, row_to_json};
 pub use text::decimal_text;
 pub use texts::{json_texts, plain_texts};

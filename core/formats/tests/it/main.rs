@@ -11,6 +11,7 @@ mod json;
 mod new_columns;
 mod plain;
 mod round_trip;
+mod rows;
 mod split;
 
 use std::sync::Arc;

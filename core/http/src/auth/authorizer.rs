@@ -150,7 +150,7 @@ impl Authorizer {
             return "the API may want to know who is asking: see `auth`".to_owned();
         }
         match status {
-            StatusCode::FORBIDDEN => format!("check {}, and what it may read", self.to_check),
+            StatusCode::FORBIDDEN => format!("check {}, and what it may do", self.to_check),
             _ => format!("check {}: it may be wrong or expired", self.to_check),
         }
     }

@@ -12,7 +12,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 use tidegate_core::{ByteSize, Error, ErrorKind, Span};
-use tidegate_http::{Dialect, HttpSettings, Method, Refusal, Response, Url, Validators, by_status};
+use tidegate_http::{
+    Adaptive, Dialect, HttpSettings, Method, Refusal, Response, Url, Validators, by_status,
+};
 use tokio::net::TcpListener;
 
 use crate::servers::{client, gzipped, refused, serve, serve_each, settings};
@@ -487,5 +489,85 @@ async fn a_dialect_says_what_an_answer_means() {
             .await
             .map(|_| requests.load(Ordering::SeqCst));
         assert_eq!(got.map_err(|error| error.kind()), expected, "{bodies:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_within_a_limit_are_fewer_where_the_server_has_too_much_to_do() {
+    // A server that takes four at once and refuses more.
+    let at_once = Arc::new(AtomicU64::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let (counted, seen) = (Arc::clone(&at_once), Arc::clone(&most));
+    let handler = move || {
+        let (counted, seen) = (Arc::clone(&counted), Arc::clone(&seen));
+        async move {
+            let now = counted.fetch_add(1, Ordering::SeqCst) + 1;
+            seen.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            counted.fetch_sub(1, Ordering::SeqCst);
+            match now {
+                1..=4 => StatusCode::OK,
+                _ => StatusCode::TOO_MANY_REQUESTS,
+            }
+        }
+    };
+    let url = serve(Router::new().fallback(get(handler))).await;
+    let settings = HttpSettings {
+        attempts: 50,
+        ..settings()
+    };
+    let (client, _) = client(settings);
+    let limit = Adaptive::new(16);
+    let requests = (0..300).map(|_| client.get(url.clone()).within(&limit).send());
+    let answers = futures::future::join_all(requests).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert!(most.load(Ordering::SeqCst) <= 16);
+    assert!(limit.limit() < 10, "{limit:?}");
+}
+
+#[tokio::test]
+async fn what_was_told_to_wait_holds_up_the_others_within_the_limit() {
+    let (url, _) = serve_each(|n| match n {
+        0 => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "1")],
+            "",
+        ),
+        _ => (StatusCode::OK, [(header::RETRY_AFTER, "0")], ""),
+    })
+    .await;
+    let (client, _) = client(settings());
+    let limit = Adaptive::new(1);
+    let begun = Instant::now();
+    let one = || client.get(url.clone()).within(&limit).send();
+    let (first, second) = tokio::join!(one(), one());
+    assert!(first.is_ok() && second.is_ok());
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_faithful_client_follows_only_what_leaves_the_request_as_it_is() {
+    let handler = |request: Request| async move {
+        let body = axum::body::to_bytes(request.into_body(), 100).await;
+        (StatusCode::OK, body.unwrap())
+    };
+    let moved = |status: u16| {
+        let status = StatusCode::from_u16(status).unwrap();
+        move || async move { (status, [(header::LOCATION, "/here")]) }
+    };
+    let mut router = Router::new().route("/here", axum::routing::any(handler));
+    for status in [301, 302, 303, 307, 308] {
+        router = router.route(&format!("/{status}"), axum::routing::any(moved(status)));
+    }
+    let base = serve(router).await;
+    let (client, _) = client(settings());
+    let client = client.faithful().unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let url = base.join(&status.to_string()).unwrap();
+        let sent = client.request(Method::POST, url).body("rows").send().await;
+        match status {
+            307 | 308 => assert_eq!(sent.unwrap().body, "rows", "{status}"),
+            _ => assert_eq!(sent.unwrap_err().kind(), ErrorKind::Config, "{status}"),
+        }
     }
 }

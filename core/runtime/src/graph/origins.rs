@@ -18,7 +18,7 @@ impl Graph {
                 ))
                 .hint(format!(
                     "write what `{other}` gives to another kind of sink, and read that in another \
-                     pipeline"
+                     pipeline; a sink that may do without says so by a key of its own"
                 )));
             }
         }
