@@ -1,0 +1,10 @@
+//! The source and the sinks against kinesis-local, and against what it doesn't do.
+
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod loss;
+mod reading;
+mod resharding;
+mod runs;
+mod site;
