@@ -7,8 +7,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
+use aws_sdk_kinesis::primitives::{Blob, DateTime};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, PutRecordsResultEntry, Shard, ShardIteratorType,
+};
 use rand::Rng as _;
 use tidegate_aws::{Aws, SdkResultExt};
 use tidegate_core::{Error, ErrorKind, Result};
@@ -69,6 +71,17 @@ impl Failed {
             | Self::Passing(error)
             | Self::Other(error) => error,
         }
+    }
+
+    /// The same, of a request for a whole stream.
+    pub(crate) fn of_stream(self, stream: &str) -> Error {
+        let error = match self {
+            Self::Gone(error) => Error::not_found("there is no such stream")
+                .hint("check the name, the region and, if there is one, `endpoint_url`")
+                .because(error),
+            other => other.into_error(),
+        };
+        error.with("stream", stream)
     }
 }
 
@@ -169,15 +182,29 @@ impl Api {
         failed("read a shard", request.send().await)
     }
 
+    /// Puts records, by key and data; gives their results in their order.
+    pub(crate) async fn put_records(
+        &self,
+        records: impl Iterator<Item = (Option<String>, Vec<u8>)>,
+    ) -> Result<Vec<PutRecordsResultEntry>, Failed> {
+        let records = records.map(|(key, data)| {
+            let record = PutRecordsRequestEntry::builder().data(Blob::new(data));
+            let record = record.set_partition_key(key).build();
+            record.map_err(|error| {
+                Failed::Other(Error::internal("a record can't be made").because(error))
+            })
+        });
+        let records = records.collect::<Result<_, _>>()?;
+        let (name, arn) = self.named();
+        let request = self.quick.put_records().set_records(Some(records));
+        let request = request.set_stream_name(name).set_stream_arn(arn);
+        let answer = failed("put records", request.send().await)?;
+        Ok(answer.records)
+    }
+
     /// An error of a request for the whole stream.
     fn told(&self, failed: Failed) -> Error {
-        let error = match failed {
-            Failed::Gone(error) => Error::not_found("there is no such stream")
-                .hint("check the name, the region and, if there is one, `endpoint_url`")
-                .because(error),
-            other => other.into_error(),
-        };
-        error.with("stream", &self.stream)
+        failed.of_stream(&self.stream)
     }
 }
 
@@ -219,7 +246,7 @@ where
 /// How long to wait before the `tries`-th repetition, from 1: up to 10 s, and never the same for two, so that
 /// those who were refused together don't come again together.
 pub(crate) fn pause(tries: u32) -> Duration {
-    let most = Duration::from_millis(200) * 2_u32.saturating_pow(tries.min(6));
+    let most = Duration::from_millis(100) * 2_u32.saturating_pow(tries.min(7));
     let most = most.min(Duration::from_secs(10));
     most.mul_f64(rand::rng().random_range(0.5..1.0))
 }

@@ -16,8 +16,12 @@ mod decode;
 mod plan;
 mod position;
 mod read;
+mod sink;
 mod source;
 
 pub use config::{KinesisConfig, OnLoss, Start, Until};
+pub use sink::{FirehoseSinkConfig, KinesisSinkConfig, RecordFormat};
 
 tidegate_core::register_source!("kinesis", KinesisConfig);
+tidegate_core::register_sink!("kinesis", KinesisSinkConfig);
+tidegate_core::register_sink!("firehose", FirehoseSinkConfig);

@@ -4,7 +4,9 @@
 
 mod failures;
 mod loss;
+mod putting;
 mod reading;
 mod resharding;
 mod runs;
 mod site;
+mod strict;
