@@ -21,7 +21,7 @@ use crate::{AwsSettings, Checksums, RetryCounter, retries};
 const ANY_REGION: &str = "us-east-1";
 
 /// The services whose own endpoint variables say that a server of one's own is meant.
-const SERVICES: [&str; 3] = ["s3", "glue", "athena"];
+const SERVICES: [&str; 5] = ["s3", "glue", "athena", "kinesis", "firehose"];
 
 /// So many different settings are remembered; a process has one or two.
 const REMEMBERED: usize = 64;
@@ -123,7 +123,7 @@ impl Aws {
         &self.shared.credentials
     }
 
-    /// The address of the server that stands for a service (`"s3"`, `"glue"`, `"athena"`), as the
+    /// The address of the server that stands for a service (`"s3"`, `"glue"`, `"kinesis"`), as the
     /// SDK finds it: `endpoint_url` of the settings, `AWS_ENDPOINT_URL_<SERVICE>`,
     /// `AWS_ENDPOINT_URL`, the profile's; nothing of these but the first if
     /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is set. `None`: AWS itself.

