@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use tidegate_core::{Error, ErrorKind, Rejected, Result};
 
-use super::cells::{Cells, Shape, key, written_type};
+use super::cells::{Cells, key, written_type};
 use super::{csv, raw};
 use crate::csv_options::Dialect;
 use crate::{CsvOptions, Format};
@@ -259,13 +259,7 @@ impl Rows<'_> {
         if cells.is_null(row) {
             return false;
         }
-        let start = out.len();
-        cells.text(row, out);
-        // A float that is no number is a text, and so has quotes where numbers have none.
-        if cells.shape() == Shape::Bare && out[start..].starts_with(b"\"") {
-            out.remove(start);
-            out.pop();
-        }
+        cells.alone(row, out);
         true
     }
 }
