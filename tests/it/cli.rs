@@ -124,7 +124,7 @@ fn list_and_describe_know_every_component() {
     assert!(both.contains("files (source)\n") && both.contains("\nfiles (sink)\n"));
     site.tidegate(&["describe", "fils"]).expect_code(2).expect_said(&[
         "error: there is no component of type `fils`\n",
-        "hint: this program has: athena, console, files, generate, glue, http_server, json, jsonplaceholder, local, mysql, parquet, rest, sql, stackoverflow, table\n",
+        "hint: this program has: athena, console, files, firehose, generate, glue, http_server, json, jsonplaceholder, kinesis, local, mysql, parquet, rest, sql, stackoverflow, table\n",
     ]);
 }
 

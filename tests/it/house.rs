@@ -18,6 +18,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "generate",
             "http_server",
             "jsonplaceholder",
+            "kinesis",
             "mysql",
             "rest",
             "stackoverflow",
@@ -25,7 +26,12 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("transform", &["json", "sql"]),
-    ("sink", &["console", "files", "mysql", "parquet"]),
+    (
+        "sink",
+        &[
+            "console", "files", "firehose", "kinesis", "mysql", "parquet",
+        ],
+    ),
     ("catalog", &["glue", "local"]),
 ];
 
