@@ -33,6 +33,7 @@ use tidegate_files as _;
 use tidegate_generate as _;
 use tidegate_glue as _;
 use tidegate_jsonplaceholder as _;
+use tidegate_kinesis as _;
 use tidegate_local_catalog as _;
 use tidegate_mysql as _;
 use tidegate_rest as _;

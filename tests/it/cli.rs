@@ -124,7 +124,7 @@ fn list_and_describe_know_every_component() {
     assert!(both.contains("files (source)\n") && both.contains("\nfiles (sink)\n"));
     site.tidegate(&["describe", "fils"]).expect_code(2).expect_said(&[
         "error: there is no component of type `fils`\n",
-        "hint: this program has: athena, console, dedupe, extract, files, flatten, generate, glue, http, http_server, json, jsonplaceholder, local, mask, mysql, parquet, rest, sql, stackoverflow, table\n",
+        "hint: this program has: athena, console, dedupe, extract, files, firehose, flatten, generate, glue, http, http_server, json, jsonplaceholder, kinesis, local, mask, mysql, parquet, rest, sql, stackoverflow, table\n",
     ]);
 }
 

@@ -18,6 +18,7 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
             "generate",
             "http_server",
             "jsonplaceholder",
+            "kinesis",
             "mysql",
             "rest",
             "stackoverflow",
@@ -28,7 +29,12 @@ const COMPONENTS: [(&str, &[&str]); 4] = [
         "transform",
         &["dedupe", "extract", "flatten", "json", "mask", "sql"],
     ),
-    ("sink", &["console", "files", "http", "mysql", "parquet"]),
+    (
+        "sink",
+        &[
+            "console", "files", "firehose", "http", "kinesis", "mysql", "parquet",
+        ],
+    ),
     ("catalog", &["glue", "local"]),
 ];
 

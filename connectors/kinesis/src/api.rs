@@ -6,13 +6,14 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, PutRecordsResultEntry, Shard, ShardIteratorType,
+    ConsumerStatus, PutRecordsRequestEntry, PutRecordsResultEntry, Record, Shard,
+    ShardIteratorType, StartingPosition, SubscribeToShardEventStream,
 };
 use rand::Rng as _;
-use tidegate_aws::{Aws, SdkResultExt};
+use tidegate_aws::{Aws, Refusal, SdkResultExt};
 use tidegate_core::{Error, ErrorKind, Result};
 
 /// A stream, and how it is reached.
@@ -26,8 +27,9 @@ pub(crate) struct Api {
 }
 
 /// What is known of the stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct About {
+    pub(crate) arn: String,
     /// When it was made, in milliseconds since 1970.
     pub(crate) created: i64,
     /// How long it keeps records.
@@ -43,6 +45,77 @@ pub(crate) enum From<'a> {
     Time(i64),
     At(&'a str),
     After(&'a str),
+}
+
+impl From<'_> {
+    fn of(self) -> (ShardIteratorType, Option<DateTime>, Option<String>) {
+        match self {
+            Self::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            Self::Latest => (ShardIteratorType::Latest, None, None),
+            Self::Time(millis) => {
+                let time = DateTime::from_millis(millis);
+                (ShardIteratorType::AtTimestamp, Some(time), None)
+            }
+            Self::At(sequence) => {
+                let sequence = Some(sequence.to_owned());
+                (ShardIteratorType::AtSequenceNumber, None, sequence)
+            }
+            Self::After(sequence) => {
+                let sequence = Some(sequence.to_owned());
+                (ShardIteratorType::AfterSequenceNumber, None, sequence)
+            }
+        }
+    }
+}
+
+/// What a shard gives at once.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) records: Vec<Record>,
+    /// Where it goes on, if that is to be asked for.
+    pub(crate) next: Option<String>,
+    /// Whether the shard is closed, and no more comes.
+    pub(crate) closed: bool,
+    /// How far it is behind, in milliseconds.
+    pub(crate) behind: i64,
+}
+
+/// What Kinesis pushes of a shard, for at most 5 minutes.
+pub(crate) struct Pushed(SubscribeToShardOutput);
+
+impl Pushed {
+    /// What comes next; `None` if the time is over.
+    pub(crate) async fn next(&mut self) -> Result<Option<Fetched>, Failed> {
+        let doing = "read a shard";
+        loop {
+            match self.0.event_stream.recv().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => {
+                    return Ok(Some(Fetched {
+                        records: event.records,
+                        next: None,
+                        closed: event.child_shards.is_some_and(|shards| !shards.is_empty()),
+                        behind: event.millis_behind_latest,
+                    }));
+                }
+                // What we don't know says nothing of records.
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    let Some(said) = error.as_service_error() else {
+                        let broken = Error::transient(format!("can't {doing}: it broke off"));
+                        return Err(Failed::Passing(broken.because(error)));
+                    };
+                    let refusal = Refusal {
+                        code: said.code().map(str::to_owned),
+                        message: said.message().map(str::to_owned),
+                        ..Refusal::default()
+                    };
+                    let code = said.code().unwrap_or_default();
+                    return Err(meaning(code, doing, refusal.into_error(doing)));
+                }
+            }
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -122,6 +195,7 @@ impl Api {
         let created = millis(&about.stream_creation_timestamp);
         let hours = u64::try_from(about.retention_period_hours).unwrap_or(24);
         Ok(About {
+            arn: about.stream_arn,
             created,
             retention: Duration::from_secs(hours * 3600),
         })
@@ -154,19 +228,9 @@ impl Api {
         let (name, arn) = self.named();
         let request = self.client.get_shard_iterator().shard_id(shard);
         let request = request.set_stream_name(name).set_stream_arn(arn);
-        let request = match from {
-            From::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            From::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-            From::Time(millis) => request
-                .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                .timestamp(DateTime::from_millis(millis)),
-            From::At(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                .starting_sequence_number(sequence),
-            From::After(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(sequence),
-        };
+        let (kind, time, sequence) = from.of();
+        let request = request.shard_iterator_type(kind).set_timestamp(time);
+        let request = request.set_starting_sequence_number(sequence);
         let answer = failed("find the place in a shard", request.send().await)?;
         answer.shard_iterator.ok_or_else(|| {
             Failed::Passing(Error::transient(
@@ -176,10 +240,64 @@ impl Api {
     }
 
     /// A page: up to 10,000 records or 10 MiB.
-    pub(crate) async fn records(&self, iterator: &str) -> Result<GetRecordsOutput, Failed> {
+    pub(crate) async fn records(&self, iterator: &str) -> Result<Fetched, Failed> {
         let request = self.quick.get_records().shard_iterator(iterator);
         let request = request.set_stream_arn(self.named().1);
-        failed("read a shard", request.send().await)
+        let page = failed("read a shard", request.send().await)?;
+        Ok(Fetched {
+            records: page.records,
+            closed: page.next_shard_iterator.is_none(),
+            next: page.next_shard_iterator,
+            behind: page.millis_behind_latest.unwrap_or_default(),
+        })
+    }
+
+    /// The ARN of a consumer that is registered with the stream, by its name or its ARN.
+    pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Result<String> {
+        let request = self.client.describe_stream_consumer();
+        let request = match consumer.starts_with("arn:") {
+            true => request.consumer_arn(consumer),
+            false => request.stream_arn(stream).consumer_name(consumer),
+        };
+        let answer = match failed("look at the consumer", request.send().await) {
+            Ok(answer) => answer,
+            Err(Failed::Gone(error)) => {
+                return Err(Error::not_found("there is no such consumer")
+                    .with("key", "consumer")
+                    .hint(format!(
+                        "register it: `aws kinesis register-stream-consumer --stream-arn {stream} --consumer-name {consumer}`"
+                    ))
+                    .because(error));
+            }
+            Err(failed) => return Err(self.told(failed)),
+        };
+        let about = answer.consumer_description.ok_or_else(|| {
+            Error::transient("can't look at the consumer: the answer says nothing of it")
+        })?;
+        match about.consumer_status {
+            ConsumerStatus::Active => Ok(about.consumer_arn),
+            _ => Err(Error::transient("the consumer isn't ready")),
+        }
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        consumer: &str,
+        shard: &str,
+        from: From<'_>,
+    ) -> Result<Pushed, Failed> {
+        let (kind, time, sequence) = from.of();
+        let position = StartingPosition::builder().r#type(kind);
+        let position = position
+            .set_timestamp(time)
+            .set_sequence_number(sequence)
+            .build();
+        let position = position.map_err(|error| {
+            Failed::Other(Error::internal("a position can't be made").because(error))
+        })?;
+        let request = self.quick.subscribe_to_shard().consumer_arn(consumer);
+        let request = request.shard_id(shard).starting_position(position);
+        failed("subscribe to a shard", request.send().await).map(Pushed)
     }
 
     /// Puts records, by key and data; gives their results in their order.
@@ -223,24 +341,31 @@ where
         Ok(()) => Error::internal("an error was none"),
         Err(error) => error,
     };
-    Err(match code.as_str() {
+    Err(meaning(&code, doing, error))
+}
+
+fn meaning(code: &str, doing: &str, error: Error) -> Failed {
+    match code {
         "ExpiredIteratorException" | "ExpiredNextTokenException" => Failed::Expired,
         "ResourceNotFoundException" => Failed::Gone(error),
         "InvalidArgumentException" => Failed::Refused(error),
-        // Here it is a rate, not something to be removed.
-        "LimitExceededException" => Failed::Throttled(
-            Error::rate_limited(
-                format!("can't {doing}: the service asks for fewer requests"),
-                None,
+        // Here it is a rate, not something to be removed. The others: a subscription within 5 s of
+        // the one before, and Firehose's word for it.
+        "LimitExceededException" | "ResourceInUseException" | "ServiceUnavailableException" => {
+            Failed::Throttled(
+                Error::rate_limited(
+                    format!("can't {doing}: the service asks for fewer requests"),
+                    None,
+                )
+                .because(error),
             )
-            .because(error),
-        ),
+        }
         _ => match error.kind() {
             ErrorKind::RateLimited { .. } => Failed::Throttled(error),
             ErrorKind::Transient => Failed::Passing(error),
             _ => Failed::Other(error),
         },
-    })
+    }
 }
 
 /// How long to wait before the `tries`-th repetition, from 1: up to 10 s, and never the same for two, so that

@@ -65,17 +65,41 @@ pub struct KinesisConfig {
     #[serde(default)]
     pub on_loss: OnLoss,
 
+    /// How records come.
+    #[serde(default)]
+    pub mode: Mode,
+
+    /// With `mode = "fan_out"`: the consumer that is registered with the stream, by its name or its
+    /// ARN. It belongs to one pipeline alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+
     /// How long a shard that was read to its end is left alone. At least 200 ms.
     #[serde(default = "poll_interval")]
     pub poll_interval: Span,
 
-    /// How often new shards are looked for. They are also looked for when a shard ends.
+    /// How often new shards are looked for. They are also looked for when a closed shard was read to
+    /// its end and committed.
     #[serde(default = "discover_interval")]
     pub discover_interval: Span,
 
     /// How AWS is reached, where that differs from the settings `[aws]` in `tidegate.toml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsSettings>,
+}
+
+/// How records come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are asked for (GetRecords). All consumers of the stream share what a shard gives.
+    #[default]
+    Polling,
+    /// They are pushed to a consumer that is registered with the stream (enhanced fan-out,
+    /// SubscribeToShard): 2 MB a second for each shard that nobody else shares, with less delay, at
+    /// a price of its own. The rights `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard`
+    /// take the place of the last two.
+    FanOut,
 }
 
 /// Where the first run begins.
@@ -118,7 +142,7 @@ fn poll_interval() -> Span {
 }
 
 fn discover_interval() -> Span {
-    Span(Duration::from_secs(60))
+    Span(Duration::from_secs(10))
 }
 
 /// GetRecords: 5 requests a second for each shard
@@ -142,6 +166,21 @@ impl SourceConfig for KinesisConfig {
         if self.discover_interval.0 < least {
             return Err(short("discover_interval", least));
         }
+        match (self.mode, &self.consumer) {
+            (Mode::FanOut, None) => {
+                return Err(Error::config("`mode = \"fan_out\"` needs a `consumer`")
+                    .with("key", "mode")
+                    .hint("set `consumer` to one that is registered with the stream"));
+            }
+            (Mode::Polling, Some(_)) => {
+                return Err(
+                    Error::config("`consumer` is used with `mode = \"fan_out\"` only")
+                        .with("key", "consumer"),
+                );
+            }
+            (Mode::FanOut, Some(consumer)) => check_name(consumer, "consumer", 128)?,
+            (Mode::Polling, None) => {}
+        }
         match self.start {
             Start::AtTimestamp(time) if time > Utc::now() => {
                 Err(Error::config("`start` lies in the future")
@@ -157,7 +196,13 @@ impl SourceConfig for KinesisConfig {
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["on_loss", "poll_interval", "discover_interval"]
+        &[
+            "on_loss",
+            "mode",
+            "consumer",
+            "poll_interval",
+            "discover_interval",
+        ]
     }
 }
 
@@ -170,9 +215,9 @@ pub(crate) fn check_name(name: &str, key: &'static str, longest: usize) -> Resul
     if good || name.starts_with("arn:") {
         return Ok(());
     }
-    Err(Error::config(format!("`{name}` is no stream's name"))
+    Err(Error::config(format!("`{name}` is no name"))
         .with("key", key)
         .hint(format!(
-            "a name has up to {longest} letters, digits, `_`, `.` and `-`; or write the stream's ARN"
+            "a name has up to {longest} letters, digits, `_`, `.` and `-`; or write the ARN"
         )))
 }

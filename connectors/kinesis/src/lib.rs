@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! plan: ListShards ─> a split for each shard, children after their parents
-//! read: GetShardIterator ─> GetRecords, paced ─> pages ─> events ─> decode (workers) ─> Arrow
-//!                                                         │
+//! read: GetShardIterator ─> GetRecords, paced ─┬─> pages ─> events ─> decode (workers) ─> Arrow
+//!       SubscribeToShard ──────────────────────┘              │
 //!                                   position: (sequence number, index in an aggregated record)
 //!
 //! sinks: rows ─> records ─> PutRecords, PutRecordBatch ─> what failed, again
@@ -19,7 +19,7 @@ mod read;
 mod sink;
 mod source;
 
-pub use config::{KinesisConfig, OnLoss, Start, Until};
+pub use config::{KinesisConfig, Mode, OnLoss, Start, Until};
 pub use sink::{FirehoseSinkConfig, KinesisSinkConfig, RecordFormat};
 
 tidegate_core::register_source!("kinesis", KinesisConfig);

@@ -86,7 +86,7 @@ impl Part {
 }
 
 impl State {
-    /// Notes what has finished. `bounded`: a split also ends where a run does.
+    /// Notes what has finished. `bounded`: the run has an end.
     pub(crate) fn finish(&mut self, finished: &[FinishedSplit], bounded: bool) -> Result<()> {
         for split in finished {
             let part: Part = split.split.data.decode()?;
@@ -96,10 +96,10 @@ impl State {
             let position = split.offset.as_ref().map(Offset::decode::<Position>);
             *known = match position.transpose()? {
                 Some(position) if position.end => Known::Ended,
-                Some(position) if bounded => Known::Upto(Begin::After(position)),
+                Some(position) => Known::Upto(Begin::After(position)),
                 None if bounded => Known::Upto(part.begin),
                 // Without an end, only a closed shard finishes.
-                Some(_) | None => Known::Ended,
+                None => Known::Ended,
             };
         }
         Ok(())
@@ -126,13 +126,16 @@ impl State {
                     entry.insert(Known::Given(begin.clone()));
                     begin.clone()
                 }
-                Entry::Occupied(mut entry) => match entry.get().clone() {
-                    Known::Upto(from) | Known::Given(from) if again => {
-                        entry.insert(Known::Given(from.clone()));
-                        from
-                    }
-                    _ => continue,
-                },
+                Entry::Occupied(mut entry) => {
+                    let from = match entry.get() {
+                        // Without an end, what an end had stopped goes on at once.
+                        Known::Upto(from) if again || until.is_none() => from.clone(),
+                        Known::Given(from) if again => from.clone(),
+                        _ => continue,
+                    };
+                    entry.insert(Known::Given(from.clone()));
+                    from
+                }
             };
             let part = Part {
                 shard: shard.shard_id.clone(),
@@ -179,12 +182,16 @@ impl State {
             .count()
     }
 
-    /// Shards that an earlier run has left in their middle, and that have expired since. Asked when a
-    /// run begins.
-    pub(crate) fn lost(&self, listed: &[Shard]) -> Vec<String> {
-        let left = self.shards.iter();
-        let left = left.filter(|(id, known)| {
-            **known != Known::Ended && !listed.iter().any(|shard| shard.shard_id == **id)
+    /// Shards that were left in their middle, that nobody reads now, and that have expired since.
+    /// `again`: a run begins.
+    pub(crate) fn lost(&self, listed: &[Shard], again: bool) -> Vec<String> {
+        let left = self.shards.iter().filter(|(id, known)| {
+            let unread = match known {
+                Known::Upto(_) => true,
+                Known::Given(_) => again,
+                Known::Ended => false,
+            };
+            unread && !listed.iter().any(|shard| shard.shard_id == **id)
         });
         left.map(|(id, _)| id.clone()).collect()
     }
@@ -288,9 +295,21 @@ mod tests {
         let list = [shard("a", &[]), shard("b", &[]), shard("c", &["a"])];
         let next = state.splits(&list, begin, Some(2), true).unwrap();
         assert_eq!(shown(&next), [one("a@7", &[]), one("c", &["a@7"])]);
-        assert_eq!(state.lost(&list), [""; 0]);
+        assert_eq!(state.lost(&list, true), [""; 0]);
         state.finish(&[ended(&next[0], false)], true).unwrap();
-        assert_eq!(state.lost(&list[1..]), ["a"]);
+        assert_eq!(state.lost(&list[1..], false), ["a"]);
+    }
+
+    #[test]
+    fn what_an_end_had_stopped_goes_on_without_one() {
+        let mut state = State::default();
+        let list = [shard("a", &[])];
+        let begin = Begin::TrimHorizon;
+        let first = state.splits(&list, begin.clone(), Some(1), true).unwrap();
+        // The key `until` was taken away meanwhile, and the run resumed.
+        state.finish(&[ended(&first[0], false)], false).unwrap();
+        let next = state.splits(&list, begin, None, false).unwrap();
+        assert_eq!(shown(&next), [one("a@7", &[])]);
     }
 
     #[test]

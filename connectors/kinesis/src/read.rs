@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::types::Record;
 use futures::StreamExt;
 use tidegate_core::{Error, Event, EventStream, Metrics, Result, Rows, StreamName};
@@ -12,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use crate::aggregate;
-use crate::api::{Api, Failed, From, millis, pause};
+use crate::api::{Api, Failed, Fetched, From, Pushed, millis, pause};
 use crate::config::{LEAST_POLL, OnLoss};
 use crate::decode::{Encoded, Piece};
 use crate::plan::{Begin, Part};
@@ -41,6 +40,9 @@ const MANY: u32 = 20;
 /// How often an idle shard's position is renewed, and how often one that is behind is logged.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What is said of a shard that is gone.
+pub(crate) const EXPIRED: &str = "the shard has expired before it was read to its end";
+
 /// What the readings of all shards share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -48,12 +50,25 @@ pub(crate) struct Shared {
     pub(crate) retention: Duration,
     pub(crate) on_loss: OnLoss,
     pub(crate) poll: Duration,
+    /// The consumer to which Kinesis pushes; `None`: it is asked.
+    pub(crate) consumer: Option<String>,
     pub(crate) metrics: Arc<Metrics>,
     /// KiB that pages may take which are fetched and not handed out yet.
     pub(crate) room: Arc<Semaphore>,
 }
 
 impl Shared {
+    async fn feed(&self, shard: &str, from: From<'_>) -> Result<Feed, Failed> {
+        self.metrics.requests(1);
+        match &self.consumer {
+            None => self.api.iterator(shard, from).await.map(Feed::Iterator),
+            Some(consumer) => {
+                let pushed = self.api.subscribe(consumer, shard, from).await?;
+                Ok(Feed::Pushed(Box::new(pushed)))
+            }
+        }
+    }
+
     /// Says that records may be lost, as the user wishes: an error, or a warning.
     pub(crate) fn lost(&self, shard: &str, what: &str) -> Result<()> {
         match self.on_loss {
@@ -75,6 +90,16 @@ impl Shared {
     }
 }
 
+/// Where a shard's pages come from.
+enum Feed {
+    /// Nowhere yet.
+    Closed,
+    /// They are asked for.
+    Iterator(String),
+    /// They come by themselves.
+    Pushed(Box<Pushed>),
+}
+
 /// A shard that is read.
 struct Reader {
     shared: Arc<Shared>,
@@ -83,8 +108,8 @@ struct Reader {
     stream: StreamName,
     schema: SchemaRef,
     position: Option<Position>,
-    /// Where the next page begins.
-    iterator: Option<String>,
+    /// Where the next page comes from.
+    feed: Feed,
     /// Whether the page's first record shows if something was lost.
     doubtful: bool,
     /// The record with which the page begins was read already, as far as the position says.
@@ -125,7 +150,7 @@ pub(crate) fn read(
         stream: stream.clone(),
         schema,
         position,
-        iterator: None,
+        feed: Feed::Closed,
         doubtful: false,
         overlaps: false,
         due: Instant::now(),
@@ -159,31 +184,58 @@ impl Reader {
     /// The next page's events, at the time that is due; none if there was nothing.
     async fn page(&mut self) -> Result<Page> {
         sleep_until(self.due).await;
-        let room = self.room().await?;
-        let iterator = match self.iterator.take() {
-            Some(iterator) => iterator,
-            None => match self.open().await? {
-                Some(iterator) => iterator,
-                None => {
-                    let events = self.end()?;
-                    return Ok(Page { events, room });
-                }
-            },
+        let room = match self.shared.consumer {
+            None => Some(self.room().await?),
+            // It waits for what comes, and mustn't keep others waiting.
+            Some(_) => None,
         };
+        if matches!(self.feed, Feed::Closed) && !self.open().await? {
+            let events = self.end()?;
+            return self.given(events, room).await;
+        }
         let begun = Instant::now();
-        self.shared.metrics.requests(1);
-        let events = match self.shared.api.records(&iterator).await {
-            Ok(page) => {
+        let fetched = match std::mem::replace(&mut self.feed, Feed::Closed) {
+            Feed::Iterator(iterator) => {
+                self.shared.metrics.requests(1);
+                let fetched = self.shared.api.records(&iterator).await;
+                // It is good for another try.
+                self.feed = Feed::Iterator(iterator);
+                fetched.map(Some)
+            }
+            Feed::Pushed(mut pushed) => {
+                let fetched = pushed.next().await;
+                if matches!(fetched, Ok(Some(_))) {
+                    self.feed = Feed::Pushed(pushed);
+                }
+                fetched
+            }
+            Feed::Closed => Ok(None),
+        };
+        let events = match fetched {
+            Ok(Some(page)) => {
                 (self.throttled, self.failures) = (0, 0);
                 self.take(page, begun)?
             }
-            Err(failed) => self.failed(failed, iterator).await?,
+            Ok(None) => {
+                self.due = self.due.max(Instant::now() + LEAST_POLL);
+                Vec::new()
+            }
+            Err(failed) => self.failed(failed).await?,
         };
+        self.given(events, room).await
+    }
+
+    /// A page of these events, with room for them.
+    async fn given(&self, events: Vec<Event>, room: Option<OwnedSemaphorePermit>) -> Result<Page> {
         let bytes = events.iter().map(|event| match event {
             Event::Rows { rows, .. } => rows.size(),
             _ => 0,
         });
         let kib = (bytes.sum::<usize>() >> 10) + 1;
+        let room = match room {
+            Some(room) => room,
+            None => self.room().await?,
+        };
         Ok(Page {
             events,
             room: less(room, kib),
@@ -199,8 +251,8 @@ impl Reader {
         })
     }
 
-    /// An iterator for the position; `None` if the shard has expired.
-    async fn open(&mut self) -> Result<Option<String>> {
+    /// Finds the position; `false` if the shard has expired.
+    async fn open(&mut self) -> Result<bool> {
         let shared = Arc::clone(&self.shared);
         let position = self.position.as_ref();
         let sequence = position.and_then(|position| position.sequence.as_deref());
@@ -215,17 +267,17 @@ impl Reader {
         };
         let expired = position.is_some_and(|position| position.age() > shared.retention);
         (self.overlaps, self.doubtful) = (matches!(from, From::At(_)), false);
-        let opened = match (shared.api.iterator(&self.shard, from).await, from) {
+        let opened = match (shared.feed(&self.shard, from).await, from) {
             // By the server's clock that time hasn't come.
             (Err(Failed::Refused(_)), From::Time(_))
                 if matches!(self.part.begin, Begin::Latest(_)) =>
             {
-                shared.api.iterator(&self.shard, From::Latest).await
+                shared.feed(&self.shard, From::Latest).await
             }
             (opened, _) => opened,
         };
         match opened {
-            Ok(iterator) => {
+            Ok(feed) => {
                 match (self.overlaps, expired) {
                     (true, true) => self.doubtful = true,
                     // Nothing was there to be compared with.
@@ -237,9 +289,10 @@ impl Reader {
                     }
                     _ => {}
                 }
-                Ok(Some(iterator))
+                self.feed = feed;
+                Ok(true)
             }
-            Err(Failed::Gone(error)) => self.gone(error).await.map(|()| None),
+            Err(Failed::Gone(error)) => self.gone(error).await.map(|()| false),
             Err(Failed::Refused(error)) if sequence.is_some() => Err(Error::conflict(
                 "the stream doesn't know the position from which it is to be read on",
             )
@@ -247,7 +300,7 @@ impl Reader {
             .with("shard", &self.shard)
             .hint("if the stream was made anew, run with --restart")
             .because(error)),
-            Err(failed) => Err(self.told(failed)),
+            Err(failed) => self.failed(failed).await.map(|_| true),
         }
     }
 
@@ -266,17 +319,20 @@ impl Reader {
             // It is listed, so it will be found again.
             return Err(Error::transient("a shard could not be found").because(error));
         }
-        self.shared.lost(
-            &self.shard,
-            "the shard has expired before it was read to its end",
-        )
+        self.shared.lost(&self.shard, EXPIRED)
     }
 
     /// Decides what is done after a failure.
-    async fn failed(&mut self, failed: Failed, iterator: String) -> Result<Vec<Event>> {
+    async fn failed(&mut self, failed: Failed) -> Result<Vec<Event>> {
         match failed {
             // Reopened at the position.
-            Failed::Expired => return Ok(Vec::new()),
+            Failed::Expired => {
+                self.feed = Feed::Closed;
+                self.failures += 1;
+                if self.failures >= TRIES {
+                    return Err(self.told(Failed::Expired));
+                }
+            }
             Failed::Gone(error) => {
                 self.gone(error).await?;
                 return self.end();
@@ -302,7 +358,6 @@ impl Reader {
         self.shared
             .metrics
             .waited_ms(pause.as_millis().try_into().unwrap_or(0));
-        self.iterator = Some(iterator);
         self.due = Instant::now() + pause;
         Ok(Vec::new())
     }
@@ -316,13 +371,12 @@ impl Reader {
     }
 
     /// Makes events of a page, and sees when the next one is due.
-    fn take(&mut self, page: GetRecordsOutput, begun: Instant) -> Result<Vec<Event>> {
+    fn take(&mut self, page: Fetched, begun: Instant) -> Result<Vec<Event>> {
         let mut records = page.records;
         let bytes = records.iter().map(|record| record.data.as_ref().len());
         let bytes: usize = bytes.sum();
         self.shared.metrics.bytes(bytes.try_into().unwrap_or(0));
-        let closed = page.next_shard_iterator.is_none();
-        let behind = page.millis_behind_latest.unwrap_or_default();
+        let Fetched { closed, behind, .. } = page;
         let at_tip = behind == 0;
         self.log(behind, records.len());
         if !records.is_empty() || at_tip || closed {
@@ -352,7 +406,9 @@ impl Reader {
             events.extend(self.end()?);
             return Ok(events);
         }
-        self.iterator = page.next_shard_iterator;
+        if let Some(next) = page.next {
+            self.feed = Feed::Iterator(next);
+        }
         if until_now {
             self.ended = true;
             events.extend(self.renew(now().saturating_sub(behind))?);
@@ -364,6 +420,9 @@ impl Reader {
         if empty && at_tip && stale {
             self.renewed = Some(Instant::now());
             events.extend(self.renew(now())?);
+        }
+        if matches!(self.feed, Feed::Pushed(_)) {
+            return Ok(events);
         }
         #[expect(clippy::cast_precision_loss, reason = "10 MiB at most")]
         let pace = Duration::from_secs_f64(bytes as f64 / SHARD_RATE).max(LEAST_POLL);

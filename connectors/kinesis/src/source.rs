@@ -15,7 +15,7 @@ use crate::config::{KinesisConfig, Start, Until};
 use crate::decode;
 use crate::plan::{Begin, Part, State, another_stream};
 use crate::position::now;
-use crate::read::{self, PAGE_KIB, Shared};
+use crate::read::{self, EXPIRED, PAGE_KIB, Shared};
 
 /// The stream's name.
 const STREAM: &str = "records";
@@ -36,6 +36,10 @@ impl KinesisSource {
         let aws = Aws::connect(&settings, &cx.metrics).await?;
         let api = Api::new(&aws, &config.stream);
         let about = api.about().await?;
+        let consumer = match &config.consumer {
+            Some(consumer) => Some(api.consumer(&about.arn, consumer).await?),
+            None => None,
+        };
         // At least one page, or nothing would ever be read.
         let room = (cx.memory >> 10).clamp(PAGE_KIB.into(), 1 << 28);
         let room = usize::try_from(room).unwrap_or(1 << 28);
@@ -45,6 +49,7 @@ impl KinesisSource {
                 retention: about.retention,
                 on_loss: config.on_loss,
                 poll: config.poll_interval.0,
+                consumer,
                 metrics: Arc::clone(&cx.metrics),
                 room: Arc::new(Semaphore::new(room)),
             }),
@@ -86,12 +91,9 @@ impl Source for KinesisSource {
         let mut new = Vec::new();
         if ask.first || !bounded {
             let listed = self.shared.api.shards().await?;
-            if ask.first {
-                for shard in state.lost(&listed) {
-                    let what = "the shard has expired before it was read to its end";
-                    self.shared.lost(&shard, what)?;
-                    state.shards.remove(&shard);
-                }
+            for shard in state.lost(&listed, ask.first) {
+                self.shared.lost(&shard, EXPIRED)?;
+                state.shards.remove(&shard);
             }
             let begin = Begin::of(self.start, now);
             new = state.splits(&listed, begin, bounded.then_some(now), ask.first)?;
@@ -115,7 +117,11 @@ impl Source for KinesisSource {
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        let part: Part = split.data.decode()?;
+        let mut part: Part = split.data.decode()?;
+        // The key was added since the split was planned, and the run resumed.
+        if self.until.is_some() {
+            part.until.get_or_insert_with(now);
+        }
         if part.created != self.about.created {
             return Err(another_stream().with("stream", self.shared.api.stream()));
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod fan_out;
 mod loss;
 mod putting;
 mod reading;

@@ -45,7 +45,11 @@ pub(crate) struct Row {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        let server = kinesis();
+        Self::on(kinesis()).await
+    }
+
+    /// On another server.
+    pub(crate) async fn on(server: AwsServer) -> Self {
         let proxy = Proxy::before(&server.url());
         let settings = serde_json::from_value(server.settings()).unwrap();
         let aws = Aws::connect(&settings, &Arc::default()).await.unwrap();
