@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tidegate_testkit::servers::{Server, json_server, jsonplaceholder};
+use serde_json::Value;
+use tidegate_testkit::servers::{Server, json_server, jsonplaceholder, kinesis, seaweedfs};
 
+use super::lake::{BUCKET, Environment};
 use super::support::{Ended, Site, batches_of, files_under, hidden_files, lines_of};
 
 const COUNTS: [(&str, usize); 6] = [
@@ -161,4 +163,37 @@ fn a_server_that_is_down_is_a_clear_error_and_leaves_nothing() {
     let server = jsonplaceholder();
     run(&site, &server.url()).expect_done();
     assert_eq!(counts(&site), COUNTS);
+}
+
+#[test]
+fn users_go_record_by_record_into_a_stream_and_from_there_to_s3_once() {
+    let (server, streams, s3) = (jsonplaceholder(), kinesis(), seaweedfs());
+    streams.stream("jsonplaceholder-users", 2);
+    s3.bucket(BUCKET);
+    let mut aws = Environment::of(&s3);
+    aws.set("AWS_ENDPOINT_URL_S3", &s3.url());
+    aws.set("AWS_ENDPOINT_URL_KINESIS", &streams.url());
+    aws.set("BUCKET", BUCKET);
+    let site = Site::of_example("jsonplaceholder");
+    let base = format!("sources.api.base_url={}", server.url());
+    // Users of a second run are others to the stream, and the delivery takes only those.
+    for run in 1..=2 {
+        aws.tidegate(&site, &["run", "stream.toml", "--set", &base])
+            .expect_done();
+        aws.tidegate(&site, &["run", "delivery.toml"]).expect_done();
+        let mut users: Vec<i64> = Vec::new();
+        for object in s3.objects(BUCKET, "raw/users/") {
+            let text = String::from_utf8(s3.get(BUCKET, &object.key).to_vec()).expect("UTF-8");
+            users.extend(text.lines().map(|line| {
+                let user: Value = serde_json::from_str(line).expect("JSON");
+                assert!(user["address"]["geo"]["lat"].is_string(), "{line}");
+                user["id"].as_i64().expect("an id")
+            }));
+        }
+        users.sort_unstable();
+        let wanted: Vec<i64> = (1..=10)
+            .flat_map(|id| std::iter::repeat_n(id, run))
+            .collect();
+        assert_eq!(users, wanted);
+    }
 }

@@ -145,17 +145,42 @@ impl AwsServer {
         }
     }
 
+    /// Makes a Kinesis stream, and waits until it is there.
+    pub fn stream(&self, name: &str, shards: u32) {
+        let ask = |operation: &str, input: Value| {
+            let target = format!("Kinesis_20131202.{operation}");
+            let answer = self.json("kinesis", &target, &input);
+            self.good(&target, &answer);
+            answer
+        };
+        ask(
+            "CreateStream",
+            json!({ "StreamName": name, "ShardCount": shards }),
+        );
+        let about = json!({ "StreamName": name });
+        while !ask("DescribeStreamSummary", about.clone())
+            .text()
+            .contains("\"ACTIVE\"")
+        {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     fn try_glue(&self, operation: &str, input: &Value) -> Answer {
         let target = format!("AWSGlue.{operation}");
+        self.json("glue", &target, input)
+    }
+
+    fn json(&self, service: &'static str, target: &str, input: &Value) -> Answer {
         let body = input.to_string();
         self.send(&Signed {
-            service: "glue",
+            service,
             method: "POST",
             path: "/",
             query: &[],
             headers: &[
                 ("content-type", "application/x-amz-json-1.1"),
-                ("x-amz-target", &target),
+                ("x-amz-target", target),
             ],
             body: body.as_bytes(),
         })
