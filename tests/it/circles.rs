@@ -18,6 +18,11 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         OPENS,
     ),
     (
+        "connectors/kinesis",
+        &["config", "plan", "read", "source"],
+        OPENS,
+    ),
+    (
         "connectors/mysql",
         &["discover", "sql"],
         "statements are written of the tables that statements have found",
