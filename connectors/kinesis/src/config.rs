@@ -44,7 +44,7 @@ use crate::source::KinesisSource;
 /// [sources.clicks]
 /// type = "kinesis"
 /// stream = "clicks"
-/// start = "latest"
+/// start = { at_timestamp = "2026-12-01T00:00:00Z" } # or "latest"
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +52,8 @@ pub struct KinesisConfig {
     /// The stream's name, or its ARN (`"arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`).
     pub stream: String,
 
-    /// Where the first run begins. Later ones go on where the last one ended.
+    /// Where the first run begins; `{ at_timestamp = "2026-12-01T00:00:00Z" }`: with what came at that
+    /// time or later. Later runs go on where the last one ended.
     #[serde(default)]
     pub start: Start,
 
@@ -111,10 +112,15 @@ pub enum Start {
     TrimHorizon,
     /// With what comes from the run's beginning on, by this machine's clock.
     Latest,
-    /// With what came at this time or later: `{ at_timestamp = "2026-12-01T00:00:00Z" }`. What has
-    /// expired by then is left out.
-    AtTimestamp(#[schemars(with = "String")] DateTime<Utc>),
+    /// With what came at a time or later.
+    AtTimestamp(Moment),
 }
+
+/// A time, with its zone: `"2026-12-01T00:00:00Z"`. What has expired by the first run is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Moment(#[schemars(with = "String")] pub DateTime<Utc>);
 
 /// Where a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -182,7 +188,7 @@ impl SourceConfig for KinesisConfig {
             (Mode::Polling, None) => {}
         }
         match self.start {
-            Start::AtTimestamp(time) if time > Utc::now() => {
+            Start::AtTimestamp(Moment(time)) if time > Utc::now() => {
                 Err(Error::config("`start` lies in the future")
                     .with("key", "start")
                     .hint("write a time that has passed, or \"latest\""))

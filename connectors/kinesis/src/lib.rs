@@ -19,7 +19,7 @@ mod read;
 mod sink;
 mod source;
 
-pub use config::{KinesisConfig, Mode, OnLoss, Start, Until};
+pub use config::{KinesisConfig, Mode, Moment, OnLoss, Start, Until};
 pub use sink::{FirehoseSinkConfig, KinesisSinkConfig, RecordFormat};
 
 tidegate_core::register_source!("kinesis", KinesisConfig);

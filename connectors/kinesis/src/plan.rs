@@ -7,7 +7,7 @@ use aws_sdk_kinesis::types::Shard;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, FinishedSplit, Offset, Result, Split, SplitData, SplitId};
 
-use crate::config::Start;
+use crate::config::{Moment, Start};
 use crate::position::Position;
 
 /// What is remembered of a stream.
@@ -52,7 +52,7 @@ impl Begin {
         match start {
             Start::TrimHorizon => Self::TrimHorizon,
             Start::Latest => Self::Latest(now),
-            Start::AtTimestamp(time) => Self::Time(time.timestamp_millis()),
+            Start::AtTimestamp(Moment(time)) => Self::Time(time.timestamp_millis()),
         }
     }
 }
