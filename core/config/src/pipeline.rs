@@ -81,9 +81,9 @@ fn read_options(
             Err(error) => error,
         };
         let key = document::key_of(&error).filter(|key| stands(&table, key));
-        let is_told = match key.and_then(|key| document::descend(root, key)) {
+        let is_told = match key.and_then(|key| entry_at(root, key)) {
             // The schema has told what is wrong already.
-            Some(node) => out.iter().any(|told| node.meets(told.place())),
+            Some(entry) => out.iter().any(|told| entry.meets(told.place())),
             None => !out.is_empty(),
         };
         if !is_told {
@@ -93,6 +93,15 @@ fn read_options(
             return PipelineOptions::default();
         }
     }
+}
+
+/// The key that a path ends with, and its value.
+fn entry_at<'a>(root: &'a Node, path: &str) -> Option<&'a Entry> {
+    let (table, key) = match path.rsplit_once('.') {
+        Some((within, key)) => (document::descend(root, within)?, key),
+        None => (root, path),
+    };
+    table.as_table()?.get(key)
 }
 
 /// Leaves out the key that a path ends with, or the table or array in which it would be. Says whether
