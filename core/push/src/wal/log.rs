@@ -307,6 +307,9 @@ impl Shared {
 
     /// Ends the log: nothing more is taken, and all who wait are told.
     pub(crate) fn end(&self, ended: Ended) {
+        // Known before anything is refused because of it.
+        self.progress
+            .send_modify(|progress| progress.ended = Some(ended.clone()));
         let waiting = {
             let mut pending = self.pending();
             pending.closed = true;
@@ -317,8 +320,6 @@ impl Shared {
             // Who sent it may have stopped waiting.
             let _ = one.told.send(Err(ended.error()));
         }
-        self.progress
-            .send_modify(|progress| progress.ended = Some(ended));
     }
 
     fn ended(&self) -> Error {

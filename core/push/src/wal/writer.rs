@@ -18,10 +18,12 @@ pub(crate) fn run(shared: &Shared, mut active: Active) {
     while let Some((at, mut bytes, waiting)) = shared.take(spare) {
         if let Err(error) = active.write(shared, at, &bytes) {
             let ended = Ended::Failed(Arc::new(error));
+            // First, so that whoever is told finds that nothing more is taken.
+            shared.end(ended.clone());
             for one in waiting {
                 let _ = one.told.send(Err(ended.error()));
             }
-            return shared.end(ended);
+            return;
         }
         let end = at + bytes.len() as u64;
         shared
