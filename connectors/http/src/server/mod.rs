@@ -246,6 +246,8 @@ where
     protocol
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
+        // Answers are short: copying their body is cheaper than a write of two parts.
+        .writev(false)
         .max_buf_size(HEAD);
     let done = protocol
         .serve_connection(TokioIo::new(stream), answers)

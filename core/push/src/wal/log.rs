@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tidegate_core::{Error, Result};
 use tokio::sync::{oneshot, watch};
@@ -116,6 +117,12 @@ pub(crate) struct Kept {
     pub(crate) segments: VecDeque<u64>,
     trimmed: u64,
 }
+
+/// How long a group waits for more records when they come fast.
+const MOMENT: Duration = Duration::from_micros(200);
+
+/// A group of so many bytes waits for no more.
+const ENOUGH: usize = 1 << 20;
 
 impl Log {
     /// Opens the log in `folder`, which is made if it isn't there. Blocks.
@@ -287,7 +294,14 @@ impl Shared {
     }
 
     /// Waits until there is something to write; `None` when the log is closed and all is written.
-    pub(crate) fn take(&self, spare: Vec<u8>) -> Option<(u64, Vec<u8>, Vec<Waiting>)> {
+    ///
+    /// When records come fast, a group that is begun a moment later holds many more of them, and a
+    /// sync and its wake-ups cost what ten requests do.
+    pub(crate) fn take(
+        &self,
+        spare: Vec<u8>,
+        is_busy: bool,
+    ) -> Option<(u64, Vec<u8>, Vec<Waiting>)> {
         let mut pending = self.pending();
         while pending.bytes.is_empty() {
             if pending.closed {
@@ -297,6 +311,11 @@ impl Shared {
                 .wake
                 .wait(pending)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+        if is_busy && !pending.closed && pending.bytes.len() < ENOUGH {
+            drop(pending);
+            std::thread::sleep(MOMENT);
+            pending = self.pending();
         }
         let bytes = std::mem::replace(&mut pending.bytes, spare);
         let waiting = std::mem::take(&mut pending.waiting);

@@ -12,10 +12,15 @@ use super::segment;
 /// What a buffer may keep of a burst.
 const SPARE: usize = 8 << 20;
 
+/// From how many records a group shows that more come: then the next one may wait for them.
+const BUSY: usize = 8;
+
 /// Writes groups until the log is closed or fails.
 pub(crate) fn run(shared: &Shared, mut active: Active) {
     let mut spare = Vec::new();
-    while let Some((at, mut bytes, waiting)) = shared.take(spare) {
+    let mut is_busy = false;
+    while let Some((at, mut bytes, waiting)) = shared.take(spare, is_busy) {
+        is_busy = waiting.len() >= BUSY;
         if let Err(error) = active.write(shared, at, &bytes) {
             let ended = Ended::Failed(Arc::new(error));
             // First, so that whoever is told finds that nothing more is taken.
