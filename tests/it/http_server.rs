@@ -132,7 +132,7 @@ fn what_was_answered_is_in_s3_once_however_often_the_server_is_killed() {
         let mut random = StdRng::seed_from_u64(12);
         let mut running = running;
         for kill in 0..KILLS {
-            std::thread::sleep(Duration::from_millis(random.random_range(100..2000)));
+            std::thread::sleep(Duration::from_millis(random.random_range(2000..9000)));
             assert!(running.kill().is_some(), "it ended before kill {kill}");
             running = start(&site, &aws, port);
         }
@@ -181,6 +181,88 @@ fn what_was_answered_is_in_s3_once_however_often_the_server_is_killed() {
             "{body}: {fate:?}"
         );
     }
+}
+
+/// How many connections do nothing.
+const IDLE: u64 = 10_000;
+
+#[test]
+fn those_that_speak_are_heard_beside_ten_thousand_that_do_not() {
+    allow_files(IDLE + 2000);
+    let port = free_port();
+    let site = Site::with(&format!(
+        r#"
+        name = "posted"
+
+        [checkpoint]
+        interval = "500ms"
+
+        [sources.events]
+        type = "http_server"
+        listen = "127.0.0.1:{port}"
+        header_timeout = "10m"
+
+        [sinks.files]
+        type = "files"
+        inputs = ["events"]
+        format = "ndjson"
+        url = "out"
+        "#
+    ));
+    let mut running = site.spawn(site.command(&["run", "pipeline.toml"]));
+    until("the server", || {
+        let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
+        (listens || running.has_ended()).then_some(())
+    });
+    let before = resident(&running);
+    let idle: Vec<_> = (0..IDLE)
+        .map(|number| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+            // Some are in the middle of a head.
+            if number % 2 == 0 {
+                stream
+                    .write_all(b"POST /events HTTP/1.1\r\n")
+                    .expect("it is taken");
+            }
+            stream
+        })
+        .collect();
+    for client in 0..10 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket");
+        for number in 0..10 {
+            let body = format!("{{\"client\":{client},\"number\":{number}}}");
+            assert_eq!(ask(&mut stream, &body), Fate::Taken, "{body}");
+        }
+    }
+    let each = resident(&running).saturating_sub(before) / IDLE;
+    assert!(each < 32 << 10, "a connection takes {each} bytes");
+    drop(idle);
+    running.signal("TERM");
+    running.wait().expect_code(4);
+}
+
+/// Lets this process have so many files open.
+fn allow_files(number: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < number) {
+        let raised = Rlimit {
+            current: Some(number),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised).expect("the system allows 12,000 open files");
+    }
+}
+
+/// The process's memory, in bytes.
+fn resident(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).expect("it");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    size.expect("its memory") * 1024
 }
 
 fn payloads(folder: &std::path::Path) -> Vec<String> {

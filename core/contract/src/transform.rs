@@ -28,6 +28,12 @@ pub trait TransformConfig: Debug + Send + Sync {
     /// fit, `Config` for the rest.
     async fn open(&self, cx: &TransformContext) -> Result<Transform>;
 
+    /// Whether the map that it opens keeps something of the rows that went through, such as their
+    /// keys. Then a part of the pipeline's memory is set aside for it: `cx.common.memory`.
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
     /// See [`SourceConfig::tuning_keys`](crate::SourceConfig::tuning_keys).
     fn tuning_keys(&self) -> &'static [&'static str] {
         &[]
@@ -39,7 +45,7 @@ pub trait TransformConfig: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Transform {
-    /// Batch by batch, without memory.
+    /// Batch by batch.
     Map(Arc<dyn Map>),
     /// Needs all rows of its inputs.
     Gather(Arc<dyn Gather>),

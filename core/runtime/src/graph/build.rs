@@ -29,6 +29,8 @@ pub(super) struct Builder<'a> {
     streams: HashMap<NodeId, Vec<(StreamName, PortId)>>,
     /// Outputs of transforms. Filled before they are opened, because their schema comes later.
     outputs: HashMap<NodeId, PortId>,
+    /// How many maps keep state.
+    stateful: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -40,6 +42,7 @@ impl<'a> Builder<'a> {
             rejected: Vec::new(),
             streams: HashMap::new(),
             outputs: HashMap::new(),
+            stateful: 0,
         };
         for (node, component) in spec.components.iter().enumerate() {
             let name = format!("{}.{}", component.id, StreamName::REJECTED);
@@ -64,6 +67,11 @@ impl<'a> Builder<'a> {
         schemas: &BTreeMap<ComponentId, BTreeMap<StreamName, Schema>>,
     ) -> Result<Vec<NodeId>> {
         let spec = self.spec;
+        let transforms = configs.iter().filter_map(|config| match config {
+            ComponentConfig::Transform(config) => Some(config),
+            _ => None,
+        });
+        self.stateful = transforms.filter(|config| config.keeps_state()).count();
         for (node, (component, config)) in spec.components.iter().zip(configs).enumerate() {
             let ComponentConfig::Source(config) = config else {
                 continue;
@@ -90,7 +98,11 @@ impl<'a> Builder<'a> {
             let opened = match &configs[node] {
                 ComponentConfig::Source(_) => continue,
                 ComponentConfig::Transform(config) => {
-                    let memory = self.shares(around).stage;
+                    let shares = self.shares(around);
+                    let memory = match config.keeps_state() {
+                        true => shares.map,
+                        false => shares.stage,
+                    };
                     let common = around.context(&component.id, &stats[node], memory);
                     let cx = TransformContext { common, inputs };
                     config.open(&cx).await.map(Opened::Transform)
@@ -117,7 +129,7 @@ impl<'a> Builder<'a> {
                 }
             )
         });
-        Shares::new(&around.runtime, self.spec, gathers)
+        Shares::new(&around.runtime, self.spec, gathers, self.stateful)
     }
 
     /// Closes what was opened.

@@ -13,9 +13,11 @@ const LEAST_QUEUED: u64 = 64_000;
 /// What each part of a pipeline may hold, in bytes. Together they are `runtime.memory`.
 ///
 /// ```text
-///            queue   sources   sinks   stages, their inputs
-/// maps only   1/12      2/12    9/12                      -
-/// gathers     1/12      2/12    3/12             3/12  3/12
+///                      queue   sources   sinks   stages, their inputs   maps with state
+/// maps only             1/12      2/12    9/12                      -                 -
+/// maps with state       1/12      2/12    6/12                      -              3/12
+/// gathers               1/12      2/12    3/12             3/12  3/12                 -
+/// gathers and those     1/12      2/12    3/12             2/12  2/12              2/12
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -27,13 +29,20 @@ pub(crate) struct Shares {
     pub(crate) stage: u64,
     /// What waits for stages, before it goes to disk.
     pub(crate) spools: u64,
+    /// What each map that keeps state may hold.
+    pub(crate) map: u64,
     /// What the writers of each sink may hold.
     pub(crate) sink: u64,
 }
 
 impl Shares {
-    /// `gathers`: whether there are stages.
-    pub(crate) fn new(settings: &RuntimeSettings, spec: &PipelineSpec, gathers: bool) -> Self {
+    /// `gathers`: whether there are stages; `stateful`: how many maps keep state.
+    pub(crate) fn new(
+        settings: &RuntimeSettings,
+        spec: &PipelineSpec,
+        gathers: bool,
+        stateful: usize,
+    ) -> Self {
         let part = settings.memory.0 / 12;
         let all = spec.components.iter();
         let count = |kind| {
@@ -42,15 +51,22 @@ impl Shares {
                 .count()
                 .max(1) as u64
         };
+        let (sinks, stages, maps) = match (gathers, stateful > 0) {
+            (false, false) => (9, 3, 0),
+            (false, true) => (6, 3, 3),
+            (true, false) => (3, 3, 0),
+            (true, true) => (3, 2, 2),
+        };
         Self {
             queue: settings
                 .queue
                 .map_or(part.clamp(LEAST_QUEUED, MOST_QUEUED), |queue| queue.0),
             source: 2 * part / count(Kind::Source),
             // They run one after the other.
-            stage: 3 * part,
-            spools: 3 * part,
-            sink: if gathers { 3 * part } else { 9 * part } / count(Kind::Sink),
+            stage: stages * part,
+            spools: stages * part,
+            map: maps * part / stateful.max(1) as u64,
+            sink: sinks * part / count(Kind::Sink),
         }
     }
 }
@@ -91,8 +107,8 @@ mod tests {
                     memory: ByteSize(memory),
                     ..RuntimeSettings::default()
                 };
-                for gathers in [false, true] {
-                    let shares = Shares::new(&settings, &spec, gathers);
+                for (gathers, stateful) in [(false, 0), (true, 0), (false, 2), (true, 1)] {
+                    let shares = Shares::new(&settings, &spec, gathers, stateful);
                     let stages = if gathers {
                         shares.stage + shares.spools
                     } else {
@@ -101,6 +117,7 @@ mod tests {
                     let all = shares.queue
                         + shares.source * count(Source)
                         + shares.sink * count(Sink)
+                        + shares.map * stateful as u64
                         + stages;
                     assert!(all <= memory, "{shares:?}");
                     assert!(all >= memory / 10 * 9, "{shares:?}");
@@ -116,7 +133,7 @@ mod tests {
             queue: Some(ByteSize(1_000_000)),
             ..RuntimeSettings::default()
         };
-        let shares = Shares::new(&settings, &pipeline(&[Kind::Source, Kind::Sink]), false);
+        let shares = Shares::new(&settings, &pipeline(&[Kind::Source, Kind::Sink]), false, 0);
         assert_eq!(shares.queue, 1_000_000);
     }
 }

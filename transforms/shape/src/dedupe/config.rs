@@ -86,6 +86,10 @@ impl TransformConfig for DedupeConfig {
         Ok(())
     }
 
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
     async fn open(&self, cx: &TransformContext) -> Result<Transform> {
         self.validate()?;
         let memory = cx.common.memory;
