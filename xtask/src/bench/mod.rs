@@ -9,6 +9,7 @@ mod ingest;
 mod lake;
 mod measure;
 mod mysql;
+mod post;
 mod rivals;
 mod sides;
 mod sql;
@@ -30,6 +31,7 @@ enum What {
     Ingest(ingest::Ingest),
     Lake(lake::Lake),
     Mysql(mysql::Mysql),
+    Post(post::Post),
     Sql(sql::Sql),
 }
 
@@ -40,6 +42,7 @@ impl Bench {
             What::Ingest(ingest) => ingest.run(),
             What::Lake(lake) => lake.run(),
             What::Mysql(mysql) => mysql.run(),
+            What::Post(post) => post.run(),
             What::Sql(sql) => sql.run(),
         }
     }

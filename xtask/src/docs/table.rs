@@ -21,15 +21,17 @@ pub(crate) fn text(schema: &Value) -> String {
         .unwrap_or_default()
         .trim()
         .split("\n\n");
-    paragraphs
-        .map(
-            |paragraph| match paragraph.starts_with("```") || paragraph.starts_with('|') {
-                true => paragraph.to_owned(),
-                false => paragraph.replace('\n', " "),
-            },
-        )
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    let mut in_code = false;
+    let paragraphs = paragraphs.map(|paragraph| {
+        let as_it_is = in_code || paragraph.starts_with("```") || paragraph.starts_with('|');
+        // Code goes on over empty lines.
+        in_code ^= paragraph.matches("```").count() % 2 == 1;
+        match as_it_is {
+            true => paragraph.to_owned(),
+            false => paragraph.replace('\n', " "),
+        }
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 impl<'a> Keys<'a> {
