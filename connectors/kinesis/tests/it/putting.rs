@@ -16,15 +16,25 @@ use tidegate_runtime::{Pipeline, RunOptions};
 use tidegate_testkit::servers::moto;
 use tidegate_testkit::suites::{TestContext, context, sealed, sink_suite};
 
+use crate::apart::taken_apart;
 use crate::site::{Site, assert_in_order, read_all};
 use crate::strict::{Strict, Taken};
 
 /// Rows `key`, `number`, with these bytes beside.
-fn batch(numbers: std::ops::Range<i64>, keys: i64, bytes: usize) -> RecordBatch {
+pub(crate) fn batch(numbers: std::ops::Range<i64>, keys: i64, bytes: usize) -> RecordBatch {
+    batch_of(numbers, keys, std::iter::repeat(bytes))
+}
+
+/// The same, each with its own bytes.
+pub(crate) fn batch_of(
+    numbers: std::ops::Range<i64>,
+    keys: i64,
+    bytes: impl Iterator<Item = usize>,
+) -> RecordBatch {
     let key = numbers.clone().map(|number| format!("k{}", number % keys));
-    let payload = numbers.clone().map(|_| vec![b'.'; bytes]);
-    let payload: Vec<_> = payload.collect();
-    let payload = BinaryArray::from_iter_values(&payload);
+    let payload = numbers.clone().zip(bytes);
+    let payload = payload.map(|(_, bytes)| vec![b'.'; bytes]);
+    let payload = BinaryArray::from_iter_values(payload);
     RecordBatch::try_from_iter([
         ("key", Arc::new(key.map(Some).collect::<StringArray>()) as _),
         (
@@ -43,7 +53,7 @@ fn inputs(batch: &RecordBatch) -> Vec<Input> {
     }]
 }
 
-async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
+pub(crate) async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
     cx: &TestContext,
     mut keys: Value,
     aws: Value,
@@ -56,7 +66,7 @@ async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
 }
 
 /// The numbers of records of JSON, in their order.
-fn numbers(taken: &[Taken]) -> Vec<i64> {
+pub(crate) fn numbers(taken: &[Taken]) -> Vec<i64> {
     let numbers = taken.iter().map(|(_, data)| {
         let row: Value = serde_json::from_slice(data).unwrap();
         row["number"].as_i64().unwrap()
@@ -224,7 +234,7 @@ async fn a_service_that_doesn_t_recover_ends_the_attempt() {
 }
 
 /// The rows of the suite's batches, out of the records of a stream.
-fn shown(taken: &[Taken]) -> Result<Vec<RecordBatch>> {
+pub(crate) fn shown(taken: &[Taken]) -> Result<Vec<RecordBatch>> {
     let rows = taken.iter().map(|(_, data)| serde_json::from_slice(data));
     let rows: Vec<Value> = rows.collect::<Result<_, _>>().unwrap();
     if rows.is_empty() {
@@ -249,6 +259,11 @@ async fn the_sinks_keep_the_contract() {
     for (firehose, keys) in [
         (false, json!({})),
         (false, json!({ "partition_key": "id", "ordered": true })),
+        (false, json!({ "aggregate": true })),
+        (
+            false,
+            json!({ "partition_key": "id", "ordered": true, "aggregate": true }),
+        ),
         (true, json!({})),
     ] {
         let server = Arc::new(Strict::start().await);
@@ -278,7 +293,7 @@ async fn the_sinks_keep_the_contract() {
                 }
             },
             move |cx| {
-                let taken = behind.taken(&cx.pipeline);
+                let taken = taken_apart(&behind.taken(&cx.pipeline));
                 async move { shown(&taken) }
             },
         )
