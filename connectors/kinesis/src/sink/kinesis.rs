@@ -25,8 +25,9 @@ use crate::config::check_name;
 /// A row is rejected if its record is larger than `max_record`, or if its partition key is NULL, empty,
 /// or longer than 256 characters.
 ///
-/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`, and
-/// `kms:GenerateDataKey` for a stream that is encrypted with a key of one's own.
+/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`,
+/// `kinesis:ListShards` with `aggregate` and `partition_key`, and `kms:GenerateDataKey` for a stream
+/// that is encrypted with a key of one's own.
 ///
 /// ```toml
 /// [sinks.clicks]
@@ -54,19 +55,18 @@ pub struct KinesisSinkConfig {
     pub ordered: bool,
 
     /// Whether rows are put together to records of up to 50 KiB (and `max_record`), in the format of
-    /// the Kinesis Producer Library, which makes small rows far cheaper: a shard takes 1,000 records a
-    /// second, however small. Whoever reads the stream must take them apart, as the source `kinesis`,
-    /// the Kinesis Client Library and Firehose do. A row that is larger is a record of its own, and so
-    /// is one for which there is no other.
+    /// the Kinesis Producer Library. A shard takes 1,000 records a second, however small they are: so
+    /// it takes many more small rows. Whoever reads the stream has to take the records apart, as the
+    /// source `kinesis` and the Kinesis Client Library do. Rows don't wait for others: a row that
+    /// comes alone is a record of its own, and so is one that is larger.
     ///
-    /// Rows share a record if their partition keys belong to one shard; each has its own key in it.
-    /// Random keys are the record's then, the same for all of its rows. While shards are split, some
-    /// rows may be put twice, as that library does. Where a stream doesn't heed keys (an on-demand
-    /// stream may be set so), only rows of one key share a record, after some were put twice. With
-    /// `ordered`, a record is put only when the one before it for its shard is taken, rather than the
-    /// one of its key.
+    /// Rows share a record if their partition keys belong to one shard, and each has its own key in
+    /// it. Random keys are those of records then: rows of one record have the same. With `ordered`, a
+    /// record is put only when the one before it for its shard is taken, rather than for its key.
     ///
-    /// With `partition_key` this needs the right `kinesis:ListShards`.
+    /// While a shard is split, some rows are put twice, because they came to the wrong half. For a
+    /// stream that doesn't heed keys (`RecordDistributionStrategy` `AUTO`) leave it `false`: the
+    /// Kinesis Client Library leaves out records whose keys belong to other shards.
     #[serde(default)]
     pub aggregate: bool,
 

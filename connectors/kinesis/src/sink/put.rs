@@ -191,7 +191,14 @@ async fn astray(
     let now = shards.renewed(map).await?;
     doubtful.retain(|one| !belongs(one, &now));
     let rows = doubtful.into_iter().flat_map(|(one, _)| one.into_rows());
-    Ok(rows.collect())
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        tracing::info!(
+            rows = rows.len(),
+            "the stream's shards have changed: rows that came to others than their keys' are put again"
+        );
+    }
+    Ok(rows)
 }
 
 impl Refused {

@@ -1,5 +1,6 @@
 //! The sinks against a strict server and real ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,6 +348,12 @@ async fn columns_and_streams_that_aren_t_there_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_puts_what_a_source_reads_in_order() {
+    for aggregate in [false, true] {
+        check_pipeline(aggregate).await;
+    }
+}
+
+async fn check_pipeline(aggregate: bool) {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::with_shards(3).await;
     let mut registry = Registry::linked().unwrap();
@@ -379,6 +386,7 @@ async fn a_pipeline_puts_what_a_source_reads_in_order() {
                 "partition_key": "user",
                 "format": "raw",
                 "ordered": true,
+                "aggregate": aggregate,
                 "aws": site.server.settings_at(&site.proxy.url()),
             }),
         )
@@ -394,10 +402,21 @@ async fn a_pipeline_puts_what_a_source_reads_in_order() {
         hand.send(rows(from..from + 500)).await.unwrap();
     }
     drop(hand);
-    running.await.unwrap().1.unwrap();
+    let (report, result) = running.await.unwrap();
+    result.unwrap();
+    let sink = report.components.iter().find(|one| one.id.as_str() == "out");
+    let sink = sink.unwrap();
+    assert_eq!((sink.rows_in, report.rejected), (2000, 0));
+    assert!(sink.bytes > 2000 * 6, "{} bytes", sink.bytes);
     let source = site.open(json!({ "until": "now" })).await.unwrap();
     let read = read_all(source.as_ref()).await.unwrap();
     assert_in_order(&read, 0..2000, 20);
+    let records = read.iter().map(|row| (&row.shard, &row.sequence));
+    let records = records.collect::<BTreeSet<_>>().len();
+    match aggregate {
+        true => assert!(records < 500, "{records} records"),
+        false => assert_eq!(records, 2000),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
