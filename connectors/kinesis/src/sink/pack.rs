@@ -1,9 +1,10 @@
 //! Records of rows, put together to aggregated ones.
 //!
 //! A consumer of Amazon's library (KCL) drops an aggregated record as a whole if the key of any row in it
-//! belongs to another shard than the one it is read from. So rows may share a record only if their
-//! keys belong to one shard, now and, as far as that can be had, after a resharding: random keys are
-//! made one, and keys of columns are held against the list of shards.
+//! belongs to another shard than the one it is read from, and a key's rows in two shards have no order.
+//! So rows share a record only if their keys belong to one shard. Random keys are made one. Keys of
+//! columns are held against the list of shards, because of one key there are often few rows; where
+//! shards have changed since, the answer tells, and the rows are put again (`put`).
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

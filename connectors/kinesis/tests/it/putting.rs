@@ -404,7 +404,10 @@ async fn check_pipeline(aggregate: bool) {
     drop(hand);
     let (report, result) = running.await.unwrap();
     result.unwrap();
-    let sink = report.components.iter().find(|one| one.id.as_str() == "out");
+    let sink = report
+        .components
+        .iter()
+        .find(|one| one.id.as_str() == "out");
     let sink = sink.unwrap();
     assert_eq!((sink.rows_in, report.rejected), (2000, 0));
     assert!(sink.bytes > 2000 * 6, "{} bytes", sink.bytes);
