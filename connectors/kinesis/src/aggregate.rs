@@ -17,6 +17,8 @@
 //! }
 //! ```
 
+use std::collections::HashMap;
+
 use md5::{Digest, Md5};
 
 /// What an aggregated record begins with.
@@ -76,6 +78,93 @@ fn record_of(record: &[u8]) -> Option<(u64, &[u8])> {
         }
     }
     Some((key?, data?))
+}
+
+/// An aggregated record in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    /// The index of each key in the table.
+    indexes: HashMap<String, usize>,
+    /// As they stand in the message: the table of keys, and the records.
+    keys: Vec<u8>,
+    records: Vec<u8>,
+}
+
+impl Builder {
+    /// How many bytes the whole takes with one record more.
+    pub(crate) fn size_with(&self, key: &str, data: &[u8]) -> usize {
+        let (index, added) = match self.indexes.get(key) {
+            Some(index) => (*index, 0),
+            None => (self.indexes.len(), bytes_size(key.len())),
+        };
+        let record = bytes_size(1 + varint_size(index) + bytes_size(data.len()));
+        MAGIC.len() + self.keys.len() + added + self.records.len() + record + DIGEST
+    }
+
+    pub(crate) fn push(&mut self, key: &str, data: &[u8]) {
+        let index = match self.indexes.get(key) {
+            Some(index) => *index,
+            None => {
+                let index = self.indexes.len();
+                self.indexes.insert(key.to_owned(), index);
+                put_bytes(&mut self.keys, 1, key.as_bytes());
+                index
+            }
+        };
+        let out = &mut self.records;
+        out.push(tag(3));
+        put_varint(out, 1 + varint_size(index) + bytes_size(data.len()));
+        // Field 1, a number.
+        out.push(1 << 3);
+        put_varint(out, index);
+        put_bytes(out, 3, data);
+    }
+
+    /// The whole record.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        sealed(&[self.keys, self.records].concat())
+    }
+}
+
+/// A message with what stands around it.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    [&MAGIC[..], body, &Md5::digest(body)[..]].concat()
+}
+
+/// What stands before a field of bytes; its number is below 16.
+fn tag(field: u8) -> u8 {
+    field << 3 | 2
+}
+
+fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    out.push(tag(field));
+    put_varint(out, bytes.len());
+    out.extend(bytes);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            return out.push(low & 0x7f);
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// The bytes of a field of so many bytes.
+fn bytes_size(length: usize) -> usize {
+    1 + varint_size(length) + length
+}
+
+fn varint_size(mut number: usize) -> usize {
+    let mut size = 1;
+    while number > 0x7f {
+        number >>= 7;
+        size += 1;
+    }
+    size
 }
 
 /// The fields of a protobuf message
@@ -152,10 +241,6 @@ mod tests {
         sealed(&body)
     }
 
-    fn sealed(body: &[u8]) -> Vec<u8> {
-        [&MAGIC[..], body, &Md5::digest(body)[..]].concat()
-    }
-
     #[test]
     fn the_records_of_an_aggregated_one_are_found() {
         let written = written();
@@ -185,5 +270,57 @@ mod tests {
         ] {
             assert_eq!(parse(&sealed(body)), None, "{body:?}");
         }
+    }
+
+    fn built(records: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::default();
+        for (key, data) in records {
+            let size = builder.size_with(key, data);
+            builder.push(key, data);
+            let whole = [&builder.keys[..], &builder.records].concat();
+            assert_eq!(sealed(&whole).len(), size, "told before it is there");
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn what_was_built_is_taken_apart_again() {
+        let long = vec![0x80; 70_000];
+        let key = "ü".repeat(256);
+        let names: Vec<_> = (0..300).map(|number| format!("k{number}")).collect();
+        // More keys than one byte counts, and all of them twice.
+        let many = names.iter().chain(&names);
+        let many: Vec<_> = many.map(|name| (&**name, name.as_bytes())).collect();
+        for records in [
+            vec![],
+            vec![("a", &b""[..])],
+            vec![("a", b"one")],
+            vec![
+                ("größe", b""),
+                ("鍵", b"3"),
+                ("größe", b"\xff\0"),
+                ("", b""),
+            ],
+            vec![(&*key, &*long), ("a", &long[..127]), ("a", &long[..128])],
+            many,
+        ] {
+            let built = built(&records);
+            let found: Vec<_> = parse(&built).unwrap();
+            let found: Vec<_> = found.iter().map(|sub| (sub.key, sub.data)).collect();
+            assert_eq!(found, records);
+        }
+    }
+
+    #[test]
+    fn a_record_is_built_as_the_format_says() {
+        let body = [
+            &[0x0a, 1, b'a', 0x0a, 3][..],
+            "鍵".as_bytes(),
+            &[0x1a, 7, 0x08, 0, 0x1a, 3, b'o', b'n', b'e'],
+            &[0x1a, 4, 0x08, 1, 0x1a, 0],
+            &[0x1a, 5, 0x08, 0, 0x1a, 1, b'3'],
+        ];
+        let records = [("a", &b"one"[..]), ("鍵", b""), ("a", b"3")];
+        assert_eq!(built(&records), sealed(&body.concat()));
     }
 }

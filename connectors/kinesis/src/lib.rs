@@ -6,7 +6,7 @@
 //!       SubscribeToShard ──────────────────────┘              │
 //!                                   position: (sequence number, index in an aggregated record)
 //!
-//! sinks: rows ─> records ─> PutRecords, PutRecordBatch ─> what failed, again
+//! sinks: rows ─> records (─> aggregated) ─> PutRecords, PutRecordBatch ─> what failed, again
 //! ```
 
 mod aggregate;

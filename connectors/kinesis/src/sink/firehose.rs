@@ -12,8 +12,8 @@ use tidegate_core::{Error, Result, Sink, SinkConfig, SinkContext, async_trait, t
 
 use super::kinesis::{check_in_flight, in_flight};
 use super::live::RecordSink;
-use super::put::{Limits, Refused, Target};
-use super::records::{Record, RecordFormat, Shape};
+use super::put::{Answer, Refused, Target, Way};
+use super::records::{Limits, Record, RecordFormat, Shape};
 use crate::api::{Failed, failed};
 use crate::config::check_name;
 
@@ -104,7 +104,11 @@ impl SinkConfig for FirehoseSinkConfig {
             newline: self.newline,
             largest: LARGEST,
         };
-        let sink = RecordSink::new(Box::new(target), shape, None, self.in_flight, cx)?;
+        let way = Way {
+            ordered: false,
+            aggregation: None,
+        };
+        let sink = RecordSink::new(Box::new(target), shape, way, self.in_flight, cx)?;
         Ok(Arc::new(sink))
     }
 
@@ -126,7 +130,7 @@ impl Target for Firehose {
         LIMITS
     }
 
-    async fn put(&self, records: &[Record]) -> Result<Vec<Option<Refused>>, Failed> {
+    async fn put(&self, records: &[&Record]) -> Result<Vec<Answer>, Failed> {
         let records = records.iter().map(|record| {
             let data = Blob::new(record.data.clone());
             let record = aws_sdk_firehose::types::Record::builder().data(data);
@@ -137,11 +141,13 @@ impl Target for Firehose {
         let request = request.delivery_stream_name(&self.stream);
         let request = request.set_records(Some(records));
         let answer = failed("put records", request.send().await)?;
-        let results = answer.request_responses.into_iter().map(|result| {
-            Some(Refused {
-                code: result.error_code?,
+        let results = answer.request_responses.into_iter();
+        let results = results.map(|result| match result.error_code {
+            None => Ok(None),
+            Some(code) => Err(Refused {
+                code,
                 message: result.error_message.unwrap_or_default(),
-            })
+            }),
         });
         Ok(results.collect())
     }

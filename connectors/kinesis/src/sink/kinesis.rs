@@ -9,12 +9,14 @@ use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, asyn
 
 use super::key::KeyTemplate;
 use super::live::RecordSink;
-use super::put::{Limits, Refused, Target};
-use super::records::{Record, RecordFormat, Shape};
+use super::pack;
+use super::put::{Aggregation, Answer, Refused, Target, Way};
+use super::records::{Limits, Record, RecordFormat, Shape};
+use super::shards::Shards;
 use crate::api::{Api, Failed};
 use crate::config::check_name;
 
-/// Puts rows into an Amazon Kinesis data stream, a record each.
+/// Puts rows into an Amazon Kinesis data stream, a record each, or with `aggregate` several in one.
 ///
 /// Records are there as soon as they are put, before their epoch is committed; after a crash, or an
 /// answer that was lost, some may be put again. Records that Kinesis doesn't take (a shard takes
@@ -23,8 +25,9 @@ use crate::config::check_name;
 /// A row is rejected if its record is larger than `max_record`, or if its partition key is NULL, empty,
 /// or longer than 256 characters.
 ///
-/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`, and
-/// `kms:GenerateDataKey` for a stream that is encrypted with a key of one's own.
+/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`,
+/// `kinesis:ListShards` with `aggregate` and `partition_key`, and `kms:GenerateDataKey` for a stream
+/// that is encrypted with a key of one's own.
 ///
 /// ```toml
 /// [sinks.clicks]
@@ -50,6 +53,22 @@ pub struct KinesisSinkConfig {
     /// PutRecords promises no order: so it needs many keys to be fast.
     #[serde(default)]
     pub ordered: bool,
+
+    /// Whether rows are put together to records of up to 50 KiB (and `max_record`), in the format of
+    /// the Kinesis Producer Library. A shard takes 1,000 records a second, however small they are: so
+    /// it takes many more small rows. Whoever reads the stream has to take the records apart, as the
+    /// source `kinesis` and the Kinesis Client Library do. Rows don't wait for others: a row that
+    /// comes alone is a record of its own, and so is one that is larger.
+    ///
+    /// Rows share a record if their partition keys belong to one shard, and each has its own key in
+    /// it. Random keys are those of records then: rows of one record have the same. With `ordered`, a
+    /// record is put only when the one before it for its shard is taken, rather than for its key.
+    ///
+    /// While a shard is split, some rows are put twice, because they came to the wrong half. For a
+    /// stream that doesn't heed keys (`RecordDistributionStrategy` `AUTO`) leave it `false`: the
+    /// Kinesis Client Library leaves out records whose keys belong to other shards.
+    #[serde(default)]
+    pub aggregate: bool,
 
     /// What a record holds.
     #[serde(default)]
@@ -127,14 +146,28 @@ impl SinkConfig for KinesisSinkConfig {
             api.about().await?;
         }
         let key = KeyTemplate::parse(self.partition_key.as_deref())?;
-        let order = self.ordered.then(|| key.columns());
+        let largest = self.max_record.as_usize();
+        let aggregation = match self.aggregate {
+            false => None,
+            true => Some(Aggregation {
+                largest: largest.min(pack::LARGEST),
+                shards: match key.is_random() || cx.inputs.is_empty() {
+                    true => None,
+                    false => Some(Shards::list(api.clone()).await?),
+                },
+            }),
+        };
+        let way = Way {
+            ordered: self.ordered,
+            aggregation,
+        };
         let shape = Shape {
             format: self.format,
             key: Some(key),
             newline: false,
-            largest: self.max_record.as_usize(),
+            largest,
         };
-        let sink = RecordSink::new(Box::new(api), shape, order, self.in_flight, cx)?;
+        let sink = RecordSink::new(Box::new(api), shape, way, self.in_flight, cx)?;
         Ok(Arc::new(sink))
     }
 
@@ -149,16 +182,17 @@ impl Target for Api {
         LIMITS
     }
 
-    async fn put(&self, records: &[Record]) -> Result<Vec<Option<Refused>>, Failed> {
+    async fn put(&self, records: &[&Record]) -> Result<Vec<Answer>, Failed> {
         let records = records
             .iter()
             .map(|record| (record.key.clone(), record.data.clone()));
         let results = self.put_records(records).await?;
-        let results = results.into_iter().map(|result| {
-            Some(Refused {
-                code: result.error_code?,
+        let results = results.into_iter().map(|result| match result.error_code {
+            None => Ok(result.shard_id),
+            Some(code) => Err(Refused {
+                code,
                 message: result.error_message.unwrap_or_default(),
-            })
+            }),
         });
         Ok(results.collect())
     }

@@ -7,7 +7,8 @@ use tidegate_core::{
     Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Writer, WriterId, async_trait,
 };
 
-use super::put::{Target, put_all};
+use super::key::KeyTemplate;
+use super::put::{Target, Way, put_all};
 use super::records::{Shape, encode};
 
 /// A sink whose rows are records of a stream.
@@ -23,7 +24,7 @@ pub(super) struct RecordSink {
 struct Shared {
     target: Box<dyn Target>,
     shape: Arc<Shape>,
-    ordered: bool,
+    way: Way,
     metrics: Arc<Metrics>,
 }
 
@@ -32,7 +33,7 @@ impl RecordSink {
     pub(super) fn new(
         target: Box<dyn Target>,
         shape: Shape,
-        order: Option<Vec<String>>,
+        way: Way,
         requests: u32,
         cx: &SinkContext,
     ) -> Result<Self> {
@@ -40,11 +41,13 @@ impl RecordSink {
             let checked = shape.check(&input.schema);
             checked.map_err(|error| error.with("input", &input.name))?;
         }
+        let columns = || shape.key.as_ref().map(KeyTemplate::columns);
+        let order = way.ordered.then(columns).flatten();
         Ok(Self {
             shared: Arc::new(Shared {
                 target,
                 shape: Arc::new(shape),
-                ordered: order.is_some(),
+                way,
                 metrics: Arc::clone(&cx.common.metrics),
             }),
             order,
@@ -118,11 +121,11 @@ impl IoWriter for Records {
         let Shared {
             target,
             shape,
-            ordered,
+            way,
             metrics,
         } = self.0.as_ref();
         let (records, rejected) = encode(shape, batch.rows).await?;
-        put_all(target.as_ref(), records, *ordered, metrics).await?;
+        put_all(target.as_ref(), records, way, metrics).await?;
         Ok(rejected)
     }
 

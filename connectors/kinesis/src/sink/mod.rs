@@ -4,8 +4,10 @@ mod firehose;
 mod key;
 mod kinesis;
 mod live;
+mod pack;
 mod put;
 mod records;
+mod shards;
 
 pub use firehose::FirehoseSinkConfig;
 pub use kinesis::KinesisSinkConfig;

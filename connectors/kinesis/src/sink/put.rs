@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use tidegate_core::{Error, Metrics, Result, async_trait};
 use tokio::time::sleep;
 
-use super::records::Record;
+use super::pack::{Packed, Sharing, pack};
+use super::records::{Limits, Record};
+use super::shards::{ShardMap, Shards};
 use crate::api::{Failed, pause};
 
 /// Where records are put.
@@ -16,16 +19,30 @@ pub(super) trait Target: Debug + Send + Sync {
     /// How much a request takes.
     fn limits(&self) -> Limits;
 
-    /// Puts records; gives for each, in their order, why it wasn't taken.
-    async fn put(&self, records: &[Record]) -> Result<Vec<Option<Refused>>, Failed>;
+    /// Puts records; gives for each, in their order, its shard or why it wasn't taken.
+    async fn put(&self, records: &[&Record]) -> Result<Vec<Answer>, Failed>;
 }
 
-/// How much a request takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) records: usize,
-    /// Keys included. A record that is larger by itself goes alone.
-    pub(super) bytes: usize,
+/// The shard that a record came to, if there are shards, or why it wasn't taken.
+pub(super) type Answer = Result<Option<String>, Refused>;
+
+/// How records are put.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// A record is sent only when all before it with its key are taken, because neither several
+    /// requests nor the records of one have an order.
+    pub(super) ordered: bool,
+    /// `None`: each row is a record.
+    pub(super) aggregation: Option<Aggregation>,
+}
+
+/// How rows are put together to records.
+#[derive(Debug)]
+pub(super) struct Aggregation {
+    /// The largest record with several rows.
+    pub(super) largest: usize,
+    /// `None` for keys that are random.
+    pub(super) shards: Option<Shards>,
 }
 
 /// Why a record wasn't taken.
@@ -41,24 +58,21 @@ const TRIES: u32 = 8;
 /// After so many refusals for too many records it is worth a warning.
 const MANY: u32 = 20;
 
-/// Puts all of them. `ordered`: a record is sent only when all before it with its key are taken,
-/// because neither several requests nor the records of one have an order.
+/// Puts all of them.
 pub(super) async fn put_all(
     target: &dyn Target,
     records: Vec<Record>,
-    ordered: bool,
+    way: &Way,
     metrics: &Metrics,
 ) -> Result<()> {
     let limits = target.limits();
     let mut waiting = VecDeque::from(records);
     let (mut failures, mut throttled) = (0, 0);
     while !waiting.is_empty() {
-        let request = match ordered {
-            true => first_of_each_key(&mut waiting, limits),
-            false => first(&mut waiting, limits),
-        };
+        let (request, map) = next(&mut waiting, limits, way).await?;
+        let sent: Vec<_> = request.iter().map(Packed::record).collect();
         metrics.requests(1);
-        let error = match target.put(&request).await {
+        let error = match target.put(&sent).await {
             Ok(results) => {
                 if results.len() != request.len() {
                     return Err(Error::internal(format!(
@@ -67,22 +81,26 @@ pub(super) async fn put_all(
                         request.len()
                     )));
                 }
-                let sent = request.len();
-                let mut bytes = 0;
-                let (mut left, mut refused) = (Vec::new(), None);
-                for (record, result) in request.into_iter().zip(results) {
+                let (mut bytes, mut taken) = (0, 0);
+                let (mut left, mut refused, mut placed) = (Vec::new(), None, Vec::new());
+                for (packed, result) in request.into_iter().zip(results) {
                     match result {
-                        None => bytes += record.size(),
-                        Some(why) => {
-                            left.push(record);
+                        Ok(shard) => {
+                            bytes += packed.record().size();
+                            taken += 1;
+                            placed.push((packed, shard));
+                        }
+                        Err(why) => {
+                            left.extend(packed.into_rows());
                             refused = Some(why);
                         }
                     }
                 }
                 metrics.bytes(bytes.try_into().unwrap_or(0));
-                if left.len() < sent {
+                if taken > 0 {
                     (failures, throttled) = (0, 0);
                 }
+                left.extend(astray(placed, way, map.as_ref()).await?);
                 again(&mut waiting, left);
                 match refused {
                     None => continue,
@@ -90,7 +108,8 @@ pub(super) async fn put_all(
                 }
             }
             Err(failed) => {
-                again(&mut waiting, request);
+                let rows = request.into_iter().flat_map(Packed::into_rows);
+                again(&mut waiting, rows.collect());
                 failed
             }
         };
@@ -115,6 +134,71 @@ pub(super) async fn put_all(
         sleep(pause).await;
     }
     Ok(())
+}
+
+/// What is put with the next request, and the shards as they were known for that.
+async fn next(
+    waiting: &mut VecDeque<Record>,
+    limits: Limits,
+    way: &Way,
+) -> Result<(Vec<Packed>, Option<Arc<ShardMap>>)> {
+    let ordered = way.ordered;
+    let Some(aggregation) = &way.aggregation else {
+        let records = match ordered {
+            true => first_of_each_key(waiting, limits),
+            false => first(waiting, limits),
+        };
+        return Ok((records.into_iter().map(Packed::Row).collect(), None));
+    };
+    let map = match &aggregation.shards {
+        None => None,
+        Some(shards) => Some(shards.known().await),
+    };
+    let sharing = map.clone().map_or(Sharing::All, Sharing::ByShard);
+    let (largest, mut rows) = (aggregation.largest, std::mem::take(waiting));
+    // Beside the tasks that wait for others.
+    let packed = tokio::task::spawn_blocking(move || {
+        let packed = pack(&mut rows, limits, largest, &sharing, ordered);
+        (packed, rows)
+    });
+    let packed = packed.await;
+    let (packed, rest) =
+        packed.map_err(|error| Error::internal("aggregating rows failed").because(error))?;
+    *waiting = rest;
+    Ok((packed, map))
+}
+
+/// The rows of aggregated records that have come to a shard to which not all their keys belong,
+/// because shards were split since they were listed. They are put again: some consumers leave such a
+/// record out as a whole, and for others a key's rows would be out of order.
+async fn astray(
+    placed: Vec<(Packed, Option<String>)>,
+    way: &Way,
+    map: Option<&Arc<ShardMap>>,
+) -> Result<Vec<Record>> {
+    let shards = way.aggregation.as_ref().and_then(|way| way.shards.as_ref());
+    let (Some(shards), Some(map)) = (shards, map) else {
+        return Ok(Vec::new());
+    };
+    let belongs = |(packed, shard): &(Packed, Option<String>), map: &ShardMap| {
+        packed.belongs_to(shard.as_deref(), map)
+    };
+    let mut doubtful = placed;
+    doubtful.retain(|one| !belongs(one, map));
+    if doubtful.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = shards.renewed(map).await?;
+    doubtful.retain(|one| !belongs(one, &now));
+    let rows = doubtful.into_iter().flat_map(|(one, _)| one.into_rows());
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        tracing::info!(
+            rows = rows.len(),
+            "the stream's shards have changed: rows that came to others than their keys' are put again"
+        );
+    }
+    Ok(rows)
 }
 
 impl Refused {

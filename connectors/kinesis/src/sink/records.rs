@@ -39,10 +39,23 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// The key, where there is one.
+    pub(super) fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
     /// The bytes that count against limits.
     pub(super) fn size(&self) -> usize {
         self.data.len() + self.key.as_ref().map_or(0, String::len)
     }
+}
+
+/// How much a request takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) records: usize,
+    /// Keys included. A record that is larger by itself goes alone.
+    pub(super) bytes: usize,
 }
 
 /// How rows become records.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aggregating;
+mod apart;
 mod failures;
 mod fan_out;
 mod loss;

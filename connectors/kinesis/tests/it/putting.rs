@@ -1,5 +1,6 @@
 //! The sinks against a strict server and real ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +17,25 @@ use tidegate_runtime::{Pipeline, RunOptions};
 use tidegate_testkit::servers::moto;
 use tidegate_testkit::suites::{TestContext, context, sealed, sink_suite};
 
+use crate::apart::taken_apart;
 use crate::site::{Site, assert_in_order, read_all};
 use crate::strict::{Strict, Taken};
 
 /// Rows `key`, `number`, with these bytes beside.
-fn batch(numbers: std::ops::Range<i64>, keys: i64, bytes: usize) -> RecordBatch {
+pub(crate) fn batch(numbers: std::ops::Range<i64>, keys: i64, bytes: usize) -> RecordBatch {
+    batch_of(numbers, keys, std::iter::repeat(bytes))
+}
+
+/// The same, each with its own bytes.
+pub(crate) fn batch_of(
+    numbers: std::ops::Range<i64>,
+    keys: i64,
+    bytes: impl Iterator<Item = usize>,
+) -> RecordBatch {
     let key = numbers.clone().map(|number| format!("k{}", number % keys));
-    let payload = numbers.clone().map(|_| vec![b'.'; bytes]);
-    let payload: Vec<_> = payload.collect();
-    let payload = BinaryArray::from_iter_values(&payload);
+    let payload = numbers.clone().zip(bytes);
+    let payload = payload.map(|(_, bytes)| vec![b'.'; bytes]);
+    let payload = BinaryArray::from_iter_values(payload);
     RecordBatch::try_from_iter([
         ("key", Arc::new(key.map(Some).collect::<StringArray>()) as _),
         (
@@ -43,7 +54,7 @@ fn inputs(batch: &RecordBatch) -> Vec<Input> {
     }]
 }
 
-async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
+pub(crate) async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
     cx: &TestContext,
     mut keys: Value,
     aws: Value,
@@ -56,7 +67,7 @@ async fn open<C: SinkConfig + serde::de::DeserializeOwned>(
 }
 
 /// The numbers of records of JSON, in their order.
-fn numbers(taken: &[Taken]) -> Vec<i64> {
+pub(crate) fn numbers(taken: &[Taken]) -> Vec<i64> {
     let numbers = taken.iter().map(|(_, data)| {
         let row: Value = serde_json::from_slice(data).unwrap();
         row["number"].as_i64().unwrap()
@@ -224,7 +235,7 @@ async fn a_service_that_doesn_t_recover_ends_the_attempt() {
 }
 
 /// The rows of the suite's batches, out of the records of a stream.
-fn shown(taken: &[Taken]) -> Result<Vec<RecordBatch>> {
+pub(crate) fn shown(taken: &[Taken]) -> Result<Vec<RecordBatch>> {
     let rows = taken.iter().map(|(_, data)| serde_json::from_slice(data));
     let rows: Vec<Value> = rows.collect::<Result<_, _>>().unwrap();
     if rows.is_empty() {
@@ -249,6 +260,11 @@ async fn the_sinks_keep_the_contract() {
     for (firehose, keys) in [
         (false, json!({})),
         (false, json!({ "partition_key": "id", "ordered": true })),
+        (false, json!({ "aggregate": true })),
+        (
+            false,
+            json!({ "partition_key": "id", "ordered": true, "aggregate": true }),
+        ),
         (true, json!({})),
     ] {
         let server = Arc::new(Strict::start().await);
@@ -278,7 +294,7 @@ async fn the_sinks_keep_the_contract() {
                 }
             },
             move |cx| {
-                let taken = behind.taken(&cx.pipeline);
+                let taken = taken_apart(&behind.taken(&cx.pipeline));
                 async move { shown(&taken) }
             },
         )
@@ -332,6 +348,12 @@ async fn columns_and_streams_that_aren_t_there_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_puts_what_a_source_reads_in_order() {
+    for aggregate in [false, true] {
+        check_pipeline(aggregate).await;
+    }
+}
+
+async fn check_pipeline(aggregate: bool) {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::with_shards(3).await;
     let mut registry = Registry::linked().unwrap();
@@ -364,6 +386,7 @@ async fn a_pipeline_puts_what_a_source_reads_in_order() {
                 "partition_key": "user",
                 "format": "raw",
                 "ordered": true,
+                "aggregate": aggregate,
                 "aws": site.server.settings_at(&site.proxy.url()),
             }),
         )
@@ -379,10 +402,24 @@ async fn a_pipeline_puts_what_a_source_reads_in_order() {
         hand.send(rows(from..from + 500)).await.unwrap();
     }
     drop(hand);
-    running.await.unwrap().1.unwrap();
+    let (report, result) = running.await.unwrap();
+    result.unwrap();
+    let sink = report
+        .components
+        .iter()
+        .find(|one| one.id.as_str() == "out");
+    let sink = sink.unwrap();
+    assert_eq!((sink.rows_in, report.rejected), (2000, 0));
+    assert!(sink.bytes > 2000 * 6, "{} bytes", sink.bytes);
     let source = site.open(json!({ "until": "now" })).await.unwrap();
     let read = read_all(source.as_ref()).await.unwrap();
     assert_in_order(&read, 0..2000, 20);
+    let records = read.iter().map(|row| (&row.shard, &row.sequence));
+    let records = records.collect::<BTreeSet<_>>().len();
+    match aggregate {
+        true => assert!(records < 500, "{records} records"),
+        false => assert_eq!(records, 2000),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

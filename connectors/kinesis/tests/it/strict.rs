@@ -15,6 +15,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use crate::apart::hash;
+
 /// A record that was taken: its key, and its data.
 pub(crate) type Taken = (Option<String>, Vec<u8>);
 
@@ -23,6 +25,12 @@ pub(crate) type Taken = (Option<String>, Vec<u8>);
 pub(crate) struct Fake {
     /// By stream, in the order in which they were taken.
     pub(crate) taken: BTreeMap<String, Vec<Taken>>,
+    /// The shard of each that Kinesis has taken, over all streams.
+    pub(crate) shards_of: Vec<String>,
+    /// The shards, which divide the keys evenly between them.
+    pub(crate) shards: u64,
+    /// Whether records come to the shards of their keys.
+    pub(crate) heeds_keys: bool,
     /// How many records each request had.
     pub(crate) requests: Vec<usize>,
     /// The share of records that aren't taken, and of requests that fail as a whole.
@@ -43,6 +51,9 @@ impl Strict {
     pub(crate) async fn start() -> Self {
         let fake = Arc::new(Mutex::new(Fake {
             taken: BTreeMap::new(),
+            shards_of: Vec::new(),
+            shards: 1,
+            heeds_keys: true,
             requests: Vec::new(),
             refused: 0.0,
             codes: vec!["InternalFailure"],
@@ -99,6 +110,7 @@ async fn answer(
             "EnhancedMonitoring": [],
             "OpenShardCount": 1,
         } })),
+        "ListShards" => Ok(fake.lock().unwrap().list_shards()),
         "DescribeDeliveryStream" => Ok(json!({ "DeliveryStreamDescription": {
             "DeliveryStreamName": body["DeliveryStreamName"],
             "DeliveryStreamARN": "arn:aws:firehose:us-east-1:123456789012:deliverystream/clicks",
@@ -125,6 +137,10 @@ async fn answer(
         (header::CONNECTION, "close"),
     ];
     (status, headers, answer.to_string()).into_response()
+}
+
+fn shard_id(number: u128) -> String {
+    format!("shardId-{number:012}")
 }
 
 fn invalid(code: &'static str, message: impl Into<String>) -> (u16, &'static str, String) {
@@ -162,13 +178,52 @@ impl Fake {
         if sizes.iter().sum::<usize>() > 10 << 20 {
             return Err(invalid("InvalidArgumentException", "more than 10 MiB"));
         }
+        let keys = records.iter();
+        let keys: Vec<_> = keys.map(|(key, _)| key.clone().unwrap()).collect();
         let failed = self.take(stream, records)?;
         let count = failed.iter().flatten().count();
-        let results = failed.into_iter().map(|code| match code {
-            Some(code) => json!({ "ErrorCode": code, "ErrorMessage": "not now" }),
-            None => json!({ "SequenceNumber": "1", "ShardId": "shardId-000000000000" }),
+        let (mut results, mut shards) = (Vec::new(), Vec::new());
+        for (key, code) in keys.iter().zip(failed) {
+            results.push(match code {
+                Some(code) => json!({ "ErrorCode": code, "ErrorMessage": "not now" }),
+                None => {
+                    let shard = self.shard(key);
+                    shards.push(shard.clone());
+                    json!({ "SequenceNumber": "1", "ShardId": shard })
+                }
+            });
+        }
+        // As they were taken.
+        self.shards_of.extend(shards.into_iter().rev());
+        Ok(json!({ "FailedRecordCount": count, "Records": results }))
+    }
+
+    fn shard(&mut self, key: &str) -> String {
+        let shard = match self.heeds_keys {
+            true => (hash(key) >> 64) / (u128::from(u64::MAX) / u128::from(self.shards) + 1),
+            false => u128::from(self.random.random_range(0..self.shards)),
+        };
+        shard_id(shard)
+    }
+
+    fn list_shards(&self) -> Value {
+        let share = u128::from(u64::MAX) / u128::from(self.shards) + 1;
+        let shards = (0..u128::from(self.shards)).map(|shard| {
+            let last = match shard + 1 == u128::from(self.shards) {
+                true => u128::MAX,
+                false => (((shard + 1) * share) << 64) - 1,
+            };
+            let range = json!({
+                "StartingHashKey": ((shard * share) << 64).to_string(),
+                "EndingHashKey": last.to_string(),
+            });
+            json!({
+                "ShardId": shard_id(shard),
+                "HashKeyRange": range,
+                "SequenceNumberRange": { "StartingSequenceNumber": "1" },
+            })
         });
-        Ok(json!({ "FailedRecordCount": count, "Records": results.collect::<Vec<_>>() }))
+        json!({ "Shards": shards.collect::<Vec<_>>() })
     }
 
     /// <https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>
