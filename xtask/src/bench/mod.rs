@@ -6,6 +6,7 @@
 mod data;
 mod files;
 mod ingest;
+mod kinesis;
 mod lake;
 mod measure;
 mod mysql;
@@ -28,6 +29,9 @@ pub(crate) struct Bench {
 enum What {
     Files(files::Files),
     Ingest(ingest::Ingest),
+    Kinesis(kinesis::Kinesis),
+    #[command(hide = true)]
+    KinesisAnswers(kinesis::Answers),
     Lake(lake::Lake),
     Mysql(mysql::Mysql),
     Sql(sql::Sql),
@@ -38,6 +42,8 @@ impl Bench {
         match &self.what {
             What::Files(files) => files.run(),
             What::Ingest(ingest) => ingest.run(),
+            What::Kinesis(kinesis) => kinesis.run(),
+            What::KinesisAnswers(answers) => answers.run(),
             What::Lake(lake) => lake.run(),
             What::Mysql(mysql) => mysql.run(),
             What::Sql(sql) => sql.run(),
