@@ -6,6 +6,7 @@
 mod data;
 mod files;
 mod ingest;
+mod kinesis;
 mod lake;
 mod measure;
 mod mysql;
@@ -29,6 +30,9 @@ pub(crate) struct Bench {
 enum What {
     Files(files::Files),
     Ingest(ingest::Ingest),
+    Kinesis(kinesis::Kinesis),
+    #[command(hide = true)]
+    KinesisAnswers(kinesis::Answers),
     Lake(lake::Lake),
     Mysql(mysql::Mysql),
     Post(post::Post),
@@ -40,6 +44,8 @@ impl Bench {
         match &self.what {
             What::Files(files) => files.run(),
             What::Ingest(ingest) => ingest.run(),
+            What::Kinesis(kinesis) => kinesis.run(),
+            What::KinesisAnswers(answers) => answers.run(),
             What::Lake(lake) => lake.run(),
             What::Mysql(mysql) => mysql.run(),
             What::Post(post) => post.run(),

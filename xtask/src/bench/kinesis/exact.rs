@@ -1,0 +1,329 @@
+//! Whether each record comes once, and each key's in their order.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::{STREAM, command, fresh, pipeline};
+use crate::bench::tidegate::Tidegate;
+use crate::place;
+use crate::process::{output, run};
+
+/// What is written and checked.
+const SCRIPT: &str = include_str!("kinesis.py");
+
+/// Ends the server as soon as standard input is closed, also by our death.
+const GUARD: &str = r#""$@" & read -r _; kill -TERM $!; wait $!"#;
+
+/// kinesis-local listens on all interfaces; this makes it listen here only.
+const HERE_ONLY: &str = "const { Server } = require('net'), { listen } = Server.prototype; \
+    Server.prototype.listen = function (port, ...rest) { \
+        return listen.call(this, { port: port.port ?? port, host: '127.0.0.1' }, rest.findLast(x => x?.call)) }; \
+    require(process.argv[1])";
+
+const SHARDS: u32 = 8;
+
+/// The keys of each kind.
+const KEYS: u64 = 1000;
+
+/// How long Tidegate lives before it is killed, in turn: before its first checkpoint, and in the middle of
+/// later ones.
+const LIVES: [Duration; 5] = [
+    Duration::from_millis(4300),
+    Duration::from_millis(1700),
+    Duration::from_millis(6900),
+    Duration::from_millis(2600),
+    Duration::from_millis(9100),
+];
+
+/// When nothing has come for so long, no more is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// What is to be done.
+pub(super) struct Exact {
+    pub(super) plain: u64,
+    pub(super) aggregated: u64,
+    pub(super) kills: u32,
+    pub(super) workers: Option<u32>,
+}
+
+/// What came of one kind of records.
+#[derive(Debug, Default, Deserialize)]
+struct Found {
+    rows: u64,
+    /// Those that differ.
+    apart: u64,
+    /// How often a record of a key doesn't come after the one before it: in the order of the columns
+    /// `sequence_number` and `sub_sequence`, ...
+    by_position: u64,
+    /// ... of the rows of a file, ...
+    by_file: u64,
+    /// ... of the epochs with which they were committed.
+    by_epoch: u64,
+    keys: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Exact {
+    pub(super) fn run(&self, tidegate: &Tidegate, folder: &Path) -> Result<()> {
+        let site = fresh(folder)?;
+        let script = site.join("kinesis.py");
+        fs::write(&script, SCRIPT)?;
+        let server = Server::start(&site)?;
+        let python = |word: &str| {
+            let mut python = Command::new(place::root().join("moto/bin/python"));
+            python.arg(&script).args([word, &server.url, STREAM]);
+            python
+        };
+        run(python("create").arg(SHARDS.to_string()))?;
+        let file = site.join("pipeline.toml");
+        let source = "poll_interval = \"500ms\"\ndiscover_interval = \"1s\"\n";
+        fs::write(&file, pipeline(&server.url, source, "type = \"parquet\"\n"))?;
+        let mut reader = Reader {
+            tidegate,
+            file,
+            state: site.join("state"),
+            log: site.join("log"),
+            workers: self.workers,
+            process: None,
+        };
+        println!(
+            "\n{} plain and {} aggregated records of {KEYS} keys each, to {SHARDS} shards:\n",
+            self.plain, self.aggregated
+        );
+        reader.start()?;
+        let mut writer = python("write");
+        writer.args([KEYS, self.plain, self.aggregated].map(|number| number.to_string()));
+        let writer = writer.stdin(Stdio::null()).spawn();
+        let mut writer = Ours(writer.context("the writer could not be started")?);
+        let mut kills = 0;
+        let mut lives = LIVES.iter().cycle();
+        while kills < self.kills {
+            let life = lives.next().copied().unwrap_or(PATIENCE);
+            let begun = Instant::now();
+            while begun.elapsed() < life && writer.0.try_wait()?.is_none() {
+                reader.check()?;
+                sleep(TICK);
+            }
+            if writer.0.try_wait()?.is_some() {
+                break;
+            }
+            reader.kill()?;
+            kills += 1;
+            reader.start()?;
+        }
+        let status = writer.0.wait()?;
+        ensure!(status.success(), "the writer failed ({status})");
+        let begun = Instant::now();
+        let out = site.join("out");
+        let (mut seen, mut changed) = (0, Instant::now());
+        while changed.elapsed() < PATIENCE {
+            reader.check()?;
+            let rows = rows(&out)?;
+            if rows != seen {
+                (seen, changed) = (rows, Instant::now());
+            }
+            if rows >= self.plain + self.aggregated {
+                break;
+            }
+            sleep(Duration::from_millis(500));
+        }
+        println!(
+            "killed {kills} times; the last row was there {:.1} s after the last record was written",
+            changed.saturating_duration_since(begun).as_secs_f64()
+        );
+        // What comes twice may come last.
+        sleep(Duration::from_secs(5));
+        reader.stop()?;
+        self.show(&found(&script, &out)?)?;
+        drop(server);
+        fs::remove_dir_all(&site)?;
+        Ok(())
+    }
+
+    fn show(&self, found: &BTreeMap<String, Found>) -> Result<()> {
+        println!("\n{:<51}not after the one before it by", "");
+        println!(
+            "{:<12}{:>10}{:>10}{:>7}{:>9}{:>12}{:>10}{:>10}",
+            "", "written", "rows", "lost", "doubled", "position", "file", "epoch"
+        );
+        let mut right = true;
+        for (name, kind, written) in [
+            ("plain", "p", self.plain),
+            ("aggregated", "a", self.aggregated),
+        ] {
+            let none = Found::default();
+            let found = found.get(kind).unwrap_or(&none);
+            let (lost, doubled) = (
+                written.saturating_sub(found.apart),
+                found.rows - found.apart,
+            );
+            println!(
+                "{name:<12}{written:>10}{:>10}{lost:>7}{doubled:>9}{:>12}{:>10}{:>10}",
+                found.rows, found.by_position, found.by_file, found.by_epoch
+            );
+            // The sink asks for no order, so workers may take the events of an epoch in turn.
+            let by_file = match self.workers {
+                Some(1) => found.by_file,
+                _ => 0,
+            };
+            let disorder = found.by_position + by_file + found.by_epoch;
+            let each = written / KEYS;
+            let whole =
+                written == 0 || (found.keys, found.least, found.most + 1) == (KEYS, 0, each);
+            right &= whole && lost + doubled + disorder == 0 && found.rows == written;
+        }
+        ensure!(right, "not every record came once and in order");
+        Ok(())
+    }
+}
+
+fn rows(folder: &Path) -> Result<u64> {
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let mut python = Command::new(place::root().join("sql/bin/python"));
+    python
+        .args(["-c", "import sys, pyarrow.dataset as d; print(d.dataset(sys.argv[1], format='parquet').count_rows())"])
+        .arg(folder);
+    output(python)?.trim().parse().context("a number of rows")
+}
+
+fn found(script: &Path, folder: &Path) -> Result<BTreeMap<String, Found>> {
+    let mut python = Command::new(place::root().join("sql/bin/python"));
+    python.arg(script).arg("check").arg(folder);
+    serde_json::from_str(&output(python)?).context("what was found")
+}
+
+/// Tidegate, which is started again and again.
+struct Reader<'a> {
+    tidegate: &'a Tidegate,
+    file: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    workers: Option<u32>,
+    process: Option<Ours>,
+}
+
+impl Reader<'_> {
+    fn start(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = command(self.tidegate, &self.file, &self.state, self.workers);
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let process = command.spawn().context("Tidegate could not be started")?;
+        self.process = Some(Ours(process));
+        Ok(())
+    }
+
+    /// It must not end by itself.
+    fn check(&mut self) -> Result<()> {
+        let process = self.process.as_mut().context("nothing runs")?;
+        if let Some(status) = process.0.try_wait()? {
+            let log = fs::read_to_string(&self.log)?;
+            bail!("Tidegate has ended: {status}\n{log}");
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.check()?;
+        // Dropping it kills it.
+        self.process = None;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.check()?;
+        let mut process = self.process.take().context("nothing runs")?;
+        run(Command::new("kill").args(["-TERM", &process.0.id().to_string()]))?;
+        let status = process.0.wait()?;
+        // 4: stopped.
+        if status.code() != Some(4) {
+            let log = fs::read_to_string(&self.log)?;
+            bail!("Tidegate has ended: {status}\n{log}");
+        }
+        Ok(())
+    }
+}
+
+/// A process of ours, which doesn't outlive us.
+struct Ours(Child);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// kinesis-local, until this is dropped.
+struct Server {
+    guard: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(site: &Path) -> Result<Self> {
+        let script = place::root().join("kinesis/node_modules/kinesis-local/main.js");
+        let (port, tls) = (free_port()?, free_port()?);
+        let mut node = Command::new("sh");
+        node.args(["-c", GUARD, "sh", "node", "-e", HERE_ONLY])
+            .arg(&script)
+            .env(
+                "KINESIS_MOCK_CERT_PATH",
+                script.with_file_name("server.json"),
+            )
+            .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
+            .env("KINESIS_MOCK_TLS_PORT", tls.to_string());
+        // What takes a second on its own takes as long as it does.
+        for step in ["CREATE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS"] {
+            node.env(format!("{step}_DURATION"), "50ms");
+        }
+        let log = File::create(site.join("server.log"))?;
+        let guard = node
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut server = Self {
+            guard: guard
+                .spawn()
+                .context("kinesis-local could not be started")?,
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = server.guard.try_wait()?;
+            ensure!(
+                ended.is_none() && begun.elapsed() < PATIENCE,
+                "kinesis-local doesn't answer"
+            );
+            sleep(TICK);
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
