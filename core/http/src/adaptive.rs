@@ -9,11 +9,13 @@ use tokio::sync::Notify;
 /// How many requests may be under way at once: as many as was asked for, and fewer where the server
 /// can't keep up. Requests share it by [`Request::within`](crate::Request::within).
 ///
-/// After 429, 503 or a time-out it is halved, once for all requests that were under way then; where
-/// answers take more than twice as long as they usually do, a quarter goes. While all that is allowed
-/// is used and answers come as fast as usual, it grows by one each time that so many answers have come
-/// (additive increase, multiplicative decrease). What is usual is learnt, and follows a server that has
-/// become slower for good. A `Retry-After` that came with 429 or 503 holds for all requests.
+/// After 429, 503 or a time-out, or where answers take more than twice as long as they usually do, a
+/// quarter goes, once for all requests that were under way then. (Halved, it would on average be a
+/// quarter below what the server takes; where it has to fall far, it is there after a few answers.)
+/// While all that is allowed is used and answers come as fast as usual, it grows by one each time that
+/// so many answers have come (additive increase, multiplicative decrease). What is usual is learnt, and
+/// follows a server that has become slower for good. A `Retry-After` that came with 429 or 503 holds
+/// for all requests.
 pub struct Adaptive {
     state: Mutex<State>,
     changed: Notify,
@@ -151,7 +153,7 @@ impl State {
                 }
                 // What was under way when the limit was lowered says nothing of the lower one.
                 if self.lowered.is_none_or(|lowered| lowered < began) {
-                    self.lower(self.limit / 2, now);
+                    self.lower(now);
                 }
                 false
             }
@@ -178,7 +180,7 @@ impl State {
             Some(more) => usual + more / 16,
         });
         if mean > 2 * usual + NOTHING {
-            self.lower(self.limit * 3 / 4, now);
+            self.lower(now);
             return false;
         }
         let grows = self.full && self.limit < self.most;
@@ -187,8 +189,8 @@ impl State {
         grows
     }
 
-    fn lower(&mut self, limit: usize, now: Instant) {
-        self.limit = limit.max(1);
+    fn lower(&mut self, now: Instant) {
+        self.limit = (self.limit * 3 / 4).max(1);
         self.lowered = Some(now);
         self.begin_again();
     }
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_halved_once_for_all_that_were_under_way_and_grows_one_by_one() {
+    fn a_quarter_goes_once_for_all_that_were_under_way_and_it_grows_one_by_one() {
         let limit = Adaptive::new(16);
         let mut clock = Instant::now();
         rounds(&limit, 3, QUICK, &mut clock);
@@ -242,10 +244,10 @@ mod tests {
             let mut state = limit.state();
             state.hear(clock, Signal::Overloaded(None), later);
         }
-        assert_eq!(limit.limit(), 8);
+        assert_eq!(limit.limit(), 12);
         clock = later;
         rounds(&limit, 3, QUICK, &mut clock);
-        assert_eq!(limit.limit(), 11);
+        assert_eq!(limit.limit(), 15);
         rounds(&limit, 20, QUICK, &mut clock);
         assert_eq!(limit.limit(), 16);
     }
