@@ -1,14 +1,15 @@
 //! `cargo xtask …`: what a developer of Tidegate and CI run.
 //!
 //! ```text
-//! cargo xtask setup          installs what tests need, into one folder outside the clone
-//! cargo xtask test           setup, then formatting, lints, all tests, documentation
-//! cargo xtask docs           writes docs/reference from what the program says of itself
-//! cargo xtask bench          measures, beside others that do the same
-//! cargo xtask fuzz values    looks for wrong answers with random tables and SQL
-//! cargo xtask lake           runs examples/lake against servers on this machine
-//! cargo xtask retail         runs examples/retail the same way
-//! cargo xtask stackoverflow  runs examples/stackoverflow the same way
+//! cargo xtask setup            installs what tests need, into one folder outside the clone
+//! cargo xtask test             setup, then formatting, lints, all tests, documentation
+//! cargo xtask docs             writes docs/reference from what the program says of itself
+//! cargo xtask bench            measures, beside others that do the same
+//! cargo xtask fuzz values      looks for wrong answers with random tables and SQL
+//! cargo xtask lake             runs examples/lake against servers on this machine
+//! cargo xtask retail           runs examples/retail the same way
+//! cargo xtask stackoverflow    runs examples/stackoverflow the same way
+//! cargo xtask user-details     runs examples/user-details the same way
 //! ```
 //!
 //! Each command is a module with a struct of arguments that has `run`.
