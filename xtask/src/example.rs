@@ -50,6 +50,8 @@ pub(crate) struct Example {
     program: PathBuf,
     servers: Servers,
     environment: BTreeMap<&'static str, String>,
+    /// Where commands run.
+    here: PathBuf,
     /// The state is in it: the servers are new, so what an earlier run remembers of its files is not
     /// true of them.
     folder: PathBuf,
@@ -70,6 +72,7 @@ impl Example {
             program,
             servers,
             environment: BTreeMap::new(),
+            here: place::workspace().to_path_buf(),
             folder: env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id())),
         })
     }
@@ -91,6 +94,25 @@ impl Example {
     /// A folder of its own, gone with this.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Copies the pipelines of an example, and lets commands run beside the copy: what a pipeline
+    /// writes beside its file then goes with this.
+    pub(crate) fn copy(&mut self, example: &str) -> Result<()> {
+        let (from, to) = (place::workspace(), self.folder.join("copy"));
+        let inside = Path::new("examples").join(example);
+        fs::create_dir_all(to.join(&inside))?;
+        for entry in fs::read_dir(from.join(&inside))? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .filter(|_| path.extension() == Some("toml".as_ref()));
+            if let Some(name) = name {
+                fs::copy(&path, to.join(&inside).join(name))?;
+            }
+        }
+        self.here = to;
+        Ok(())
     }
 
     /// Shows a command of the program and runs it.
@@ -129,6 +151,15 @@ impl Example {
         }
     }
 
+    /// Shows a query that gives one number, and checks it.
+    pub(crate) fn expect(&self, query: &str, wanted: u64) -> Result<()> {
+        show(&["query", query]);
+        let found = self.number(query)?;
+        ensure!(found == wanted, "it gives {found}, not {wanted}");
+        println!("{wanted}, as it should be");
+        Ok(())
+    }
+
     /// The only number that a query gives.
     pub(crate) fn number(&self, query: &str) -> Result<u64> {
         let output = self
@@ -147,7 +178,7 @@ impl Example {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
-            .current_dir(place::workspace())
+            .current_dir(&self.here)
             .envs(self.servers.environment())
             .envs(&self.environment)
             .env("TIDEGATE_STATE", self.folder.join("state"));
