@@ -13,7 +13,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tidegate::core::{DEEPEST_NOTED, check_depth};
+use tidegate::core::{DEEPEST_NOTED, TypeName, check_depth};
 use tidegate::{Error, Result};
 use tidegate_formats::{CsvOptions, Encoder, Format};
 
@@ -301,5 +301,5 @@ fn table(
 
 /// A type for people.
 pub(crate) fn type_name(data_type: &DataType) -> String {
-    data_type.to_string()
+    TypeName::of_type(data_type).to_string()
 }

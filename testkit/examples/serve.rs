@@ -4,12 +4,13 @@
 //! cargo run -p tidegate-testkit --example serve -- seaweedfs moto --bucket lake --put lake=raw
 //! cargo run -p tidegate-testkit --example serve -- mariadb --sql shop.sql
 //! cargo run -p tidegate-testkit --example serve -- stackexchange --questions 2000 --changes 5
+//! cargo run -p tidegate-testkit --example serve -- jsonplaceholder kinesis --stream users
 //! ```
 //!
 //! As soon as they answer it prints one line, a JSON object: the environment with which the AWS
-//! SDKs, the AWS command line and `tidegate` reach them, `MYSQL_URL`, without a database, and
-//! `STACKEXCHANGE_URL`. It ends, and they with it, when its standard input does (Ctrl-D) or on
-//! Ctrl-C.
+//! SDKs, the AWS command line and `tidegate` reach them, `MYSQL_URL`, without a database,
+//! `STACKEXCHANGE_URL` and `JSONPLACEHOLDER_URL`. It ends, and they with it, when its standard input
+//! does (Ctrl-D) or on Ctrl-C.
 
 #![allow(
     clippy::print_stdout,
@@ -26,14 +27,18 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use tidegate_testkit::servers::{
-    AwsServer, MariaDb, Rules, StackExchange, mariadb, ministack, moto, seaweedfs,
+    AwsServer, MariaDb, Rules, StackExchange, jsonplaceholder, kinesis, mariadb, ministack, moto,
+    seaweedfs,
 };
 
 const USAGE: &str =
     "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=FOLDER]…
+             [kinesis] [--stream NAME]…
              [mariadb] [--sql FILE]…
+             [jsonplaceholder]
              [stackexchange] [--questions NUMBER] [--changes PER_SECOND]
-  The first of AWS's servers is S3, the last one everything else.
+  The first of AWS's servers is S3, the last one everything else; but kinesis is Kinesis alone,
+  and each stream in it has two shards.
   stackexchange is a fake of the Stack Exchange API with the site `stackoverflow`: 1000 questions
   of the last 30 days unless told otherwise, which don't change. It knows the key `a-key`.";
 
@@ -54,8 +59,11 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     let mut servers = Vec::new();
     let mut buckets = Vec::new();
     let mut puts = Vec::new();
+    let mut streaming = None;
+    let mut streams = Vec::new();
     let mut database = None;
     let mut scripts = Vec::new();
+    let mut placeholder = None;
     let mut api = None;
     let mut questions = 1_000;
     let mut per_second = 0;
@@ -69,11 +77,14 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             "seaweedfs" => servers.push(seaweedfs()),
             "moto" => servers.push(moto()),
             "ministack" => servers.push(ministack()),
+            "kinesis" => streaming = Some(kinesis()),
+            "jsonplaceholder" => placeholder = Some(jsonplaceholder()),
             "mariadb" => database = Some(mariadb()),
             "stackexchange" => api = Some(StackExchange::start(Rules::default())),
             "--questions" => questions = number(&value()?)?,
             "--changes" => per_second = number(&value()?)?,
             "--sql" => scripts.push(PathBuf::from(value()?)),
+            "--stream" => streams.push(value()?),
             "--bucket" => buckets.push(value()?),
             "--put" => {
                 let value = value()?;
@@ -85,10 +96,14 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             other => return Err(format!("`{other}` is not known")),
         }
     }
-    if servers.is_empty() && database.is_none() && api.is_none() {
-        return Err("name a server".to_owned());
-    }
     let mut environment = BTreeMap::new();
+    if let Some(streaming) = &streaming {
+        for stream in &streams {
+            streaming.stream(stream, 2);
+        }
+        environment.extend(streaming.environment());
+        environment.insert("AWS_ENDPOINT_URL_KINESIS", streaming.url());
+    }
     if let (Some(s3), Some(others)) = (servers.first(), servers.last()) {
         for bucket in &buckets {
             s3.bucket(bucket);
@@ -98,6 +113,9 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
         }
         environment.extend(others.environment());
         environment.insert("AWS_ENDPOINT_URL_S3", s3.url());
+    }
+    if let Some(placeholder) = &placeholder {
+        environment.insert("JSONPLACEHOLDER_URL", placeholder.url());
     }
     if let Some(database) = &database {
         for script in &scripts {
@@ -111,6 +129,9 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
         site.questions(questions, MONTH, 1);
         changes = (per_second > 0).then(|| site.changes_in_background(per_second, 1));
         environment.insert("STACKEXCHANGE_URL", api.url());
+    }
+    if environment.is_empty() {
+        return Err("name a server".to_owned());
     }
     let line = serde_json::to_string(&environment).map_err(|error| error.to_string())?;
     println!("{line}");

@@ -703,7 +703,7 @@ fn a_plan_is_shown_as_text_drawing_and_json() {
     assert_eq!(json["components"][1]["works"], "map");
     assert_eq!(
         json["components"][0]["outputs"][0]["columns"][0]["type"],
-        "Int64"
+        "int64"
     );
     assert!(!site.path(".tidegate").exists(), "a plan changes nothing");
 }

@@ -205,7 +205,7 @@ fn the_catalog_lists_shows_and_forgets() {
     for text in [
         "partitions  3, by day",
         "price",
-        "Decimal128(10, 2)",
+        "decimal(10,2)",
         "2024-02-29",
     ] {
         assert!(shown.contains(text), "no `{text}` in:\n{shown}");

@@ -3,40 +3,77 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 
 use crate::process::{cargo, run};
 use crate::serve::Servers;
 use crate::{place, setup};
 
+/// How long something may take that takes a moment.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// With which code a run ends that was stopped.
+const STOPPED: i32 = 4;
+
+/// Which program runs an example.
+#[derive(Debug, Args)]
+pub(crate) struct Program {
+    /// Run this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+impl Program {
+    /// Takes the program that is given, or builds it.
+    fn find(&self) -> Result<PathBuf> {
+        if let Some(program) = &self.program {
+            return fs::canonicalize(program)
+                .with_context(|| format!("{} isn't there", program.display()));
+        }
+        println!("\nbuilding tidegate …");
+        run(&mut cargo(&["build", "--locked", "--package", "tidegate"]))?;
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        Ok(place::workspace().join(target).join("debug/tidegate"))
+    }
+}
+
 /// The program and the servers of one example.
 #[derive(Debug)]
 pub(crate) struct Example {
+    program: PathBuf,
     servers: Servers,
     environment: BTreeMap<&'static str, String>,
-    /// The servers are new, so what an earlier run remembers of its files is not true of them.
-    state: PathBuf,
+    /// Where commands run.
+    here: PathBuf,
+    /// The state is in it: the servers are new, so what an earlier run remembers of its files is not
+    /// true of them.
+    folder: PathBuf,
 }
 
 impl Example {
-    /// Installs what is needed, builds the program and starts the servers; the arguments are those
-    /// of testkit's example `serve`.
-    pub(crate) fn prepare(name: &str, servers: &[&str]) -> Result<Self> {
+    /// Installs what is needed, builds the program unless there is one and starts the servers; the
+    /// arguments are those of testkit's example `serve`.
+    pub(crate) fn prepare(name: &str, program: &Program, servers: &[&str]) -> Result<Self> {
         setup::Setup { bench: false }.run()?;
-        println!("\nbuilding tidegate …");
-        run(&mut cargo(&["build", "--locked", "--package", "tidegate"]))?;
+        let program = program.find()?;
         let servers = Servers::start(servers)?;
         println!("\nThe environment that leads to the servers:");
         for (name, value) in servers.environment() {
             println!("  {name}={value}");
         }
         Ok(Self {
+            program,
             servers,
             environment: BTreeMap::new(),
-            state: env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id())),
+            here: place::workspace().to_path_buf(),
+            folder: env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id())),
         })
     }
 
@@ -56,11 +93,31 @@ impl Example {
 
     /// A folder of its own, gone with this.
     pub(crate) fn folder(&self) -> &Path {
-        &self.state
+        &self.folder
+    }
+
+    /// Copies the pipelines of an example, and lets commands run beside the copy: what a pipeline
+    /// writes beside its file then goes with this.
+    pub(crate) fn copy(&mut self, example: &str) -> Result<()> {
+        let (from, to) = (place::workspace(), self.folder.join("copy"));
+        let inside = Path::new("examples").join(example);
+        fs::create_dir_all(to.join(&inside))?;
+        for entry in fs::read_dir(from.join(&inside))? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .filter(|_| path.extension() == Some("toml".as_ref()));
+            if let Some(name) = name {
+                fs::copy(&path, to.join(&inside).join(name))?;
+            }
+        }
+        self.here = to;
+        Ok(())
     }
 
     /// Shows a command of the program and runs it.
     pub(crate) fn tidegate(&self, arguments: &[&str]) -> Result<()> {
+        show(arguments);
         let status = self.command(arguments).status();
         let status = status.context("tidegate could not be started")?;
         if !status.success() {
@@ -71,26 +128,90 @@ impl Example {
 
     /// Shows a command of the program and starts it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Result<Started> {
+        show(arguments);
         let child = self.command(arguments).spawn();
         Ok(Started(child.context("tidegate could not be started")?))
     }
 
+    /// Shows a query that gives one number, and asks it until that is what it should be: rows come
+    /// when their epoch is committed.
+    pub(crate) fn wait_for(&self, query: &str, wanted: u64) -> Result<()> {
+        let begun = Instant::now();
+        show(&["query", query]);
+        loop {
+            let found = self.number(query);
+            if found.as_ref().ok() == Some(&wanted) {
+                println!("{wanted}, as it should be");
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("it gives {}, not {wanted}", found?);
+            }
+            sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Shows a query that gives one number, and checks it.
+    pub(crate) fn expect(&self, query: &str, wanted: u64) -> Result<()> {
+        show(&["query", query]);
+        let found = self.number(query)?;
+        ensure!(found == wanted, "it gives {found}, not {wanted}");
+        println!("{wanted}, as it should be");
+        Ok(())
+    }
+
+    /// The only number that a query gives.
+    pub(crate) fn number(&self, query: &str) -> Result<u64> {
+        let output = self
+            .command(&["query", query, "--quiet", "--format", "ndjson"])
+            .output()
+            .context("tidegate could not be started")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the query fails: {said}");
+        let row: BTreeMap<String, u64> =
+            serde_json::from_slice(&output.stdout).context("a query should give one number")?;
+        let number = row.into_values().next();
+        number.context("a query should give one number")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let program = place::workspace().join(target).join("debug/tidegate");
-        let words = arguments.iter().map(|word| match word.contains(' ') {
-            true => format!("\"{word}\""),
-            false => (*word).to_owned(),
-        });
-        println!("\n$ tidegate {}", words.collect::<Vec<_>>().join(" "));
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
-            .current_dir(place::workspace())
+            .current_dir(&self.here)
             .envs(self.servers.environment())
             .envs(&self.environment)
-            .env("TIDEGATE_STATE", &self.state);
+            .env("TIDEGATE_STATE", self.folder.join("state"));
         command
+    }
+}
+
+/// Shows a command of the program as one would type it.
+fn show(arguments: &[&str]) {
+    let words = arguments.iter().map(|word| match word {
+        _ if !word.contains([' ', '*']) => (*word).to_owned(),
+        _ => format!("\"{}\"", word.replace('"', "\\\"")),
+    });
+    println!("\n$ tidegate {}", words.collect::<Vec<_>>().join(" "));
+}
+
+/// An address at which nobody listens.
+pub(crate) fn free_address() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+/// Connects, as soon as somebody listens.
+pub(crate) fn connect(address: &str) -> Result<TcpStream> {
+    let begun = Instant::now();
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if begun.elapsed() > PATIENCE => {
+                return Err(error).context("the pipeline doesn't listen");
+            }
+            Err(_) => sleep(Duration::from_millis(50)),
+        }
     }
 }
 
@@ -103,7 +224,8 @@ impl Started {
     pub(crate) fn stop(mut self) -> Result<()> {
         let id = self.0.id().to_string();
         run(Command::new("kill").args(["-TERM", &id]))?;
-        self.0.wait().context("tidegate doesn't end")?;
+        let status = self.0.wait().context("tidegate doesn't end")?;
+        ensure!(status.code() == Some(STOPPED), "tidegate failed ({status})");
         Ok(())
     }
 }
@@ -117,6 +239,6 @@ impl Drop for Started {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.state));
+        drop(fs::remove_dir_all(&self.folder));
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use clap::Args;
 
-use crate::example::Example;
+use crate::example::{Example, Program};
 use crate::place;
 
 /// The bucket that the example works in.
@@ -17,6 +17,8 @@ const BUCKET: &str = "tidegate-lake";
 /// docs/guide/lake.md gives for AWS. Each is shown before it runs. All is gone when it ends.
 #[derive(Debug, Args)]
 pub(crate) struct Lake {
+    #[command(flatten)]
+    program: Program,
     /// Another query than the example's
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
@@ -27,7 +29,7 @@ impl Lake {
         let folder = place::workspace().join("examples/lake");
         let put = format!("{BUCKET}={}", folder.join("data").display());
         let servers = ["seaweedfs", "moto", "--bucket", BUCKET, "--put", &put];
-        let mut example = Example::prepare("lake", &servers)?;
+        let mut example = Example::prepare("lake", &self.program, &servers)?;
         example.set("LAKE_BUCKET", BUCKET.to_owned());
 
         let query = match &self.query {

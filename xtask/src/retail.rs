@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use clap::Args;
 
-use crate::example::Example;
+use crate::example::{Example, Program};
 use crate::place;
 
 /// The bucket that the example works in.
@@ -18,6 +18,8 @@ const BUCKET: &str = "tidegate-retail";
 /// ends.
 #[derive(Debug, Args)]
 pub(crate) struct Retail {
+    #[command(flatten)]
+    program: Program,
     /// Another query than the example's
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
@@ -30,6 +32,7 @@ impl Retail {
         let (tables, rights) = (file("shop.sql"), file("rights.sql"));
         let mut example = Example::prepare(
             "retail",
+            &self.program,
             &[
                 "seaweedfs",
                 "moto",

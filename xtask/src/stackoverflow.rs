@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::example::Example;
+use crate::example::{Example, Program};
 use crate::place;
 use crate::process::answer;
 
@@ -19,6 +19,8 @@ const PROCESSED: &str = "tidegate-stackoverflow-processed";
 /// gone when it ends.
 #[derive(Debug, Args)]
 pub(crate) struct StackOverflow {
+    #[command(flatten)]
+    program: Program,
     /// Another query than the example's
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
@@ -33,6 +35,7 @@ impl StackOverflow {
         let questions = self.questions.to_string();
         let mut example = Example::prepare(
             "stackoverflow",
+            &self.program,
             &[
                 "seaweedfs",
                 "moto",

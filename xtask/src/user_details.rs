@@ -2,18 +2,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::example::Example;
+use crate::example::{Example, Program, connect, free_address};
 use crate::place;
 
 const RAW: &str = "tidegate-user-details-raw";
 const INTEREST: &str = "tidegate-user-details";
-const ADDRESS: &str = "127.0.0.1:18432";
 
 /// What is posted: the status that it must get, and the body.
 const BODIES: [(u16, &str); 6] = [
@@ -36,28 +33,34 @@ const BODIES: [(u16, &str); 6] = [
 
 /// Run examples/user-details against S3 and Glue servers on this machine
 ///
-/// Starts SeaweedFS and moto and the pipeline, posts some bodies to it, stops it, and runs the commands
-/// that examples/user-details/README.md gives for AWS. Each is shown before it runs. All is gone when it
-/// ends.
+/// Starts SeaweedFS and moto and the pipeline, posts some bodies to it, counts what comes of them, stops it,
+/// and runs the commands that examples/user-details/README.md gives for AWS. Each is shown before it
+/// runs. All is gone when it ends.
 #[derive(Debug, Args)]
-pub(crate) struct UserDetails {}
+pub(crate) struct UserDetails {
+    #[command(flatten)]
+    program: Program,
+}
 
 impl UserDetails {
-    #[expect(clippy::unused_self, reason = "a command has a value")]
     pub(crate) fn run(&self) -> Result<()> {
         let folder = place::workspace().join("examples/user-details");
         let mut example = Example::prepare(
             "user-details",
+            &self.program,
             &["seaweedfs", "moto", "--bucket", RAW, "--bucket", INTEREST],
         )?;
         example.set("RAW_BUCKET", RAW.to_owned());
         example.set("INTEREST_BUCKET", INTEREST.to_owned());
-        example.set("LISTEN", ADDRESS.to_owned());
+        let address = free_address()?;
+        example.set("LISTEN", address.clone());
         let log = format!("sources.api.log={}", example.folder().join("log").display());
         let pipeline = "examples/user-details/pipeline.toml";
-        let running = example.start(&["run", pipeline, "--set", &log])?;
+        // Nobody waits a minute here.
+        let interval = "checkpoint.interval=1s";
+        let running = example.start(&["run", pipeline, "--set", &log, "--set", interval])?;
         for (status, body) in BODIES {
-            let answer = post(body)?;
+            let answer = post(&address, body)?;
             println!("\nPOST {}\n  {answer}", body.replace('\n', " "));
             let found = answer
                 .split(' ')
@@ -65,34 +68,29 @@ impl UserDetails {
                 .and_then(|word| word.parse::<u16>().ok());
             ensure!(found == Some(status), "the answer should be {status}");
         }
-        // What isn't read yet when it stops is in its log, for the next run.
-        std::thread::sleep(Duration::from_secs(1));
+        for (url, rows) in [
+            (format!("s3://{RAW}/raw_details/"), 4),
+            (format!("s3://{INTEREST}/user_details/"), 4),
+        ] {
+            example.wait_for(&format!("SELECT count(*) AS rows FROM '{url}'"), rows)?;
+        }
         running.stop()?;
         let settings = "examples/user-details/tidegate.toml";
         let url = format!("s3://{INTEREST}/");
         let crawl = ["catalog", "crawl", &url, "--database", "user_database"];
         example.tidegate(&[&crawl[..], &["--settings", settings]].concat())?;
         let query = fs::read_to_string(folder.join("query.sql"))?;
-        example.tidegate(&["query", &query, "--settings", settings])
+        example.tidegate(&["query", query.trim(), "--settings", settings])
     }
 }
 
 /// Posts a body; gives the answer's first line and its body.
-fn post(body: &str) -> Result<String> {
-    let begun = Instant::now();
-    let mut stream = loop {
-        match TcpStream::connect(ADDRESS) {
-            Ok(stream) => break stream,
-            Err(error) if begun.elapsed() > Duration::from_secs(30) => {
-                return Err(error).context("the pipeline doesn't listen");
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
-        }
-    };
+fn post(address: &str, body: &str) -> Result<String> {
+    let mut stream = connect(address)?;
     let length = body.len();
     write!(
         stream,
-        "POST /users HTTP/1.1\r\nhost: {ADDRESS}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /users HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

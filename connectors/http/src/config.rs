@@ -27,14 +27,14 @@ pub(crate) const STREAM: &str = "requests";
 ///
 /// | column | type | what it is |
 /// |---|---|---|
-/// | `payload` | Utf8; Binary with `accept = "any"` and `"firehose"` | the body, or the record in it, as it was sent |
-/// | `method` | Utf8 | `POST` or `PUT` |
-/// | `path` | Utf8 | as it was sent, percent-encoded |
-/// | `query` | Utf8 | what stands after `?`; NULL if there is none |
-/// | `remote_addr` | Utf8 | the other end of the connection, without its port |
-/// | `received_at` | Timestamp(µs, UTC) | when the body was there |
-/// | `request_id` | Utf8 | the request's `X-Request-Id`, or one that was made for it; it is in the answer too |
-/// | one for each of `headers` | Utf8 | the header's value: `x_github_event` of `X-GitHub-Event`; NULL if it wasn't sent |
+/// | `payload` | string; binary with `accept = "any"` and `"firehose"` | the body, or the record in it, as it was sent |
+/// | `method` | string | `POST` or `PUT` |
+/// | `path` | string | as it was sent, percent-encoded |
+/// | `query` | string | what stands after `?`; NULL if there is none |
+/// | `remote_addr` | string | the other end of the connection, without its port |
+/// | `received_at` | timestamp | when the body was there |
+/// | `request_id` | string | the request's `X-Request-Id`, or one that was made for it; it is in the answer too |
+/// | one for each of `headers` | string | the header's value: `x_github_event` of `X-GitHub-Event`; NULL if it wasn't sent |
 ///
 /// | answer | when |
 /// |---|---|

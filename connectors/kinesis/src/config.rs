@@ -17,12 +17,12 @@ use crate::source::KinesisSource;
 ///
 /// | column | type | what it is |
 /// |---|---|---|
-/// | `payload` | Binary | the record's data |
-/// | `partition_key` | Utf8 | the key that the producer gave it; NULL if it gave none |
-/// | `sequence_number` | Utf8 | the record's number, which grows within a shard |
-/// | `sub_sequence` | Int64 | the index within an aggregated record, from 0; NULL for a plain record |
-/// | `shard_id` | Utf8 | the shard |
-/// | `arrival_time` | Timestamp(ms, UTC) | when Kinesis took it, about; it doesn't always grow. NULL if it isn't told |
+/// | `payload` | binary | the record's data |
+/// | `partition_key` | string | the key that the producer gave it; NULL if it gave none |
+/// | `sequence_number` | string | the record's number, which grows within a shard |
+/// | `sub_sequence` | int64 | the index within an aggregated record, from 0; NULL for a plain record |
+/// | `shard_id` | string | the shard |
+/// | `arrival_time` | timestamp_ms | when Kinesis took it, about; it doesn't always grow. NULL if it isn't told |
 ///
 /// Records that the Kinesis Producer Library has aggregated are taken apart. All that is in them is
 /// given: after a resharding, that library may send some of it twice.

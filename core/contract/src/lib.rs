@@ -36,6 +36,7 @@ mod source;
 mod spec;
 pub mod suggest;
 mod transform;
+mod type_name;
 mod units;
 mod wiring;
 
@@ -76,6 +77,7 @@ pub use transform::{
     BatchStream, Gather, Gathered, Map, Mapped, StageInput, Streamed, Transform, TransformConfig,
     batch_column,
 };
+pub use type_name::{JSON_EXTENSION, SIMPLE_TYPES, TypeName, is_json};
 pub use typetag;
 pub use units::{ByteSize, Span};
 pub use wiring::{Wired, WiringProblem, check_wiring};

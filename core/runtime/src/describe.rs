@@ -3,7 +3,8 @@
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use tidegate_core::{
-    Ask, ComponentId, Delivery, Kind, Next, PlanState, Replay, Result, Transform, Visibility,
+    Ask, ComponentId, Delivery, Kind, Next, PlanState, Replay, Result, Transform, TypeName,
+    Visibility,
 };
 
 use crate::graph::{Body, Graph, Node, PortId};
@@ -74,7 +75,7 @@ pub struct OutputDescription {
 pub struct ColumnDescription {
     /// Its name.
     pub name: String,
-    /// Its Arrow type.
+    /// Its type, as pipeline files name it: `int64`, `list<string>`.
     pub r#type: String,
     /// Whether it may be null.
     pub nullable: bool,
@@ -325,7 +326,7 @@ fn columns(schema: &SchemaRef) -> Vec<ColumnDescription> {
         .iter()
         .map(|field| ColumnDescription {
             name: field.name().clone(),
-            r#type: field.data_type().to_string(),
+            r#type: TypeName::of(field).to_string(),
             nullable: field.is_nullable(),
         })
         .collect()

@@ -24,13 +24,18 @@ pub struct FilesSinkConfig {
     /// A folder, or a file's name with its extension: a path (relative to the pipeline file), or a
     /// `file://` or `s3://` url. `{stream}` is the input's name (`shop.sales`), `{table}` the same
     /// without its component's (`sales`); `{date}` (`2024-02-29`), `{hour}` (`07`) and
-    /// `{%Y/%m/%d}` (any strftime pattern) tell the time in UTC at which the epoch began.
+    /// `{%Y/%m/%d}` (any strftime pattern) tell the time at which the epoch began.
     ///
     /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or
     /// before the extension: `users.ndjson` becomes `users-….ndjson`, and a folder has
     /// `part-….ndjson`. With `mode = "overwrite"` and no `{part}`, a name that only one file of
     /// the run has is used as it stands.
     pub url: String,
+
+    /// The zone of the times in `url`: a name of the IANA time zone database (`"Europe/Berlin"`), or an
+    /// offset (`"+02:00"`). Default: UTC. Where clocks go back, two hours have the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 
     /// What the files hold. Default: by the extension of `url`, else `ndjson`. With `raw`, each
     /// row becomes a file of its own: the bytes of its only binary or text column, or of the one
@@ -136,8 +141,7 @@ impl SinkConfig for FilesSinkConfig {
     fn validate(&self) -> Result<()> {
         let csv = self.csv.validate();
         csv.map_err(|error| error.with("key", "csv"))?;
-        let url = Template::parse(self);
-        url.map_err(|error| error.with("key", "url"))?;
+        Template::parse(self)?;
         if self.target_file_size.0 == 0 {
             let error = Error::config("`target_file_size` must be more than 0");
             return Err(error.with("key", "target_file_size"));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use arrow_array::timezone::Tz;
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
 use tidegate_catalog::parse_folder;
@@ -11,11 +12,13 @@ use tidegate_formats::{Compression, Format};
 use super::config::FilesSinkConfig;
 
 /// A name with placeholders, below a folder without any.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Template {
     /// The url of the folder.
     pub(super) root: String,
     parts: Vec<Part>,
+    /// The zone of the times; none is UTC.
+    zone: Option<Tz>,
     /// Whether the name without what tells files apart may be used.
     pub(super) exact: bool,
 }
@@ -42,7 +45,18 @@ pub(super) struct Name {
 }
 
 impl Template {
+    /// Errors: `Config`, with the key that has the mistake.
     pub(super) fn parse(config: &FilesSinkConfig) -> Result<Self> {
+        let template = Self::of_url(config).map_err(|error| error.with("key", "url"))?;
+        let zone = config.time_zone.as_deref().map(|zone| template.zone(zone));
+        let zone = zone.transpose();
+        Ok(Self {
+            zone: zone.map_err(|error| error.with("key", "time_zone"))?,
+            ..template
+        })
+    }
+
+    fn of_url(config: &FilesSinkConfig) -> Result<Self> {
         let url = config.url.as_str();
         let first = url.find('{').unwrap_or(url.len());
         let is_file = !url.ends_with('/') && Format::from_path(url).is_some();
@@ -78,7 +92,20 @@ impl Template {
         Ok(Self {
             root: root.to_owned(),
             parts,
+            zone: None,
             exact,
+        })
+    }
+
+    /// The zone of that name, for the times that there are.
+    fn zone(&self, name: &str) -> Result<Tz> {
+        if !self.parts.iter().any(|part| matches!(part, Part::Time(_))) {
+            return Err(Error::config("`time_zone` is for a `url` with times")
+                .hint("for example url = \"out/{date}\"; else leave `time_zone` out"));
+        }
+        name.parse().map_err(|_| {
+            Error::config(format!("`{name}` is no time zone"))
+                .hint("write a name of the IANA time zone database: time_zone = \"Europe/Berlin\"")
         })
     }
 
@@ -112,7 +139,13 @@ impl Template {
                 }
                 Part::Time(pattern) => {
                     // Writing to a string fails only for a pattern that `parse` has refused.
-                    let _ = write!(texts[side], "{}", time.format(pattern));
+                    let _ = match &self.zone {
+                        None => write!(texts[side], "{}", time.format(pattern)),
+                        Some(zone) => {
+                            let local = time.with_timezone(zone);
+                            write!(texts[side], "{}", local.format(pattern))
+                        }
+                    };
                 }
                 Part::Unique { before } => (side, joint) = (1, before),
             }
@@ -287,6 +320,78 @@ mod tests {
         );
         check("a.b/{stream}.json", "a.b", "shop.sales-U.json");
         assert_eq!(names("/a/x_{date}.csv").2, "x_2024-02-29.csv");
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone() {
+        let name = |url: &str, zone: &str, time: &str| {
+            let config = serde_json::json!({ "url": url, "time_zone": zone });
+            let template = Template::parse(&serde_json::from_value(config).unwrap()).unwrap();
+            template.name("s", time.parse().unwrap()).unique("U")
+        };
+        let check = |zone: &str, time: &str, found: &str| {
+            let url = "out/{%Y/%m/%d}/{hour}.csv";
+            assert_eq!(name(url, zone, time), found, "{zone} {time}");
+        };
+        let midnight = "2024-03-01T00:30:00Z";
+        check("UTC", midnight, "2024/03/01/00-U.csv");
+        check("America/New_York", midnight, "2024/02/29/19-U.csv");
+        check("Asia/Kolkata", midnight, "2024/03/01/06-U.csv");
+        check("+14:00", midnight, "2024/03/01/14-U.csv");
+        // The hour before the clocks go forward, and the two that have one name when they go back.
+        check(
+            "Europe/Berlin",
+            "2024-03-31T00:59:59Z",
+            "2024/03/31/01-U.csv",
+        );
+        check(
+            "Europe/Berlin",
+            "2024-03-31T01:00:00Z",
+            "2024/03/31/03-U.csv",
+        );
+        check(
+            "Europe/Berlin",
+            "2024-10-27T00:30:00Z",
+            "2024/10/27/02-U.csv",
+        );
+        check(
+            "Europe/Berlin",
+            "2024-10-27T01:30:00Z",
+            "2024/10/27/02-U.csv",
+        );
+        check(
+            "Europe/Berlin",
+            "2024-12-31T23:00:00Z",
+            "2025/01/01/00-U.csv",
+        );
+        let offset = name("out/{%H%M%z}.csv", "Europe/Berlin", "2024-07-01T12:00:00Z");
+        assert_eq!(offset, "1400+0200-U.csv");
+    }
+
+    #[test]
+    fn a_zone_that_is_unknown_or_unused_is_refused() {
+        for (url, zone, said) in [
+            (
+                "out/{date}",
+                "Europe/Berln",
+                "`Europe/Berln` is no time zone",
+            ),
+            ("out/{date}", "", "`` is no time zone"),
+            ("out/x.csv", "UTC", "`time_zone` is for a `url` with times"),
+            (
+                "out/{stream}",
+                "UTC",
+                "`time_zone` is for a `url` with times",
+            ),
+        ] {
+            let config = serde_json::json!({ "url": url, "time_zone": zone });
+            let config: FilesSinkConfig = serde_json::from_value(config).unwrap();
+            let error = Template::parse(&config).unwrap_err();
+            assert_eq!(error.kind(), tidegate_core::ErrorKind::Config, "{url}");
+            let text = format!("{error:#}");
+            assert!(text.contains(said), "{text}");
+            assert!(text.contains("time_zone"), "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,11 @@ use std::io::Read;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tidegate_core::{Epoch, ErrorKind, Prepared, RunId, Sink, Visibility, WriterId};
+use tidegate_core::{
+    ComponentId, Epoch, ErrorKind, Origin, Prepared, Rejected, RunId, Sink, Visibility, WriterId,
+};
 use tidegate_testkit::suites::{Hand, killed};
 
 use crate::support::{Bench, batch, ids, prepare, read_all, source};
@@ -242,6 +245,10 @@ async fn what_cannot_work_is_refused_and_leaves_nothing() {
             json!({"url": "out", "target_file_size": 0}),
             ErrorKind::Config,
         ),
+        (
+            json!({"url": "out/{date}", "time_zone": "Europe/Berln"}),
+            ErrorKind::Config,
+        ),
     ] {
         let bench = bench(config.clone());
         assert_eq!(bench.open().await.unwrap_err().kind(), kind, "{config}");
@@ -250,10 +257,62 @@ async fn what_cannot_work_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn files_lie_where_their_zone_has_the_time() {
+    // It is never the same date in both.
+    let mut found = Vec::new();
+    for zone in ["Etc/GMT-14", "Etc/GMT+12"] {
+        let bench = bench(json!({"url": "out/{date}", "time_zone": zone}));
+        let before = Utc::now();
+        written(&bench, vec![vec![batch(0..1)]]).await;
+        let ahead = if zone == "Etc/GMT-14" { 14 } else { -12 };
+        let date = |time: DateTime<Utc>| {
+            (time + TimeDelta::hours(ahead))
+                .format("out/%F/")
+                .to_string()
+        };
+        let wanted = [before, Utc::now()].map(date);
+        let [name] = &bench.files()[..] else {
+            panic!("{:?}", bench.files())
+        };
+        assert!(wanted.iter().any(|one| name.starts_with(one)), "{name}");
+        found.push(name[..wanted[0].len()].to_owned());
+    }
+    assert_ne!(found[0], found[1]);
+}
+
+#[tokio::test]
+async fn rejected_rows_can_lie_in_folders_of_times() {
+    let config = json!({"url": "bad/{stream}/{%Y/%m/%d/%H}/", "format": "ndjson"});
+    let mut bench = Bench::new(config, Rejected::schema());
+    bench.cx.inputs[0].name = "rows.rejected".into();
+    let mut rejected = Rejected::default();
+    rejected.push("a row", "a reason", Origin::default());
+    let before = Utc::now();
+    let rows = rejected
+        .to_batch(&ComponentId::new("rows").unwrap())
+        .unwrap();
+    written(&bench, vec![vec![rows]]).await;
+    let folder = |time: DateTime<Utc>| {
+        time.format("bad/rows.rejected/%Y/%m/%d/%H/part-")
+            .to_string()
+    };
+    let wanted = [before, Utc::now()].map(folder);
+    let [name] = &bench.files()[..] else {
+        panic!("{:?}", bench.files())
+    };
+    assert!(wanted.iter().any(|one| name.starts_with(one)), "{name}");
+    let row: Value = serde_json::from_str(&bench.text(name)).unwrap();
+    assert_eq!(
+        (&row["component"], &row["reason"]),
+        (&json!("rows"), &json!("a reason"))
+    );
+}
+
+#[tokio::test]
 async fn two_sinks_of_a_pipeline_can_share_a_folder() {
     let mut bench = bench(json!({"url": "out"}));
     written(&bench, vec![vec![batch(0..3)]]).await;
-    bench.cx.common.id = tidegate_core::ComponentId::new("other").unwrap();
+    bench.cx.common.id = ComponentId::new("other").unwrap();
     let sink = bench.open().await.unwrap();
     let prepared = prepare(&sink, 1, vec![vec![batch(3..5)]]).await;
     sink.commit(&bench.commit(&prepared)).await.unwrap();

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use arrow_array::ArrayRef;
 use arrow_array::types::*;
 use arrow_schema::{DataType, Field, TimeUnit};
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, is_json};
 
 use super::Fault;
 use super::binary::Binaries;
@@ -14,7 +14,6 @@ use super::json::Cursor;
 use super::nested::{Lists, Structs};
 use super::primitive::*;
 use super::strings::Strings;
-use crate::spec::is_json;
 
 /// What every column can do. After an error of `append_…` the column may hold part of the value:
 /// it is truncated to what it held before, with the rest of the row.

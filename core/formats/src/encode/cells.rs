@@ -9,12 +9,11 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, IntervalUnit, TimeUnit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, is_json};
 
 use super::json::quoted;
 use super::text;
 use crate::decode::json::Cursor;
-use crate::spec::is_json;
 
 /// A column's values.
 pub(crate) struct Cells<'a> {

@@ -5,13 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use arrow_schema::{DataType, Field, TimeUnit};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tidegate_core::{DEEPEST, suggest};
-
-const EXTENSION: &str = "ARROW:extension:name";
-const JSON: &str = "arrow.json";
+use tidegate_core::{DEEPEST, JSON_EXTENSION, SIMPLE_TYPES, TypeName, is_json, suggest};
 
 /// A column's type: `int64`, `decimal(38,2)`, `list<string>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,59 +28,15 @@ pub fn json_field(name: &str, nullable: bool) -> Field {
     .to_field(name, nullable)
 }
 
-/// Whether a text field holds JSON values.
-pub(crate) fn is_json(field: &Field) -> bool {
-    field
-        .metadata()
-        .get(EXTENSION)
-        .is_some_and(|name| name == JSON)
-}
-
-const SIMPLE: [(&str, DataType); 31] = [
-    ("bool", DataType::Boolean),
-    ("int8", DataType::Int8),
-    ("int16", DataType::Int16),
-    ("int32", DataType::Int32),
-    ("int64", DataType::Int64),
-    ("uint8", DataType::UInt8),
-    ("uint16", DataType::UInt16),
-    ("uint32", DataType::UInt32),
-    ("uint64", DataType::UInt64),
-    ("float32", DataType::Float32),
-    ("float64", DataType::Float64),
-    ("string", DataType::Utf8),
-    ("large_string", DataType::LargeUtf8),
-    ("binary", DataType::Binary),
-    ("large_binary", DataType::LargeBinary),
-    ("date", DataType::Date32),
-    ("time", DataType::Time64(TimeUnit::Microsecond)),
-    ("time_s", DataType::Time32(TimeUnit::Second)),
-    ("time_ms", DataType::Time32(TimeUnit::Millisecond)),
-    ("time_ns", DataType::Time64(TimeUnit::Nanosecond)),
-    (
-        "timestamp_naive",
-        DataType::Timestamp(TimeUnit::Microsecond, None),
-    ),
-    (
-        "timestamp_naive_s",
-        DataType::Timestamp(TimeUnit::Second, None),
-    ),
-    (
-        "timestamp_naive_ms",
-        DataType::Timestamp(TimeUnit::Millisecond, None),
-    ),
-    (
-        "timestamp_naive_ns",
-        DataType::Timestamp(TimeUnit::Nanosecond, None),
-    ),
-    // A zone can't stand in a constant: the names tell it.
-    ("timestamp", DataType::Null),
-    ("timestamp_s", DataType::Null),
-    ("timestamp_ms", DataType::Null),
-    ("timestamp_ns", DataType::Null),
-    ("json", DataType::Null),
-    ("list", DataType::Null),
-    ("struct", DataType::Null),
+/// The names that aren't of one Arrow type, or whose zone can't stand in a constant.
+const OTHERS: [&str; 7] = [
+    "timestamp",
+    "timestamp_s",
+    "timestamp_ms",
+    "timestamp_ns",
+    "json",
+    "list",
+    "struct",
 ];
 
 /// What other systems call them.
@@ -139,7 +93,13 @@ impl TypeSpec {
     pub fn to_field(&self, name: &str, nullable: bool) -> Field {
         let field = Field::new(name, self.data_type.clone(), nullable);
         if self.json {
-            field.with_metadata([(EXTENSION.to_owned(), JSON.to_owned())].into())
+            field.with_metadata(
+                [(
+                    EXTENSION_TYPE_NAME_KEY.to_owned(),
+                    JSON_EXTENSION.to_owned(),
+                )]
+                .into(),
+            )
         } else {
             field
         }
@@ -151,35 +111,7 @@ impl fmt::Display for TypeSpec {
         if self.json {
             return f.write_str("json");
         }
-        let simple = SIMPLE
-            .iter()
-            .find(|(_, data_type)| *data_type == self.data_type);
-        if let Some((name, _)) = simple
-            && self.data_type != DataType::Null
-        {
-            return f.write_str(name);
-        }
-        match &self.data_type {
-            DataType::Timestamp(unit, Some(zone)) if &**zone == "UTC" => f.write_str(match unit {
-                TimeUnit::Second => "timestamp_s",
-                TimeUnit::Millisecond => "timestamp_ms",
-                TimeUnit::Microsecond => "timestamp",
-                TimeUnit::Nanosecond => "timestamp_ns",
-            }),
-            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-                write!(f, "decimal({precision},{scale})")
-            }
-            DataType::List(item) => write!(f, "list<{}>", Self::from_field(item)),
-            DataType::Struct(fields) => {
-                f.write_str("struct<")?;
-                for (at, field) in fields.iter().enumerate() {
-                    let comma = if at == 0 { "" } else { "," };
-                    write!(f, "{comma}{}:{}", field.name(), Self::from_field(field))?;
-                }
-                f.write_str(">")
-            }
-            other => write!(f, "{other}"),
-        }
+        TypeName::of_type(&self.data_type).fmt(f)
     }
 }
 
@@ -238,7 +170,7 @@ impl TypeSpec {
                 "struct" => {
                     return Err("a struct needs its fields: `struct<a:int64,b:string>`".into());
                 }
-                name => SIMPLE
+                name => SIMPLE_TYPES
                     .iter()
                     .find(|(simple, _)| *simple == name)
                     .map(|(_, data_type)| data_type.clone())
@@ -315,7 +247,12 @@ fn unknown(name: &str) -> String {
         .iter()
         .find(|(foreign, _)| *foreign == base)
         .map(|(_, ours)| *ours)
-        .or_else(|| suggest::nearest(name, SIMPLE.iter().map(|(simple, _)| *simple)));
+        .or_else(|| {
+            suggest::nearest(
+                name,
+                SIMPLE_TYPES.iter().map(|(simple, _)| *simple).chain(OTHERS),
+            )
+        });
     match near {
         Some(near) => format!("there is no type `{name}`: did you mean `{near}`?"),
         None => format!(
