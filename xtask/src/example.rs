@@ -5,14 +5,14 @@ use std::env;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
 
-use crate::process::{cargo, run};
+use crate::process::Running;
+use crate::program::{Build, Program};
 use crate::serve::Servers;
 use crate::{place, setup};
 
@@ -20,29 +20,7 @@ use crate::{place, setup};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With which code a run ends that was stopped.
-const STOPPED: i32 = 4;
-
-/// Which program runs an example.
-#[derive(Debug, Args)]
-pub(crate) struct Program {
-    /// Run this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-}
-
-impl Program {
-    /// Takes the program that is given, or builds it.
-    fn find(&self) -> Result<PathBuf> {
-        if let Some(program) = &self.program {
-            return fs::canonicalize(program)
-                .with_context(|| format!("{} isn't there", program.display()));
-        }
-        println!("\nbuilding tidegate …");
-        run(&mut cargo(&["build", "--locked", "--package", "tidegate"]))?;
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        Ok(place::workspace().join(target).join("debug/tidegate"))
-    }
-}
+pub(crate) const STOPPED: i32 = 4;
 
 /// The program and the servers of one example.
 #[derive(Debug)]
@@ -62,7 +40,7 @@ impl Example {
     /// arguments are those of testkit's example `serve`.
     pub(crate) fn prepare(name: &str, program: &Program, servers: &[&str]) -> Result<Self> {
         setup::Setup { bench: false }.run()?;
-        let program = program.find()?;
+        let program = program.find(Build::Debug)?;
         let servers = Servers::start(servers)?;
         println!("\nThe environment that leads to the servers:");
         for (name, value) in servers.environment() {
@@ -129,8 +107,7 @@ impl Example {
     /// Shows a command of the program and starts it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Result<Started> {
         show(arguments);
-        let child = self.command(arguments).spawn();
-        Ok(Started(child.context("tidegate could not be started")?))
+        Ok(Started(Running::start(&mut self.command(arguments))?))
     }
 
     /// Shows a query that gives one number, and asks it until that is what it should be: rows come
@@ -217,23 +194,14 @@ pub(crate) fn connect(address: &str) -> Result<TcpStream> {
 
 /// A command that runs.
 #[derive(Debug)]
-pub(crate) struct Started(Child);
+pub(crate) struct Started(Running);
 
 impl Started {
     /// Asks it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        let id = self.0.id().to_string();
-        run(Command::new("kill").args(["-TERM", &id]))?;
-        let status = self.0.wait().context("tidegate doesn't end")?;
+    pub(crate) fn stop(self) -> Result<()> {
+        let status = self.0.stop()?;
         ensure!(status.code() == Some(STOPPED), "tidegate failed ({status})");
         Ok(())
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::example::{Example, Program};
+use crate::example::Example;
+use crate::program::Program;
 
 /// The bucket and the stream that the example works in.
 const BUCKET: &str = "tidegate-jsonplaceholder";

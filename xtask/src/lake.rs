@@ -5,8 +5,9 @@ use std::fs;
 use anyhow::Result;
 use clap::Args;
 
-use crate::example::{Example, Program};
+use crate::example::Example;
 use crate::place;
+use crate::program::Program;
 
 /// The bucket that the example works in.
 const BUCKET: &str = "tidegate-lake";

@@ -30,6 +30,7 @@ mod jsonplaceholder;
 mod lake;
 mod pinterest;
 mod process;
+mod program;
 mod retail;
 mod serve;
 mod setup;

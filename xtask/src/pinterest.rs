@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::example::{Example, Program, connect, free_address};
+use crate::example::{Example, connect, free_address};
 use crate::place;
+use crate::program::Program;
 
 /// The bucket that the example works in.
 const BUCKET: &str = "tidegate-pinterest";

@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -78,6 +78,48 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
         bail!("`{shown}` failed ({})", output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no text"))
+}
+
+/// A process of ours, which doesn't outlive us.
+#[derive(Debug)]
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let shown = shown(command);
+        let child = command.spawn();
+        Ok(Self(child.with_context(|| {
+            format!("`{shown}` could not be started")
+        })?))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(self) -> Result<ExitStatus> {
+        run(Command::new("kill").args(["-TERM", &self.id().to_string()]))?;
+        self.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The command as one would type it.

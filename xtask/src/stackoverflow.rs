@@ -5,9 +5,10 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::example::{Example, Program};
+use crate::example::Example;
 use crate::place;
 use crate::process::answer;
+use crate::program::Program;
 
 const RAW: &str = "tidegate-stackoverflow-raw";
 const PROCESSED: &str = "tidegate-stackoverflow-processed";

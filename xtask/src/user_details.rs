@@ -6,8 +6,9 @@ use std::io::{Read as _, Write as _};
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::example::{Example, Program, connect, free_address};
+use crate::example::{Example, connect, free_address};
 use crate::place;
+use crate::program::Program;
 
 const RAW: &str = "tidegate-user-details-raw";
 const INTEREST: &str = "tidegate-user-details";

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::site::empty;
 use super::tidegate::Tidegate;
 use crate::place;
 
@@ -50,10 +51,7 @@ impl Data {
             return Ok(data);
         }
         println!("making the data in {} …", data.folder.display());
-        if data.folder.exists() {
-            fs::remove_dir_all(&data.folder)?;
-        }
-        fs::create_dir_all(&data.folder)?;
+        empty(&data.folder)?;
         let pipeline = data.folder.join("data.toml");
         fs::write(&pipeline, PIPELINE)?;
         // One worker: the rows come in their order, so that the file is always the same.

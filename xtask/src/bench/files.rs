@@ -11,7 +11,9 @@ use super::data::{Data, Form, cache};
 use super::measure::{measure, median};
 use super::rivals::{Count, Rival, Rivals};
 use super::sides::{Named, Outcome, Side, heading, megabytes};
+use super::site::empty;
 use super::tidegate::Tidegate;
+use crate::program::Program;
 use crate::setup;
 
 /// NDJSON, CSV and gzipped NDJSON to Parquet, beside DuckDB and Polars
@@ -30,9 +32,8 @@ pub(super) struct Files {
     /// The level of zstd for all sides
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=22))]
     level: u32,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Only Tidegate
     #[arg(long)]
     alone: bool,
@@ -44,7 +45,7 @@ const STARTS: usize = 21;
 impl Files {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::new(self.program.as_deref())?;
+        let tidegate = Tidegate::new(&self.program)?;
         let data = Data::prepare(&tidegate, self.rows)?;
         let rivals = Rivals::find();
         let [duckdb, polars] = rivals.versions()?;
@@ -106,11 +107,9 @@ impl Arena {
     /// One side once, in an empty folder.
     fn round(&self, form: Form, outcome: &mut Outcome<Count>) -> Result<()> {
         let folder = &self.folder;
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
         let out = folder.join("out");
-        fs::create_dir_all(&out).with_context(|| format!("{} can't be made", out.display()))?;
+        empty(folder)?;
+        empty(&out)?;
         let source = self.data.path(form);
         let mut command = match outcome.side {
             Side::Tidegate => self.tidegate.convert(form, &source, folder, self.level)?,

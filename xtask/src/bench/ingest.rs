@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use super::data::cache;
+use super::site::{empty, parquet_rows};
 use super::tidegate::Tidegate;
 use crate::place;
-use crate::process::output;
+use crate::process::{Running, output};
+use crate::program::Program;
 use crate::setup;
 
 /// JSON bodies of 1 KB posted to `http_server` with `ack = "disk"` and from there to Parquet, beside
@@ -31,9 +33,8 @@ pub(super) struct Ingest {
     /// How many connections; may be repeated
     #[arg(long, default_values_t = [64, 512])]
     connections: Vec<u32>,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Only Tidegate
     #[arg(long)]
     alone: bool,
@@ -63,7 +64,7 @@ struct Cost {
 impl Ingest {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::new(self.program.as_deref())?;
+        let tidegate = Tidegate::new(&self.program)?;
         let folder = cache()?.join("ingest");
         let script = script(&folder)?;
         println!(
@@ -90,7 +91,8 @@ impl Ingest {
         script: &Path,
         connections: u32,
     ) -> Result<()> {
-        let site = fresh(folder)?;
+        let site = folder.join("site");
+        empty(&site)?;
         let pipeline = site.join("pipeline.toml");
         fs::write(
             &pipeline,
@@ -103,12 +105,12 @@ impl Ingest {
         let mut server = Server::start(&mut tidegate.run(&pipeline, &site.join("state")))?;
         let load = self.load(script, connections)?;
         let cost = server.cost()?;
-        server.stop()?;
+        server.0.stop()?;
         // What the last commit didn't take is in the log: another run takes it.
         let server = Server::start(&mut tidegate.run(&pipeline, &site.join("state")))?;
         sleep(Duration::from_secs(6));
-        server.stop()?;
-        let stored = count(&site.join("out"))?;
+        server.0.stop()?;
+        let stored = parquet_rows(&site.join("out"))?;
         // Bodies whose answers came too late for wrk are there too.
         let late = u64::from(connections);
         ensure!(
@@ -122,7 +124,8 @@ impl Ingest {
     }
 
     fn nginx(&self, folder: &Path, script: &Path, connections: u32) -> Result<()> {
-        let site = fresh(folder)?;
+        let site = folder.join("site");
+        empty(&site)?;
         let config = site.join("nginx.conf");
         fs::write(
             &config,
@@ -147,7 +150,7 @@ impl Ingest {
         let mut server = Server::start(&mut command)?;
         let load = self.load(script, connections)?;
         let cost = server.cost()?;
-        server.stop()?;
+        server.0.stop()?;
         show("nginx", connections, &load, &cost, None);
         fs::remove_dir_all(&site)?;
         Ok(())
@@ -215,15 +218,6 @@ fn show(name: &str, connections: u32, load: &Load, cost: &Cost, stored: Option<u
     );
 }
 
-fn fresh(folder: &Path) -> Result<PathBuf> {
-    let site = folder.join("site");
-    if site.exists() {
-        fs::remove_dir_all(&site)?;
-    }
-    fs::create_dir_all(&site)?;
-    Ok(site)
-}
-
 /// What wrk sends: each body is another one.
 fn script(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
@@ -259,25 +253,16 @@ fn syncs(folder: &Path) -> Result<f64> {
     Ok(rate)
 }
 
-/// How many rows lie in a folder, by a reader that isn't ours.
-fn count(folder: &Path) -> Result<u64> {
-    let mut python = Command::new(place::root().join("sql/bin/python"));
-    python
-        .args(["-c", "import sys, pyarrow.dataset as d; print(d.dataset(sys.argv[1], format='parquet').count_rows())"])
-        .arg(folder);
-    output(python)?.trim().parse().context("a number of rows")
-}
-
 /// A server and its children.
-struct Server(Child);
+struct Server(Running);
 
 impl Server {
     fn start(command: &mut Command) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        let mut server = Self(child.context("a server could not be started")?);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut server = Self(Running::start(command)?);
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", PORT)).is_err() {
-            if let Some(status) = server.0.try_wait()? {
+            if let Some(status) = server.0.ended()? {
                 bail!("a server has ended: {status}");
             }
             ensure!(
@@ -314,21 +299,5 @@ impl Server {
             cost.peak += peak.unwrap_or_default() * 1024;
         }
         Ok(cost)
-    }
-
-    fn stop(mut self) -> Result<()> {
-        let status = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status()?;
-        ensure!(status.success(), "a server can't be stopped");
-        self.0.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -11,7 +11,9 @@ use super::data::{Data, Form, cache};
 use super::measure::measure;
 use super::rivals::{Count, Rival, Rivals};
 use super::sides::{Named, Outcome, Side, heading, megabytes, ours, spread};
+use super::site::empty;
 use super::tidegate::Tidegate;
+use crate::program::Program;
 use crate::serve::Servers;
 use crate::setup;
 
@@ -31,9 +33,8 @@ pub(super) struct Lake {
     /// The level of zstd for all sides
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=22))]
     level: u32,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Whose files all sides read
     #[arg(long, value_enum, default_value_t = Writer::Tidegate)]
     files_of: Writer,
@@ -102,7 +103,7 @@ const BUCKET: &str = "bench";
 impl Lake {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::new(self.program.as_deref())?;
+        let tidegate = Tidegate::new(&self.program)?;
         let data = Data::prepare(&tidegate, self.rows)?;
         let rivals = Rivals::find();
         let [duckdb, polars] = rivals.versions()?;
@@ -245,11 +246,7 @@ impl Arena {
     /// An empty folder.
     fn folder(&self) -> Result<&Path> {
         let folder = &self.folder;
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
-        fs::create_dir_all(folder)
-            .with_context(|| format!("{} can't be made", folder.display()))?;
+        empty(folder)?;
         Ok(folder)
     }
 

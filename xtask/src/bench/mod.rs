@@ -11,8 +11,10 @@ mod lake;
 mod measure;
 mod mysql;
 mod post;
+mod request;
 mod rivals;
 mod sides;
+mod site;
 mod sql;
 mod tidegate;
 

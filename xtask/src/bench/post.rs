@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use super::data::cache;
+use super::request::Request;
+use super::site::empty;
 use super::tidegate::Tidegate;
 use crate::process::output;
+use crate::program::Program;
 
 /// Rows posted one by one by the sink `http` with two workers to a server that takes only so many
 /// requests at once
@@ -36,9 +38,8 @@ pub(super) struct Post {
     /// How many requests the sink makes at once (`concurrency`)
     #[arg(long, default_value_t = 64)]
     concurrency: u32,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// How long the server works on a request.
@@ -57,7 +58,7 @@ struct Far {
 
 #[derive(Debug, Default)]
 struct Taken {
-    bodies: HashSet<String>,
+    bodies: HashSet<Vec<u8>>,
     requests: usize,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -65,7 +66,7 @@ struct Taken {
 
 impl Post {
     pub(super) fn run(&self) -> Result<()> {
-        let tidegate = Tidegate::new(self.program.as_deref())?;
+        let tidegate = Tidegate::new(&self.program)?;
         println!(
             "{:<26}{:>10}{:>14}{:>12}{:>8}{:>8}{:>10}",
             "the server", "limit/s", "requests/s", "of limit", "429", "again", "rows"
@@ -79,10 +80,7 @@ impl Post {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn measure(&self, tidegate: &Tidegate, is_faulty: bool) -> Result<()> {
         let folder = cache()?.join("post");
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(&folder)?;
+        empty(&folder)?;
         let mut rows = String::new();
         for number in 0..self.rows {
             let _ = writeln!(rows, "{{\"number\":{number}}}");
@@ -115,7 +113,7 @@ impl Post {
                 self.concurrency
             ),
         )?;
-        // Retries that are spent end a run; the next goes on from the last checkpoint.
+        // Retries that are spent end a run; the next one resumes from the last checkpoint.
         let mut runs = 0;
         let run = || {
             let mut run = tidegate.run(&pipeline, &folder.join("state"));
@@ -161,7 +159,7 @@ impl Far {
     /// Answers what comes on a connection, until it ends.
     fn serve(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream);
-        while let Ok(Some(body)) = request(&mut reader) {
+        while let Ok(Some(request)) = Request::read(&mut reader) {
             let number = self.asked.fetch_add(1, Ordering::Relaxed);
             let is_room = self.busy.fetch_add(1, Ordering::AcqRel) < self.slots;
             let status = match is_room {
@@ -169,7 +167,7 @@ impl Far {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     "429 Too Many Requests"
                 }
-                true => self.work(number, body),
+                true => self.work(number, request.body),
             };
             self.busy.fetch_sub(1, Ordering::AcqRel);
             if status.is_empty() {
@@ -184,7 +182,7 @@ impl Far {
     }
 
     /// Works on a request; gives its status, or nothing where the connection is to be dropped.
-    fn work(&self, number: usize, body: String) -> &'static str {
+    fn work(&self, number: usize, body: Vec<u8>) -> &'static str {
         let more = match self.is_faulty {
             true => f64::from(u32::try_from(number % 11).unwrap_or(0)) / 10.0,
             false => 0.0,
@@ -205,26 +203,4 @@ impl Far {
             false => "200 OK",
         }
     }
-}
-
-/// The body of the next request; `None` where the connection ends.
-fn request(reader: &mut impl std::io::BufRead) -> Result<Option<String>> {
-    let mut length = 0;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().context("a length")?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Some(String::from_utf8(body)?))
 }

@@ -10,9 +10,11 @@ use clap::{Args, ValueEnum};
 use super::data::cache;
 use super::measure::measure;
 use super::sides::{Named, Outcome, heading, megabytes, ours, spread};
+use super::site::empty;
 use super::tidegate::Tidegate;
 use crate::place;
 use crate::process::{output, run};
+use crate::program::Program;
 use crate::setup;
 
 /// SQL over local Parquet by a pipeline and by a query, beside DuckDB
@@ -31,9 +33,8 @@ pub(super) struct Sql {
     /// Ask only this; may be repeated
     #[arg(long, value_enum)]
     question: Vec<Question>,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Only Tidegate
     #[arg(long)]
     alone: bool,
@@ -127,7 +128,7 @@ impl Sql {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
         let arena = Arena {
-            tidegate: Tidegate::new(self.program.as_deref())?,
+            tidegate: Tidegate::new(&self.program)?,
             duckdb: DuckDb::find(),
             data: cache()?.join(format!("sql-{}", self.rows)),
             folder: cache()?.join(format!("run-{}", std::process::id())),
@@ -260,11 +261,7 @@ impl Arena {
 
     fn ask(&self, outcome: &mut Outcome<u64, Side>, question: Question) -> Result<()> {
         let folder = self.answer(outcome.side);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("{} can't be made", folder.display()))?;
+        empty(&folder)?;
         let file = folder.join("answer.parquet");
         let of_files = |pattern: &'static str| {
             move |name: &str| format!("'{}/{name}{pattern}'", self.data.display())

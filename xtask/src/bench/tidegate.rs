@@ -1,6 +1,5 @@
 //! Our side: the release build of the `tidegate` program.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::data::Form;
-use crate::place;
-use crate::process::{cargo, run};
+use crate::program::{Build, Program};
 
 /// The columns, as the rivals are told them too.
 const COLUMNS: &str = r#"
@@ -50,19 +48,9 @@ pub(super) struct Tidegate {
 
 impl Tidegate {
     /// Takes the program that is given, or builds it.
-    pub(super) fn new(program: Option<&Path>) -> Result<Self> {
-        if let Some(program) = program {
-            let program = fs::canonicalize(program)
-                .with_context(|| format!("{} isn't there", program.display()))?;
-            return Ok(Self { program });
-        }
-        println!("building tidegate …");
-        let build = ["build", "--release", "--locked", "--package", "tidegate"];
-        run(&mut cargo(&build))?;
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        Ok(Self {
-            program: place::workspace().join(target).join("release/tidegate"),
-        })
+    pub(super) fn new(program: &Program) -> Result<Self> {
+        let program = program.find(Build::Release)?;
+        Ok(Self { program })
     }
 
     /// Runs a pipeline.

@@ -3,15 +3,19 @@
 //! It is a process of its own, so that what it costs isn't counted as Tidegate's.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde::Deserialize;
+
+use crate::bench::request::Request;
 
 /// Serve pages as Kinesis does, until standard input is closed
 #[derive(Debug, Args)]
@@ -71,7 +75,7 @@ struct Stream {
 /// What a request's body may have.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Request {
+struct Asked {
     shard_id: String,
     /// A shard's name and the number of a page.
     shard_iterator: String,
@@ -82,32 +86,13 @@ impl Stream {
         connection.set_nodelay(true)?;
         let mut reader = BufReader::new(connection);
         let mut writer = connection;
-        let mut line = String::new();
-        loop {
-            let (mut target, mut length) = (String::new(), 0);
-            loop {
-                line.clear();
-                if reader.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-                let (name, value) = line.split_once(':').unwrap_or_default();
-                match name.to_ascii_lowercase().as_str() {
-                    "x-amz-target" => value.trim().clone_into(&mut target),
-                    "content-length" => length = value.trim().parse()?,
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body)?;
-            let request = serde_json::from_slice(&body).context("a body that isn't JSON")?;
-            let operation = target.rsplit('.').next().unwrap_or_default();
+        while let Some(request) = Request::read(&mut reader)? {
+            let operation = request.target.rsplit('.').next().unwrap_or_default();
             if operation == "SubscribeToShard" {
                 return self.push(writer);
             }
-            let (start, end) = self.answer(operation, &request)?;
+            let asked = serde_json::from_slice(&request.body).context("a body that isn't JSON")?;
+            let (start, end) = self.answer(operation, &asked)?;
             write!(
                 writer,
                 "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n\
@@ -117,6 +102,7 @@ impl Stream {
             writer.write_all(start.as_bytes())?;
             writer.write_all(end.as_bytes())?;
         }
+        Ok(())
     }
 
     /// All pages of a shard as events, as fast as they are taken. The last one says that the shard is closed.
@@ -137,7 +123,7 @@ impl Stream {
     }
 
     /// An answer, in two parts: what is made beforehand, and the rest.
-    fn answer(&self, operation: &str, request: &Request) -> Result<(&str, String)> {
+    fn answer(&self, operation: &str, asked: &Asked) -> Result<(&str, String)> {
         let end = match operation {
             "DescribeStreamSummary" => format!(
                 r#"{{"StreamDescriptionSummary":{{"StreamName":"{0}","StreamARN":"{1}","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":{LONG_AGO},"EnhancedMonitoring":[],"OpenShardCount":0}}}}"#,
@@ -159,9 +145,9 @@ impl Stream {
                 r#"{{"ConsumerDescription":{{"ConsumerName":"bench","ConsumerARN":"{0}/consumer/bench:1","StreamARN":"{0}","ConsumerStatus":"ACTIVE","ConsumerCreationTimestamp":{LONG_AGO}}}}}"#,
                 arn()
             ),
-            "GetShardIterator" => format!(r#"{{"ShardIterator":"{} 0"}}"#, request.shard_id),
+            "GetShardIterator" => format!(r#"{{"ShardIterator":"{} 0"}}"#, asked.shard_id),
             "GetRecords" => {
-                let (shard, page) = request
+                let (shard, page) = asked
                     .shard_iterator
                     .split_once(' ')
                     .context("an iterator")?;
@@ -228,24 +214,11 @@ fn event(kind: &str, payload: &str) -> Result<Vec<u8>> {
     let total = u32::try_from(16 + headers.len() + payload.len())?;
     let mut message = total.to_be_bytes().to_vec();
     message.extend(u32::try_from(headers.len())?.to_be_bytes());
-    message.extend(crc32(&message).to_be_bytes());
+    message.extend(crc32fast::hash(&message).to_be_bytes());
     message.extend(headers);
     message.extend(payload.as_bytes());
-    message.extend(crc32(&message).to_be_bytes());
+    message.extend(crc32fast::hash(&message).to_be_bytes());
     Ok(message)
-}
-
-/// As in Ethernet and gzip.
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            let mask = (crc & 1).wrapping_neg();
-            crc = (crc >> 1) ^ (0xEDB8_8320 & mask);
-        }
-    }
-    !crc
 }
 
 /// The beginning of a page that has these records, each another one.
@@ -274,40 +247,9 @@ fn records(numbers: Range<u32>) -> Result<String> {
             r#"{comma}{{"SequenceNumber":"{}","ApproximateArrivalTimestamp":{LONG_AGO}.123,"PartitionKey":"user-{}","Data":"{}"}}"#,
             sequence(number),
             number % 1000,
-            base64(data.as_bytes())
+            STANDARD.encode(&data)
         )?;
     }
     text.push(']');
     Ok(text)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (digit, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let six = usize::try_from((bits >> shift) & 63).unwrap_or_default();
-            let shown = DIGITS.get(six).filter(|_| digit <= three.len());
-            text.push(shown.map_or('=', |&shown| char::from(shown)));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{base64, crc32};
-
-    #[test]
-    fn base64_is_padded() {
-        let shown = ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes()));
-        assert_eq!(shown, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
-    }
-
-    #[test]
-    fn crc32_is_that_of_the_catalogue() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-    }
 }

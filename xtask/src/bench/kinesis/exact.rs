@@ -2,31 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{STREAM, command, fresh, pipeline};
+use super::{STREAM, command, pipeline};
+use crate::bench::site::{empty, parquet_rows};
 use crate::bench::tidegate::Tidegate;
+use crate::example::STOPPED;
 use crate::place;
-use crate::process::{output, run};
+use crate::process::{Running, output, run};
+use crate::serve::Servers;
 
 /// What is written and checked.
 const SCRIPT: &str = include_str!("kinesis.py");
-
-/// Ends the server as soon as standard input is closed, also by our death.
-const GUARD: &str = r#""$@" & read -r _; kill -TERM $!; wait $!"#;
-
-/// kinesis-local listens on all interfaces; this makes it listen here only.
-const HERE_ONLY: &str = "const { Server } = require('net'), { listen } = Server.prototype; \
-    Server.prototype.listen = function (port, ...rest) { \
-        return listen.call(this, { port: port.port ?? port, host: '127.0.0.1' }, rest.findLast(x => x?.call)) }; \
-    require(process.argv[1])";
 
 const SHARDS: u32 = 8;
 
@@ -76,19 +69,22 @@ struct Found {
 
 impl Exact {
     pub(super) fn run(&self, tidegate: &Tidegate, folder: &Path) -> Result<()> {
-        let site = fresh(folder)?;
+        let site = folder.join("site");
+        empty(&site)?;
         let script = site.join("kinesis.py");
         fs::write(&script, SCRIPT)?;
-        let server = Server::start(&site)?;
+        let servers = Servers::start(&["kinesis"])?;
+        let url = servers.environment().get("AWS_ENDPOINT_URL_KINESIS");
+        let url = url.context("no server says where it is")?;
         let python = |word: &str| {
             let mut python = Command::new(place::root().join("moto/bin/python"));
-            python.arg(&script).args([word, &server.url, STREAM]);
+            python.arg(&script).args([word, url, STREAM]);
             python
         };
         run(python("create").arg(SHARDS.to_string()))?;
         let file = site.join("pipeline.toml");
         let source = "poll_interval = \"500ms\"\ndiscover_interval = \"1s\"\n";
-        fs::write(&file, pipeline(&server.url, source, "type = \"parquet\"\n"))?;
+        fs::write(&file, pipeline(url, source, "type = \"parquet\"\n"))?;
         let mut reader = Reader {
             tidegate,
             file,
@@ -104,32 +100,32 @@ impl Exact {
         reader.start()?;
         let mut writer = python("write");
         writer.args([KEYS, self.plain, self.aggregated].map(|number| number.to_string()));
-        let writer = writer.stdin(Stdio::null()).spawn();
-        let mut writer = Ours(writer.context("the writer could not be started")?);
+        let mut writer = Running::start(writer.stdin(Stdio::null()))?;
         let mut kills = 0;
         let mut lives = LIVES.iter().cycle();
         while kills < self.kills {
             let life = lives.next().copied().unwrap_or(PATIENCE);
             let begun = Instant::now();
-            while begun.elapsed() < life && writer.0.try_wait()?.is_none() {
+            while begun.elapsed() < life && writer.ended()?.is_none() {
                 reader.check()?;
                 sleep(TICK);
             }
-            if writer.0.try_wait()?.is_some() {
+            if writer.ended()?.is_some() {
                 break;
             }
             reader.kill()?;
             kills += 1;
             reader.start()?;
         }
-        let status = writer.0.wait()?;
+        let status = writer.wait()?;
         ensure!(status.success(), "the writer failed ({status})");
         let begun = Instant::now();
         let out = site.join("out");
         let (mut seen, mut changed) = (0, Instant::now());
         while changed.elapsed() < PATIENCE {
             reader.check()?;
-            let rows = rows(&out)?;
+            // It is made with the first epoch.
+            let rows = if out.exists() { parquet_rows(&out)? } else { 0 };
             if rows != seen {
                 (seen, changed) = (rows, Instant::now());
             }
@@ -146,7 +142,7 @@ impl Exact {
         sleep(Duration::from_secs(5));
         reader.stop()?;
         self.show(&found(&script, &out)?)?;
-        drop(server);
+        drop(servers);
         fs::remove_dir_all(&site)?;
         Ok(())
     }
@@ -188,17 +184,6 @@ impl Exact {
     }
 }
 
-fn rows(folder: &Path) -> Result<u64> {
-    if !folder.exists() {
-        return Ok(0);
-    }
-    let mut python = Command::new(place::root().join("sql/bin/python"));
-    python
-        .args(["-c", "import sys, pyarrow.dataset as d; print(d.dataset(sys.argv[1], format='parquet').count_rows())"])
-        .arg(folder);
-    output(python)?.trim().parse().context("a number of rows")
-}
-
 fn found(script: &Path, folder: &Path) -> Result<BTreeMap<String, Found>> {
     let mut python = Command::new(place::root().join("sql/bin/python"));
     python.arg(script).arg("check").arg(folder);
@@ -212,7 +197,7 @@ struct Reader<'a> {
     state: PathBuf,
     log: PathBuf,
     workers: Option<u32>,
-    process: Option<Ours>,
+    process: Option<Running>,
 }
 
 impl Reader<'_> {
@@ -223,15 +208,14 @@ impl Reader<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let process = command.spawn().context("Tidegate could not be started")?;
-        self.process = Some(Ours(process));
+        self.process = Some(Running::start(command)?);
         Ok(())
     }
 
     /// It must not end by itself.
     fn check(&mut self) -> Result<()> {
         let process = self.process.as_mut().context("nothing runs")?;
-        if let Some(status) = process.0.try_wait()? {
+        if let Some(status) = process.ended()? {
             let log = fs::read_to_string(&self.log)?;
             bail!("Tidegate has ended: {status}\n{log}");
         }
@@ -247,83 +231,12 @@ impl Reader<'_> {
 
     fn stop(&mut self) -> Result<()> {
         self.check()?;
-        let mut process = self.process.take().context("nothing runs")?;
-        run(Command::new("kill").args(["-TERM", &process.0.id().to_string()]))?;
-        let status = process.0.wait()?;
-        // 4: stopped.
-        if status.code() != Some(4) {
+        let process = self.process.take().context("nothing runs")?;
+        let status = process.stop()?;
+        if status.code() != Some(STOPPED) {
             let log = fs::read_to_string(&self.log)?;
             bail!("Tidegate has ended: {status}\n{log}");
         }
         Ok(())
     }
-}
-
-/// A process of ours, which doesn't outlive us.
-struct Ours(Child);
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// kinesis-local, until this is dropped.
-struct Server {
-    guard: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(site: &Path) -> Result<Self> {
-        let script = place::root().join("kinesis/node_modules/kinesis-local/main.js");
-        let (port, tls) = (free_port()?, free_port()?);
-        let mut node = Command::new("sh");
-        node.args(["-c", GUARD, "sh", "node", "-e", HERE_ONLY])
-            .arg(&script)
-            .env(
-                "KINESIS_MOCK_CERT_PATH",
-                script.with_file_name("server.json"),
-            )
-            .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
-            .env("KINESIS_MOCK_TLS_PORT", tls.to_string());
-        // What takes a second on its own takes as long as it does.
-        for step in ["CREATE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS"] {
-            node.env(format!("{step}_DURATION"), "50ms");
-        }
-        let log = File::create(site.join("server.log"))?;
-        let guard = node
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let mut server = Self {
-            guard: guard
-                .spawn()
-                .context("kinesis-local could not be started")?,
-            url: format!("http://127.0.0.1:{port}"),
-        };
-        let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = server.guard.try_wait()?;
-            ensure!(
-                ended.is_none() && begun.elapsed() < PATIENCE,
-                "kinesis-local doesn't answer"
-            );
-            sleep(TICK);
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
-    }
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }

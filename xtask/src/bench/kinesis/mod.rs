@@ -4,8 +4,7 @@ mod answers;
 mod exact;
 mod speed;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -13,6 +12,7 @@ use clap::Args;
 
 use super::data::cache;
 use super::tidegate::Tidegate;
+use crate::program::Program;
 use crate::setup;
 
 pub(super) use answers::Answers;
@@ -44,9 +44,8 @@ pub(super) struct Kinesis {
     /// promised, because the sink doesn't ask for any
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// The stream.
@@ -55,7 +54,7 @@ const STREAM: &str = "clicks";
 impl Kinesis {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
-        let tidegate = Tidegate::new(self.program.as_deref())?;
+        let tidegate = Tidegate::new(&self.program)?;
         let folder = cache()?.join(if self.exact {
             "kinesis-exact"
         } else {
@@ -102,13 +101,4 @@ fn command(tidegate: &Tidegate, file: &Path, state: &Path, workers: Option<u32>)
         command.args(["--workers", &workers.to_string()]);
     }
     command
-}
-
-fn fresh(folder: &Path) -> Result<PathBuf> {
-    let site = folder.join("site");
-    if site.exists() {
-        fs::remove_dir_all(&site)?;
-    }
-    fs::create_dir_all(&site)?;
-    Ok(site)
 }

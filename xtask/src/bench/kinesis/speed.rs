@@ -9,12 +9,11 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use super::answers::{DATA, PAGE};
-use super::{command, fresh, pipeline};
+use super::{command, pipeline};
 use crate::bench::measure::measure;
 use crate::bench::sides::{Named, Outcome};
+use crate::bench::site::{empty, lines, parquet_rows};
 use crate::bench::tidegate::Tidegate;
-use crate::place;
-use crate::process::output;
 
 /// Whether they are pushed, shards, and pages of each.
 const STREAMS: [(bool, u32, u32); 5] = [
@@ -32,10 +31,11 @@ const ROUNDS: usize = 3;
 const POLLED: &str = "until = \"now\"\n";
 const PUSHED: &str = "until = \"now\"\nmode = \"fan_out\"\nconsumer = \"bench\"\n";
 
-/// What is written, and the keys of the sink that do it.
-const SINKS: [(&str, &str); 2] = [
-    ("parquet", "type = \"parquet\"\n"),
-    ("ndjson", "type = \"files\"\nformat = \"ndjson\"\n"),
+/// What is written, the keys of the sink that do it, and what counts the rows.
+type Sink = (&'static str, &'static str, fn(&Path) -> Result<u64>);
+const SINKS: [Sink; 2] = [
+    ("parquet", "type = \"parquet\"\n", parquet_rows),
+    ("ndjson", "type = \"files\"\nformat = \"ndjson\"\n", lines),
 ];
 
 pub(super) fn run(tidegate: &Tidegate, folder: &Path, workers: Option<u32>) -> Result<()> {
@@ -59,18 +59,19 @@ pub(super) fn run(tidegate: &Tidegate, folder: &Path, workers: Option<u32>) -> R
     for (fan_out, shards, pages) in STREAMS {
         let source = if fan_out { PUSHED } else { POLLED };
         let server = Server::start(shards, pages)?;
-        for (name, sink) in SINKS {
+        for (name, sink, rows) in SINKS {
             let records = u64::from(shards) * u64::from(pages) * u64::from(PAGE);
             let waits = if fan_out { 0 } else { pages - 1 };
             let rounds = if waits == 0 { ROUNDS } else { 1 };
             let mut outcome = Outcome::new(Kind(name));
             for _ in 0..rounds {
-                let site = fresh(folder)?;
+                let site = folder.join("site");
+                empty(&site)?;
                 let file = site.join("pipeline.toml");
                 fs::write(&file, pipeline(&server.url, source, sink))?;
                 let state = site.join("state");
                 let usage = measure(&mut command(tidegate, &file, &state, workers))?;
-                let stored = count(&site.join("out"), name)?;
+                let stored = rows(&site.join("out"))?;
                 ensure!(
                     stored == records,
                     "there are {records} records, and {stored} rows are stored"
@@ -114,23 +115,6 @@ impl Named for Kind {
     fn name(self) -> &'static str {
         self.0
     }
-}
-
-/// How many rows lie in a folder, by a reader that isn't ours.
-fn count(folder: &Path, sink: &str) -> Result<u64> {
-    let code = match sink {
-        "parquet" => {
-            "import pyarrow.dataset as d; print(d.dataset(folder, format='parquet').count_rows())"
-        }
-        _ => {
-            "import pathlib; print(sum(1 for f in pathlib.Path(folder).iterdir() for _ in f.open('rb')))"
-        }
-    };
-    let mut python = Command::new(place::root().join("sql/bin/python"));
-    python
-        .args(["-c", &format!("import sys; folder = sys.argv[1]; {code}")])
-        .arg(folder);
-    output(python)?.trim().parse().context("a number of rows")
 }
 
 /// [`Answers`](super::Answers), until this is dropped.

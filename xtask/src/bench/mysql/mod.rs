@@ -13,8 +13,10 @@ use super::data::cache;
 use super::measure::measure;
 use super::rivals::{Rival, Rivals};
 use super::sides::{Named, Outcome, Side, heading, megabytes, ours, spread};
+use super::site::empty;
 use super::tidegate::Tidegate;
 use crate::process::output;
+use crate::program::Program;
 use crate::setup;
 use server::{Server, Table};
 
@@ -34,9 +36,8 @@ pub(super) struct Mysql {
     /// The level of zstd for all sides; dlt can't be told one
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=22))]
     level: u32,
-    /// Measure this program instead of building one
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// Only Tidegate
     #[arg(long)]
     alone: bool,
@@ -71,7 +72,7 @@ impl Mysql {
             false => &self.sizes[..],
         };
         let arena = Arena {
-            tidegate: Tidegate::new(self.program.as_deref())?,
+            tidegate: Tidegate::new(&self.program)?,
             rivals: Rivals::find(),
             server: Server::start(sizes.iter().copied().max().unwrap_or_default())?,
             folder: cache()?.join(format!("run-{}", std::process::id())),
@@ -183,11 +184,9 @@ impl Arena {
     /// One side once, into an empty folder. Gives the server's processor time.
     fn round(&self, table: &Table, outcome: &mut Outcome<Count>) -> Result<Duration> {
         let folder = &self.folder;
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
         let out = folder.join("out");
-        fs::create_dir_all(&out).with_context(|| format!("{} can't be made", out.display()))?;
+        empty(folder)?;
+        empty(&out)?;
         let port = self.server.port;
         let mut command = match outcome.side {
             Side::Tidegate => {
