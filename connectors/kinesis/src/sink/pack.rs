@@ -56,6 +56,7 @@ pub(super) enum Packed {
 pub(super) struct Aggregate {
     record: Record,
     rows: Vec<Record>,
+    lane: Lane,
 }
 
 impl Packed {
@@ -72,6 +73,18 @@ impl Packed {
         match self {
             Self::Row(row) => vec![row],
             Self::Aggregate(aggregate) => aggregate.rows,
+        }
+    }
+
+    /// Whether it came to the shard for which it was made, by the map with which it was; or its keys
+    /// are one.
+    pub(super) fn came_to(&self, shard: Option<&str>, map: &ShardMap) -> bool {
+        let Self::Aggregate(aggregate) = self else {
+            return true;
+        };
+        match aggregate.lane {
+            Lane::All | Lane::Key(_) => true,
+            Lane::Shard(at) => shard.and_then(|shard| map.index(shard)) == Some(at),
         }
     }
 
@@ -120,7 +133,7 @@ pub(super) fn pack(
                 break;
             }
             bytes += size - group.size;
-            group.push(row);
+            group.push(row, size);
             continue;
         }
         if ordered && last.is_some() {
@@ -128,7 +141,7 @@ pub(super) fn pack(
             waiting.push_back(row);
             continue;
         }
-        let mut group = Group::new(matches!(sharing, Sharing::All).then(|| row.key().to_owned()));
+        let mut group = Group::new(lane, &row);
         let size = group.size_with(&row);
         let full = groups.len() == limits.records || bytes + size > limits.bytes;
         if full && !groups.is_empty() {
@@ -141,7 +154,7 @@ pub(super) fn pack(
             open.insert(lane, None);
         }
         bytes += size;
-        group.push(row);
+        group.push(row, size);
         groups.push(group);
     }
     waiting.extend(rows);
@@ -151,6 +164,7 @@ pub(super) fn pack(
 /// An aggregated record in the making.
 #[derive(Debug)]
 struct Group {
+    lane: Lane,
     /// The key of all rows, if it isn't each row's own.
     shared: Option<String>,
     builder: Builder,
@@ -160,9 +174,10 @@ struct Group {
 }
 
 impl Group {
-    fn new(shared: Option<String>) -> Self {
+    fn new(lane: Lane, first: &Record) -> Self {
         Self {
-            shared,
+            lane,
+            shared: (lane == Lane::All).then(|| first.key().to_owned()),
             builder: Builder::default(),
             rows: Vec::new(),
             size: 0,
@@ -176,8 +191,9 @@ impl Group {
         self.builder.size_with(key, &row.data) + own.len()
     }
 
-    fn push(&mut self, row: Record) {
-        self.size = self.size_with(&row);
+    /// `size`: what [`Group::size_with`] has said.
+    fn push(&mut self, row: Record, size: usize) {
+        self.size = size;
         let key = self.shared.as_deref().unwrap_or(row.key());
         self.builder.push(key, &row.data);
         self.rows.push(row);
@@ -193,6 +209,7 @@ impl Group {
         Some(Packed::Aggregate(Aggregate {
             record: Record { key, data },
             rows: self.rows,
+            lane: self.lane,
         }))
     }
 }

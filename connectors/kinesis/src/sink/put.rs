@@ -184,6 +184,7 @@ async fn astray(
         packed.belongs_to(shard.as_deref(), map)
     };
     let mut doubtful = placed;
+    doubtful.retain(|(packed, shard)| !packed.came_to(shard.as_deref(), map));
     doubtful.retain(|one| !belongs(one, map));
     if doubtful.is_empty() {
         return Ok(Vec::new());
