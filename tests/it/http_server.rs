@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -82,7 +83,12 @@ pub(crate) fn free_port() -> u16 {
 
 /// Starts the pipeline, and waits until it listens.
 pub(crate) fn start(site: &Site, aws: &Environment, port: u16) -> Running {
-    let mut running = site.spawn(aws.command(site, &["run", "pipeline.toml"]));
+    listening(site, aws.command(site, &["run", "pipeline.toml"]), port)
+}
+
+/// Starts a command, and waits until it listens.
+fn listening(site: &Site, command: Command, port: u16) -> Running {
+    let mut running = site.spawn(command);
     until("the server", || {
         let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
         (listens || running.has_ended()).then_some(())
@@ -209,11 +215,7 @@ fn those_that_speak_are_heard_beside_ten_thousand_that_do_not() {
         url = "out"
         "#
     ));
-    let mut running = site.spawn(site.command(&["run", "pipeline.toml"]));
-    until("the server", || {
-        let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
-        (listens || running.has_ended()).then_some(())
-    });
+    let running = listening(&site, site.command(&["run", "pipeline.toml"]), port);
     let before = resident(&running);
     let idle: Vec<_> = (0..IDLE)
         .map(|number| {

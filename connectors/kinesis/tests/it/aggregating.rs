@@ -11,7 +11,7 @@ use tidegate_testkit::suites::{context, sealed};
 
 use crate::apart::{hash, records, taken_apart};
 use crate::putting::{batch, batch_of, numbers, open};
-use crate::site::{Row, Site, assert_all, assert_in_order, read_all};
+use crate::site::{Row, Site, assert_all, assert_in_order, read_all, records_of};
 use crate::strict::{Strict, Taken};
 
 /// The largest record with several rows, its key included.
@@ -22,7 +22,6 @@ const LARGEST: usize = 51_200;
 fn assert_keeps_to_the_format(server: &Strict) {
     let taken = server.taken("clicks");
     let fake = server.now();
-    let share = u128::from(u64::MAX) / u128::from(fake.shards) + 1;
     for ((key, data), shard) in taken.iter().zip(&fake.shards_of) {
         let Some(rows) = records(data) else { continue };
         assert!(rows.len() > 1, "alone, it is a plain record");
@@ -30,8 +29,7 @@ fn assert_keeps_to_the_format(server: &Strict) {
         assert!(data.len() + key.len() <= LARGEST);
         assert_eq!(rows[0].0.as_deref(), Some(key));
         for (key, _) in rows {
-            let of = (hash(&key.unwrap()) >> 64) / share;
-            assert_eq!(*shard, format!("shardId-{of:012}"));
+            assert_eq!(*shard, fake.shard_of(&key.unwrap()));
         }
     }
 }
@@ -212,12 +210,6 @@ fn rows(numbers: Range<u32>, keys: u32) -> RecordBatch {
 
 fn is_large(number: u32) -> bool {
     number % 500 == 7
-}
-
-/// How many records these rows were in.
-fn records_of(rows: &[Row]) -> usize {
-    let records = rows.iter().map(|row| (&row.shard, &row.sequence));
-    records.collect::<BTreeSet<_>>().len()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 //! The sinks against a strict server and real ones.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tidegate_testkit::servers::moto;
 use tidegate_testkit::suites::{TestContext, context, sealed, sink_suite};
 
 use crate::apart::taken_apart;
-use crate::site::{Site, assert_in_order, read_all};
+use crate::site::{Site, assert_in_order, read_all, records_of};
 use crate::strict::{Strict, Taken};
 
 /// Rows `key`, `number`, with these bytes beside.
@@ -414,8 +413,7 @@ async fn check_pipeline(aggregate: bool) {
     let source = site.open(json!({ "until": "now" })).await.unwrap();
     let read = read_all(source.as_ref()).await.unwrap();
     assert_in_order(&read, 0..2000, 20);
-    let records = read.iter().map(|row| (&row.shard, &row.sequence));
-    let records = records.collect::<BTreeSet<_>>().len();
+    let records = records_of(&read);
     match aggregate {
         true => assert!(records < 500, "{records} records"),
         false => assert_eq!(records, 2000),

@@ -1,6 +1,6 @@
 //! A stream in kinesis-local, and readings of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -329,4 +329,10 @@ pub(crate) fn aggregated(records: &[(&str, Vec<u8>)]) -> Vec<u8> {
         &Md5::digest(&body)[..],
     ]
     .concat()
+}
+
+/// How many records these rows were in.
+pub(crate) fn records_of(rows: &[Row]) -> usize {
+    let records = rows.iter().map(|row| (&row.shard, &row.sequence));
+    records.collect::<BTreeSet<_>>().len()
 }

@@ -199,15 +199,24 @@ impl Fake {
     }
 
     fn shard(&mut self, key: &str) -> String {
-        let shard = match self.heeds_keys {
-            true => (hash(key) >> 64) / (u128::from(u64::MAX) / u128::from(self.shards) + 1),
-            false => u128::from(self.random.random_range(0..self.shards)),
-        };
-        shard_id(shard)
+        match self.heeds_keys {
+            true => self.shard_of(key),
+            false => shard_id(u128::from(self.random.random_range(0..self.shards))),
+        }
+    }
+
+    /// The shard of a key.
+    pub(crate) fn shard_of(&self, key: &str) -> String {
+        shard_id((hash(key) >> 64) / self.share())
+    }
+
+    /// How many hashes each shard has, by their upper halves.
+    fn share(&self) -> u128 {
+        u128::from(u64::MAX) / u128::from(self.shards) + 1
     }
 
     fn list_shards(&self) -> Value {
-        let share = u128::from(u64::MAX) / u128::from(self.shards) + 1;
+        let share = self.share();
         let shards = (0..u128::from(self.shards)).map(|shard| {
             let last = match shard + 1 == u128::from(self.shards) {
                 true => u128::MAX,
