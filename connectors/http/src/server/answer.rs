@@ -368,7 +368,9 @@ struct Ids {
 
 impl Ids {
     fn new() -> Self {
-        let [random @ .., _, _, _, _, _, _, _, _, _, _] = Uuid::new_v4().into_bytes();
+        let mut random = [0; 6];
+        // Those of its bytes that are all by chance.
+        random.copy_from_slice(&Uuid::new_v4().as_bytes()[..6]);
         Self {
             random,
             next: AtomicU32::new(0),

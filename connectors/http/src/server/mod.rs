@@ -246,7 +246,7 @@ where
     protocol
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
-        // Answers are short: copying their body is cheaper than a write of two parts.
+        // Answers are short: their body is copied behind the head and written with it.
         .writev(false)
         .max_buf_size(HEAD);
     let done = protocol
