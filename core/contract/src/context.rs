@@ -38,6 +38,8 @@ pub struct Context {
     pub memory: u64,
     /// A folder for what doesn't fit in memory; made on first use, gone at the end.
     pub scratch: Arc<Path>,
+    /// How many bytes this component may write to it.
+    pub spill: u64,
     /// A store that outlives runs and has nothing to do with epochs.
     pub store: Arc<dyn KeyValue>,
     /// The same, but one for all components of all pipelines whose state is kept in one place: for
@@ -90,6 +92,7 @@ impl Context {
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             memory: 256 << 20,
             scratch: std::env::temp_dir().into(),
+            spill: u64::MAX,
             store: Arc::new(Forgetful),
             shared: Arc::new(Forgetful),
             cancel: Cancel::never(),
@@ -125,6 +128,8 @@ pub struct SinkContext {
     pub common: Context,
     /// Its inputs; empty when commits of an earlier process are replayed.
     pub inputs: Vec<Input>,
+    /// Whether anything reads its stream of [answers](crate::Sink::answers).
+    pub answers: bool,
     /// Where its writers note what they are about to begin.
     pub journal: Arc<dyn Journal>,
 }

@@ -155,6 +155,11 @@ impl Error {
     /// An I/O error, its kind taken from the operating system's.
     pub fn io(message: impl Into<String>, error: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
+        if is_out_of_files(&error) {
+            return Self::new(ErrorKind::Internal, message).because(error).hint(
+                "raise the limit of open files (`ulimit -n`), then run the same command again",
+            );
+        }
         let (kind, hint) = match error.kind() {
             Io::NotFound => (ErrorKind::NotFound, None),
             Io::PermissionDenied | Io::ReadOnlyFilesystem => (
@@ -261,6 +266,19 @@ impl StdError for Error {
     }
 }
 
+/// Whether the process, or the machine, can't open more files. An error within another keeps only its
+/// kind, and these have none.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    let first: &(dyn StdError + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |&cause| cause.source());
+    // ENFILE and EMFILE.
+    cfg!(unix)
+        && causes.any(|cause| {
+            let error = cause.downcast_ref::<std::io::Error>();
+            matches!(error.and_then(std::io::Error::raw_os_error), Some(23 | 24))
+        })
+}
+
 /// An error as it crosses from one process to another.
 #[derive(Serialize, Deserialize)]
 struct Written<'a> {
@@ -360,6 +378,36 @@ impl From<arrow_schema::ArrowError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_limit_of_open_files_is_told_with_its_way_out() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("outer")
+            }
+        }
+        impl StdError for Outer {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+        for code in [23, 24] {
+            let plain = std::io::Error::from_raw_os_error(code);
+            let inner = std::io::Error::from_raw_os_error(code);
+            let within = std::io::Error::new(inner.kind(), Outer(inner));
+            for error in [plain, within] {
+                let error = Error::io("can't make a file", error);
+                assert_eq!(error.message(), "can't make a file");
+                let hint = error.hint_text().unwrap_or_default();
+                assert!(hint.contains("ulimit -n"), "{error:?}");
+            }
+        }
+        let other = Error::io("can't make a file", std::io::Error::from_raw_os_error(5));
+        assert_eq!(other.hint_text(), None);
+    }
 
     #[test]
     fn an_error_is_the_same_when_it_was_written_and_read() {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
+use futures::future::join_all;
 use futures::lock::Mutex as AsyncMutex;
 
 use crate::{ComponentId, Context, Error, Result};
@@ -39,13 +41,33 @@ impl fmt::Debug for Host {
     }
 }
 
-type Slot = Arc<AsyncMutex<Option<Arc<dyn Any + Send + Sync>>>>;
+/// What a component keeps over the attempts of a run: see [`Context::keep`].
+#[async_trait]
+pub trait Keep: Any + Send + Sync {
+    /// The run has ended in this process. Ends what still goes on, in good order: a server answers the
+    /// requests that it has taken. Waited for 10 s at most; then it is dropped. Not called where the
+    /// run's future is dropped.
+    async fn end(&self) {}
+}
+
+type Slot = Arc<AsyncMutex<Option<Arc<dyn Keep>>>>;
 
 /// What components keep over the attempts of a run.
 #[derive(Clone, Default)]
 pub struct Kept(Arc<Mutex<HashMap<(ComponentId, String), Slot>>>);
 
 impl Kept {
+    /// Ends all of it, at the end of a run. Nothing is kept afterwards.
+    pub async fn end(&self) {
+        let slots = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let ends = slots.into_values().map(|slot| async move {
+            if let Some(kept) = slot.lock().await.take() {
+                kept.end().await;
+            }
+        });
+        join_all(ends).await;
+    }
+
     fn slot(&self, id: &ComponentId, key: &str) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry((id.clone(), key.to_owned())).or_default())
@@ -73,14 +95,14 @@ impl Context {
     }
 
     /// What the component keeps under `key` over the attempts of a run (a socket that listens), made
-    /// by `open` on first use; it is dropped when the run ends in this process. `None` while the
+    /// by `open` on first use; it is [ended](Keep::end) and dropped when the run ends in this process. `None` while the
     /// pipeline is only checked, and outside any: then `open` isn't called.
     ///
     /// Errors: those of `open`, after which nothing is kept; `Internal` if something of another type
     /// is kept under this key.
     pub async fn keep<T, F>(&self, key: &str, open: impl FnOnce() -> F) -> Result<Option<Arc<T>>>
     where
-        T: Any + Send + Sync,
+        T: Keep,
         F: Future<Output = Result<T>>,
     {
         let Some(kept) = &self.host.kept else {
@@ -91,10 +113,11 @@ impl Context {
         let kept = match &*slot {
             Some(kept) => Arc::clone(kept),
             None => {
-                let made: Arc<dyn Any + Send + Sync> = Arc::new(open().await?);
+                let made: Arc<dyn Keep> = Arc::new(open().await?);
                 Arc::clone(slot.insert(made))
             }
         };
+        let kept: Arc<dyn Any + Send + Sync> = kept;
         match kept.downcast() {
             Ok(kept) => Ok(Some(kept)),
             Err(_) => Err(Error::internal("what is kept is of another type")

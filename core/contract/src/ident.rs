@@ -68,6 +68,9 @@ text_newtype! {
 impl StreamName {
     /// The name of every component's stream of rejected rows; no source may use it.
     pub const REJECTED: &'static str = "rejected";
+
+    /// The name of a sink's stream of answers, of those that have one.
+    pub const ANSWERS: &'static str = "answers";
 }
 
 impl<T: AsRef<str>> From<T> for StreamName {

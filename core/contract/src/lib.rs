@@ -26,7 +26,9 @@ mod ignored;
 mod memory;
 mod opaque;
 mod origin;
+mod panics;
 mod patience;
+pub mod printable;
 pub mod registry;
 mod rejected;
 mod scan;
@@ -50,20 +52,21 @@ pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_de
 pub use describe::describe_keys;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, RowPlaces, Rows};
-pub use host::{Host, Kept};
+pub use host::{Host, Keep, Kept};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
 pub use ignored::{IgnoredColumn, NewColumns};
 pub use memory::batch_bytes;
 pub use opaque::{Offset, PlanState, Prepared, SplitData, Token};
 pub use origin::{Origins, Position, RowOrigin};
+pub use panics::{guarded, guarded_async, guarded_stream, panicked, remember_panic};
 pub use patience::patiently;
 pub use registry::{Kind, Registry};
 pub use rejected::{Origin, Rejected, RejectedRow};
 pub use scan::{Comparison, Literal, Predicate, Scan};
-pub use secret::{Secret, SecretValue};
+pub use secret::{Secret, SecretValue, names_a_secret};
 pub use sink::{
     Commit, CpuWriter, Delivery, Distribution, InFlight, IoWriter, Recovery, Sealed, Sink,
-    SinkBatch, SinkConfig, SinkEpoch, Spread, Visibility, Writer,
+    SinkBatch, SinkConfig, SinkEpoch, Spread, Visibility, Writer, Written,
 };
 pub use source::{
     Acknowledged, Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig,

@@ -1,12 +1,43 @@
 //! Values that must not be shown.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Context, Error, Result, describe_keys};
+
+/// The most bytes that a secret's file may have: 64 KiB. Keys and tokens are far shorter.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// The ends of key names whose values are not shown.
+const SECRETIVE: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "credential",
+    "credentials",
+];
+
+/// Whether a key's name says that its value is a secret: `password`, `X-Api-Key`, `page_token`.
+pub fn names_a_secret(key: &str) -> bool {
+    let key = key
+        .trim()
+        .trim_matches(['"', '\''])
+        .to_ascii_lowercase()
+        .replace('-', "_");
+    SECRETIVE.iter().any(|end| key.ends_with(end))
+}
 
 /// Where a secret is to be found: `{ env = "SHOP_PASSWORD" }` or `{ file = "/run/secrets/shop" }`.
 ///
@@ -18,14 +49,14 @@ use crate::{Context, Error, Result, describe_keys};
 pub enum Secret {
     /// The name of an environment variable.
     Env(String),
-    /// The path of a file; a line break at its end is left out.
+    /// The path of a file of at most 64 KiB; a line break at its end is left out.
     File(PathBuf),
 }
 
 impl Secret {
     /// Reads the value.
     ///
-    /// Errors: `Auth` if there is none.
+    /// Errors: `Auth` if there is none, or if the file isn't a regular one or is larger than 64 KiB.
     pub fn resolve(&self, cx: &Context) -> Result<SecretValue> {
         match self {
             Self::Env(name) => std::env::var(name).map(SecretValue).map_err(|error| {
@@ -34,15 +65,34 @@ impl Secret {
                     .hint(format!("set {name} before running the pipeline"))
                     .because(error)
             }),
-            Self::File(path) => std::fs::read_to_string(cx.path(path))
+            Self::File(path) => read(&cx.path(path))
                 .map(|text| SecretValue(text.trim_end_matches(['\r', '\n']).to_owned()))
-                .map_err(|error| {
-                    Error::auth("a secret's file can't be read")
-                        .with("path", path.display())
-                        .because(error)
-                }),
+                .map_err(|error| error.with("path", path.display())),
         }
     }
+}
+
+/// Reads a secret's file.
+fn read(path: &Path) -> Result<String> {
+    let unreadable = |error| Error::auth("a secret's file can't be read").because(error);
+    // Before it is opened: that would wait for whoever writes to a pipe, and a device has no end.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Error::auth("a secret's file is not a regular file").hint(
+            "a folder, a device or a pipe can't be read here; what `<(…)` of a shell gives is a pipe: \
+             write the secret to a file, or give it by a variable, { env = \"NAME\" }",
+        ));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = Vec::new();
+    // One byte more tells that there is more.
+    let mut most = file.take(MOST_BYTES + 1);
+    most.read_to_end(&mut text).map_err(unreadable)?;
+    if most.limit() == 0 {
+        return Err(Error::auth("a secret's file is larger than 64 KiB")
+            .hint("the file holds the secret and nothing else: check its path"));
+    }
+    // The error doesn't quote it.
+    String::from_utf8(text).map_err(|_| Error::auth("a secret's file is not UTF-8"))
 }
 
 impl<'de> Deserialize<'de> for Secret {

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,12 @@ pub trait Sink: Debug + Send + Sync {
         InFlight::default()
     }
 
+    /// The schema of the stream `<sink>.answers`: what the other side answered, where the sink keeps
+    /// that. Only asked for by whoever [reads it](SinkContext::answers). Its writers give it.
+    fn answers(&self) -> Option<SchemaRef> {
+        None
+    }
+
     /// Opens an epoch, when its first rows come. Cheap: what has to wait belongs in a writer.
     async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>>;
 
@@ -278,10 +285,40 @@ pub trait IoWriter: Send {
     /// reason; the others are taken, or will be when `finish` has returned.
     ///
     /// Cancellation: it is dropped at any await point when the attempt ends.
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected>;
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written>;
 
     /// Sends what it still holds, and waits for it.
-    async fn finish(self: Box<Self>) -> Result<Rejected>;
+    async fn finish(self: Box<Self>) -> Result<Written>;
+}
+
+/// What came of rows that were sent.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Rows that can't be taken.
+    pub rejected: Rejected,
+    /// What the other side answered, as batches of [`Sink::answers`]. Nothing where nobody
+    /// [reads it](SinkContext::answers).
+    pub answers: Vec<RecordBatch>,
+}
+
+impl Written {
+    /// Adds all of another's.
+    pub fn extend(&mut self, other: Self) {
+        self.rejected.extend(other.rejected);
+        self.answers.extend(other.answers);
+    }
+
+    /// Whether there is nothing to pass on.
+    pub fn is_empty(&self) -> bool {
+        self.rejected.is_empty() && self.answers.is_empty()
+    }
+}
+
+impl From<Rejected> for Written {
+    fn from(rejected: Rejected) -> Self {
+        let answers = Vec::new();
+        Self { rejected, answers }
+    }
 }
 
 /// What an epoch made durable.
@@ -291,6 +328,8 @@ pub struct Sealed {
     pub prepared: Vec<Prepared>,
     /// Rows that turned out late to be unacceptable.
     pub rejected: Rejected,
+    /// What was answered to rows that were sent only now; see [`Written::answers`].
+    pub answers: Vec<RecordBatch>,
 }
 
 /// What is to be made visible.

@@ -65,6 +65,9 @@ struct Check<'a> {
     found: Vec<WiringProblem>,
 }
 
+/// The streams that a sink may have.
+const OF_SINKS: [&str; 2] = [StreamName::REJECTED, StreamName::ANSWERS];
+
 fn split(input: &str) -> (&str, Option<&str>) {
     match input.split_once('.') {
         Some((id, stream)) => (id, Some(stream)),
@@ -140,13 +143,20 @@ impl Check<'_> {
             return;
         }
         let rejected = stream == Some(StreamName::REJECTED);
+        let answers = stream == Some(StreamName::ANSWERS);
         match (self.components[found].kind, stream) {
-            (Kind::Sink, _) if !rejected => {
+            (Kind::Sink, _) if !rejected && !answers => {
                 let problem = self.problem(
                     place,
                     format!("`{id}` is a sink and gives no rows"),
                     "a sink can't be read",
-                    format!("only the rows it could not take can be read: `{id}.rejected`"),
+                    match stream.and_then(|stream| suggest::nearest(stream, OF_SINKS)) {
+                        Some(near) => format!("did you mean `{id}.{near}`?"),
+                        None => format!(
+                            "what can be read are the rows it could not take, `{id}.rejected`, and \
+                             of some sinks the answers, `{id}.answers`"
+                        ),
+                    },
                 );
                 problem.also = Some((found, None, "the sink"));
             }
@@ -213,7 +223,8 @@ impl Check<'_> {
             return false;
         };
         if of != Kind::Source {
-            return stream != StreamName::REJECTED;
+            let answers = of == Kind::Sink && stream == StreamName::ANSWERS;
+            return stream != StreamName::REJECTED && !answers;
         }
         let meant = suggest::nearest(stream, [StreamName::REJECTED]).is_some();
         if meant {
