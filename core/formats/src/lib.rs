@@ -37,6 +37,7 @@ mod decode;
 mod encode;
 mod format;
 mod infer;
+mod limit;
 mod payload;
 mod spec;
 mod split;
@@ -50,6 +51,7 @@ pub use decode::{
 pub use encode::{Encoder, RowEncoder, Rows, decimal_text, json_texts, plain_texts, row_to_json};
 pub use format::Format;
 pub use infer::{Inference, infer};
+pub use limit::MOST_COLUMNS;
 pub use payload::{bytes_of, holds_bytes};
 pub use spec::{FieldSpec, SchemaSpec, TypeSpec, json_field};
 pub use split::{Buffers, Chunk, CsvHeader, Position, Splitter};

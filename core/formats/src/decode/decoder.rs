@@ -226,7 +226,7 @@ impl Decoder {
     fn learn(&self, chunk: &Chunk) -> Result<SchemaRef> {
         let mut inference = Inference::new(self.format, &self.csv)?;
         if let Some(header) = &self.header {
-            inference.header(header);
+            inference.header(header)?;
         }
         inference.push(chunk)?;
         inference.finish()

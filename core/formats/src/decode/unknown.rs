@@ -8,6 +8,7 @@ use tidegate_core::{Error, ErrorKind, IgnoredColumn, NewColumns, Result};
 
 use super::Fault;
 use super::decoder::Places;
+use crate::limit::check_columns;
 
 /// What the readers of a stream do about columns that its schema doesn't have. They share one.
 #[derive(Debug, Default)]
@@ -93,6 +94,7 @@ impl OnNewColumns {
                     // Of these values no type can be told: they are left out, and told of.
                     return Ok(());
                 }
+                check_columns(leaves(&fields)).map_err(place)?;
                 *wider = Some(Arc::new(Schema::new(fields)));
                 Err(place(Error::new(
                     ErrorKind::SchemaChanged,
@@ -101,6 +103,14 @@ impl OnNewColumns {
             }
         }
     }
+}
+
+fn leaves(fields: &Fields) -> usize {
+    let of = |field: &Arc<Field>| match field.data_type() {
+        DataType::Struct(members) => leaves(members).max(1),
+        _ => 1,
+    };
+    fields.iter().map(of).sum()
 }
 
 /// The fields of a schema and those that only another one has, members of structs too. They may all

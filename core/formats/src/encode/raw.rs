@@ -42,7 +42,7 @@ pub(crate) fn encode(
     let mut rejected = Rejected::default();
     for row in 0..batch.num_rows() {
         let wrong = if array.is_null(row) {
-            "null, but a raw file is made of it"
+            "null, but it is what is to be written"
         } else if !lines {
             out.extend_from_slice(bytes_of(array, row));
             continue;

@@ -12,6 +12,7 @@ use super::{csv, json};
 use crate::csv_options::Dialect;
 use crate::decode::json::Cursor;
 use crate::decode::{csv_fields, excerpt};
+use crate::limit::check_columns;
 use crate::split::csv::first_record_end;
 use crate::split::json::value_end;
 use crate::{Chunk, CsvHeader, CsvOptions, Format, Position, Splitter, raw_schema};
@@ -76,8 +77,9 @@ impl Inference {
     }
 
     /// The header of the CSV file whose chunks come. Columns that the files before didn't have are
-    /// added to theirs.
-    pub fn header(&mut self, header: &CsvHeader) {
+    /// added to theirs. Errors: `Schema` for more than [`MOST_COLUMNS`].
+    pub fn header(&mut self, header: &CsvHeader) -> Result<()> {
+        check_columns(header.names().len())?;
         self.dialect = self.dialect.of(header);
         self.named = true;
         self.places.clear();
@@ -91,9 +93,14 @@ impl Inference {
                 self.columns.len() - 1
             }));
         }
+        self.check()
     }
 
-    /// Takes note of a chunk's records.
+    fn check(&self) -> Result<()> {
+        check_columns(self.columns.len().max(json::leaves(&self.fields)))
+    }
+
+    /// Takes note of a chunk's records. Errors: `Schema` for more columns than [`MOST_COLUMNS`].
     pub fn push(&mut self, chunk: &Chunk) -> Result<()> {
         let data = &chunk.bytes[..];
         self.bytes += data.len() as u64;
@@ -103,7 +110,7 @@ impl Inference {
             Format::Json => self.json(data, false),
             Format::Raw | Format::Parquet => self.rows += 1,
         }
-        Ok(())
+        self.check()
     }
 
     /// Adds what another one has learnt of other files of the same table: the schema is then one
@@ -142,8 +149,10 @@ impl Inference {
         self.bytes
     }
 
-    /// The schema. Errors: `Schema` where no record was seen that tells one.
+    /// The schema. Errors: `Schema` where no record was seen that tells one, and for more columns than
+    /// [`MOST_COLUMNS`].
     pub fn finish(&self) -> Result<SchemaRef> {
+        self.check()?;
         let fields: Vec<Field> = match self.format {
             Format::Raw | Format::Parquet => return Ok(raw_schema()),
             Format::Csv => {
@@ -242,7 +251,8 @@ impl Inference {
                 continue;
             }
             self.rows += 1;
-            // It was read once already, so it can be read again.
+            // It was read once already, so it can be read again: it fails only where there are too
+            // many keys, which is told at the chunk's end.
             let _ = json::learn_fields(&mut self.fields, &mut Cursor::new(record));
         }
     }
@@ -273,13 +283,13 @@ pub fn infer(format: Format, csv: &CsvOptions, sample: Bytes, complete: bool) ->
     let mut named = false;
     while let Some(chunk) = splitter.next()? {
         if let (false, Some(header)) = (named, splitter.header()) {
-            inference.header(header);
+            inference.header(header)?;
             named = true;
         }
         inference.push(&chunk)?;
     }
     if let (false, Some(header)) = (named, splitter.header()) {
-        inference.header(header);
+        inference.header(header)?;
     }
     inference.finish()
 }

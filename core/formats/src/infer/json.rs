@@ -7,6 +7,7 @@ use crate::decode::exact;
 use crate::decode::json::{Cursor, Type, unescaped};
 use crate::decode::number::Number;
 use crate::json_field;
+use crate::limit::MOST_COLUMNS;
 
 /// What all values of a column so far have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -144,6 +145,19 @@ impl Kind {
         };
         Field::new(name, data_type, true)
     }
+
+    fn leaves(&self) -> usize {
+        match self {
+            Self::Object(fields) => leaves(fields).max(1),
+            Self::List(items) => items.leaves(),
+            _ => 1,
+        }
+    }
+}
+
+/// How many columns there are, members of structs counted one by one.
+pub(crate) fn leaves(fields: &[(String, Kind)]) -> usize {
+    fields.iter().map(|(_, kind)| kind.leaves()).sum()
 }
 
 /// Adds what others have seen of these fields. One that differs in nothing but case is the same.
@@ -180,6 +194,10 @@ pub(crate) fn learn_fields(
             Some((next, _)) if *next == name => Some(expected),
             _ => fields.iter().position(|(other, _)| *other == name),
         };
+        // One more than that, so that it is seen that there were more.
+        if known.is_none() && fields.len() > MOST_COLUMNS {
+            return Err(Fault::new("there are too many keys"));
+        }
         let at = known.unwrap_or_else(|| {
             // Beside its neighbours, where the order is natural.
             let at = expected.min(fields.len());

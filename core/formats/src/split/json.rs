@@ -148,10 +148,7 @@ impl JsonScan {
                         (_, b'"') => self.state = State::Text(0),
                         (_, b'{' | b'[') => self.state = State::Nested(1),
                         (_, b',' | b']' | b'}' | b':') => {
-                            return Err((
-                                self.at,
-                                "the JSON is malformed: a value must stand here",
-                            ));
+                            return Err((self.at, "the JSON is malformed: expected a value"));
                         }
                         _ => self.state = State::Scalar,
                     }
@@ -171,7 +168,7 @@ impl JsonScan {
                     _ => {
                         return Err((
                             self.at,
-                            "the JSON is malformed: `,` or `]` must stand between an array's values",
+                            "the JSON is malformed: expected `,` or `]` between an array's values",
                         ));
                     }
                 },

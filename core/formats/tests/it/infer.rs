@@ -1,4 +1,4 @@
-use tidegate_core::Result;
+use tidegate_core::{ErrorKind, Result};
 use tidegate_formats::{CsvOptions, Format, SchemaSpec, infer};
 
 fn types(format: Format, sample: &str, complete: bool) -> Result<String> {
@@ -205,4 +205,45 @@ fn nothing_to_learn_from_is_an_error_with_a_hint() {
         assert!(error.to_string().contains(reason), "{text:?}: {error}");
     }
     assert_eq!(types(Format::Raw, "x", true).unwrap(), "payload:binary");
+}
+
+#[test]
+fn objects_whose_keys_are_data_are_refused_before_they_fill_the_memory() {
+    let refused = |format, sample: &str| {
+        let error = types(format, sample, true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Schema, "{error:?}");
+        assert!(
+            error.to_string().contains("more than 2000 columns"),
+            "{error:?}"
+        );
+        assert!(error.hint_text().unwrap().contains("`schema`"));
+    };
+    // A key in each record, all in one, within another, and within several.
+    let lines: String = (0..10_000)
+        .map(|key| format!("{{\"k{key}\":1}}\n"))
+        .collect();
+    refused(Format::Ndjson, &lines);
+    let members: Vec<_> = (0..1_000_000).map(|key| format!("\"k{key}\":1")).collect();
+    refused(Format::Json, &format!("{{{}}}", members.join(",")));
+    refused(
+        Format::Json,
+        &format!("{{\"a\":[{{{}}}]}}", members[..3_000].join(",")),
+    );
+    let some = members[..1_001].join(",");
+    refused(
+        Format::Json,
+        &format!("{{\"a\":{{{some}}},\"b\":{{{some}}}}}"),
+    );
+    let names: Vec<_> = (0..200_000).map(|at| format!("c{at}")).collect();
+    refused(Format::Csv, &format!("{}\n", names.join(",")));
+    let fields = "1,".repeat(2_000);
+    let csv = CsvOptions {
+        header: false,
+        ..CsvOptions::default()
+    };
+    let error = infer(Format::Csv, &csv, format!("{fields}1\n").into(), true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema);
+
+    let most = members[..2_000].join(",");
+    assert!(types(Format::Json, &format!("{{{most}}}"), true).is_ok());
 }

@@ -77,9 +77,9 @@ fn a_row_that_does_not_fit_is_rejected_alone_with_its_place_and_reason() {
         "column `geo.lat`: `true` is not valid as float64"
     );
     assert!(reason(6).contains("column `tags`: malformed JSON"));
-    assert!(reason(7).contains("the end of the line must stand before `x`"));
+    assert!(reason(7).contains("expected the end of the line before `x`"));
     assert_eq!(reason(8), "`[1]` is not a JSON object");
-    assert!(reason(9).contains("it ends where `,` or `}` must stand"));
+    assert!(reason(9).contains("expected `,` or `}`, but it ends"));
     assert_eq!(
         reason(10),
         "column `id`: null, but the column must not be null"

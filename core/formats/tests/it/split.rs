@@ -68,9 +68,9 @@ fn a_json_file_that_is_cut_or_out_of_joint_is_an_error() {
         ("[{},", "truncated"),
         ("{\"a\":\"", "truncated"),
         ("[{} {}]", "between an array's values"),
-        ("[,{}]", "a value must stand here"),
-        ("[{},]", "a value must stand here"),
-        ("[{}]]", "a value must stand here"),
+        ("[,{}]", "expected a value"),
+        ("[{},]", "expected a value"),
+        ("[{}]]", "expected a value"),
     ] {
         let error =
             chunks_from(Format::Json, text.as_bytes(), Position::start(), 100, 3).unwrap_err();

@@ -95,14 +95,14 @@ impl<'a> Cursor<'a> {
     pub(crate) fn unexpected(&self, wanted: &str) -> Fault {
         match self.peek() {
             None | Some(b'\n') => {
-                Fault::new(format!("malformed JSON: it ends where {wanted} must stand"))
+                Fault::new(format!("malformed JSON: expected {wanted}, but it ends"))
             }
             Some(_) => {
                 let end = self.data.len().min(self.at + 16);
                 let line = self.data[self.at..end].split(|byte| *byte == b'\n').next();
                 let found = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
                 Fault::new(format!(
-                    "malformed JSON: {wanted} must stand before `{found}`"
+                    "malformed JSON: expected {wanted} before `{found}`"
                 ))
             }
         }

@@ -48,7 +48,7 @@ pub trait JsonVisitor {
 /// walk_json(r#"{"a": [{"b": 1}]}"#, &mut keys).unwrap();
 /// assert_eq!(keys.0, ["a at 6", "b at 13"]);
 /// let error = walk_json(r#"{"a": }"#, &mut keys).unwrap_err();
-/// assert_eq!(error, "malformed JSON: a value must stand before `}` (at byte 6)");
+/// assert_eq!(error, "malformed JSON: expected a value before `}` (at byte 6)");
 /// ```
 pub fn walk(document: &str, visitor: &mut impl JsonVisitor) -> Result<(), String> {
     let mut cursor = Cursor::new(document.as_bytes());
