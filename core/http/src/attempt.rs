@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::adaptive::{Signal, Slot};
 use crate::dialect::{Again, Refusal};
+use crate::hidden::Hidden;
 use crate::ledger::{Ask, Ending, digest};
-use crate::redact::{Hidden, is_secret};
+use crate::redact::is_secret;
 use crate::request::millis;
 use crate::retry_after::retry_after;
 use crate::unpack::{ContentEncoding, Fault};

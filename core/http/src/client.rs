@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 use tidegate_core::{Context, Metrics, Result};
 use url::Url;
 
-use crate::redact::Hidden;
+use crate::hidden::Hidden;
 use crate::redirect;
 use crate::{HttpSettings, Request};
 
@@ -19,6 +19,27 @@ pub struct HttpClient {
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hidden: Hidden,
+    pub(crate) retried: Arc<Warnings>,
+}
+
+/// How often one kind of warning is said.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(Mutex<(Option<Instant>, u64)>);
+
+impl Warnings {
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// Whether it is to be said now; if so, how often it wasn't since it was said last.
+    pub(crate) fn may_warn(&self) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (said, unsaid) = &mut *state;
+        if said.is_some_and(|said| said.elapsed() < Self::EVERY) {
+            *unsaid += 1;
+            return None;
+        }
+        *said = Some(Instant::now());
+        Some(std::mem::take(unsaid))
+    }
 }
 
 impl HttpClient {
@@ -38,6 +59,7 @@ impl HttpClient {
             settings: Arc::new(settings),
             metrics,
             hidden: Hidden::default(),
+            retried: Arc::default(),
         })
     }
 
@@ -48,6 +70,18 @@ impl HttpClient {
     /// ([`redact`](crate::redact)); this is for what the server may say of it, and for other names.
     pub fn hide(&self, secret: &str) {
         self.hidden.add(secret);
+    }
+
+    /// The same for what only seems to be a secret, by the name it goes by: it isn't shown either, but
+    /// doesn't count in [`HttpClient::holds_hidden`].
+    pub fn mask(&self, text: &str) {
+        self.hidden.mask(text);
+    }
+
+    /// Whether a text is one that was hidden, or has one of at least 8 bytes within it, in whatever
+    /// way it is written (percent-encoded, in base64, …): what must not be stored.
+    pub fn holds_hidden(&self, text: &str) -> bool {
+        self.hidden.is_in(text)
     }
 
     /// The same client, but it follows no redirection to another host: for requests that carry

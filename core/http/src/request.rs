@@ -201,7 +201,14 @@ impl<'a> Request<'a> {
                 if failure.wait.is_some() {
                     self.client.metrics.waited_ms(millis(wait));
                 }
-                tracing::warn!(error = %failure.error, ?wait, "a request is made again");
+                let wait_s = wait.as_secs_f64();
+                // A server that is down fails every request that is under way.
+                match self.client.retried.may_warn() {
+                    Some(unsaid) => tracing::warn!(
+                        error = %failure.error, wait_s, unsaid, "retrying a request"
+                    ),
+                    None => tracing::debug!(error = %failure.error, wait_s, "retrying a request"),
+                }
             })
             .await
             .map_err(|failure| failure.error)

@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
-use tidegate_core::{Error, ErrorKind, Result};
+use tidegate_core::{Error, ErrorKind, Result, printable};
 use url::Url;
 
-use crate::redact::Hidden;
+use crate::hidden::Hidden;
 use crate::validators::Validators;
 
 /// An answer, with its whole body.
@@ -85,10 +85,11 @@ impl Response {
         excerpt(piece, &self.hidden)
     }
 
-    /// Whether the whole text is one that was hidden by
-    /// [`HttpClient::hide`](crate::HttpClient::hide): what lets us in, which a server may echo.
-    pub fn is_hidden(&self, text: &str) -> bool {
-        self.hidden.is(text)
+    /// Whether a text is one that was hidden, or has one within it: see
+    /// [`HttpClient::holds_hidden`](crate::HttpClient::holds_hidden). What a server gives to be sent
+    /// back is only stored if it isn't.
+    pub fn holds_hidden(&self, text: &str) -> bool {
+        self.hidden.is_in(text)
     }
 
     /// An error about this answer, which says where it came from and how it begins.
@@ -132,11 +133,9 @@ fn excerpt(body: &[u8], hidden: &Hidden) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(40 * CHARS)]);
     let text = hidden.text(text);
     let folded = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // What moves a terminal's cursor, or is no text at all.
-    let folded = folded.replace(char::is_control, "\u{fffd}");
     match folded.char_indices().nth(CHARS) {
-        None => folded,
-        Some((end, _)) => format!("{}…", &folded[..end]),
+        None => printable::line(&folded).into_owned(),
+        Some((end, _)) => printable::line(&folded[..end]).into_owned() + "…",
     }
 }
 
@@ -151,6 +150,6 @@ mod tests {
         assert_eq!(excerpt(b"{\n  \"a\": 1\r\n}\n"), "{ \"a\": 1 }");
         assert_eq!(excerpt(&b"x".repeat(1_000)).chars().count(), 201);
         assert_eq!(excerpt(b"\xff\xfe"), "\u{fffd}\u{fffd}");
-        assert_eq!(excerpt(b"\x1b[2Ja\0"), "\u{fffd}[2Ja\u{fffd}");
+        assert_eq!(excerpt(b"\x1b[2Ja\0"), r"\u{1b}[2Ja\u{0}");
     }
 }

@@ -76,6 +76,11 @@ impl<T: Send + 'static> Sender<T> {
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Refused::Gone),
         }
     }
+
+    /// Whether something could be sent at once.
+    pub fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
 }
 
 async fn outcome(committed: oneshot::Receiver<()>) -> Result<()> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_catalog::Registrar;
 use tidegate_core::{
-    Commit, Epoch, Error, Journal, Metrics, Prepared, Recovery, Result, SinkContext, Token,
+    Commit, Context, Epoch, Error, Journal, Metrics, Prepared, Recovery, Result, SinkContext, Token,
 };
 use tidegate_storage::{Place, Staged, StagedToken, Storage};
 use tokio::runtime::Handle;
@@ -35,7 +35,6 @@ pub struct Destination {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) registrar: Option<Registrar>,
     pub(crate) metrics: Arc<Metrics>,
-    /// `<lineage>-<run>-<sink>`: no two sinks of a pipeline share it.
     owner: String,
     executor: u32,
     /// Counts the files of all epochs, so that no two writers can ever make one name.
@@ -48,6 +47,13 @@ pub struct Destination {
     /// Files that are open or being ended, of all epochs.
     pub(crate) handles: Arc<Semaphore>,
     pub(crate) runtime: Handle,
+    replaces: bool,
+}
+
+/// `<lineage>-<run>-<sink>`: no two sinks of a pipeline share it.
+fn owner(common: &Context) -> String {
+    let (lineage, run) = (common.lineage.short(), common.run.short());
+    format!("{lineage}-{run}-{}", common.id)
 }
 
 impl Destination {
@@ -61,13 +67,32 @@ impl Destination {
         target: u64,
         cx: &SinkContext,
     ) -> Arc<Self> {
+        Self::open(storage, registrar, target, false, cx)
+    }
+
+    /// The same for files that replace others. None may lie behind a link, where nothing is deleted.
+    pub fn replacing(
+        storage: Storage,
+        registrar: Option<Registrar>,
+        target: u64,
+        cx: &SinkContext,
+    ) -> Arc<Self> {
+        Self::open(storage, registrar, target, true, cx)
+    }
+
+    fn open(
+        storage: Storage,
+        registrar: Option<Registrar>,
+        target: u64,
+        replaces: bool,
+        cx: &SinkContext,
+    ) -> Arc<Self> {
         let common = &cx.common;
-        let (lineage, run) = (common.lineage.short(), common.run.short());
         Arc::new(Self {
             journal: Arc::clone(&cx.journal),
             registrar,
             metrics: Arc::clone(&common.metrics),
-            owner: format!("{lineage}-{run}-{}", common.id),
+            owner: owner(common),
             executor: common.executor,
             named: AtomicU64::new(0),
             target,
@@ -80,7 +105,14 @@ impl Destination {
             handles: Arc::new(Semaphore::new(2 * OPEN_FILES)),
             runtime: Handle::current(),
             storage,
+            replaces,
         })
+    }
+
+    /// What tells a file from all others where that is longest, for a check of names.
+    pub fn longest_unique(cx: &SinkContext) -> String {
+        let (owner, most) = (owner(&cx.common), u32::MAX);
+        format!("{owner}-{most}-{}-{most}", u16::MAX)
     }
 
     /// The folder.
@@ -148,6 +180,22 @@ impl Destination {
         }
         self.delete(&values.delete).await?;
         self.forget(&values).await
+    }
+
+    /// Refuses a file behind a link if files are replaced: those there before would stay beside it.
+    pub(crate) async fn check_links(&self, key: &str) -> Result<()> {
+        if !self.replaces {
+            return Ok(());
+        }
+        match self.storage.link_above(key).await? {
+            None => Ok(()),
+            Some(folder) => Err(Error::config("a folder that is to be overwritten is a link")
+                .with("path", self.storage.show(&folder))
+                .hint(
+                    "nothing behind links is overwritten: put the folder itself where the link is, \
+                     or choose `mode = \"append\"`",
+                )),
+        }
     }
 
     /// Deletes what still is what it was: by now, somebody may have written a file of that name.

@@ -10,8 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_core::{
-    CpuWriter, Epoch, Error, Rejected, Result, Sealed, SinkEpoch, Token, Writer, WriterId,
-    async_trait,
+    CpuWriter, Epoch, Error, Result, Sealed, SinkEpoch, Token, Writer, WriterId, async_trait,
 };
 use tidegate_storage::{Staged, StagedToken};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -324,6 +323,7 @@ async fn write(
     let _handle = destination.handles.acquire().await.ok()?;
     let written = async {
         let storage = &destination.storage;
+        destination.check_links(&name).await?;
         let token = storage.begin(&name).await?;
         let journalled = Token::encode(&token)?;
         destination.journal.begin(epoch, journalled).await?;
@@ -409,7 +409,7 @@ impl<F: Format> SinkEpoch for FilesEpoch<F> {
         };
         Ok(Sealed {
             prepared: vec![values.encode()?],
-            rejected: Rejected::default(),
+            ..Sealed::default()
         })
     }
 

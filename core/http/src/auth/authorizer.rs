@@ -7,17 +7,33 @@ use reqwest::StatusCode;
 use reqwest::header::AUTHORIZATION;
 use tidegate_core::{Context, Error, ErrorKind, Result, Secret, SecretValue};
 
-use super::config::Auth;
+use super::config::{Auth, named};
 use super::oauth2::TokenSource;
-use super::wire::{may_carry, one_line};
+use super::wire::{empty, may_carry, one_line};
 use crate::{HttpClient, Ledger, Request, Response};
 
 /// Puts credentials on requests. Its secrets are hidden in whatever its client logs and reports.
 pub struct Authorizer {
     with: With,
+    /// Secrets that go along in headers and in the query, by their names.
+    headers: Vec<(String, SecretValue)>,
+    params: Vec<(String, SecretValue)>,
+    /// Whether requests have others in their bodies, which whoever makes them puts there.
+    in_bodies: bool,
     allow_http: bool,
     /// What the user should look at when the credentials aren't taken.
     to_check: String,
+}
+
+/// Where a secret stands that goes along with each request, beside what `auth` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Along<'a> {
+    /// In the header of this name.
+    Header(&'a str),
+    /// In a parameter of the URL's query.
+    Param(&'a str),
+    /// In the body, at this JSON pointer. Whoever makes the request puts it there.
+    Body(&'a str),
 }
 
 /// What is put on a request.
@@ -73,6 +89,9 @@ impl Authorizer {
         };
         Ok(Self {
             with,
+            headers: Vec::new(),
+            params: Vec::new(),
+            in_bodies: false,
             allow_http,
             to_check,
         })
@@ -82,14 +101,57 @@ impl Authorizer {
     pub fn nobody() -> Self {
         Self {
             with: With::Nothing,
+            headers: Vec::new(),
+            params: Vec::new(),
+            in_bodies: false,
             allow_http: true,
             to_check: String::new(),
         }
     }
 
-    /// Whether it puts anything on requests.
+    /// Lets another secret go along with each request, has `client` hide it from now on, and gives
+    /// its value. It goes where the others go, and nowhere else: `allow_http` and
+    /// [`HttpClient::confined`] count for it as well.
+    ///
+    /// Errors: `Auth` where it can't be read or can't be sent.
+    pub fn along(
+        &mut self,
+        place: Along<'_>,
+        secret: &Secret,
+        allow_http: bool,
+        cx: &Context,
+        client: &HttpClient,
+    ) -> Result<SecretValue> {
+        let what = match place {
+            Along::Header(name) => format!("`{name}` of `headers`"),
+            Along::Param(name) => format!("`{name}` of `params`"),
+            Along::Body(pointer) => format!("`{pointer}` of `body`"),
+        };
+        let to_check = named(&what, secret);
+        let value = secret.resolve(cx).map_err(|error| error.with("at", what))?;
+        let value = match place {
+            Along::Body(_) if value.expose().is_empty() => return Err(empty(&to_check)),
+            Along::Body(_) => value,
+            Along::Header(_) | Along::Param(_) => one_line(value, &to_check)?,
+        };
+        client.hide(value.expose());
+        match place {
+            Along::Header(name) => self.headers.push((name.to_owned(), value.clone())),
+            Along::Param(name) => self.params.push((name.to_owned(), value.clone())),
+            Along::Body(_) => self.in_bodies = true,
+        }
+        self.allow_http = allow_http;
+        self.to_check = match self.to_check.as_str() {
+            "" => to_check,
+            before => format!("{before}, {to_check}"),
+        };
+        Ok(value)
+    }
+
+    /// Whether it lets no secret go along with requests.
     pub fn is_nobody(&self) -> bool {
-        matches!(self.with, With::Nothing)
+        let nothing = matches!(self.with, With::Nothing);
+        nothing && self.headers.is_empty() && self.params.is_empty() && !self.in_bodies
     }
 
     /// Sends the request that `make` makes, with the credentials. Where they are a token that has to
@@ -116,6 +178,14 @@ impl Authorizer {
             return Ok(request);
         }
         may_carry(request.url(), self.allow_http)?;
+        let headers = self.headers.iter();
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(name, value.expose())
+        });
+        let params = self.params.iter();
+        let request = params.fold(request, |request, (name, value)| {
+            request.query(name, value.expose())
+        });
         Ok(match &self.with {
             With::Nothing => request,
             With::Header(name, value) => request.header(name, value.expose()),
@@ -129,18 +199,20 @@ impl Authorizer {
 
     /// The name under which a [`Ledger`] keeps the quota of these credentials with a host.
     pub fn account(&self, host: &str) -> String {
-        match &self.with {
-            With::Nothing => Ledger::account_of(host, &[]),
-            With::Header(_, value) | With::Query(_, value) => {
-                Ledger::account_of(host, &[value.expose()])
-            }
-            With::Token(tokens) => Ledger::account_of(host, &[tokens.client_id()]),
-        }
+        let own = match &self.with {
+            With::Nothing => None,
+            With::Header(_, value) | With::Query(_, value) => Some(value.expose()),
+            With::Token(tokens) => Some(tokens.client_id()),
+        };
+        let along = self.headers.iter().chain(&self.params);
+        let along = along.map(|(_, value)| value.expose());
+        Ledger::account_of(host, &own.into_iter().chain(along).collect::<Vec<_>>())
     }
 
-    /// Whether the credentials are a parameter of this name in the URL's query.
+    /// Whether it adds a parameter of this name to the URL's query.
     pub fn adds(&self, param: &str) -> bool {
-        matches!(&self.with, With::Query(name, _) if name == param)
+        let along = self.params.iter().any(|(name, _)| name == param);
+        along || matches!(&self.with, With::Query(name, _) if name == param)
     }
 
     /// What the user should do when the server doesn't know who is asking (401), or doesn't allow

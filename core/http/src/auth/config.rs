@@ -1,4 +1,4 @@
-use reqwest::header::HeaderName;
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result, Secret};
@@ -147,6 +147,15 @@ impl Auth {
         }
     }
 
+    /// The header that they are sent in, if they are sent in one.
+    pub fn header_name(&self) -> Option<&str> {
+        match self {
+            Self::Header { name, .. } => Some(name),
+            Self::Query { .. } => None,
+            _ => Some(AUTHORIZATION.as_str()),
+        }
+    }
+
     /// What the user should look at when the server doesn't take the credentials.
     pub(super) fn to_check(&self) -> String {
         let (key, secret) = match self {
@@ -155,10 +164,15 @@ impl Auth {
             Self::Header { value, .. } | Self::Query { value, .. } => ("value", value),
             Self::OAuth2ClientCredentials { client_secret, .. } => ("client_secret", client_secret),
         };
-        match secret {
-            Secret::Env(name) => format!("`{key}` of `auth` (the environment variable {name})"),
-            Secret::File(path) => format!("`{key}` of `auth` (the file {})", path.display()),
-        }
+        named(&format!("`{key}` of `auth`"), secret)
+    }
+}
+
+/// What holds a secret, and where it is to be found.
+pub(super) fn named(what: &str, secret: &Secret) -> String {
+    match secret {
+        Secret::Env(name) => format!("{what} (the environment variable {name})"),
+        Secret::File(path) => format!("{what} (the file {})", path.display()),
     }
 }
 

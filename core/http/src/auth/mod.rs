@@ -14,5 +14,6 @@ mod config;
 mod oauth2;
 mod wire;
 
-pub use authorizer::Authorizer;
+pub use authorizer::{Along, Authorizer};
 pub use config::{Auth, AuthStyle};
+pub use wire::may_carry;

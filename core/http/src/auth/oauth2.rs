@@ -156,6 +156,8 @@ impl TokenSource {
         let value = one_line(access_token.into(), "`token_url` of `auth`")?;
         self.client.hide(value.expose());
         if let Some(other) = token_type.filter(|name| !name.eq_ignore_ascii_case("bearer")) {
+            // It may echo what the endpoint was told.
+            let other = answer.excerpt(other.as_bytes());
             return Err(Error::unsupported(format!(
                 "the token endpoint gives tokens of the type `{other}`, not bearer tokens"
             ))

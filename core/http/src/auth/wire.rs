@@ -8,8 +8,10 @@ use super::config::of_auth;
 use crate::redact;
 
 /// Refuses to send credentials where anybody on the way can read them: over plain http to another
-/// machine.
-pub(super) fn may_carry(url: &Url, allow_http: bool) -> Result<()> {
+/// machine, unless `allow_http`.
+///
+/// Errors: `Config`, about the key `auth`.
+pub fn may_carry(url: &Url, allow_http: bool) -> Result<()> {
     if url.scheme() == "https" || allow_http || is_loopback(url) {
         return Ok(());
     }
@@ -51,11 +53,16 @@ pub(super) fn fits(text: &str) -> bool {
 /// A secret that is to be sent in a header: not empty, on one line.
 pub(super) fn one_line(secret: SecretValue, to_check: &str) -> Result<SecretValue> {
     let wrong = match secret.expose() {
-        "" => "a secret is empty",
+        "" => return Err(empty(to_check)),
         text if !fits(text) => "a secret can't be sent: it is not one line of text",
         _ => return Ok(secret),
     };
     Err(tidegate_core::Error::auth(wrong).hint(format!("check {to_check}")))
+}
+
+/// The error of a secret that is empty.
+pub(super) fn empty(to_check: &str) -> tidegate_core::Error {
+    tidegate_core::Error::auth("a secret is empty").hint(format!("check {to_check}"))
 }
 
 #[cfg(test)]

@@ -211,6 +211,35 @@ async fn a_lost_connection_is_made_again() {
     assert_eq!(connections.load(Ordering::SeqCst), 3);
 }
 
+/// Sends headers for as long as somebody takes them, and counts the bytes.
+async fn serve_endless_headers() -> (Url, Arc<AtomicU64>) {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut piece = b"HTTP/1.1 200 OK\r\n".to_vec();
+            while socket.write_all(&piece).await.is_ok() {
+                counted.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                piece = [&b"x: "[..], &[b'y'; 1000], b"\r\n"].concat();
+            }
+        }
+    });
+    (Url::parse(&url).unwrap(), count)
+}
+
+#[tokio::test]
+async fn headers_without_an_end_are_refused() {
+    let (url, bytes) = serve_endless_headers().await;
+    let error = refused(&client(settings()).0, url).await;
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+    // Three attempts, with what the system takes ahead.
+    let bytes = bytes.load(Ordering::SeqCst);
+    assert!(bytes < 64 << 20, "{bytes}");
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_to_be_so() {
     let url = {

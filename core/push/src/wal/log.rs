@@ -207,11 +207,12 @@ impl Log {
         }
         let sleeps = pending.waiting.is_empty();
         pending.waiting.push(Waiting { end, told });
+        let held = end - pending.first;
         drop(pending);
         if sleeps {
             self.shared.wake.notify_one();
         }
-        Ok(Append(durable))
+        Ok(Append { durable, held })
     }
 
     /// Reads what comes after `from`, as it gets durable.
@@ -254,6 +255,12 @@ impl Log {
             self.shared.pending().first = first;
         }
         Ok(())
+    }
+
+    /// How many bytes it holds on the disk, or soon will.
+    pub fn held(&self) -> u64 {
+        let pending = self.shared.pending();
+        pending.at + pending.bytes.len() as u64 - pending.first
     }
 
     /// Up to where it was trimmed: what a reader without a position of its own begins with.
@@ -349,14 +356,24 @@ impl Shared {
 
 /// A record on its way to the disk.
 #[derive(Debug)]
-pub struct Append(oneshot::Receiver<Result<u64>>);
+pub struct Append {
+    durable: oneshot::Receiver<Result<u64>>,
+    held: u64,
+}
+
+impl Append {
+    /// How many bytes the log holds with it.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+}
 
 impl Future for Append {
     /// The position after the record.
     type Output = Result<u64>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.durable)
             .poll(cx)
             .map(|told| told.unwrap_or_else(|_| Err(Ended::Closed.error())))
     }
