@@ -33,20 +33,31 @@ pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Err
     let error = match error {
         Store::NotFound { .. } => Error::not_found(message).because(error),
         Store::Precondition { .. } => Error::conflict("the file changed while it was being read")
-            .hint("files must not be changed once they are there; write a new file and rename it")
+            .hint(
+                "files must not be changed once they are there; write a new file and rename it. \
+                 `--restart` reads all files of the run anew: what it has committed stays, so that \
+                 a sink that appends has those rows twice",
+            )
             .because(error),
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::auth(message)
             .hint("check the permissions of the file and of its folder")
             .because(error),
-        Store::InvalidPath { .. } | Store::NotSupported { .. } => {
-            Error::config(message).because(error)
-        }
+        Store::InvalidPath { .. } => Error::config(message).because(error),
+        Store::NotSupported { .. } => Error::config(message)
+            .hint("write what it gives to a file, and read that")
+            .because(error),
         other => match io_kind(&other) {
             Some(kind) => Error::io(message, io::Error::new(kind, other)),
             None => Error::internal(message).because(other),
         },
     };
     error.with("path", what)
+}
+
+/// Whether the process, or the machine, can't open more files.
+pub(crate) fn out_of_files(error: &io::Error) -> bool {
+    // ENFILE and EMFILE, which have no kind.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// The operating system's kind of an error, if there is one in its chain.

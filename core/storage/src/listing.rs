@@ -98,6 +98,15 @@ pub(crate) trait Lister: Debug + Send + Sync {
     /// The files in the folder `key` and below; none if it isn't there.
     async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found>;
 
+    /// Of the files in the folder `key`, and below it if `deep`, those that a writer may have put
+    /// there itself: where a place has links, none that is a link or lies behind one.
+    async fn own(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
+        match deep {
+            true => self.below(key, wanted).await,
+            false => self.folder(key, wanted).await,
+        }
+    }
+
     /// Whether `key` is a folder. Where there are no folders, it is one if a key is under it.
     async fn is_folder(&self, key: &str) -> Result<bool>;
 }

@@ -7,7 +7,7 @@
 mod list;
 mod objects;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,19 +30,46 @@ use crate::unblock::unblock;
 /// After so many bytes the disk is set to work, so that `finish` doesn't wait for all of them.
 const SYNC_EVERY: u64 = 32 << 20;
 
-/// The longest name that is certain to be allowed, less what the temporary name adds.
-const NAME_LIMIT: usize = 255 - 1 - 1 - 32 - SUFFIX.len();
+/// The longest name that is certain to be allowed, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// The same, less what the temporary name adds.
+const NAME_LIMIT: usize = LONGEST_NAME - 1 - 1 - 32 - SUFFIX.len();
 
 const SUFFIX: &str = ".tidegate-tmp";
 
 /// The key of the hidden file: `.name.<unique>.tidegate-tmp` beside the target.
 pub(crate) fn hidden_key(token: &StagedToken) -> String {
-    let (folder, name) = match token.key.rsplit_once('/') {
-        Some((folder, name)) => (format!("{folder}/"), name),
-        None => (String::new(), token.key.as_str()),
-    };
+    let (folder, name) = split(&token.key);
     let name = &name[..name.floor_char_boundary(NAME_LIMIT)];
     format!("{folder}.{name}.{}{SUFFIX}", token.unique)
+}
+
+/// The key under which a file appears whose own name is too long: its two ends, and between them what
+/// tells it from all others.
+fn shorter_key(staged: &Staged) -> String {
+    let (folder, name) = split(staged.key());
+    let begin = &name[..name.floor_char_boundary(100)];
+    let end = &name[name.ceil_char_boundary(name.len().saturating_sub(40))..];
+    format!("{folder}{begin}-{}-{end}", staged.token.unique)
+}
+
+/// A key's folder, with its `/`, and its name.
+fn split(key: &str) -> (&str, &str) {
+    key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+/// The outermost part of a key, below `root`, that is a link.
+fn link_in<'a>(root: &Path, key: &'a str) -> Option<&'a str> {
+    let ends = key.match_indices('/').map(|(end, _)| end);
+    let mut parts = ends.chain([key.len()]).map(|end| &key[..end]);
+    parts.find(|part| !part.is_empty() && root.join(part).is_symlink())
+}
+
+/// The outermost folder of a key, below `root`, that is a link.
+pub(crate) fn link_above<'a>(root: &Path, key: &'a str) -> Option<&'a str> {
+    let (folder, _) = split(key);
+    link_in(root, folder.trim_end_matches('/'))
 }
 
 pub(crate) fn vanished(target: &dyn std::fmt::Display) -> Error {
@@ -75,12 +102,34 @@ impl LocalStaging {
         }
         Ok(self.root.join(key))
     }
+
+    /// The path of a key that is to be a file.
+    fn new_path(&self, key: &str) -> Result<PathBuf> {
+        let path = self.path(key)?;
+        match key.split('/').find(|name| name.len() > LONGEST_NAME) {
+            None => Ok(path),
+            // Its hidden name is shorter: without this, only publishing would fail.
+            Some(name) => Err(Error::config(format!(
+                "a name of {} bytes can't be a file's",
+                name.len()
+            ))
+            .with("path", path.display())
+            .hint(
+                "file systems take names of up to 255 bytes, with what tells a sink's files apart; \
+                 choose a shorter one",
+            )),
+        }
+    }
 }
 
 #[async_trait]
 impl Staging for LocalStaging {
+    fn check_name(&self, key: &str) -> Result<()> {
+        self.new_path(key).map(drop)
+    }
+
     async fn begin(&self, key: &str) -> Result<StagedToken> {
-        let path = self.path(key)?;
+        let path = self.new_path(key)?;
         let key = key.to_owned();
         unblock(move || {
             if path.is_dir() {
@@ -120,13 +169,17 @@ impl Staging for LocalStaging {
     async fn publish(&self, staged: &[Staged]) -> Result<()> {
         let mut moves = Vec::with_capacity(staged.len());
         for file in staged {
-            moves.push((self.path(&hidden_key(&file.token))?, self.path(file.key())?));
+            moves.push(Move {
+                hidden: self.path(&hidden_key(&file.token))?,
+                target: self.path(file.key())?,
+                shorter: self.path(&shorter_key(file))?,
+            });
         }
         let folders = unblock(move || {
             let mut folders = BTreeSet::new();
-            for (hidden, target) in moves {
-                publish_file(&hidden, &target)?;
-                folders.extend(target.parent().map(Path::to_path_buf));
+            for file in moves {
+                file.publish()?;
+                folders.extend(file.target.parent().map(Path::to_path_buf));
             }
             Ok(folders)
         })
@@ -162,13 +215,24 @@ impl Staging for LocalStaging {
     async fn delete(&self, keys: &[String]) -> Result<()> {
         let mut paths = Vec::with_capacity(keys.len());
         for key in keys {
-            paths.push((self.path(key)?, key.matches('/').count()));
+            paths.push((key.clone(), self.path(key)?));
         }
         let root = self.root.clone();
         unblock(move || {
-            for (path, depth) in &paths {
+            let mut links = HashMap::new();
+            for (key, path) in &paths {
+                // Who listed what is to go has left out what lies behind links, but that may have
+                // been before a folder became one.
+                let link = links
+                    .entry(split(key).0)
+                    .or_insert_with(|| link_above(&root, key));
+                if let Some(link) = link {
+                    let link = root.join(link);
+                    tracing::warn!("not deleted, because {link:?} is a link: {path:?}");
+                    continue;
+                }
                 remove_file(path)?;
-                remove_empty(path.ancestors().skip(1), *depth);
+                remove_empty(path.ancestors().skip(1), key.matches('/').count());
             }
             if root.is_dir() {
                 sync_folder(&root)?;
@@ -233,24 +297,59 @@ fn create_folder(folder: &Path) -> Result<()> {
     }
 }
 
-fn publish_file(hidden: &Path, target: &Path) -> Result<()> {
-    match fs::rename(hidden, target) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if target.is_file() {
-                Ok(())
-            } else {
-                Err(vanished(&target.display()))
+/// What makes a file appear.
+struct Move {
+    hidden: PathBuf,
+    target: PathBuf,
+    /// Where it appears if the file system refuses the target's name.
+    shorter: PathBuf,
+}
+
+impl Move {
+    fn publish(&self) -> Result<()> {
+        let Self {
+            hidden,
+            target,
+            shorter,
+        } = self;
+        match fs::rename(hidden, target) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if target.is_file() || shorter.is_file() {
+                    Ok(())
+                } else {
+                    Err(vanished(&target.display()))
+                }
             }
+            // It wasn't there when the file was begun, so the pipeline file isn't to blame.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                Err(Error::conflict("a folder stands where a file is to appear")
+                    .with("path", target.display())
+                    .hint("move it away and run the same command again: nothing is lost")
+                    .because(error))
+            }
+            // `begin` refuses such a name, but what an earlier version has begun, or what another
+            // file system was to take, is in a checkpoint: its rows are read from nowhere else.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                match fs::rename(hidden, shorter) {
+                    Ok(()) => {
+                        tracing::warn!(
+                            "published under a shorter name, because the file system refuses \
+                             {target:?}: {shorter:?}"
+                        );
+                        Ok(())
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        match shorter.is_file() {
+                            true => Ok(()),
+                            false => Err(vanished(&target.display())),
+                        }
+                    }
+                    Err(error) => Err(failed("publish a file", shorter, error)),
+                }
+            }
+            Err(error) => Err(failed("publish a file", target, error)),
         }
-        // It wasn't there when the file was begun, so the pipeline file isn't to blame.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(Error::conflict("a folder stands where a file is to appear")
-                .with("path", target.display())
-                .hint("move it away and run the same command again: nothing is lost")
-                .because(error))
-        }
-        Err(error) => Err(failed("publish a file", target, error)),
     }
 }
 

@@ -53,11 +53,17 @@ pub struct Location {
 impl Location {
     /// Reads a path (relative ones are relative to `base`) or a url.
     ///
-    /// Errors: `Config` for another scheme, a host in a `file://` url, or an empty text;
+    /// Errors: `Config` for another scheme, a host in a `file://` url, an empty text, or `-`;
     /// `Unsupported` for a scheme that is known and not linked.
     pub fn parse(text: &str, base: &Path) -> Result<Self> {
         if text.trim().is_empty() {
             return Err(Error::config("`url` is empty").hint("give a path or a file:// url"));
+        }
+        if text == "-" {
+            return Err(
+                Error::config("`-` is a file's name here: standard input and output are no files")
+                    .hint("name a file, and write what is to be read to it first; a file that is called `-` is `./-`"),
+            );
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Self::local(&base.join(text));
@@ -226,6 +232,8 @@ mod tests {
         assert_eq!(parse("./a//b/../*.csv"), "/base/a/*.csv");
         assert_eq!(parse("/x/y/"), "/x/y");
         assert_eq!(parse("."), "/base");
+        assert!(parse("-").starts_with("config: `-`"));
+        assert_eq!(parse("./-"), "/base/-");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading files: whole chunks in order, some of them ahead, or single ranges.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Result};
 
+#[cfg(feature = "s3")]
+use crate::Place;
 use crate::Storage;
 
 /// Chunks of a file, in order.
@@ -41,6 +44,24 @@ impl FileMeta {
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or(&self.key)
     }
+}
+
+/// No object is larger: S3 takes 50 TB since December 2025, and took 5 TB before.
+#[cfg(feature = "s3")]
+const LARGEST: u64 = 64 << 40;
+
+/// The size of an object, if there can be one of it.
+#[cfg(feature = "s3")]
+pub(crate) fn possible(size: u64) -> Result<u64> {
+    if size <= LARGEST {
+        return Ok(size);
+    }
+    let tib = LARGEST >> 40;
+    Err(Error::data(format!(
+        "the server says that a file has {size} bytes, which is more than the {tib} TiB that one \
+         can have"
+    ))
+    .hint("no server of S3 says this: see what stands at `endpoint_url`"))
 }
 
 /// How a stream reads: what it holds in memory is at most `chunk` × (`ahead` + 1).
@@ -89,7 +110,13 @@ impl Storage {
             return Ok(None);
         }
         match self.objects().head(&path).await {
-            Ok(object) => Ok(Some(FileMeta::new(key.to_owned(), &object))),
+            Ok(object) => {
+                #[cfg(feature = "s3")]
+                if self.location().place() == Place::S3 {
+                    possible(object.size).map_err(|error| error.with("path", self.show(key)))?;
+                }
+                Ok(Some(FileMeta::new(key.to_owned(), &object)))
+            }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(_) if self.is_folder(key).await.unwrap_or(false) => Ok(None),
             Err(error) => Err(crate::error::object(
@@ -108,7 +135,7 @@ impl Storage {
     }
 
     /// Bytes `range` of a file. Fails with `Conflict` if the file is another than `file` knows
-    /// (where the place tells), with `Data` if it is shorter.
+    /// (where the place tells), with `Data` if it is shorter, or if more comes than was asked for.
     pub async fn read(&self, file: &FileMeta, range: Range<u64>) -> Result<Bytes> {
         if range.start >= range.end {
             return Ok(Bytes::new());
@@ -122,12 +149,14 @@ impl Storage {
         let path = self.object_path(&file.key)?;
         let result = self.objects().get_opts(&path, options).await;
         let bytes = result.map_err(failed)?.bytes().await.map_err(failed)?;
-        if (bytes.len() as u64) < range.end - range.start {
-            return Err(Error::data("the file is shorter than it was")
-                .with("path", self.show(&file.key))
-                .hint("files must not be changed while they are read"));
-        }
-        Ok(bytes)
+        let wrong = match (bytes.len() as u64).cmp(&(range.end - range.start)) {
+            Ordering::Equal => return Ok(bytes),
+            Ordering::Less => "the file is shorter than it was",
+            Ordering::Greater => "more bytes came than were asked for",
+        };
+        Err(Error::data(wrong)
+            .with("path", self.show(&file.key))
+            .hint("files must not be changed while they are read"))
     }
 
     /// Bytes `range` of a file in chunks, the next ones already being read. Dropping the stream

@@ -8,11 +8,13 @@
 //! `s3:PutObject`, `s3:AbortMultipartUpload`, `s3:ListMultipartUploadParts`,
 //! `s3:ListBucketMultipartUploads`; to overwrite, also `s3:DeleteObject`.
 
+mod answers;
 mod bucket;
 mod complete;
 mod error;
 mod http;
 mod list;
+mod pages;
 mod parts;
 mod staging;
 mod writer;

@@ -57,9 +57,17 @@ fn is_zero(number: &u32) -> bool {
 /// point before the checkpoint. Everything may be called from several tasks at once.
 #[async_trait]
 pub trait Staging: Debug + Send + Sync {
+    /// Checks that a file can have this name here, as far as the name alone tells.
+    ///
+    /// Errors: `Config`.
+    fn check_name(&self, _key: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes a token for a write to `key`. Nothing that has bytes is made.
     ///
-    /// Errors: `Config` if `key` can't be a file (there is a folder of that name), `Auth`.
+    /// Errors: `Config` if `key` can't be a file (there is a folder of that name, a part of it is too
+    /// long), `Auth`.
     async fn begin(&self, key: &str) -> Result<StagedToken>;
 
     /// Begins to write. Called once for a token.
@@ -75,7 +83,8 @@ pub trait Staging: Debug + Send + Sync {
     /// What isn't there (any more) is fine; what was published stays.
     async fn discard(&self, tokens: &[StagedToken]) -> Result<()>;
 
-    /// Deletes files, with the folders that this leaves empty. What isn't there is fine.
+    /// Deletes files, with the folders that this leaves empty. What isn't there is fine. What lies
+    /// behind a link below here stays, with a warning.
     async fn delete(&self, keys: &[String]) -> Result<()>;
 
     /// Checks that files can be made here, and leaves nothing behind.

@@ -10,7 +10,7 @@ use object_store::path::Path as ObjectPath;
 use tidegate_core::{Error, Result};
 
 use crate::listing::{Found, Kind, LeftOut, Lister, Listing, Names, Wanted, join};
-use crate::local::{LocalFiles, LocalLister, LocalStaging};
+use crate::local::{LocalFiles, LocalLister, LocalStaging, link_above};
 use crate::memory::{self, MemoryLister, MemoryStaging};
 use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
@@ -167,6 +167,39 @@ impl Storage {
         Ok(self.warned(self.listed(found)))
     }
 
+    /// The files in the folder `key`, and below it if `deep`, that `takes` takes by their keys,
+    /// sorted by key: what a sink may have written here itself and replaces. So none that begins with
+    /// `.`, or in a folder below `key` that does, and none that is a link or lies behind one below
+    /// here: that is left out with a warning.
+    pub async fn list_own(
+        &self,
+        key: &str,
+        deep: bool,
+        takes: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<Vec<FileMeta>> {
+        let from = if key.is_empty() { 0 } else { key.len() + 1 };
+        let wanted: Wanted = Arc::new(move |kind, key| {
+            let mut below = key.get(from..).unwrap_or_default().split('/');
+            let goes = match kind {
+                Kind::File => takes(key),
+                Kind::Folder => deep,
+            };
+            goes && below.all(|name| Names::NoDotfiles.take(name))
+        });
+        let found = self.0.lister.own(key, &wanted, deep).await?;
+        Ok(self.warned(self.listed(found)))
+    }
+
+    /// The outermost folder of a key, below here, that is a link; `None` where there are no links.
+    pub async fn link_above(&self, key: &str) -> Result<Option<String>> {
+        if self.0.location.place() != Place::Local {
+            return Ok(None);
+        }
+        let (root, key) = (self.0.location.path().to_owned(), key.to_owned());
+        let link = move || Ok(link_above(Path::new(&root), &key).map(str::to_owned));
+        crate::unblock::unblock(link).await
+    }
+
     pub(crate) fn lister(&self) -> &dyn Lister {
         self.0.lister.as_ref()
     }
@@ -236,6 +269,11 @@ impl Storage {
 
 /// Staged writes: see [`Staging`].
 impl Storage {
+    /// See [`Staging::check_name`].
+    pub fn check_name(&self, key: &str) -> Result<()> {
+        self.0.staging.check_name(key)
+    }
+
     /// See [`Staging::begin`].
     pub async fn begin(&self, key: &str) -> Result<StagedToken> {
         self.0.staging.begin(key).await

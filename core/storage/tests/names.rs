@@ -284,3 +284,90 @@ async fn partitions_that_begin_with_an_underscore_are_found() {
         ["t/_op=delete/a.csv", "t/_tmp/e.csv"]
     );
 }
+
+#[tokio::test]
+async fn pipes_devices_and_files_made_when_they_are_read_are_refused_with_a_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo.csv");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let mut refused = vec![fifo.to_str().unwrap(), "/dev/zero"];
+    if cfg!(target_os = "linux") {
+        refused.push("/proc/self/status");
+    }
+    for path in refused {
+        let error = pattern(path, Path::new("/")).await.list().await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(
+            error.hint_text().unwrap().contains("to a file"),
+            "{error:?}"
+        );
+    }
+    // What is empty is empty.
+    fs::write(dir.path().join("empty.csv"), "").unwrap();
+    assert_eq!(found("empty.csv", dir.path()).await, [""]);
+}
+
+/// A folder that is there and can't be listed: what a process that has ended leaves of its network.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_folder_that_fails_hides_no_others_and_is_left_out() {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let process = std::path::PathBuf::from(format!("/proc/{}", child.id()));
+    while fs::read_dir(process.join("net")).is_ok_and(|mut entries| entries.all(|one| one.is_ok()))
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let error = pattern("net/*", &process).await.list().await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Internal);
+    let pattern = pattern("n[es][t]*/*t", &process).await;
+    let files = pattern.list().await.unwrap();
+    assert_eq!(files, []);
+    let error = pattern.expect("here").await.unwrap_err().to_string();
+    assert!(error.contains("can't be listed"), "{error}");
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_behind_a_link_is_ones_own_or_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for key in ["real/a=1/x", "real/a=2/x", "real/x", "precious/x"] {
+        put(root, key);
+    }
+    // What is written to may be a link itself.
+    symlink("real", root.join("out")).unwrap();
+    symlink("../precious", root.join("real/link")).unwrap();
+    symlink("../../precious", root.join("real/a=2/link")).unwrap();
+    symlink("../precious/x", root.join("real/y")).unwrap();
+    let storage = open(&root.join("out")).await;
+    let own = async |key: &str, deep: bool| {
+        let files = storage.list_own(key, deep, |_| true).await.unwrap();
+        let keys = files.into_iter().map(|file| file.key);
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(own("", true).await, ["a=1/x", "a=2/x", "x"]);
+    assert_eq!(own("", false).await, ["x"]);
+    assert_eq!(own("a=2", false).await, ["a=2/x"]);
+    assert_eq!(own("link", false).await, Vec::<String>::new());
+    assert_eq!(own("a=2/link", true).await, Vec::<String>::new());
+    for (key, link) in [
+        ("link/x", Some("link")),
+        ("a=2/link/b/x", Some("a=2/link")),
+        ("a=2/x", None),
+        ("y", None),
+    ] {
+        let found = storage.link_above(key).await.unwrap();
+        assert_eq!(found.as_deref(), link, "{key}");
+    }
+
+    // What was listed before a folder became a link, and what others have listed.
+    let keys = ["link/x", "a=2/link/x", "a=1/x", "a=2/x", "y"];
+    storage.delete(&keys.map(str::to_owned)).await.unwrap();
+    assert!(root.join("precious/x").exists());
+    assert!(root.join("real/link").is_symlink());
+    assert!(!root.join("real/a=1").exists());
+    assert!(!root.join("real/a=2/x").exists());
+    assert_eq!(own("", true).await, ["x"]);
+}

@@ -486,6 +486,24 @@ async fn names_that_cannot_be_are_refused(world: World) {
         let error = storage.begin(key).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{key}");
     }
+    if world.server.is_none() {
+        for key in [
+            "x".repeat(256),
+            format!("{}/a", "x".repeat(256)),
+            format!("a/{}.csv", "ü".repeat(126)),
+        ] {
+            assert_eq!(
+                storage.check_name(&key).unwrap_err().kind(),
+                ErrorKind::Config
+            );
+            let error = storage.begin(&key).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{key}");
+            assert!(error.hint_text().unwrap().contains("255"), "{error:?}");
+        }
+        let longest = format!("a/{}", "x".repeat(255));
+        put(&storage, &longest, b"1").await;
+        assert_eq!(keys(&storage).await, [longest]);
+    }
     if world.server.is_some() {
         let long = "x".repeat(1_000);
         let error = storage.begin(&long).await.unwrap_err();

@@ -374,3 +374,39 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_name_that_became_too_long_is_published_under_a_shorter_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(dir.path()).await;
+    // As a state of a version that began such names has it.
+    let token = |unique: &str| StagedToken {
+        key: format!("day=1/{}.csv.gz", "ü".repeat(140)),
+        unique: unique.to_owned(),
+        folders: 1,
+    };
+    let mut staged = Vec::new();
+    for unique in [
+        "0123456789abcdef0123456789abcdef",
+        "00000000000000000000000000000000",
+    ] {
+        let writer = storage.create(&token(unique)).await.unwrap();
+        staged.push(writer.finish().await.unwrap());
+    }
+    for _ in 0..2 {
+        storage.publish(&staged).await.unwrap();
+        let tokens: Vec<_> = staged.iter().map(|one| one.token.clone()).collect();
+        storage.discard(&tokens).await.unwrap();
+        let names = tree(dir.path());
+        assert_eq!(names.len(), 3, "{names:?}");
+        for (name, staged) in names[1..].iter().rev().zip(&staged) {
+            assert!(name.contains(&staged.token.unique), "{name}");
+            assert!(name.ends_with(".csv.gz") && name.len() < 255, "{name}");
+        }
+    }
+    for name in &tree(dir.path())[1..] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let error = storage.publish(&staged).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}

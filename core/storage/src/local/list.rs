@@ -1,17 +1,30 @@
 //! Listing of folders.
 
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_core::Result;
 
+use super::link_in;
 use super::objects::etag;
 use crate::listing::{Found, Kind, Lister, Wanted, join, unreadable};
 use crate::read::FileMeta;
 use crate::unblock::unblock;
+
+/// Why a writer leaves a link alone.
+const NOT_OWN: &str = "it is a link, and an overwrite replaces nothing behind links";
+
+/// How far a listing goes.
+#[derive(Debug, Clone, Copy)]
+struct Reach {
+    /// Into the folders below.
+    deep: bool,
+    /// Where links lead.
+    links: bool,
+}
 
 /// Lists what lies under a folder. Links are followed, but not in circles.
 #[derive(Debug)]
@@ -26,20 +39,27 @@ impl LocalLister {
         }
     }
 
-    async fn walk(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
+    async fn walk(&self, key: &str, wanted: &Wanted, reach: Reach) -> Result<Found> {
         let (root, key, wanted) = (self.root.clone(), key.to_owned(), Arc::clone(wanted));
-        unblock(move || walk(&root, &key, &wanted, deep)).await
+        unblock(move || walk(&root, &key, &wanted, reach)).await
     }
 }
 
 #[async_trait]
 impl Lister for LocalLister {
     async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
-        self.walk(key, wanted, false).await
+        let (deep, links) = (false, true);
+        self.walk(key, wanted, Reach { deep, links }).await
     }
 
     async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found> {
-        self.walk(key, wanted, true).await
+        let (deep, links) = (true, true);
+        self.walk(key, wanted, Reach { deep, links }).await
+    }
+
+    async fn own(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
+        let links = false;
+        self.walk(key, wanted, Reach { deep, links }).await
     }
 
     async fn is_folder(&self, key: &str) -> Result<bool> {
@@ -55,8 +75,14 @@ struct Folder {
     links: Arc<Vec<PathBuf>>,
 }
 
-fn walk(root: &Path, from: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
+fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found> {
     let mut found = Found::default();
+    if !reach.links
+        && let Some(link) = link_in(root, from)
+    {
+        found.leave_out(link.to_owned(), NOT_OWN);
+        return Ok(found);
+    }
     let mut folders = vec![Folder {
         key: from.to_owned(),
         links: Arc::default(),
@@ -76,10 +102,22 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
                 found.leave_out(folder.key, "its content may not be listed");
                 continue;
             }
+            // Its neighbours can still be read.
+            Err(error) if folder.key != from && !is_passing(&error) => {
+                found.leave_out(folder.key, format!("it can't be listed: {error}"));
+                continue;
+            }
             Err(error) => return Err(failed(error)),
         };
         for entry in entries {
-            let entry = entry.map_err(failed)?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if folder.key != from && !is_passing(&error) => {
+                    found.leave_out(folder.key, format!("it can't be listed: {error}"));
+                    break;
+                }
+                Err(error) => return Err(failed(error)),
+            };
             let name = entry.file_name();
             let key = join(&folder.key, &name.to_string_lossy());
             let (file, below) = (wanted(Kind::File, &key), wanted(Kind::Folder, &key));
@@ -100,13 +138,17 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
             if !is_wanted {
                 continue;
             }
+            if link && !reach.links {
+                found.leave_out(key, NOT_OWN);
+                continue;
+            }
             let odd = match name.to_str() {
                 None => Some("its name is not UTF-8"),
                 Some(name) => unreadable(name),
             };
             if let Some(reason) = odd {
                 found.leave_out(key, reason);
-            } else if is_folder && !deep {
+            } else if is_folder && !reach.deep {
                 found.folders.push(key);
             } else if is_folder {
                 match links(&folder, &path, &entry.path(), link) {
@@ -126,6 +168,18 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// Whether an error says something of this moment rather than of the folder: then it is no reason to
+/// go on without it.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::OutOfMemory
+            | ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+            | ErrorKind::StaleNetworkFileHandle
+    ) || crate::error::out_of_files(error)
 }
 
 /// What an entry of a folder is; `None` if it has gone meanwhile, an error why nobody can tell.

@@ -82,6 +82,20 @@ fn known(location: &ObjectPath, metadata: &Metadata) -> Result<ObjectMeta> {
     })
 }
 
+/// Refuses a file that says it is empty and isn't: with its size, nothing of it would be read.
+fn check_empty(location: &ObjectPath) -> Result<()> {
+    let path = path_of(location);
+    // What can't be opened says so when it is read.
+    let read = File::open(&path).and_then(|mut file| file.read(&mut [0]));
+    // One that somebody has just written has a size now.
+    if matches!(read, Ok(1..)) && fs::metadata(&path).is_ok_and(|now| now.len() == 0) {
+        return Err(Error::NotSupported {
+            source: "its size can't be told: what it holds is made when it is read".into(),
+        });
+    }
+    Ok(())
+}
+
 /// Opens a file. What is known of it is of what was opened, which may have been put there after the
 /// path was looked at.
 fn open(location: &ObjectPath) -> Result<(File, ObjectMeta)> {
@@ -102,7 +116,9 @@ fn get(location: &ObjectPath, options: &GetOptions) -> Result<GetResult> {
     let metadata = fs::metadata(&path).map_err(|error| failed(location, error))?;
     let mut meta = known(location, &metadata)?;
     let mut file = None;
-    if !options.head {
+    if options.head && meta.size == 0 {
+        check_empty(location)?;
+    } else if !options.head {
         let (opened, its) = open(location)?;
         (file, meta) = (Some(opened), its);
     }

@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use object_store::aws::{AmazonS3Builder, AwsCredential};
 use object_store::{BackoffConfig, CredentialProvider, ObjectStore, RetryConfig};
 use tidegate_aws::{Aws, Checksums};
 use tidegate_core::{Error, Metrics, Result};
 use tokio::runtime::Handle;
 
-use super::http::{self, Counting};
+use super::answers::ShortAnswers;
+use super::complete::Patience;
+use super::http::Counting;
 use crate::{Access, Location};
 
 /// A bucket as it is written to. Cheap to clone.
@@ -22,6 +25,9 @@ use crate::{Access, Location};
 pub(crate) struct Bucket {
     pub(super) name: String,
     pub(super) client: Client,
+    /// The client for what takes long: the bytes of parts, and copies.
+    pub(super) carrier: Client,
+    pub(super) patience: Patience,
     /// Where uploads go on while nobody waits for them.
     pub(super) runtime: Handle,
     /// Whether parts carry a checksum that the server compares.
@@ -44,10 +50,15 @@ impl Bucket {
         let url = url(&aws, location).await?;
         let config = aws_sdk_s3::config::Builder::from(aws.config())
             .force_path_style(aws.force_path_style())
+            .interceptor(ShortAnswers)
+            .retry_classifier(ShortAnswers)
             .interceptor(aws.retry_counter());
+        let soon = config.clone().timeout_config(soon());
         let bucket = Self {
             name: location.bucket().to_owned(),
-            client: Client::from_conf(config.build()),
+            client: Client::from_conf(soon.build()),
+            carrier: Client::from_conf(config.build()),
+            patience: Patience::default(),
             runtime,
             checksums: aws.settings().checksums == Some(Checksums::WhenSupported),
             tls: url.starts_with("https:"),
@@ -56,6 +67,16 @@ impl Bucket {
         let objects = objects(&aws, location, url, access)?;
         Ok((bucket, objects))
     }
+}
+
+/// The ends of requests that are small and have small answers; the last is of all attempts of one.
+fn soon() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(60))
+        .operation_attempt_timeout(Duration::from_secs(120))
+        .operation_timeout(Duration::from_secs(300))
+        .build()
 }
 
 /// The bucket's address, as the SDK finds it: so both clients go to the same server, in every
@@ -105,7 +126,7 @@ fn objects(
             max_retries: 8,
             retry_timeout: Duration::from_secs(120),
         })
-        .with_client_options(http::options(allow_http))
+        .with_allow_http(allow_http)
         .with_http_connector(Counting {
             allow_http,
             metrics: Arc::clone(&access.metrics),

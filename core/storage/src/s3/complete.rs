@@ -9,15 +9,18 @@
 //! for callers who still have them. The upload is still whole, which `ListParts` proves, so the
 //! completion is tried again for a while, and if the upload is gone, see above.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use tidegate_core::{Error, ErrorKind, Result};
 
 use super::Bucket;
+use super::error::asking;
+use super::pages::Pages;
 use super::writer::{Part, Receipt};
 
 /// The metadata that tells one upload's object from any other of its key.
@@ -27,6 +30,31 @@ pub(super) const ID: &str = "tidegate-id";
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// How long is waited for a completion. S3 begins its answer at once, and then sends spaces until it is
+/// done, which may take minutes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until the answer begins.
+    begins: Duration,
+    /// Until it has ended.
+    ends: Duration,
+    /// For a look at what became of it.
+    look: Duration,
+    /// After so long, it isn't tried again.
+    tries: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            begins: Duration::from_secs(60),
+            ends: Duration::from_secs(300),
+            look: Duration::from_secs(60),
+            tries: Duration::from_secs(100),
+        }
+    }
+}
 
 /// CopyObject takes 5 GiB at most.
 const COPY_AT_ONCE: u64 = 5 << 30;
@@ -80,6 +108,7 @@ impl Bucket {
     /// Tries again by itself rather than by the SDK, because before each time the object and the
     /// upload are looked at: what failed may have been done, and may never be done.
     async fn complete(&self, upload: &Upload) -> Result<Completed> {
+        let begun = Instant::now();
         let mut wait = FIRST_WAIT;
         for again in (0..TRIES).rev() {
             let error = match self.try_complete(upload).await {
@@ -92,7 +121,7 @@ impl Bucket {
             }
             // Some servers say this of an upload that was completed; it may also be true.
             let parts = matches!(code, "InvalidPart" | "InvalidPartOrder" | "NoSuchKey");
-            let error = tidegate_aws::error("publish a file", error);
+            let error = asking("publish a file", error);
             let passing = matches!(
                 error.kind(),
                 ErrorKind::Transient | ErrorKind::RateLimited { .. }
@@ -101,14 +130,14 @@ impl Bucket {
                 return Err(error);
             }
             self.metrics.retries(1);
-            if let Completed::Yes = self.completed_before(upload).await? {
-                return Ok(Completed::Yes);
+            let look = tokio::time::timeout(self.patience.look, self.look(upload));
+            match look.await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(completed))) => return Ok(completed),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(error),
             }
-            if !self.has_parts(upload).await? {
-                // It may have been completed between these two looks.
-                return self.completed_before(upload).await;
-            }
-            if parts || again == 0 {
+            if parts || again == 0 || begun.elapsed() >= self.patience.tries {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
@@ -117,10 +146,29 @@ impl Bucket {
         Err(Error::transient("an upload can't be completed yet"))
     }
 
+    /// What became of an upload; `None` if it waits with all its parts.
+    async fn look(&self, upload: &Upload) -> Result<Option<Completed>> {
+        if let Completed::Yes = self.completed_before(upload).await? {
+            return Ok(Some(Completed::Yes));
+        }
+        if self.has_parts(upload).await? {
+            return Ok(None);
+        }
+        // It may have been completed between these two looks.
+        self.completed_before(upload).await.map(Some)
+    }
+
     async fn try_complete(&self, upload: &Upload) -> Result<(), CompleteError> {
         let parts = upload.receipt.parts.iter().map(completed).collect();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts));
-        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        let ends = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(self.patience.begins)
+            .operation_attempt_timeout(self.patience.ends)
+            .operation_timeout(self.patience.ends);
+        let once = aws_sdk_s3::config::Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(ends.build());
         self.client
             .complete_multipart_upload()
             .bucket(&self.name)
@@ -154,16 +202,25 @@ impl Bucket {
             .into_paginator()
             .send();
         let mut found = Vec::new();
+        let mut turned = Pages::default();
         while let Some(page) = pages.next().await {
             match page {
                 Ok(page) => {
-                    let parts = page.parts().iter();
-                    found.extend(parts.filter_map(|part| {
-                        Some((part.part_number()?, bare(part.e_tag()?).to_owned()))
-                    }));
+                    let mut numbers = Vec::new();
+                    for part in page.parts() {
+                        if let (Some(number), Some(etag)) = (part.part_number(), part.e_tag()) {
+                            turned.keep(size_of::<(i32, String)>() + etag.len())?;
+                            numbers.push(number.to_string());
+                            found.push((number, bare(etag).to_owned()));
+                        }
+                    }
+                    if page.is_truncated() == Some(true) {
+                        let next = page.next_part_number_marker().unwrap_or_default();
+                        turned.turn(next, numbers.iter().map(String::as_str))?;
+                    }
                 }
                 Err(error) if error.code() == Some("NoSuchUpload") => return Ok(false),
-                Err(error) => return Err(tidegate_aws::error("list an upload's parts", error)),
+                Err(error) => return Err(asking("list an upload's parts", error)),
             }
         }
         let ours = &upload.receipt.parts;
@@ -194,7 +251,7 @@ impl Bucket {
             {
                 Ok(None)
             }
-            Err(error) => Err(tidegate_aws::error("look at a file", error)),
+            Err(error) => Err(asking("look at a file", error)),
         }
     }
 
@@ -205,7 +262,7 @@ impl Bucket {
             return self.copy_in_pieces(upload, to).await;
         }
         let request = self
-            .client
+            .carrier
             .copy_object()
             .bucket(&self.name)
             .key(to)
@@ -213,7 +270,7 @@ impl Bucket {
         match request.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(false),
-            Err(error) => Err(tidegate_aws::error("rename a file", error)),
+            Err(error) => Err(asking("rename a file", error)),
         }
     }
 
@@ -233,7 +290,7 @@ impl Bucket {
         for (number, begin) in (1..).zip(begins) {
             let end = upload.bytes.min(begin + COPY_PIECE) - 1;
             let request = self
-                .client
+                .carrier
                 .upload_part_copy()
                 .bucket(&self.name)
                 .key(to)
@@ -244,7 +301,7 @@ impl Bucket {
             let copied = match request.send().await {
                 Ok(copied) => copied.copy_part_result,
                 Err(error) if error.code() == Some("NoSuchKey") => return Ok(false),
-                Err(error) => return Err(tidegate_aws::error("rename a file", error)),
+                Err(error) => return Err(asking("rename a file", error)),
             };
             let etag = copied.and_then(|part| part.e_tag);
             parts.push(
@@ -255,7 +312,7 @@ impl Bucket {
             );
         }
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts));
-        self.client
+        self.carrier
             .complete_multipart_upload()
             .bucket(&self.name)
             .key(to)
@@ -263,7 +320,7 @@ impl Bucket {
             .multipart_upload(parts.build())
             .send()
             .await
-            .map_err(|error| tidegate_aws::error("rename a file", error))?;
+            .map_err(|error| asking("rename a file", error))?;
         Ok(true)
     }
 
@@ -302,4 +359,88 @@ fn gone() -> Error {
              did; or the file was removed after it was published. Its rows are counted as read: \
              run again with --restart, and let the rule wait longer than a run takes",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tidegate_testkit::servers::{Proxy, Reply};
+
+    use super::*;
+    use crate::{Access, Location};
+
+    const SOON: Duration = Duration::from_millis(300);
+
+    /// A bucket at a server whose completions are waited for no longer than a moment.
+    async fn impatient(server: &Proxy, secret: &Path) -> Bucket {
+        let settings = json!({
+            "endpoint_url": server.url(),
+            "credentials": {
+                "access_key_id": "name",
+                "secret_access_key": { "file": secret },
+            },
+        });
+        let access = Access {
+            aws: serde_json::from_value(settings).unwrap(),
+            metrics: Arc::default(),
+        };
+        let location = Location::parse("s3://lake/out", Path::new("/")).unwrap();
+        let (mut bucket, _) = Bucket::open(&location, &access).await.unwrap();
+        bucket.patience = Patience {
+            begins: SOON,
+            ends: SOON,
+            look: 10 * SOON,
+            tries: SOON,
+        };
+        bucket
+    }
+
+    #[tokio::test]
+    async fn a_completion_that_is_never_answered_is_an_error_that_may_pass() {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "secret").unwrap();
+        let server = Proxy::that_answers(|request| match request.method.as_str() {
+            "GET" => Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: "<ListPartsResult><IsTruncated>false</IsTruncated><Part>\
+                       <PartNumber>1</PartNumber><ETag>e</ETag></Part></ListPartsResult>"
+                    .into(),
+            },
+            _ => Reply::s3_error(404, "NoSuchKey", "it isn't there"),
+        });
+        let bucket = impatient(&server, secret.path()).await;
+        let upload = Upload {
+            key: "out/a".into(),
+            url: "s3://lake/out/a".into(),
+            unique: "1".into(),
+            bytes: 1,
+            receipt: Receipt {
+                upload_id: "id".into(),
+                parts: vec![Part {
+                    number: 1,
+                    etag: "e".into(),
+                    crc32: None,
+                }],
+            },
+            renamed: None,
+        };
+        let completions = server.hold(|request| request.method == "POST");
+        let unanswered = bucket.publish(&upload).await.unwrap_err();
+        assert!(completions.waiting() > 0);
+        // Nor is any other request answered.
+        let _all = server.hold(|request| request.method != "POST");
+        let dead = bucket.publish(&upload).await.unwrap_err();
+        for error in [unanswered, dead] {
+            assert_eq!(error.kind(), ErrorKind::Transient, "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("publish a file"), "{error:?}");
+            assert!(text.contains("no answer"), "{error:?}");
+        }
+    }
 }

@@ -5,16 +5,17 @@
 
 use async_trait::async_trait;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::EncodingType;
+use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object};
 use chrono::DateTime;
 use percent_encoding::percent_decode_str;
-use tidegate_aws::SdkResultExt;
 use tidegate_core::Result;
 
 use super::Bucket;
+use super::error::{asking, misbehaved};
+use super::pages::Pages;
 use crate::Location;
 use crate::listing::{Found, Kind, Lister, Wanted, unreadable};
-use crate::read::FileMeta;
+use crate::read::{FileMeta, possible};
 
 /// Lists the keys under a prefix.
 #[derive(Debug)]
@@ -38,7 +39,6 @@ impl S3Lister {
 
     async fn page(
         &self,
-        key: &str,
         prefix: &str,
         right_here: bool,
         token: Option<String>,
@@ -52,15 +52,21 @@ impl S3Lister {
             .set_max_keys(most)
             // XML can't hold every character that a key may have.
             .encoding_type(EncodingType::Url);
-        let page = request.send().await.doing("list files");
-        page.map_err(|error| error.with("path", self.location.show(key)))
+        let page = request.send().await;
+        page.map_err(|error| asking("list files", error))
     }
 
     async fn list(&self, key: &str, wanted: &Wanted, right_here: bool) -> Result<Found> {
+        let listed = self.pages(key, wanted, right_here).await;
+        listed.map_err(|error| error.with("path", self.location.show(key)))
+    }
+
+    async fn pages(&self, key: &str, wanted: &Wanted, right_here: bool) -> Result<Found> {
         let (prefix, own) = self.prefix(key);
         let (mut found, mut token) = (Found::default(), None);
+        let mut pages = Pages::default();
         loop {
-            let page = self.page(key, &prefix, right_here, token, None).await?;
+            let page = self.page(&prefix, right_here, token, None).await?;
             let encoded = page.encoding_type() == Some(&EncodingType::Url);
             let key_of = |text: &str| {
                 let text = match encoded {
@@ -73,10 +79,9 @@ impl S3Lister {
                 let Some(key) = object.key().and_then(key_of) else {
                     continue;
                 };
-                let size = object.size().and_then(|size| u64::try_from(size).ok());
-                let size = size.unwrap_or_default();
                 // What the consoles make for an empty folder, and so what makes it none.
-                let marker = key.is_empty() || (key.ends_with('/') && size == 0);
+                let empty = object.size().is_none_or(|size| size == 0);
+                let marker = key.is_empty() || (key.ends_with('/') && empty);
                 if marker || !wanted(Kind::File, &key) {
                     continue;
                 }
@@ -84,6 +89,8 @@ impl S3Lister {
                     true => Some("its name ends in `/`, as a folder's"),
                     false => unreadable(&key),
                 };
+                let etag = object.e_tag();
+                pages.keep(size_of::<FileMeta>() + key.len() + etag.map_or(0, str::len))?;
                 if let Some(reason) = reason {
                     found.leave_out(key, reason);
                     continue;
@@ -92,10 +99,10 @@ impl S3Lister {
                 let modified = modified
                     .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
                 found.files.push(FileMeta {
+                    size: size(object).map_err(|error| error.with("key", &key))?,
                     key,
-                    size,
                     modified: modified.unwrap_or_default(),
-                    etag: object.e_tag().map(str::to_owned),
+                    etag: etag.map(str::to_owned),
                 });
             }
             for folder in page.common_prefixes() {
@@ -106,17 +113,31 @@ impl S3Lister {
                 if !wanted(Kind::Folder, &key) {
                     continue;
                 }
+                pages.keep(size_of::<String>() + key.len())?;
                 match unreadable(&key) {
                     None => found.folders.push(key),
                     Some(reason) => found.leave_out(format!("{key}/"), reason),
                 }
             }
-            token = page.next_continuation_token;
-            if token.as_deref().is_none_or(str::is_empty) {
+            let next = page.next_continuation_token();
+            let Some(next) = next.filter(|next| !next.is_empty()) else {
                 return Ok(found);
-            }
+            };
+            let objects = page.contents().iter().filter_map(Object::key);
+            let folders = page.common_prefixes().iter();
+            pages.turn(
+                next,
+                objects.chain(folders.filter_map(CommonPrefix::prefix)),
+            )?;
+            token = page.next_continuation_token;
         }
     }
+}
+
+/// The bytes of an object.
+fn size(object: &Object) -> Result<u64> {
+    let size = object.size().and_then(|size| u64::try_from(size).ok());
+    possible(size.ok_or_else(|| misbehaved("the server lists a file without its size"))?)
 }
 
 /// A key as `encoding-type=url` gives it: percent-encoded, a space as `+`.
@@ -137,7 +158,8 @@ impl Lister for S3Lister {
 
     async fn is_folder(&self, key: &str) -> Result<bool> {
         let (prefix, _) = self.prefix(key);
-        let page = self.page(key, &prefix, false, None, Some(1)).await?;
+        let page = self.page(&prefix, false, None, Some(1)).await;
+        let page = page.map_err(|error| error.with("path", self.location.show(key)))?;
         Ok(!page.contents().is_empty())
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::types::{ChecksumAlgorithm, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{ChecksumAlgorithm, Delete, MultipartUpload, ObjectIdentifier};
 use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt};
 use tidegate_aws::{Refusal, RetryCounter};
@@ -21,6 +21,8 @@ use uuid::Uuid;
 
 use super::Bucket;
 use super::complete::{ID, Upload};
+use super::error::asking;
+use super::pages::Pages;
 use super::writer::{Receipt, S3Writer};
 use crate::Location;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
@@ -200,7 +202,7 @@ impl Bucket {
             .interceptor(RetryCounter::new(&retries))
             .send()
             .await
-            .map_err(|error| tidegate_aws::error("write here", error))?;
+            .map_err(|error| asking("write here", error))?;
         match created.upload_id {
             Some(id) if !id.is_empty() => Ok(Created {
                 id,
@@ -230,7 +232,7 @@ impl Bucket {
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
-            Err(error) => Err(tidegate_aws::error("abort an upload", error)),
+            Err(error) => Err(asking("abort an upload", error)),
         }
     }
 
@@ -241,6 +243,7 @@ impl Bucket {
         };
         let common = common_prefix(first, last);
         let mut found = Vec::new();
+        let mut pages = Pages::default();
         let (mut after_key, mut after_id) = (None, None);
         loop {
             let page = self
@@ -252,19 +255,24 @@ impl Bucket {
                 .set_upload_id_marker(after_id)
                 .send()
                 .await
-                .map_err(|error| tidegate_aws::error("list uploads", error))?;
+                .map_err(|error| asking("list uploads", error))?;
             for upload in page.uploads() {
                 if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
                     && keys
                         .binary_search_by(|known| known.as_str().cmp(key))
                         .is_ok()
                 {
+                    pages.keep(2 * size_of::<String>() + key.len() + id.len())?;
                     found.push((key.to_owned(), id.to_owned()));
                 }
             }
             if page.is_truncated() != Some(true) || page.next_key_marker.is_none() {
                 return Ok(found);
             }
+            // An id stands for its upload, of whatever key.
+            let ids = page.uploads().iter().filter_map(MultipartUpload::upload_id);
+            let next = (page.next_key_marker(), page.next_upload_id_marker());
+            pages.turn(&format!("{next:?}"), ids)?;
             (after_key, after_id) = (page.next_key_marker, page.next_upload_id_marker);
         }
     }
@@ -274,7 +282,7 @@ impl Bucket {
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
-            Err(error) => Err(tidegate_aws::error("delete a file", error)),
+            Err(error) => Err(asking("delete a file", error)),
         }
     }
 
@@ -296,7 +304,7 @@ impl Bucket {
                 .map_err(|error| Error::internal("keys can't be sent").because(error))?;
             let request = self.client.delete_objects().bucket(&self.name);
             let answer = request.delete(delete).send().await;
-            let answer = answer.map_err(|error| tidegate_aws::error("delete files", error))?;
+            let answer = answer.map_err(|error| asking("delete files", error))?;
             let mut refused = None;
             left.clear();
             for error in answer.errors() {

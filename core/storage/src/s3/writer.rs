@@ -11,6 +11,7 @@ use tidegate_core::{Error, Result};
 use tokio::task::JoinSet;
 
 use super::Bucket;
+use super::error::asking;
 use super::parts;
 use crate::staged::{Staged, StagedToken, StagedWriter};
 
@@ -102,7 +103,7 @@ fn joined(part: Result<Result<Part>, tokio::task::JoinError>) -> Result<Part> {
 impl Bucket {
     async fn upload(&self, key: &str, upload_id: &str, number: i32, body: Bytes) -> Result<Part> {
         let request = self
-            .client
+            .carrier
             .upload_part()
             .bucket(&self.name)
             .key(key)
@@ -124,7 +125,7 @@ impl Bucket {
                     )
                     .because(error);
             }
-            tidegate_aws::error("upload a part of a file", error)
+            asking("upload a part of a file", error)
         })?;
         let Some(etag) = answer.e_tag() else {
             return Err(Error::internal("the server gave a part no ETag"));
