@@ -264,13 +264,13 @@ impl Graph {
                 }
             }
             Body::Transform { out, .. } => outputs.push(self.output(*out)),
-            Body::Sink { .. } => {}
+            Body::Sink { answers, .. } => outputs.extend(answers.map(|port| self.output(port))),
         }
         if !self.ports[node.rejected].consumers.is_empty() {
             outputs.push(self.output(node.rejected));
         }
         let (guarantee, reason, visible) = match &node.body {
-            Body::Sink { sink, given } => (
+            Body::Sink { sink, given, .. } => (
                 given.guarantee.map(|guarantee| guarantee.name()),
                 given.reason.clone(),
                 Some(match sink.visibility() {

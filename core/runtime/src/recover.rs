@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidegate_core::{
     Commit, ComponentId, Error, Kind, Recovery, Result, RunId, Sink, Token, Visibility,
+    guarded_async,
 };
 
 use crate::graph::Surroundings;
@@ -138,7 +139,7 @@ async fn settle(
             begun: &begun,
         };
         retry::passing(around.runtime.attempts, id.as_str(), || {
-            sink.recover(&recovery)
+            guarded_async("recovering a sink", sink.recover(&recovery))
         })
         .await
         .map_err(|error| error.with("component", id))?;
@@ -171,9 +172,9 @@ impl Sinks<'_> {
             .find(|component| component.id == *id);
         let stored = stored.ok_or_else(|| unknown_sink(id))?;
         let stats = ComponentStats::new(id.clone(), Kind::Sink, "");
-        let cx = self
-            .around
-            .sink_context(id, &stats, self.around.runtime.memory.0, Vec::new());
+        let cx =
+            self.around
+                .sink_context(id, &stats, self.around.runtime.memory.0, Vec::new(), false);
         let sink = restore(&self.around.registry, stored)?
             .open(&cx)
             .await

@@ -17,7 +17,8 @@ pub enum Status {
     /// Stopped on request, or because an upstream gives no more for now; the next run goes on where
     /// this one ended.
     Stopped,
-    /// Stopped in the same way, with nothing to show: the next run starts this one over.
+    /// Stopped in the same way, but what was read after the last checkpoint isn't committed: it could
+    /// not be, or all had to be read first. The next run reads it again.
     Abandoned,
     /// It failed; the next run goes on from the last checkpoint.
     Failed,

@@ -14,10 +14,16 @@ pub enum Action {
     Fail,
 }
 
+/// The longest that is waited for a server that says when it may be asked again: quotas are given anew
+/// each day at the latest.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(25 * 60 * 60);
+
 /// The one place where an error's kind becomes an action.
 pub fn action(error: &Error) -> Action {
     match error.kind() {
         ErrorKind::Transient => Action::Retry(None),
+        // A server may say the year 9999: what is longer than a day's quota is no wait.
+        ErrorKind::RateLimited { wait } if wait > Some(LONGEST_WAIT) => Action::Fail,
         ErrorKind::RateLimited { wait } => Action::Retry(wait),
         _ => Action::Fail,
     }
@@ -66,5 +72,25 @@ pub(crate) async fn passing_until<T, F: Future<Output = Result<T>>>(
             () = cancel.cancelled() => return Err(error),
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_of_years_is_no_wait() {
+        let limited = |wait| {
+            let kind = ErrorKind::RateLimited { wait };
+            action(&Error::new(kind, "too many requests"))
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(limited(Some(day)), Action::Retry(Some(day)));
+        assert_eq!(
+            limited(Some(Duration::from_secs(251_606_171_765))),
+            Action::Fail
+        );
+        assert_eq!(limited(None), Action::Retry(None));
     }
 }

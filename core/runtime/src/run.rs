@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    Cancel, ComponentConfig, ComponentId, ComponentSpec, Error, ErrorKind, PipelineSpec, PlanState,
-    Registry, Replay, Result, RunId,
+    ByteSize, Cancel, ComponentConfig, ComponentId, ComponentSpec, Error, ErrorKind, Lineage,
+    PipelineSpec, PlanState, Registry, Replay, Result, RunId, Span,
 };
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::engine::{Attempt, Common, Executor, Outcome};
 use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
@@ -86,6 +89,9 @@ pub enum Resume {
     Restart,
 }
 
+/// How long what components keep open may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+
 impl Pipeline {
     /// Checks the pipeline and parses its components' configurations. No I/O.
     ///
@@ -140,24 +146,42 @@ impl Pipeline {
         &self.spec
     }
 
+    /// What the process that runs it may take of the machine's memory, for programs that hold
+    /// themselves to it.
+    pub fn process_memory(&self) -> ByteSize {
+        let own = self.spec.components.iter();
+        let own = own.filter_map(|one| ByteSize::deserialize(one.config.get("memory")?).ok());
+        let sum = own.fold(self.runtime.memory.0, |sum, one| sum.saturating_add(one.0));
+        let process = self.runtime.process_memory;
+        process.unwrap_or_else(|| RuntimeSettings::process_memory_of(ByteSize(sum)))
+    }
+
     /// What the run counts, to be read while it goes on.
     pub fn stats(&self) -> Arc<RunStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Opens every component and types the whole graph; reads no row and changes nothing.
+    /// Opens every component and types the whole graph, as if the pipeline had never run; reads no row
+    /// and changes nothing.
     pub async fn check(&self) -> Result<Graph> {
-        let scratch = Scratch::new()?;
+        self.open(Lineage::new()).await
+    }
+
+    /// The same as it would run with this state, if there is one: a sink may know by whose state it was
+    /// written to.
+    pub async fn check_with(&self, state: &StateLocation) -> Result<Graph> {
+        let state = state.load(&self.spec.name).await?;
+        let lineage = state.map_or_else(Lineage::new, |state| state.lineage);
+        self.open(lineage).await
+    }
+
+    async fn open(&self, lineage: Lineage) -> Result<Graph> {
+        let scratch = Scratch::new(self.runtime.spill)?;
         let (_hand, cancel) = Cancel::new();
-        let around = self.surroundings(&scratch, cancel, tidegate_core::Lineage::new(), None);
-        Graph::open(
-            &self.spec,
-            &self.configs,
-            &self.stats.components,
-            &around,
-            &BTreeMap::new(),
-        )
-        .await
+        let around = self.surroundings(&scratch, cancel, lineage, None);
+        let empty = BTreeMap::new();
+        let stats = &self.stats.components;
+        Graph::open(&self.spec, &self.configs, stats, &around, &empty).await
     }
 
     /// What each source's last run left for its next one, if there is a state at all.
@@ -180,6 +204,9 @@ impl Pipeline {
     pub async fn run(&self, options: RunOptions) -> (Report, Result<()>) {
         let mut told = Told::default();
         let result = self.run_leased(&options, &mut told).await;
+        if timeout(ENDING, told.kept.end()).await.is_err() {
+            tracing::warn!("what the run kept open didn't end within {ENDING:?}");
+        }
         let (status, result) = match result {
             Ok(status) => (status, Ok(())),
             Err(error) => (Status::Failed, Err(error)),
@@ -260,7 +287,13 @@ impl Pipeline {
                 failures = 0;
             }
             let retry::Action::Retry(asked) = retry::action(&error) else {
-                return Err(error);
+                return Err(match error.kind() {
+                    ErrorKind::RateLimited { .. } => error.hint(format!(
+                        "the server asks for a wait of more than {}, which is not kept; run it again later",
+                        Span(retry::LONGEST_WAIT)
+                    )),
+                    _ => error,
+                });
             };
             let attempts = self.runtime.attempts;
             let Some(delay) = retry::backoff(attempts).nth(failures) else {
@@ -272,7 +305,8 @@ impl Pipeline {
             let mut stop = options.stop.clone();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Stopped),
+                // What came after the last checkpoint is given up with the attempt that failed.
+                Ok(_) = stop.wait_for(|stop| *stop) => return Ok(Status::Abandoned),
             }
         }
     }
@@ -288,7 +322,7 @@ impl Pipeline {
         begun: &mut Option<RunId>,
         told: &mut Told,
     ) -> Result<Outcome> {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new(self.runtime.spill)?;
         let (canceller, cancel) = Cancel::new();
         let name = &self.spec.name;
         let Some(state) = store.load(name).await? else {
@@ -425,7 +459,7 @@ impl Pipeline {
             let Some(state) = state.filter(|state| state.epochs.is_empty()) else {
                 return Ok(());
             };
-            let scratch = Scratch::new()?;
+            let scratch = Scratch::new(self.runtime.spill)?;
             let (_hand, cancel) = Cancel::new();
             let records = self.records(store, fence);
             let around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
@@ -459,7 +493,7 @@ impl Pipeline {
         &self,
         scratch: &Scratch,
         cancel: Cancel,
-        lineage: tidegate_core::Lineage,
+        lineage: Lineage,
         records: Option<Arc<dyn Records>>,
     ) -> Surroundings {
         Surroundings {
@@ -472,6 +506,7 @@ impl Pipeline {
             settings: Arc::clone(&self.settings),
             registry: Arc::clone(&self.registry),
             scratch: scratch.path().into(),
+            spill: scratch.room(),
             cancel,
             records,
             cuts: Arc::default(),

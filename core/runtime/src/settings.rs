@@ -27,6 +27,17 @@ pub struct RuntimeSettings {
     /// least `"64 KB"`.
     #[serde(deserialize_with = "queue", skip_serializing_if = "Option::is_none")]
     pub queue: Option<ByteSize>,
+    /// How much each query, and what waits for all of them, may put on the disk of `TMPDIR` where the
+    /// memory isn't enough: rows that wait, are sorted, joined or grouped. Default: what the disk has
+    /// free when the run begins; 512 MiB of a disk of at least 8 GiB always stay free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spill: Option<ByteSize>,
+    /// How much memory the whole program may take, whatever takes it: a guard against input that grows
+    /// beyond what `memory` counts. The program `tidegate` ends when it takes more; what was committed
+    /// stays. Default: one and a half times `memory` and that of the components that have a `memory` of
+    /// their own, and 512 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_memory: Option<ByteSize>,
     /// How often a run is begun again from its last checkpoint after a passing error, without
     /// any progress in between. Default: 5.
     pub attempts: u32,
@@ -83,6 +94,8 @@ impl Default for RuntimeSettings {
         Self {
             workers: None,
             memory: ByteSize(192_000_000),
+            spill: None,
+            process_memory: None,
             queue: None,
             attempts: 5,
             state: None,
@@ -95,6 +108,12 @@ impl RuntimeSettings {
     /// Those among the settings of all.
     pub(crate) fn of(settings: &Map<String, Value>) -> Result<Self> {
         settings_table(settings, "runtime")
+    }
+
+    /// What a process may take in all whose parts may hold `memory`.
+    pub fn process_memory_of(memory: ByteSize) -> ByteSize {
+        let memory = memory.0;
+        ByteSize(memory.saturating_add(memory / 2).saturating_add(512 << 20))
     }
 
     /// CPU threads.

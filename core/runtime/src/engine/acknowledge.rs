@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidegate_core::{Acknowledged, SplitId};
+use tidegate_core::{Acknowledged, SplitId, guarded_async};
 
 use super::common::Common;
 use crate::graph::NodeId;
@@ -55,8 +55,9 @@ impl Acknowledgements {
             let upto: Vec<_> = self.0.get(&id)?.values().cloned().collect();
             Some(async move {
                 let name = node.spec.id.as_str();
-                let told =
-                    retry::passing_until(&around.cancel, tries, name, || source.acknowledge(&upto));
+                let told = retry::passing_until(&around.cancel, tries, name, || {
+                    guarded_async("acknowledging", source.acknowledge(&upto))
+                });
                 match told.await {
                     Ok(()) => Some(id),
                     Err(error) => {

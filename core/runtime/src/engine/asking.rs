@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use tidegate_core::{Ask, FinishedSplit, Plan, Result, SplitId};
+use tidegate_core::{Ask, FinishedSplit, Plan, Result, SplitId, guarded_async};
 use tokio::task::JoinSet;
 
 use super::common::Common;
-use super::panics::guarded_async;
 use super::splits::SourceSplits;
 use crate::retry;
 use crate::state::Change;

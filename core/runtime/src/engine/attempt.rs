@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_core::{
     Acknowledged, ByteSize, Canceller, ComponentId, Epoch, Error, ErrorKind, Limits, Offset,
-    PipelineOptions, Prepared, Result, SchemaChange, SplitId,
+    PipelineOptions, Prepared, Result, SchemaChange, SplitId, guarded_async,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -21,7 +21,6 @@ use super::execution::{Beginning, Execution};
 use super::executors::{Executors, Handle};
 use super::finish::Ended;
 use super::message::{Said, Sealed, Tell};
-use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::remote::{Executor, opening};
 use super::requests::CutRequests;

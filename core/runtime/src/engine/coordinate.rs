@@ -22,6 +22,7 @@ use super::cutting::Step;
 use super::executors::Heard;
 use super::finish::{Ended, remind};
 use super::message::{Assignment, Command, Said};
+use super::panics::broken;
 use super::queue::{Closed, Revoked, SplitKey};
 use super::shared::closed;
 use super::some;
@@ -464,5 +465,5 @@ async fn stop_changed(stop: &mut watch::Receiver<bool>) {
 }
 
 fn joined(result: <JoinHandle<Result<Ended>> as Future>::Output) -> Result<Ended> {
-    result.map_err(|error| Error::internal("the end of an epoch panicked").because(error))?
+    result.map_err(|error| broken("the end of an epoch", error))?
 }

@@ -5,12 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::FutureExt;
-use tidegate_core::{CpuWriter, Error, Rejected, Result, SinkBatch, SinkEpoch};
+use tidegate_core::{CpuWriter, Error, Rejected, Result, SinkBatch, SinkEpoch, guarded};
 use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
 use super::gate::Place;
-use super::panics::guarded;
 
 /// The CPU writers of one epoch of a sink.
 pub(crate) struct CpuLane {

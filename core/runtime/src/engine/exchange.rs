@@ -9,13 +9,12 @@ use arrow_row::{RowConverter, SortField};
 use arrow_select::take::take_record_batch;
 use tidegate_core::{
     CpuWriter, Distribution, Epoch, Error, IoWriter, Rejected, Result, Sink, SinkBatch, SinkEpoch,
-    Spread, Writer, WriterId, batch_bytes,
+    Spread, Writer, WriterId, batch_bytes, guarded_async,
 };
 
 use super::cpu_lane::CpuLane;
 use super::flow::EpochSet;
 use super::io_lane::IoLane;
-use super::panics::guarded_async;
 use super::shared::Shared;
 use crate::graph::NodeId;
 use crate::stats::ComponentStats;
@@ -245,7 +244,13 @@ impl Writers {
                 drop(lane.take());
             }
         }
-        open.epoch.abandon().await;
+        let abandoned = async {
+            open.epoch.abandon().await;
+            Ok(())
+        };
+        if let Err(error) = guarded_async("giving up an epoch", abandoned).await {
+            tracing::warn!(%error, "what an epoch had begun is left for the next run to discard");
+        }
     }
 }
 

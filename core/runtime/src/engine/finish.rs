@@ -9,14 +9,13 @@ use arrow_schema::SchemaRef;
 use futures::future::join_all;
 use tidegate_core::{
     Acknowledged, Commit, ComponentId, Epoch, Offset, Prepared, Replay, Result, Sink, SplitId,
-    StreamName, Visibility,
+    StreamName, Visibility, guarded_async,
 };
 use tokio::sync::oneshot;
 
 use super::acknowledge::Acknowledgements;
 use super::common::Common;
 use super::message::Sealed;
-use super::panics::guarded_async;
 use super::queue::{Closed, SplitKey};
 use super::shared::closed;
 use crate::graph::NodeId;

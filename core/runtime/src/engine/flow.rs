@@ -9,11 +9,11 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use tidegate_core::{
     Epoch, Error, Origin, Origins, Position, Rejected, Result, RowPlaces, SinkBatch, Transform,
+    guarded,
 };
 
 use super::exchange::Writers;
 use super::inlet::Inlet;
-use super::panics::guarded;
 use super::queue::Mark;
 use super::shared::Shared;
 use super::spool::{Budget, Spool};
@@ -47,7 +47,7 @@ impl EpochSet {
                 )
             })
             .collect();
-        let budget = Budget::new(graph.shares.spools);
+        let budget = Budget::new(graph.shares.spools, around.spill);
         let mut inlets = HashMap::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             let Body::Transform {
@@ -343,6 +343,26 @@ impl Carrier {
         }
         let (port, id) = (node.rejected, node.spec.id.clone());
         self.deliver(port, &rejected.to_batch(&id)?)
+    }
+
+    /// Passes what a sink was answered to whoever reads it.
+    pub(crate) fn answer(&mut self, id: NodeId, answers: &[RecordBatch]) -> Result<()> {
+        let graph = Arc::clone(&self.shared.graph);
+        let port = match graph.nodes[id].body {
+            Body::Sink {
+                answers: Some(port),
+                ..
+            } => port,
+            // Nobody reads them.
+            _ => return Ok(()),
+        };
+        for batch in answers {
+            if batch.schema() != graph.ports[port].schema {
+                return Err(Error::internal("a sink gave answers of another schema"));
+            }
+            self.deliver(port, batch)?;
+        }
+        Ok(())
     }
 
     fn hold(&mut self, consumer: NodeId, input: usize, batch: &RecordBatch) -> Result<()> {

@@ -90,15 +90,17 @@ impl Gates {
         gates
     }
 
-    /// The gates that a port's rows, or what is rejected of them, come to without a stage between.
+    /// The gates that a port's rows, or what is rejected of them or answered to them, come to without a
+    /// stage between.
     fn behind(&self, graph: &Graph, port: PortId) -> Sinks {
         let mut sinks = 0;
         for &(consumer, input) in &graph.ports[port].consumers {
             let node = &graph.nodes[consumer];
             match &node.body {
-                Body::Sink { .. } => {
+                Body::Sink { answers, .. } => {
                     sinks |= self.gates.get(&consumer).map_or(0, |gate| gate.bit);
                     sinks |= self.behind(graph, node.rejected);
+                    sinks |= answers.map_or(0, |port| self.behind(graph, port));
                 }
                 Body::Transform {
                     transform: Transform::Map(_),

@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_core::{Error, InFlight, IoWriter, Result, SinkBatch, batch_bytes};
+use tidegate_core::{Error, InFlight, IoWriter, Result, SinkBatch, batch_bytes, guarded_async};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::exchange::Opening;
 use super::flow::EpochSet;
 use super::gate::Place;
-use super::panics::guarded_async;
 use super::seal::carry;
 use super::shared::Shared;
 use crate::graph::NodeId;
@@ -155,9 +154,9 @@ impl IoLane {
                         none => none.insert(lane.open(&shared, &set).await?),
                     };
                     let began = Instant::now();
-                    let rejected = guarded_async("a writer", writer.write(batch)).await;
+                    let written = guarded_async("a writer", writer.write(batch)).await;
                     shared.graph.nodes[lane.sink].stats.add_busy(began);
-                    carry(&shared, &set, lane.sink, rejected?).await
+                    carry(&shared, &set, lane.sink, written?).await
                 };
                 let written: Result<()> = written.await;
                 shared.queue.leave(Place::Sink(lane.sink), bytes);

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use tidegate_core::{Error, ErrorKind, Event, Offset, Result, Scan, Source, Split};
+use tidegate_core::{Error, ErrorKind, Event, Offset, Result, Scan, Source, Split, guarded_async};
 use tokio::task::JoinHandle;
 
 use super::message::{Assignment, Said};
-use super::panics::guarded_async;
 use super::queue::SplitKey;
 use super::shared::Shared;
 use crate::graph::Body;

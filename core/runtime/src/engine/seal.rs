@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tidegate_core::{Error, IoWriter, Prepared, Rejected, Result};
+use tidegate_core::{Error, IoWriter, Prepared, Result, Written, guarded, guarded_async};
 use tokio::runtime::Handle;
 
 use super::exchange::{Lane, Writers};
 use super::flow::{Carrier, EpochSet};
 use super::message::Sealed;
-use super::panics::{guarded, guarded_async};
 use super::queue::Closed;
 use super::shared::{Shared, closed};
 use super::stage;
 use crate::graph::{Body, NodeId};
 
 /// Runs the stages, if they are to, and seals every sink's part of the epoch, each after those whose
-/// rejected rows it reads.
+/// rejected rows or answers it reads.
 pub(super) async fn seal_all(
     shared: &Arc<Shared>,
     set: &Arc<EpochSet>,
@@ -49,8 +48,8 @@ pub(super) async fn seal_all(
 }
 
 /// Lets all writers of a sink finish, each on a thread that may block or on the I/O runtime, and
-/// seals its epoch. What is rejected late goes to the sinks that read it, which are sealed after
-/// this one.
+/// seals its epoch. What is rejected or answered late goes to the sinks that read it, which are
+/// sealed after this one.
 async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<Vec<Prepared>> {
     let Some(open) = set.writers.get(&id).and_then(Writers::get) else {
         return Ok(Vec::new());
@@ -66,7 +65,7 @@ async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<V
                     let began = Instant::now();
                     let finished = guarded("a writer", || writer.finish());
                     stats.add_busy(began);
-                    finished
+                    finished.map(Written::from)
                 })
             })
             .collect(),
@@ -87,7 +86,7 @@ async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<V
     // All are waited for, also after one has failed: none may go on beside what comes then.
     for task in tasks {
         let finished = match task.await {
-            Ok(Ok(rejected)) => carry(shared, set, id, rejected).await,
+            Ok(Ok(written)) => carry(shared, set, id, written).await,
             Ok(Err(error)) => Err(error),
             Err(error) => Err(Error::internal("a writer did not end").because(error)),
         };
@@ -101,7 +100,11 @@ async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<V
     let began = Instant::now();
     let sealed = guarded_async("sealing an epoch", open.epoch.seal()).await?;
     stats.add_busy(began);
-    carry(shared, set, id, sealed.rejected).await?;
+    let written = Written {
+        rejected: sealed.rejected,
+        answers: sealed.answers,
+    };
+    carry(shared, set, id, written).await?;
     Ok(sealed.prepared)
 }
 
@@ -112,22 +115,25 @@ pub(super) async fn abandon(set: &EpochSet) {
     }
 }
 
-/// Passes rows that a writer rejected late to whoever reads them.
+/// Passes what a writer rejected late, and what it was answered, to whoever reads that.
 pub(super) async fn carry(
     shared: &Arc<Shared>,
     set: &Arc<EpochSet>,
     id: NodeId,
-    rejected: Rejected,
+    written: Written,
 ) -> Result<()> {
-    if rejected.is_empty() {
+    if written.is_empty() {
         return Ok(());
     }
     let (shared, set) = (Arc::clone(shared), Arc::clone(set));
     let carry = move || {
         let mut carrier = Carrier::new(&shared, set, 0);
-        carrier.reject(id, rejected)?;
+        carrier.reject(id, written.rejected)?;
+        carrier.answer(id, &written.answers)?;
         carrier.flush()
     };
     let carried = tokio::task::spawn_blocking(carry).await;
-    carried.map_err(|error| Error::internal("rejected rows got lost").because(error))?
+    carried.map_err(|error| {
+        Error::internal("what a sink gave could not be passed on").because(error)
+    })?
 }

@@ -8,13 +8,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tidegate_core::{Cancel, ComponentConfig, Error, Kept, PipelineSpec, Registry, Result, RunId};
+use tidegate_core::{
+    Cancel, ComponentConfig, Error, Kept, PipelineSpec, Registry, Result, RunId, guarded_async,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -23,7 +24,6 @@ use super::Task;
 use super::execution::{Beginning, Execution};
 use super::frame::{self, COUNTED_EVERY, FromExecutor, Opening, ToExecutor};
 use super::message::{Command, Said, Tell};
-use super::panics::guarded_async;
 use super::queue::Closed;
 use super::shared::closed;
 use crate::graph::{Answer, Graph, Question, Records, Surroundings};
@@ -194,8 +194,8 @@ struct Work {
 impl Work {
     /// Opens the pipeline and works on it, until nobody tells it what to do any more.
     async fn run(self, commands: mpsc::UnboundedReceiver<Command>) -> Result<()> {
-        let scratch = Scratch::new()?;
-        let around = self.surroundings(scratch.path());
+        let scratch = Scratch::new(self.runtime.spill)?;
+        let around = self.surroundings(&scratch);
         let (opening, stats) = (&self.opening, &self.counts.stats);
         let configs = opening.spec.components.iter();
         let configs = configs.map(|component| {
@@ -236,7 +236,7 @@ impl Work {
         ran
     }
 
-    fn surroundings(&self, scratch: &Path) -> Surroundings {
+    fn surroundings(&self, scratch: &Scratch) -> Surroundings {
         let opening = &self.opening;
         Surroundings {
             pipeline: opening.spec.name.as_str().into(),
@@ -247,7 +247,8 @@ impl Work {
             runtime: self.runtime.clone(),
             settings: Arc::new(opening.settings.clone()),
             registry: Arc::clone(&self.registry),
-            scratch: scratch.into(),
+            scratch: scratch.path().into(),
+            spill: scratch.room(),
             cancel: self.cancel.clone(),
             records: Some(Arc::clone(&self.records)),
             cuts: Arc::default(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,25 +15,61 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use tidegate_core::{BatchStream, Error, Gathered, Result};
 
-/// What the spools of one epoch may hold in memory together.
+/// What the spools of one epoch may hold together: in memory, and on disk.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: AtomicU64,
+    disk: AtomicU64,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(memory: u64, disk: u64) -> Arc<Self> {
         Arc::new(Self {
-            left: AtomicU64::new(bytes),
+            left: AtomicU64::new(memory),
+            disk: AtomicU64::new(disk),
         })
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            })
-            .is_ok()
+        take(&self.left, bytes)
+    }
+}
+
+fn take(left: &AtomicU64, bytes: u64) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(bytes)
+    })
+    .is_ok()
+}
+
+/// A file that takes as many bytes as the budget has for the disk.
+struct Spilled {
+    file: File,
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Write for Spilled {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !take(&self.budget.disk, bytes.len() as u64) {
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                "`spill` in `[runtime]`, or what was free on the disk, is used up",
+            ));
+        }
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        self.budget.disk.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -52,7 +88,7 @@ pub(crate) struct Spool {
 #[derive(Default)]
 struct Partition {
     batches: Vec<RecordBatch>,
-    spilled: Option<(PathBuf, StreamWriter<BufWriter<File>>)>,
+    spilled: Option<(PathBuf, StreamWriter<BufWriter<Spilled>>)>,
 }
 
 impl fmt::Debug for Spool {
@@ -105,12 +141,17 @@ impl Spool {
         writer.write(batch).map_err(|error| self.disk(error))
     }
 
-    fn spill(&self, partition: usize) -> Result<(PathBuf, StreamWriter<BufWriter<File>>)> {
+    fn spill(&self, partition: usize) -> Result<(PathBuf, StreamWriter<BufWriter<Spilled>>)> {
         std::fs::create_dir_all(&self.folder).map_err(|error| self.disk(error.into()))?;
         let path = self.folder.join(format!("{}-{partition}.arrow", self.name));
         let file = File::create(&path).map_err(|error| self.disk(error.into()))?;
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        let file = Spilled {
+            file,
+            budget: Arc::clone(&self.budget),
+            bytes: 0,
+        };
         let file = BufWriter::with_capacity(1 << 20, file);
         let writer = StreamWriter::try_new_with_options(file, &self.schema, options)
             .map_err(|error| self.disk(error))?;
@@ -126,7 +167,7 @@ impl Spool {
             other => other.into(),
         };
         error.with("folder", self.folder.display()).hint(
-            "rows that wait for a join or a sort go there; set TMPDIR to a disk with more room",
+            "rows that wait for a join or a sort go there; raise `spill` or `memory` in `[runtime]`, or set TMPDIR to a disk with more room",
         )
     }
 

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::flow::EpochSet;
+use super::panics::broken;
 use super::queue::Closed;
 use super::shared::{Shared, closed};
 use crate::graph::{Body, Graph, NodeId, PortId};
@@ -83,7 +84,10 @@ pub(crate) async fn run_all(shared: &Arc<Shared>, set: &Arc<EpochSet>, cpu: &Han
             for input in 0..shared.graph.nodes[id].inputs.len() {
                 set.inlet(id, input)?.end();
             }
-            begun.await.map_err(broke)?.map_err(closed)?;
+            begun
+                .await
+                .map_err(|error| broken("a stage", error))?
+                .map_err(closed)?;
         } else {
             let ran = match inputs(shared, set, id, None) {
                 Ok(inputs) => run(shared, set, cpu, id, inputs).await,
@@ -150,7 +154,7 @@ async fn run(
     let partitions = cpu
         .spawn(async move { gather.run(inputs).await })
         .await
-        .map_err(broke)??;
+        .map_err(|error| broken("a stage", error))??;
     let pumps: Vec<_> = partitions
         .into_iter()
         .enumerate()
@@ -174,7 +178,7 @@ async fn run(
         .collect();
     // When one fails, the others are dropped with the runtime.
     for pump in pumps {
-        pump.await.map_err(broke)??;
+        pump.await.map_err(|error| broken("a stage", error))??;
     }
     let mut waited = Duration::ZERO;
     for input in 0..shared.graph.nodes[id].inputs.len() {
@@ -182,8 +186,4 @@ async fn run(
     }
     shared.graph.nodes[id].stats.add_busy(began + waited);
     Ok(())
-}
-
-fn broke(error: tokio::task::JoinError) -> Error {
-    Error::internal("a stage panicked").because(error)
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tidegate_core::{Decoded, Error, Result, Rows, STACK_SIZE};
+use tidegate_core::{Decoded, Error, Result, Rows, STACK_SIZE, guarded};
 
 use super::flow::Carrier;
-use super::panics::guarded;
 use super::queue::{From, Handed, Purpose, Work};
 use super::shared::Shared;
 use crate::graph::{NodeId, PortId};

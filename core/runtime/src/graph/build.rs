@@ -7,7 +7,7 @@ use arrow_schema::{Schema, SchemaRef};
 use tidegate_core::{
     ComponentConfig, ComponentId, ComponentSpec, DEEPEST, Error, Input, Kind, PipelineSpec,
     Rejected, Result, Sink, Source, Stream, StreamName, Transform, TransformContext, check_depth,
-    suggest,
+    guarded_async, suggest,
 };
 
 use super::memory::Shares;
@@ -29,6 +29,8 @@ pub(super) struct Builder<'a> {
     streams: HashMap<NodeId, Vec<(StreamName, PortId)>>,
     /// Outputs of transforms. Filled before they are opened, because their schema comes later.
     outputs: HashMap<NodeId, PortId>,
+    /// Answers of sinks that are open, where anything reads them.
+    answers: HashMap<NodeId, PortId>,
     /// How many maps keep state.
     stateful: usize,
 }
@@ -42,6 +44,7 @@ impl<'a> Builder<'a> {
             rejected: Vec::new(),
             streams: HashMap::new(),
             outputs: HashMap::new(),
+            answers: HashMap::new(),
             stateful: 0,
         };
         for (node, component) in spec.components.iter().enumerate() {
@@ -78,7 +81,7 @@ impl<'a> Builder<'a> {
             };
             let memory = self.shares(around).source;
             let cx = around.context(&component.id, &stats[node], memory);
-            let opened = config.open(&cx).await;
+            let opened = guarded_async("opening it", config.open(&cx)).await;
             let source = opened.map_err(|e| in_component(e, component))?;
             let mut streams = source.streams();
             if let Some(changed) = schemas.get(&component.id) {
@@ -105,12 +108,18 @@ impl<'a> Builder<'a> {
                     };
                     let common = around.context(&component.id, &stats[node], memory);
                     let cx = TransformContext { common, inputs };
-                    config.open(&cx).await.map(Opened::Transform)
+                    guarded_async("opening it", config.open(&cx))
+                        .await
+                        .map(Opened::Transform)
                 }
                 ComponentConfig::Sink(config) => {
                     let memory = self.shares(around).sink;
-                    let cx = around.sink_context(&component.id, &stats[node], memory, inputs);
-                    config.open(&cx).await.map(Opened::Sink)
+                    let asked = self.is_asked_for_answers(&component.id);
+                    let cx =
+                        around.sink_context(&component.id, &stats[node], memory, inputs, asked);
+                    guarded_async("opening it", config.open(&cx))
+                        .await
+                        .map(Opened::Sink)
                 }
             };
             self.add(node, opened.map_err(|e| in_component(e, component))?, edges);
@@ -192,6 +201,7 @@ impl<'a> Builder<'a> {
                 Body::Transform { transform, out }
             }
             Opened::Sink(sink) => Body::Sink {
+                answers: self.add_answers(node, sink.as_ref()),
                 sink,
                 given: Given {
                     guarantee: None,
@@ -200,6 +210,21 @@ impl<'a> Builder<'a> {
             },
         };
         self.bodies[node] = Some((body, edges));
+    }
+
+    /// The port of a sink's answers, if anything reads them and it has them.
+    fn add_answers(&mut self, node: NodeId, sink: &dyn Sink) -> Option<PortId> {
+        let id = &self.spec.components[node].id;
+        let asked = self.is_asked_for_answers(id);
+        let schema = asked.then(|| sink.answers()).flatten()?;
+        let port = self.add_port(node, format!("{id}.{}", StreamName::ANSWERS), schema);
+        self.answers.insert(node, port);
+        Some(port)
+    }
+
+    fn is_asked_for_answers(&self, sink: &ComponentId) -> bool {
+        let mut inputs = self.spec.components.iter().flat_map(|one| &one.inputs);
+        inputs.any(|entry| entry.split_once('.') == Some((sink.as_str(), StreamName::ANSWERS)))
     }
 
     fn find(&self, id: &str) -> Option<NodeId> {
@@ -262,6 +287,18 @@ impl<'a> Builder<'a> {
                 port: self.outputs[&node],
                 name: entry.into(),
             }]),
+            (Kind::Sink, Some(StreamName::ANSWERS)) => match self.answers.get(&node) {
+                Some(port) => Ok(vec![Edge {
+                    port: *port,
+                    name: entry.into(),
+                }]),
+                None => {
+                    let tag = &self.spec.components[node].tag;
+                    let what = format!("sink `{id}` of type `{tag}` has no stream of answers");
+                    let hint = format!("the rows it can't take are `{id}.rejected`");
+                    Err(Error::config(what).hint(hint))
+                }
+            },
             (kind, _) => Err(Error::config(format!("{kind} `{id}` gives no `{entry}`"))
                 .hint(format!("its rejected rows are `{id}.rejected`"))),
         }

@@ -2,7 +2,7 @@
 
 use tidegate_core::{Error, PipelineSpec, Result, Spread, Transform, Visibility};
 
-use super::{Body, Graph};
+use super::{Body, Graph, PortId};
 
 impl Graph {
     /// What can't be seen before all is open.
@@ -31,6 +31,16 @@ impl Graph {
         Ok(())
     }
 
+    /// Whether rows of a port come from a sink, which may give some when all stages have run.
+    fn is_late(&self, port: PortId) -> bool {
+        let maker = &self.nodes[self.maker(port)];
+        match maker.body {
+            Body::Source { .. } => false,
+            Body::Sink { .. } => true,
+            Body::Transform { .. } => maker.inputs.iter().any(|edge| self.is_late(edge.port)),
+        }
+    }
+
     fn check_unbounded(&self) -> Result<()> {
         let bounded = self.bounded();
         for node in &self.nodes {
@@ -49,17 +59,12 @@ impl Graph {
                          is that what you mean?",
                     ));
                 }
-                let late = node.inputs.iter().find(|edge| {
-                    matches!(self.nodes[self.maker(edge.port)].body, Body::Sink { .. })
-                });
-                if let Some(edge) = late {
+                if let Some(edge) = node.inputs.iter().find(|edge| self.is_late(edge.port)) {
                     return Err(Error::unsupported(format!(
-                        "transform `{}` gathers all rows of `{}`, which a sink rejects only later",
+                        "transform `{}` gathers all rows of `{}`, which a sink gives only later",
                         node.spec.id, edge.name
                     ))
-                    .hint(
-                        "write the rejected rows to a sink, and gather them in another pipeline",
-                    ));
+                    .hint("write these rows to a sink, and gather them in another pipeline"));
                 }
             }
             if let Body::Sink { sink, .. } = &node.body

@@ -1,6 +1,8 @@
 //! What a sink can guarantee, by what it does and what stands above it.
 
-use tidegate_core::{ComponentId, Delivery, Error, Guarantee, PipelineSpec, Replay, Result};
+use tidegate_core::{
+    ComponentId, ComponentSpec, Delivery, Error, Guarantee, PipelineSpec, Replay, Result,
+};
 
 use super::{Body, Graph, NodeId};
 use crate::stats::Given;
@@ -47,14 +49,22 @@ impl Graph {
             if let Body::Transform { transform, .. } = &node.body
                 && !transform.deterministic()
             {
-                above.non_deterministic.get_or_insert(&node.spec.id);
+                above.changing.get_or_insert(&node.spec);
             }
             if let Some(replay) = self.replay(at)
                 && above.source.is_none_or(|(_, least)| replay > least)
             {
                 above.source = Some((&node.spec.id, replay));
             }
-            open.extend(node.inputs.iter().map(|edge| self.maker(edge.port)));
+            for edge in &node.inputs {
+                let maker = self.maker(edge.port);
+                if let Body::Sink { answers, .. } = &self.nodes[maker].body
+                    && *answers == Some(edge.port)
+                {
+                    above.changing.get_or_insert(&self.nodes[maker].spec);
+                }
+                open.push(maker);
+            }
         }
         above
     }
@@ -63,8 +73,8 @@ impl Graph {
 /// What limits the guarantee of a sink.
 #[derive(Debug, Default)]
 struct Above<'a> {
-    /// A transform that may give other rows when it is run again.
-    non_deterministic: Option<&'a ComponentId>,
+    /// A transform that may give other rows when it is run again, or a sink whose answers are read.
+    changing: Option<&'a ComponentSpec>,
     /// The source that can do the least after a crash.
     source: Option<(&'a ComponentId, Replay)>,
 }
@@ -72,7 +82,7 @@ struct Above<'a> {
 impl Above<'_> {
     fn given(&self, delivery: Delivery) -> Given {
         let at_least_once = |reason: String| (Some(Guarantee::AtLeastOnce), Some(reason));
-        let (guarantee, reason) = match (delivery, self.source, self.non_deterministic) {
+        let (guarantee, reason) = match (delivery, self.source, self.changing) {
             (Delivery::Observer, ..) => (None, None),
             (_, Some((source, Replay::Never)), _) => (
                 Some(Guarantee::None),
@@ -83,9 +93,9 @@ impl Above<'_> {
             (Delivery::AtLeastOnce, ..) => {
                 at_least_once("rows may arrive again after a crash".to_owned())
             }
-            (Delivery::Idempotent, _, Some(transform)) => at_least_once(format!(
-                "transform `{transform}` may give other rows when it is run again"
-            )),
+            (Delivery::Idempotent, _, Some(ComponentSpec { id, kind, .. })) => at_least_once(
+                format!("{kind} `{id}` may give other rows when it is run again"),
+            ),
             (Delivery::Idempotent, _, None) => (
                 Some(Guarantee::EffectivelyOnce),
                 Some(

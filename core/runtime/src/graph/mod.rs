@@ -73,6 +73,8 @@ pub(crate) enum Body {
     },
     Sink {
         sink: Arc<dyn Sink>,
+        /// Where its answers go, if anything reads them.
+        answers: Option<PortId>,
         given: Given,
     },
 }
@@ -86,7 +88,8 @@ pub(crate) struct OpenStream {
     pub(crate) scan: Option<Scan>,
 }
 
-/// Something that gives batches: a stream, a transform, a component's rejected rows.
+/// Something that gives batches: a stream, a transform, a component's rejected rows, a sink's
+/// answers.
 #[derive(Debug)]
 pub(crate) struct Port {
     pub(crate) name: String,

@@ -18,7 +18,7 @@ impl Graph {
                 ))
                 .hint(format!(
                     "write what `{other}` gives to another kind of sink, and read that in another \
-                     pipeline; a sink that may do without says so by a key of its own"
+                     pipeline; a sink that can do without has a key for that: `idempotency_key = false` of `http`"
                 )));
             }
         }
@@ -34,7 +34,7 @@ impl Graph {
                     Some((maker, "has no positions that outlive the process"))
                 }
                 Body::Source { .. } => None,
-                Body::Sink { .. } => Some((maker, "rejects rows in no order")),
+                Body::Sink { .. } => Some((maker, "gives rows in no order")),
                 Body::Transform {
                     transform: Transform::Gather(_),
                     ..

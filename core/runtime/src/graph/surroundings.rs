@@ -27,6 +27,8 @@ pub(crate) struct Surroundings {
     pub(crate) settings: Arc<JsonMap<String, Value>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) scratch: Arc<Path>,
+    /// How many bytes may be written there.
+    pub(crate) spill: u64,
     pub(crate) cancel: Cancel,
     /// `None` while the pipeline is only checked.
     pub(crate) records: Option<Arc<dyn Records>>,
@@ -58,6 +60,7 @@ impl Surroundings {
             parallelism: self.runtime.workers(),
             memory,
             scratch: self.scratch.join(id.as_str()).into(),
+            spill: self.spill,
             store: values(Some(id.clone())),
             shared: values(None),
             cancel: self.cancel.clone(),
@@ -77,6 +80,7 @@ impl Surroundings {
         stats: &ComponentStats,
         memory: u64,
         inputs: Vec<Input>,
+        answers: bool,
     ) -> SinkContext {
         let journal = SinkJournal {
             records: self.records.clone(),
@@ -85,6 +89,7 @@ impl Surroundings {
         SinkContext {
             common: self.context(id, stats, memory),
             inputs,
+            answers,
             journal: Arc::new(journal),
         }
     }

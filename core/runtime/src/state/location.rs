@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_core::{Error, Result};
 
-use super::{PipelineState, SqliteStore, StateStore};
+use super::{Listed, PipelineState, SqliteStore, StateStore};
 
 /// Where pipelines' states are: a folder of this machine, or any other store.
 ///
@@ -27,28 +27,65 @@ impl StateLocation {
     pub async fn open(&self) -> Result<Arc<dyn StateStore>> {
         match self {
             Self::Store(store) => Ok(Arc::clone(store)),
-            Self::Folder(folder) => {
-                let folder = folder.clone();
-                let store = tokio::task::spawn_blocking(move || SqliteStore::open(&folder))
-                    .await
-                    .map_err(|error| {
-                        Error::internal("the state's thread broke").because(error)
-                    })??;
-                Ok(Arc::new(store))
-            }
+            Self::Folder(folder) => Ok(Arc::new(in_folder(folder).await?)),
         }
     }
 
     /// The state of a pipeline, if there is any; makes nothing.
     pub async fn load(&self, pipeline: &str) -> Result<Option<PipelineState>> {
-        if let Self::Folder(folder) = self {
-            let file = folder.join("state.db");
-            if !tokio::fs::try_exists(&file).await.unwrap_or(true) {
-                return Ok(None);
-            }
+        match self.is_empty().await {
+            true => Ok(None),
+            false => self.open().await?.load(pipeline).await,
         }
-        self.open().await?.load(pipeline).await
     }
+
+    /// The pipelines that have something here, sorted by name; makes nothing.
+    pub async fn pipelines(&self) -> Result<Vec<Listed>> {
+        match self.is_empty().await {
+            true => Ok(Vec::new()),
+            false => self.open().await?.pipelines().await,
+        }
+    }
+
+    /// Writes a copy of the state of all pipelines to `file`: see [`SqliteStore::export`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no state here, `Unsupported` if it isn't in a folder.
+    pub async fn export(&self, file: &Path) -> Result<()> {
+        let Self::Folder(folder) = self else {
+            return Err(
+                Error::unsupported("only a state in a folder can be copied into a file").hint(
+                    "copy all objects of the place while none of its pipelines runs, or let the \
+                     bucket keep their versions",
+                ),
+            );
+        };
+        if self.is_empty().await {
+            return Err(Error::not_found("there is no state here")
+                .with("path", folder.join("state.db").display())
+                .hint("say with --state where pipelines keep it"));
+        }
+        in_folder(folder).await?.export(file).await
+    }
+
+    /// Whether nothing was ever kept here, as far as that can be told without making it.
+    async fn is_empty(&self) -> bool {
+        let Self::Folder(folder) = self else {
+            return false;
+        };
+        !tokio::fs::try_exists(folder.join("state.db"))
+            .await
+            .unwrap_or(true)
+    }
+}
+
+async fn in_folder(folder: &Path) -> Result<SqliteStore> {
+    let folder = folder.to_owned();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&folder));
+    opening
+        .await
+        .map_err(|error| Error::internal("the state's thread broke").because(error))?
 }
 
 impl Default for StateLocation {

@@ -28,8 +28,9 @@ mod sqlite;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tidegate_core::Result;
+use tidegate_core::{Error, Result};
 
 pub use change::{Change, Checkpoint};
 pub use hold::{Held, Hold};
@@ -47,6 +48,15 @@ pub use sqlite::SqliteStore;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub u64);
 
+/// A pipeline that has a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// When its state was last changed, if that is known.
+    pub changed: Option<DateTime<Utc>>,
+}
+
 /// Where pipelines' states are kept.
 #[async_trait]
 pub trait StateStore: Debug + Send + Sync {
@@ -61,6 +71,14 @@ pub trait StateStore: Debug + Send + Sync {
 
     /// The state as it is. `None`: the pipeline has never run here.
     async fn load(&self, pipeline: &str) -> Result<Option<PipelineState>>;
+
+    /// The pipelines that have something here, sorted by name; [`StateStore::load`] may still give
+    /// `None` for one that only has values.
+    ///
+    /// Errors: `Unsupported` if the store can't tell.
+    async fn pipelines(&self) -> Result<Vec<Listed>> {
+        Err(Error::unsupported("this store of states can't list them"))
+    }
 
     /// Changes the state, at once and whole, durably.
     ///
@@ -83,15 +101,15 @@ pub trait StateStore: Debug + Send + Sync {
 }
 
 /// What whoever was taken over from is told.
-pub(crate) fn taken_over(pipeline: &str) -> tidegate_core::Error {
-    tidegate_core::Error::conflict("another process has taken over this pipeline")
+pub(crate) fn taken_over(pipeline: &str) -> Error {
+    Error::conflict("another process has taken over this pipeline")
         .with("pipeline", pipeline)
         .hint("nothing that this process did since then was committed; the other one goes on")
 }
 
 /// What a part of a run is told that goes on after the run has let go of the pipeline.
-fn let_go(pipeline: &str) -> tidegate_core::Error {
-    tidegate_core::Error::conflict("the run that held this pipeline was dropped")
+fn let_go(pipeline: &str) -> Error {
+    Error::conflict("the run that held this pipeline was dropped")
         .with("pipeline", pipeline)
         .hint("what it hadn't stored is given up; the next run resumes from its last checkpoint")
 }

@@ -19,7 +19,7 @@ use super::keeper::{Ask, Keeper};
 use super::layout::Claim;
 use super::places::{HeadStore, Version, Written};
 use super::process::{Holder, Holding};
-use super::{Change, Fence, Held, Hold, PipelineState, StateStore, let_go, taken_over};
+use super::{Change, Fence, Held, Hold, Listed, PipelineState, StateStore, let_go, taken_over};
 
 /// How often a change of a value is tried again after it lost against another change.
 const LOSSES: u32 = 100;
@@ -334,6 +334,12 @@ impl StateStore for ObjectState {
         }
         let found = read_state(self.heads(), pipeline).await?;
         Ok(found.and_then(|(head, _, state)| (head.fence > 0).then_some(state)))
+    }
+
+    async fn pipelines(&self) -> Result<Vec<Listed>> {
+        let mut found = self.heads().heads().await?;
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
     }
 
     async fn apply(&self, pipeline: &str, fence: Fence, change: Change) -> Result<()> {

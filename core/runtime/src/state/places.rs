@@ -4,7 +4,9 @@
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
-use tidegate_core::Result;
+use tidegate_core::{Error, Result};
+
+use super::Listed;
 
 /// Heads by name, each replaced only by who knows its present version: S3 with `If-Match`, or
 /// anything else that compares and swaps. Each head has parts, which never change.
@@ -27,6 +29,13 @@ pub trait HeadStore: Debug + Send + Sync {
         bytes: Vec<u8>,
         expected: Option<&Version>,
     ) -> Result<Written>;
+
+    /// The heads that are there, by name.
+    ///
+    /// Errors: `Unsupported` if the place can't tell.
+    async fn heads(&self) -> Result<Vec<Listed>> {
+        Err(Error::unsupported("this place of states can't list them"))
+    }
 
     /// Writes a part of the head; no other has ever had its name (letters, digits, `-`).
     async fn write_part(&self, name: &str, part: &str, bytes: Vec<u8>) -> Result<()>;

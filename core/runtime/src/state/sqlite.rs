@@ -1,23 +1,34 @@
 //! The state store in a folder: one SQLite database for all pipelines that share the folder.
+//!
+//! What a run publishes rests on what it has stored. So three things are noticed, and refused:
+//!
+//! - a database that is older than the last run left it, because its `-wal` was lost or damaged:
+//!   each change is counted in it, and the number is then written to the pipeline's lock file;
+//! - a folder that is removed or replaced while a run goes on: nothing is answered after that;
+//! - a damaged database, as far as SQLite's own check finds it.
 
+mod files;
 mod rows;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use serde_json::Value;
 use tidegate_core::{Error, Lineage, Result, patiently};
 
-use self::rows::{SCHEMA, json, keep, load, parse};
+use self::files::{Opened, Witness};
+use self::rows::{CHANGES, SCHEMA, json, keep, load, parse};
+use super::edits::Edit;
 use super::names::{earlier_file_name, file_name};
-use super::{Change, Fence, Held, Hold, PipelineState, StateStore, let_go, taken_over};
+use super::{Change, Fence, Held, Hold, Listed, PipelineState, StateStore, let_go, taken_over};
 
 /// The layout of the tables above; a database with another is refused.
 const VERSION: i64 = 1;
@@ -27,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The folder of the lock files, in the state's.
 const LOCKS: &str = "locks";
+
+/// A database up to this size is checked when it is opened, in bytes: that takes a fraction of a
+/// second.
+const CHECKED: u64 = 64 << 20;
 
 /// The state store in a folder (`--state`, by default `.tidegate`): `state.db`, and a lock file
 /// for each pipeline, which the operating system frees when its holder dies.
@@ -38,6 +53,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
+    database: Opened,
     connection: Mutex<Connection>,
     held: Mutex<HashMap<String, Mine>>,
 }
@@ -46,6 +62,7 @@ struct Shared {
 #[derive(Debug)]
 struct Mine {
     fence: Fence,
+    witness: Arc<Witness>,
     /// What is stored, once it was read: nobody else changes it. `None` also while it is being
     /// changed, and after that went wrong.
     state: Option<PipelineState>,
@@ -63,6 +80,7 @@ struct Locked {
 #[derive(Debug)]
 struct Locks {
     _own: File,
+    witness: Arc<Witness>,
     /// Against earlier versions.
     _earlier: Option<File>,
 }
@@ -70,10 +88,12 @@ struct Locks {
 impl SqliteStore {
     /// Opens the store in `folder`, making both if they aren't there.
     pub fn open(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| {
+        files::make_folder(folder).map_err(|error| {
             Error::io("the state folder can't be made", error).with("path", folder.display())
         })?;
         let path = folder.join("state.db");
+        files::make_database(&path);
+        files::make_private(&path);
         let connect = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
             connection.busy_timeout(PATIENCE)?;
@@ -95,13 +115,33 @@ impl SqliteStore {
                     .hint("use that version, or another folder with --state"),
             );
         }
+        // SQLite gives these the rights of the database; earlier versions left them to all.
+        for name in ["state.db-wal", "state.db-shm"] {
+            files::make_private(&folder.join(name));
+        }
+        let database = Opened::at(&path).map_err(|error| {
+            Error::io("the state can't be found", error).with("path", path.display())
+        })?;
+        check(&connection, &path)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 folder: folder.to_owned(),
+                database,
                 connection: Mutex::new(connection),
                 held: Mutex::default(),
             }),
         })
+    }
+
+    /// Writes a copy of the state of all pipelines to `file`, which must not be there yet: a
+    /// database in one file, as it is at one moment, also while runs go on.
+    ///
+    /// # Errors
+    ///
+    /// `Config` if there is such a file.
+    pub async fn export(&self, file: &Path) -> Result<()> {
+        let file = file.to_owned();
+        self.blocking(move |shared| shared.export(&file)).await
     }
 
     /// Runs `work` in one transaction on a thread that may block.
@@ -126,25 +166,75 @@ impl SqliteStore {
 
 impl Shared {
     fn transact<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        self.transact_and(work, |result| result)
+        self.transact_and(work, Ok)
     }
 
     /// The same, and `then`, once it is durable, before anybody else begins another one.
+    ///
+    /// Errors: also `Conflict` if the database isn't in its place any more.
     fn transact_and<T, U>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
-        then: impl FnOnce(T) -> U,
+        then: impl FnOnce(T) -> Result<U>,
     ) -> Result<U> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection();
+        self.database.check()?;
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed)?;
         let result = work(&transaction)?;
         transaction.commit().map_err(failed)?;
-        Ok(then(result))
+        // What went into a file that nobody finds any more isn't stored.
+        self.database.check()?;
+        then(result)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        let connection = self.connection.lock();
+        connection.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn export(&self, file: &Path) -> Result<()> {
+        let failed = |error: std::io::Error| {
+            Error::io("the copy can't be written", error).with("path", file.display())
+        };
+        let there = || {
+            Error::config("there is such a file already")
+                .with("path", file.display())
+                .hint("give the copy another name, or remove that file")
+        };
+        let file = std::path::absolute(file).map_err(failed)?;
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        if file.symlink_metadata().is_ok() {
+            return Err(there());
+        }
+        // It has its name only when it is whole.
+        let mut unfinished = tempfile::Builder::new();
+        let unfinished = unfinished.prefix(".").suffix(".tidegate-tmp");
+        let copy = unfinished.tempfile_in(folder).map_err(failed)?;
+        let copy = copy.into_temp_path();
+        let Some(name) = copy.to_str() else {
+            return Err(Error::config("the name of the copy's folder isn't UTF-8")
+                .with("path", file.display()));
+        };
+        {
+            let connection = self.connection();
+            self.database.check()?;
+            connection
+                .execute("VACUUM INTO ?", [name])
+                .map_err(|error| {
+                    sqlite("the state can't be copied", error).with("path", file.display())
+                })?;
+        }
+        let written = File::open(&copy).and_then(|copy| copy.sync_all());
+        written.map_err(failed)?;
+        copy.persist_noclobber(&file)
+            .map_err(|error| match error.error.kind() {
+                std::io::ErrorKind::AlreadyExists => there(),
+                _ => failed(error.error),
+            })?;
+        let folder = File::open(folder).and_then(|folder| folder.sync_all());
+        folder.map_err(failed)
     }
 
     /// Locks the pipeline; `None` while another one has it.
@@ -155,10 +245,11 @@ impl Shared {
     /// Where its name is too long for a file, no earlier version has ever run the pipeline.
     fn lock(&self, pipeline: &str) -> Result<Option<Locks>> {
         let locks = self.folder.join(LOCKS);
-        std::fs::create_dir_all(&locks).map_err(|error| {
+        files::make_folder(&locks).map_err(|error| {
             Error::io("the folder for locks can't be made", error).with("path", locks.display())
         })?;
-        let own = lock(&locks.join(file_name(pipeline)), File::try_lock)?;
+        let path = locks.join(file_name(pipeline));
+        let own = lock(&path, File::try_lock)?;
         let earlier = earlier_file_name(pipeline);
         let earlier = match earlier.len() {
             0..256 => match lock(&self.folder.join(earlier), File::try_lock_shared)? {
@@ -167,8 +258,16 @@ impl Shared {
             },
             _ => None,
         };
-        Ok(own.map(|own| Locks {
+        let Some(own) = own else {
+            return Ok(None);
+        };
+        let witness = Witness::of(&path, &own).map_err(|error| {
+            Error::io("the pipeline's lock file can't be opened", error)
+                .with("path", path.display())
+        })?;
+        Ok(Some(Locks {
             _own: own,
+            witness: Arc::new(witness),
             _earlier: earlier,
         }))
     }
@@ -192,19 +291,38 @@ impl Shared {
     fn apply(&self, pipeline: &str, fence: Fence, change: &Change) -> Result<()> {
         let work = |db: &Transaction<'_>| {
             compare(db, pipeline, fence)?;
-            let known = self.mine(pipeline, fence, |mine| mine.state.take())?;
+            let (known, witness) = self.mine(pipeline, fence, |mine| {
+                (mine.state.take(), Arc::clone(&mine.witness))
+            })?;
+            witness.check()?;
             let known = known.map_or_else(|| load(db, pipeline), |state| Ok(Some(state)))?;
             let Some(mut state) = known else {
                 return Err(taken_over(pipeline));
             };
-            for edit in state.change(change)? {
-                keep(db, pipeline, &edit)?;
+            let edits = state.change(change)?;
+            for edit in &edits {
+                keep(db, pipeline, edit)?;
             }
-            Ok(state)
+            // What was begun besides in an epoch means nothing to what is published: without it
+            // something is left over, no more. There may be many of them.
+            let besides = |edit: &Edit| matches!(edit, Edit::Begun(_));
+            let changes = match edits.iter().all(besides) {
+                true => None,
+                false => Some(count(db, pipeline)?),
+            };
+            Ok((state, witness, changes))
         };
-        self.transact_and(work, |state| {
-            // Whoever let go meanwhile needs it no more.
+        self.transact_and(work, |(state, witness, changes)| {
+            // Whoever let go meanwhile needs it no more, and must not write into another's file.
+            if self.mine(pipeline, fence, |_| ()).is_err() {
+                return Ok(());
+            }
+            if let Some(changes) = changes {
+                witness.check()?;
+                witness.write(changes)?;
+            }
             let _ = self.mine(pipeline, fence, |mine| mine.state = Some(state));
+            Ok(())
         })
     }
 }
@@ -213,9 +331,7 @@ fn lock(
     path: &Path,
     how: impl Fn(&File) -> std::result::Result<(), TryLockError>,
 ) -> Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    let file = options.create(true).write(true).truncate(false).open(path);
-    let file = file.map_err(|error| {
+    let file = files::open_lock(path).map_err(|error| {
         Error::io("the pipeline's lock file can't be made", error).with("path", path.display())
     })?;
     match how(&file) {
@@ -256,10 +372,32 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     if version == 0 {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    if matches!(version, 0 | VERSION) {
+        // Earlier versions of this layout have no such table, and don't mind it.
+        transaction.execute_batch(CHANGES)?;
         transaction.commit()?;
         return Ok(VERSION);
     }
     Ok(version)
+}
+
+/// Fails with `Conflict` if SQLite finds the database damaged.
+fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let size = std::fs::metadata(path).map_or(0, |found| found.len());
+    if size > CHECKED {
+        return Ok(());
+    }
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| sqlite("the state can't be read", error).with("path", path.display()))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        found => Err(Error::conflict("the state is damaged")
+            .with("path", path.display())
+            .with("found", found.lines().last().unwrap_or(found))
+            .hint(DAMAGED)),
+    }
 }
 
 #[async_trait]
@@ -285,6 +423,8 @@ impl StateStore for SqliteStore {
                 .with("holder", holder.as_deref().unwrap_or("unknown"))
                 .hint("wait until it ends, or give this run another folder with --state"));
         };
+        let (witness, seen) = (Arc::clone(&locks.witness), locks.witness.changes()?);
+        let (place, lock) = (self.shared.folder.join("state.db"), Arc::clone(&witness));
         let locks = Arc::new(locks);
         let wanted = Arc::downgrade(&locks);
         let holder = format!("process {}", std::process::id());
@@ -294,6 +434,10 @@ impl StateStore for SqliteStore {
                 // or else whoever did would be fenced off by one that has given up.
                 if wanted.strong_count() == 0 {
                     return Err(let_go(&name));
+                }
+                let changes = counted(db, &name)?;
+                if let Some(seen) = seen.filter(|&seen| seen > changes) {
+                    return Err(older(&name, changes, seen, &place, lock.path()));
                 }
                 db.execute(
                     "INSERT INTO pipeline (name, lineage, epoch, fence) VALUES (?, ?, 0, 0)
@@ -309,7 +453,11 @@ impl StateStore for SqliteStore {
                 .map_err(failed)
             })
             .await?;
-        let mine = Mine { fence, state: None };
+        let mine = Mine {
+            fence,
+            witness,
+            state: None,
+        };
         self.shared.held().insert(pipeline.to_owned(), mine);
         let locked = Locked {
             shared: Arc::clone(&self.shared),
@@ -321,9 +469,37 @@ impl StateStore for SqliteStore {
     }
 
     async fn verify(&self, pipeline: &str, fence: Fence) -> Result<()> {
-        self.shared.mine(pipeline, fence, |_| ())?;
+        let witness = |mine: &mut Mine| Arc::clone(&mine.witness);
+        let witness = self.shared.mine(pipeline, fence, witness)?;
         let name = pipeline.to_owned();
-        self.transact(move |db| compare(db, &name, fence)).await
+        self.transact(move |db| {
+            compare(db, &name, fence)?;
+            witness.check()
+        })
+        .await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<Listed>> {
+        self.transact(|db| {
+            let mut statement = db
+                .prepare(
+                    "SELECT name, at FROM pipeline
+                     LEFT JOIN changes ON changes.pipeline = pipeline.name ORDER BY name",
+                )
+                .map_err(failed)?;
+            let rows = statement.query_map([], |row| {
+                Ok(Listed {
+                    name: row.get(0)?,
+                    changed: row
+                        .get::<_, Option<i64>>(1)?
+                        .and_then(DateTime::from_timestamp_millis),
+                })
+            });
+            rows.map_err(failed)?
+                .map(|row| row.map_err(failed))
+                .collect()
+        })
+        .await
     }
 
     async fn load(&self, pipeline: &str) -> Result<Option<PipelineState>> {
@@ -401,9 +577,43 @@ fn compare(db: &Transaction<'_>, pipeline: &str, fence: Fence) -> Result<()> {
     Err(taken_over(pipeline))
 }
 
+/// How many changes of the pipeline are in the database.
+fn counted(db: &Transaction<'_>, pipeline: &str) -> Result<u64> {
+    let sql = "SELECT count FROM changes WHERE pipeline = ?";
+    let found = db.query_row(sql, [pipeline], |row| row.get(0));
+    Ok(found.optional().map_err(failed)?.unwrap_or(0))
+}
+
+/// Counts one more; gives how many there are.
+fn count(db: &Transaction<'_>, pipeline: &str) -> Result<u64> {
+    db.prepare_cached(
+        "INSERT INTO changes (pipeline, count, at) VALUES (?, 1, ?)
+         ON CONFLICT DO UPDATE SET count = count + 1, at = excluded.at RETURNING count",
+    )
+    .and_then(|mut sql| sql.query_row((pipeline, Utc::now().timestamp_millis()), |row| row.get(0)))
+    .map_err(failed)
+}
+
+/// What a run is told whose database has lost changes.
+fn older(pipeline: &str, changes: u64, seen: u64, database: &Path, lock: &Path) -> Error {
+    Error::conflict("state.db is older than the last run left it: its -wal is missing or damaged")
+        .with("pipeline", pipeline)
+        .with("path", database.display())
+        .with("changes", format!("{changes} of {seen}"))
+        .with("lock", lock.display())
+        .hint(
+            "put state.db back together with the state.db-wal that lay beside it; or, if that is \
+             lost, remove the lock file: the next run then resumes from the older state, and \
+             writes rows again that were published since",
+        )
+}
+
 fn failed(error: rusqlite::Error) -> Error {
     sqlite("the state can't be read or written", error)
 }
+
+const DAMAGED: &str =
+    "state.db is damaged: restore it, or start over in another folder with --state";
 
 fn sqlite(message: &str, error: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
@@ -418,8 +628,9 @@ fn sqlite(message: &str, error: rusqlite::Error) -> Error {
         // SQLite says so too when its helper files can't grow.
         Some(ErrorCode::SystemIoFailure) => Error::internal(message)
             .hint("is the disk of the state folder (--state) full, or broken?"),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::conflict(message)
-            .hint("state.db is damaged: restore it, or start over in another folder with --state"),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Error::conflict(message).hint(DAMAGED)
+        }
         _ => Error::internal(message),
     };
     error_of.because(error)

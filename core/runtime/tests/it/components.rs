@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
     Acknowledged, Ask, BatchStream, Commit, CpuWriter, Delivery, Distribution, Epoch, Error,
-    ErrorKind, Event, EventStream, FinishedSplit, Gather, Limits, Map, Mapped, Next, Offset,
+    ErrorKind, Event, EventStream, FinishedSplit, Gather, Keep, Limits, Map, Mapped, Next, Offset,
     Origin, Plan, PlanState, Prepared, Recovery, Rejected, Replay, Result, Rows, Scan, Sealed,
     Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Source, SourceConfig, SourceContext,
     Split, SplitData, Spread, StageInput, Stream, Token, Transform, TransformConfig,
@@ -151,9 +151,9 @@ impl SourceConfig for NumbersConfig {
             };
             kept = cx.keep("socket", make).await?;
             assert!(
-                cx.keep("other", async || Ok(5))
+                cx.keep("other", async || Ok(Other(5)))
                     .await?
-                    .is_none_or(|n| *n == 5)
+                    .is_none_or(|other| other.0 == 5)
             );
         }
         Ok(Arc::new(Numbers(self.clone(), cx.clone(), kept)))
@@ -168,6 +168,17 @@ register_source!("numbers", NumbersConfig);
 /// What is kept over attempts.
 #[derive(Debug)]
 struct Socket(String);
+
+struct Other(i32);
+
+#[async_trait]
+impl Keep for Socket {
+    async fn end(&self) {
+        note(&format!("{}/ended", self.0));
+    }
+}
+
+impl Keep for Other {}
 
 impl Drop for Socket {
     fn drop(&mut self) {

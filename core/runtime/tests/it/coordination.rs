@@ -717,8 +717,9 @@ async fn what_is_kept_lives_over_the_attempts_of_one_run() {
         .source("a", json!({"rows": 1000, "fault": fault, "keeps": a}))
         .source("b", json!({"rows": 1000, "keeps": b}))
         .sink("out", &["a", "b"], json!({}));
-    let (made, gone) = (
+    let (made, ended, gone) = (
         |of: &str| came(&format!("{of}/made")),
+        |of: &str| came(&format!("{of}/ended")),
         |of: &str| came(&format!("{of}/gone")),
     );
     world.pipeline().unwrap().check().await.unwrap();
@@ -728,7 +729,7 @@ async fn what_is_kept_lives_over_the_attempts_of_one_run() {
         let report = world.complete().await;
         assert!(report.restarts >= 1);
         for of in [&a, &b] {
-            assert_eq!((made(of), gone(of)), (run, run), "{of}");
+            assert_eq!((made(of), ended(of), gone(of)), (run, run, run), "{of}");
         }
     }
 }

@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tidegate_core::{Error, Result};
-use tidegate_runtime::state::{Found, HeadStore, ObjectState, StateStore, Version, Written};
+use tidegate_runtime::state::{
+    Found, HeadStore, Listed, ObjectState, StateStore, Version, Written,
+};
 use tokio::sync::watch;
 
 /// What all processes see.
@@ -254,6 +256,17 @@ impl HeadStore for Process {
             }
             _ => Ok(swap()),
         }
+    }
+
+    async fn heads(&self) -> Result<Vec<Listed>> {
+        self.runs().await?;
+        let objects = self.bucket.objects.lock().unwrap();
+        let heads = objects.keys().filter(|key| !key.contains('/'));
+        let listed = heads.map(|name| Listed {
+            name: name.clone(),
+            changed: None,
+        });
+        Ok(listed.collect())
     }
 
     async fn write_part(&self, name: &str, part: &str, bytes: Vec<u8>) -> Result<()> {

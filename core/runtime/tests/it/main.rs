@@ -14,6 +14,7 @@
 mod components;
 mod coordination;
 mod crashes;
+mod damage;
 mod executors;
 mod heads;
 mod holds;

@@ -216,7 +216,7 @@ impl SinkEpoch for LinesEpoch {
         let prepared: Result<_> = names.iter().map(Prepared::encode).collect();
         Ok(Sealed {
             prepared: prepared?,
-            rejected: Rejected::default(),
+            ..Sealed::default()
         })
     }
 

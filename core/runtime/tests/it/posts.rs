@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_core::{
     ByteSize, Commit, Delivery, Distribution, Epoch, ErrorKind, InFlight, IoWriter, Kind, Recovery,
     Rejected, Result, Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Spread, Writer,
-    WriterId, async_trait, register_sink, typetag,
+    WriterId, Written, async_trait, register_sink, typetag,
 };
 
 use crate::crashes::crash_until_done;
@@ -60,19 +62,34 @@ struct PostsConfig {
     /// Multiples of this are rejected.
     #[serde(default)]
     reject: Option<i64>,
+    /// Has answers: the numbers that were taken, odd ones with the write, even ones at the end.
+    #[serde(default)]
+    answers: bool,
+}
+
+fn answers() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
+}
+
+fn answered(numbers: Vec<i64>) -> Vec<RecordBatch> {
+    if numbers.is_empty() {
+        return Vec::new();
+    }
+    let column: ArrayRef = Arc::new(Int64Array::from(numbers));
+    vec![RecordBatch::try_new(answers(), vec![column]).unwrap()]
 }
 
 #[async_trait]
 #[typetag::serde(name = "posts")]
 impl SinkConfig for PostsConfig {
-    async fn open(&self, _: &SinkContext) -> Result<Arc<dyn Sink>> {
-        Ok(Arc::new(Posts(self.clone())))
+    async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(Posts(self.clone(), cx.answers)))
     }
 }
 register_sink!("posts", PostsConfig);
 
 #[derive(Debug)]
-struct Posts(PostsConfig);
+struct Posts(PostsConfig, bool);
 
 #[async_trait]
 impl Sink for Posts {
@@ -93,6 +110,10 @@ impl Sink for Posts {
         self.0.origins
     }
 
+    fn answers(&self) -> Option<SchemaRef> {
+        self.0.answers.then(answers)
+    }
+
     fn writer_bytes(&self) -> u64 {
         0
     }
@@ -106,7 +127,7 @@ impl Sink for Posts {
     }
 
     async fn epoch(&self, _: Epoch) -> Result<Arc<dyn SinkEpoch>> {
-        Ok(Arc::new(PostsEpoch(self.0.clone())))
+        Ok(Arc::new(PostsEpoch(self.0.clone(), self.1)))
     }
 
     async fn commit(&self, _: &Commit<'_>) -> Result<()> {
@@ -119,12 +140,16 @@ impl Sink for Posts {
 }
 
 #[derive(Debug)]
-struct PostsEpoch(PostsConfig);
+struct PostsEpoch(PostsConfig, bool);
 
 #[async_trait]
 impl SinkEpoch for PostsEpoch {
     async fn writer(&self, _: WriterId) -> Result<Writer> {
-        Ok(Writer::Io(Box::new(Post(self.0.clone()))))
+        Ok(Writer::Io(Box::new(Post {
+            config: self.0.clone(),
+            answers: self.1,
+            late: Vec::new(),
+        })))
     }
 
     async fn seal(&self) -> Result<Sealed> {
@@ -134,7 +159,11 @@ impl SinkEpoch for PostsEpoch {
     async fn abandon(&self) {}
 }
 
-struct Post(PostsConfig);
+struct Post {
+    config: PostsConfig,
+    answers: bool,
+    late: Vec<i64>,
+}
 
 /// A request that is under way ends with its future.
 struct UnderWay<'a>(&'a str);
@@ -159,8 +188,8 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl IoWriter for Post {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
-        let config = &self.0;
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
+        let config = &self.config;
         let request = UnderWay::begin(&config.server);
         tokio::time::sleep(Duration::from_millis(config.pause_ms)).await;
         assert!(
@@ -189,15 +218,26 @@ impl IoWriter for Post {
             }
         }
         drop(request);
+        let mut early = Vec::new();
+        if self.answers {
+            early = taken.iter().copied().filter(|n| n % 2 != 0).collect();
+            self.late.extend(taken.iter().filter(|n| *n % 2 == 0));
+        }
         with_server(&config.server, |server| {
             server.requests.push(taken);
             server.ended = Some(Instant::now());
         });
-        Ok(rejected)
+        Ok(Written {
+            rejected,
+            answers: answered(early),
+        })
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
-        Ok(Rejected::default())
+    async fn finish(self: Box<Self>) -> Result<Written> {
+        Ok(Written {
+            answers: answered(self.late),
+            ..Written::default()
+        })
     }
 }
 
@@ -373,6 +413,87 @@ async fn what_an_io_writer_rejects_reaches_its_reader_in_the_same_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_reach_their_readers_in_the_same_epoch_early_and_late() {
+    let name = "posts_answers";
+    let sink = json!({"writers": 5, "rows": 10, "pause_ms": 1, "reject": 10, "answers": true});
+    let mut world = world(name, json!({"rows": 1000, "splits": 2}), sink)
+        .sink("bad", &["posts.rejected"], json!({}))
+        .component(
+            Kind::Transform,
+            "fan",
+            "fan",
+            &["posts.answers"],
+            json!({"times": 2}),
+        )
+        .sink("answers", &["posts.answers"], json!({}))
+        .sink("twice", &["fan"], json!({}));
+    world.options.checkpoint.bytes = Some(ByteSize(3000));
+    let report = world.complete().await;
+    let want = rows(&server(name));
+    assert_eq!(want.len(), 1800);
+    assert_eq!(world.place("answers").rows(), want);
+    // The transform drops multiples of 7.
+    let kept = want.iter().filter(|n| *n % 7 != 0).count();
+    assert_eq!(world.place("twice").rows().len(), 2 * kept);
+    assert_eq!(world.place("bad").rows().len(), 200);
+    assert_eq!(report.components[1].rows_out, 1800);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_epochs_that_are_lost_are_not_shown() {
+    let mut crashes = 0;
+    for seed in 0..4_usize {
+        let name = format!("posts_answers_{seed}");
+        let sink = json!({"server": name, "writers": 4, "rows": 5, "answers": true});
+        let mut world = World::new(&name)
+            .source(
+                "n",
+                json!({"rows": 600, "splits": 3, "pause_ms": 1, "resume_every": seed + 1}),
+            )
+            .component(Kind::Sink, "posts", "posts", &["n"], sink)
+            .sink("answers", &["posts.answers"], json!({}));
+        world.options.checkpoint.bytes = Some(ByteSize(2000));
+        crashes += crash_until_done(&world, seed as u64).await;
+        let want: BTreeSet<i64> = rows(&server(&name)).into_iter().collect();
+        assert_eq!(want.len(), 1800);
+        assert_eq!(
+            world.place("answers").rows(),
+            want.into_iter().collect::<Vec<_>>()
+        );
+    }
+    assert!(crashes > 3, "{crashes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_read_only_of_sinks_that_have_them_and_not_gathered() {
+    let posts = |name: &str, answers: bool| {
+        let sink = json!({"writers": 1, "rows": 1, "answers": answers});
+        world(name, json!({"rows": 10}), sink)
+    };
+    let none = posts("posts_mute", false).sink("out", &["posts.answers"], json!({}));
+    let error = none.pipeline().unwrap().check().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.to_string().contains("no stream of answers"),
+        "{error}"
+    );
+    for between in [false, true] {
+        let mut gathered = posts(&format!("posts_gathered_{between}"), true);
+        let mut input = "posts.answers";
+        if between {
+            let fan = json!({"times": 1});
+            gathered = gathered.component(Kind::Transform, "fan", "fan", &[input], fan);
+            input = "fan";
+        }
+        let gathered = gathered
+            .component(Kind::Transform, "sum", "sum", &[input], json!({}))
+            .sink("out", &["sum"], json!({}));
+        let error = gathered.pipeline().unwrap().check().await.unwrap_err();
+        assert!(error.to_string().contains("gives only later"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_io_writer_that_panics_is_named_with_the_cause() {
     let name = "posts_panic";
     let world = world(
@@ -471,5 +592,5 @@ async fn origins_are_refused_behind_what_loses_them() {
             json!({"server": "late_lost", "writers": 1, "rows": 1, "origins": true}),
         );
     let error = late.pipeline().unwrap().check().await.unwrap_err();
-    assert!(error.to_string().contains("rejects rows"), "{error}");
+    assert!(error.to_string().contains("gives rows"), "{error}");
 }

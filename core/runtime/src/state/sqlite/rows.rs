@@ -45,6 +45,13 @@ CREATE TABLE IF NOT EXISTS value (
 ) STRICT;
 ";
 
+/// How many changes each pipeline has had, and when the last one was, in milliseconds since 1970.
+pub(super) const CHANGES: &str = "
+CREATE TABLE IF NOT EXISTS changes (
+    pipeline TEXT PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL
+) STRICT;
+";
+
 /// What is stored of the pipeline.
 pub(super) fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {
     let head: Option<(String, u64, Option<String>)> = db
