@@ -2,7 +2,7 @@
 
 use tidegate_api::{Endpoint, Pagination, Place, raw};
 use tidegate_core::{Error, NewColumns, Result, StreamName};
-use tidegate_http::{OnQuota, check_headers, is_rate};
+use tidegate_http::{OnQuota, check_auth_header, check_headers, is_rate, may_carry};
 
 use crate::config::{Raw, RestConfig, Verb};
 
@@ -22,9 +22,12 @@ impl RestConfig {
         if let Some(auth) = &self.auth {
             auth.validate(self.allow_http)?;
             auth.may_go_to(&url, self.allow_http)?;
+            check_auth_header(auth, &self.headers)?;
+        } else if self.has_secrets() {
+            may_carry(&url, self.allow_http)?;
         } else if self.allow_http {
             return Err(
-                of_key("allow_http", "`allow_http` has no use without `auth`")
+                of_key("allow_http", "`allow_http` has no use without secrets")
                     .hint("leave it out: what isn't secret may always go over plain http"),
             );
         }

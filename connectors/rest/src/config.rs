@@ -11,7 +11,7 @@ use tidegate_core::{
     NewColumns, Result, Source, SourceConfig, SourceContext, async_trait, typetag,
 };
 use tidegate_formats::SchemaSpec;
-use tidegate_http::{Auth, Authorizer, HttpClient, OnQuota};
+use tidegate_http::{Auth, Authorizer, HeaderText, HttpClient, OnQuota};
 
 use crate::access::RestAccess;
 use crate::params::Param;
@@ -46,27 +46,32 @@ pub struct RestConfig {
     pub method: Verb,
 
     /// Headers of every request: `{ X-Api-Version = "2" }`. `Accept: application/json` is sent
-    /// unless another `Accept` stands here. Secrets don't belong here: see `auth`.
+    /// unless another `Accept` stands here. A secret is named, not written, as in `auth`:
+    /// `{ X-Api-Key = { env = "API_KEY" } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, HeaderText>,
 
     /// Parameters of every request, in the URL's query: `{ state = "all", per_page = 100 }`. A list
-    /// sends the parameter several times. Secrets don't belong here: see `auth`.
+    /// sends the parameter several times. A secret is named, not written, as in `auth`:
+    /// `{ appid = { env = "API_KEY" } }`. It is sent with every page.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Param>,
 
-    /// The body of every request, sent as JSON; with `method = "POST"` only.
+    /// The body of every request, sent as JSON; with `method = "POST"` only. A secret is named, not
+    /// written: a table of nothing but `env` or `file`, `{ key = { env = "API_KEY" } }`, stands for a
+    /// text. Where the API itself wants such an object, write `{ literal = { env = "prod" } }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secrets" = true))]
     pub body: Option<Value>,
 
     /// How the API knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`. A
-    /// redirection to another host is then not followed, so that the credentials stay where they
-    /// belong. Default: the API isn't told.
+    /// redirection to another host is then not followed, nor with a secret in `headers`, `params` or
+    /// `body`, so that the credentials stay where they belong. Default: the API isn't told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// Whether the credentials of `auth` may go over plain http to another machine, where others can
-    /// read them.
+    /// Whether the credentials of `auth`, and secrets in `headers`, `params` and `body`, may go over
+    /// plain http to another machine, where others can read them.
     #[serde(default)]
     pub allow_http: bool,
 
@@ -232,14 +237,17 @@ impl SourceConfig for RestConfig {
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         let client = HttpClient::new(cx)?;
-        let (client, authorizer) = match &self.auth {
-            None => (client, Authorizer::nobody()),
-            Some(auth) => {
-                let authorizer = Authorizer::new(auth, self.allow_http, cx, &client)?;
-                (client.confined()?, authorizer)
-            }
+        let mut authorizer = match &self.auth {
+            None => Authorizer::nobody(),
+            Some(auth) => Authorizer::new(auth, self.allow_http, cx, &client)?,
         };
         let mut endpoint = self.endpoint()?;
+        self.read_secrets(cx, &client, &mut authorizer, &mut endpoint)?;
+        let texts = self.mask_texts(&client);
+        let client = match authorizer.is_nobody() && !texts {
+            true => client,
+            false => client.confined()?,
+        };
         let access = Arc::new(RestAccess::new(self, cx, authorizer, &endpoint));
         if endpoint.schema.is_none() && self.raw != Raw::Only {
             let schema = learn(cx, &client, access.as_ref(), &endpoint, 1).await?;

@@ -2,10 +2,11 @@
 
 use tidegate_api::{Endpoint, RecordsAt};
 use tidegate_core::Result;
-use tidegate_http::{Method, StatusCode, Url};
+use tidegate_http::{HeaderText, Method, StatusCode, Url};
 
 use crate::check::of_key;
 use crate::config::{RestConfig, Verb};
+use crate::secrets::Written;
 
 impl RestConfig {
     /// The address. Errors: `Config`.
@@ -56,10 +57,13 @@ impl RestConfig {
             true => None,
             false => Some(accept),
         };
-        let headers = self.headers.iter();
-        let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
+        // Secrets aren't among these: they go along with the credentials.
+        let headers = self.headers.iter().filter_map(|(name, value)| match value {
+            HeaderText::Text(text) => Some((name.clone(), text.clone())),
+            HeaderText::Secret(_) => None,
+        });
         let params = self.params.iter().flat_map(|(name, param)| {
-            let texts = param.texts().into_iter();
+            let texts = param.all().iter().filter_map(|one| one.text().ok());
             texts.map(move |text| (name.clone(), text))
         });
         Ok(Endpoint {
@@ -75,7 +79,9 @@ impl RestConfig {
             url: self.address()?,
             headers: accept.into_iter().chain(headers).collect(),
             params: params.collect(),
-            body: self.body.clone(),
+            body: self.body.as_ref().map(|body| Written::of(body).body),
+            body_secrets: Vec::new(),
+            besides: self.besides(),
             records: RecordsAt {
                 pointer: self.records.clone(),
                 optional: self.records_optional,

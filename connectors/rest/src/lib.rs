@@ -28,6 +28,7 @@ mod dialect;
 mod endpoint;
 mod params;
 mod quota;
+mod secrets;
 
 pub use config::{Raw, RestConfig, Verb};
 pub use params::{One, Param};

@@ -2,8 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_core::Secret;
 
-/// A parameter's value: a text, a number, true or false, or a list of these.
+/// A parameter's value: a text, a number, true or false, the name of a secret
+/// (`{ env = "API_KEY" }`), or a list of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
@@ -27,26 +29,30 @@ pub enum One {
     Number(f64),
     /// A text.
     Text(String),
+    /// Where a text that is secret is to be found.
+    Secret(Secret),
 }
 
 impl Param {
-    /// The texts that are sent.
-    pub(crate) fn texts(&self) -> Vec<String> {
+    /// Each value that is sent.
+    pub(crate) fn all(&self) -> &[One] {
         match self {
-            Self::One(one) => vec![one.text()],
-            Self::Many(all) => all.iter().map(One::text).collect(),
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => all,
         }
     }
 }
 
 impl One {
-    fn text(&self) -> String {
-        match self {
+    /// The text that is sent; of a secret, where it is to be found.
+    pub(crate) fn text(&self) -> Result<String, &Secret> {
+        Ok(match self {
             Self::Bool(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
             Self::Number(value) => serde_json::Value::from(*value).to_string(),
             Self::Text(value) => value.clone(),
-        }
+            Self::Secret(secret) => return Err(secret),
+        })
     }
 }
 
@@ -58,7 +64,11 @@ mod tests {
 
     #[test]
     fn values_are_sent_as_they_are_written() {
-        let texts = |value: Value| serde_json::from_value::<Param>(value).unwrap().texts();
+        let texts = |value: Value| {
+            let param: Param = serde_json::from_value(value).unwrap();
+            let texts = param.all().iter().map(One::text);
+            texts.collect::<Result<Vec<_>, _>>().unwrap()
+        };
         assert_eq!(texts(json!("all")), ["all"]);
         assert_eq!(texts(json!(100)), ["100"]);
         assert_eq!(texts(json!(-0.5)), ["-0.5"]);
@@ -70,5 +80,9 @@ mod tests {
         assert_eq!(texts(json!(true)), ["true"]);
         assert_eq!(texts(json!(["a", 1])), ["a", "1"]);
         assert!(serde_json::from_value::<Param>(json!({ "a": 1 })).is_err());
+        let secret = json!([1, { "env": "KEY" }]);
+        let param: Param = serde_json::from_value(secret.clone()).unwrap();
+        assert_eq!(param.all()[1].text(), Err(&Secret::Env("KEY".into())));
+        assert_eq!(serde_json::to_value(param).unwrap(), secret);
     }
 }

@@ -18,8 +18,8 @@ pub trait Access: Debug + Send + Sync {
 
     /// Whether `send` adds a parameter of this name to the query. Servers echo it in the URLs of
     /// next pages: it is taken out of them, so that it is never stored, and added anew. So is every
-    /// parameter whose value the client hides
-    /// ([`HttpClient::hide`](tidegate_http::HttpClient::hide)), whatever its name.
+    /// parameter whose value holds what the client hides
+    /// ([`HttpClient::holds_hidden`](tidegate_http::HttpClient::holds_hidden)), whatever its name.
     fn adds(&self, param: &str) -> bool {
         let _ = param;
         false

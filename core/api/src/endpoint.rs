@@ -2,7 +2,7 @@ use std::fmt;
 
 use arrow_schema::SchemaRef;
 use serde_json::Value;
-use tidegate_core::{Error, NewColumns, Result, StreamName};
+use tidegate_core::{Error, NewColumns, Result, SecretValue, StreamName};
 use tidegate_http::{Method, StatusCode, Url, redact};
 
 use crate::{Incremental, Pagination, Place, Pointer, RecordsAt};
@@ -33,6 +33,12 @@ pub struct Endpoint {
     pub params: Vec<(String, String)>,
     /// The body of every request, a JSON object where parameters are to stand in it.
     pub body: Option<Value>,
+    /// Secrets that are sent in the body, and where: in the place of what names them there.
+    pub body_secrets: Vec<(Pointer, SecretValue)>,
+    /// What decides as well which records there are, though it isn't sent from here: the names of
+    /// secrets that [`Access`](crate::Access) puts on requests. Never the secrets themselves: another
+    /// value makes no other question. `None`: nothing.
+    pub besides: Option<Value>,
     /// Where an answer holds its records.
     pub records: RecordsAt,
     /// How it is paged.
@@ -62,6 +68,8 @@ impl Endpoint {
             headers: Vec::new(),
             params: Vec::new(),
             body: None,
+            body_secrets: Vec::new(),
+            besides: None,
             records: RecordsAt::default(),
             pagination: Pagination::None,
             ends_at: Vec::new(),

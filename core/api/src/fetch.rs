@@ -189,7 +189,22 @@ impl Via<'_> {
             next = page.next(&records)?;
         }
         let pages = page.pages();
-        let validators = answer.validators();
+        let echoes = |text: &Option<String>| {
+            let text = text.as_deref();
+            text.is_some_and(|text| answer.holds_hidden(text))
+        };
+        // They are stored; without them, the answer comes whole next time.
+        let validators = answer.validators().filter(|validators| {
+            let echoes = echoes(&validators.etag) || echoes(&validators.last_modified);
+            if echoes && endpoint.conditional {
+                tracing::warn!(
+                    stream = %endpoint.name,
+                    "the server gives back a secret in its `ETag` or `Last-Modified`, which is \
+                     therefore not kept: the next run reads everything"
+                );
+            }
+            !echoes
+        });
         let known = validators.map(|validators| Known { asked, validators });
         Ok(Fetched {
             records,

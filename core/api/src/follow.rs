@@ -9,7 +9,7 @@ use tidegate_http::{Response, Url, header, redact};
 
 use crate::json::Document;
 use crate::records::unreadable;
-use crate::step::{Step, plain, stored};
+use crate::step::{Step, cleaned, may_be_stored, plain};
 use crate::{Access, CursorFrom, Endpoint, Pagination, Place, Pointer, Records, Total, json, link};
 
 /// Which page the server gave.
@@ -150,7 +150,7 @@ impl Page<'_> {
                 .cursor(records, cursor, *from, has_more.as_ref())?
                 .into()),
             (Pagination::Link { allow_hosts }, _) => {
-                // It isn't quoted: URLs in it may echo what lets us in.
+                // It isn't quoted: URLs in it may echo credentials.
                 let target = link::next(self.links()).map_err(|_| {
                     self.error("the header `Link` can't be understood")
                         .hint("it is to read `<https://…>; rel=\"next\"` (RFC 8288)")
@@ -400,6 +400,12 @@ impl Page<'_> {
             Some(cursor) if records.count == 0 && *self.step == Step::Cursor(cursor.clone()) => {
                 Ok(None)
             }
+            // It is stored.
+            Some(cursor) if self.answer.holds_hidden(&plain(&cursor)) => Err(self
+                .error(format!(
+                    "the cursor at `{pointer}` holds a secret, and isn't stored"
+                ))
+                .hint(ECHO)),
             Some(cursor) => Ok(Some(Step::Cursor(cursor))),
             None if more == Some(true) || from == CursorFrom::LastRecord => Err(self
                 .error(format!(
@@ -508,11 +514,17 @@ impl Page<'_> {
                 .error("the next page is on another host")
                 .with("next", self.show(url))
                 .hint(format!(
-                    "what lets us in would be sent there: if that is right, add `{host}` to \
+                    "the credentials would be sent there: if that is right, add `{host}` to \
                      `pagination.allow_hosts`"
                 )));
         }
-        Ok(Step::Url(stored(url, self.access, self.answer)))
+        let url = cleaned(url, self.access, self.answer);
+        if !may_be_stored(&url, self.endpoint, self.answer) {
+            return Err(self
+                .error("the next page's URL holds a secret, and isn't stored")
+                .hint(ECHO));
+        }
+        Ok(Step::Url(url.into()))
     }
 
     /// What the body has at `pointer`, which must be `what` if it is there, and not null.
@@ -553,15 +565,18 @@ impl Page<'_> {
 
     /// A URL as it may be shown.
     fn show(&self, url: Url) -> String {
-        let stored = stored(url, self.access, self.answer);
-        Url::parse(&stored)
-            .map_or_else(|_| "***".to_owned(), |url| self.answer.shown(&redact(&url)))
+        let url = cleaned(url, self.access, self.answer);
+        self.answer.shown(&redact(&url))
     }
 
     fn error(&self, message: impl Into<String>) -> Error {
         self.answer.error(ErrorKind::Data, message)
     }
 }
+
+/// What to do about a server that gives a secret to be sent back.
+pub(crate) const ECHO: &str = "the server gives back a secret that it was sent, in what has to be kept \
+                               until the next request: tell its operator, or page in another way";
 
 /// What to do about a `total` that isn't there.
 const NO_TOTAL: &str = "`pagination.total` says where the server tells how much there is; leave it \

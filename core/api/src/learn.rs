@@ -1,4 +1,6 @@
-use arrow_schema::{Schema, SchemaRef};
+use std::sync::Arc;
+
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidegate_core::{Context, Error, KeyValue, Result, StreamName};
@@ -56,6 +58,17 @@ pub async fn learn(
         schema,
     };
     let value = stored_as(&learnt)?;
+    if client.holds_hidden(&value["schema"].to_string()) {
+        return Err(
+            Error::data("a column's name holds a secret, and isn't stored")
+                .with("stream", &endpoint.name)
+                .with("url", tidegate_http::redact(&endpoint.url))
+                .hint(
+                    "the server gives back a secret that it was sent, as a key of a record: give a \
+             `schema` without it, or tell the server's operator",
+                ),
+        );
+    }
     while !cx
         .store
         .compare_and_set(&key, stored.as_ref(), &value)
@@ -79,9 +92,26 @@ fn stored_as(learnt: &Learnt) -> Result<Value> {
         .map_err(|error| Error::internal("a schema can't be stored").because(error))
 }
 
-/// Adds the columns that only `wider` has to what was learnt of a stream.
-pub(crate) async fn widen(store: &dyn KeyValue, stream: &StreamName, wider: &Schema) -> Result<()> {
+/// Adds the columns that only `wider` has to what was learnt of a stream, but for those that echo a
+/// secret.
+pub(crate) async fn widen(
+    store: &dyn KeyValue,
+    client: &HttpClient,
+    stream: &StreamName,
+    wider: &Schema,
+) -> Result<()> {
     let key = key(stream);
+    let may_be_stored = |field: &&FieldRef| {
+        let field = SchemaSpec::from_arrow(&Schema::new(vec![Arc::clone(field)]));
+        serde_json::to_string(&field).is_ok_and(|text| !client.holds_hidden(&text))
+    };
+    let wider: Vec<_> = wider
+        .fields()
+        .iter()
+        .filter(may_be_stored)
+        .cloned()
+        .collect();
+    let wider = Schema::new(wider);
     while let Some(stored) = store.get(&key).await? {
         let mut learnt = Learnt::deserialize(&stored)
             .map_err(|error| Error::internal("a stored schema can't be read").because(error))?;

@@ -178,6 +178,24 @@ pub(crate) fn advance(
             })?,
         });
     }
+    // It is stored.
+    if let Some(Mark {
+        value: Value::Text(text),
+        ..
+    }) = &high
+        && answer.holds_hidden(text)
+    {
+        let field = &incremental.field;
+        return Err(answer
+            .error(
+                ErrorKind::Data,
+                format!("a record's `{field}` holds a secret, and isn't stored"),
+            )
+            .hint(
+                "the server gives back a secret that it was sent, in what the next run would ask \
+                 with: check `incremental.field`, or tell the server's operator",
+            ));
+    }
     if !dropped {
         return Ok((records, high));
     }

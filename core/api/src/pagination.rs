@@ -112,7 +112,7 @@ pub enum Pagination {
     },
     /// The header `Link` leads to the next page by `rel="next"` (RFC 8288). The last has none.
     Link {
-        /// Other hosts that a next page may be on. What lets us in (tokens, headers) is sent there
+        /// Other hosts that a next page may be on. Credentials (tokens, headers) are sent there
         /// too. Default: only the host of `url`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         allow_hosts: Vec<String>,
@@ -122,7 +122,7 @@ pub enum Pagination {
     NextUrl {
         /// Where the URL stands.
         next: Pointer,
-        /// Other hosts that a next page may be on. What lets us in (tokens, headers) is sent there
+        /// Other hosts that a next page may be on. Credentials (tokens, headers) are sent there
         /// too. Default: only the host of `url`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         allow_hosts: Vec<String>,

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidegate_core::{FinishedSplit, Result};
+use tidegate_core::{FinishedSplit, Result, Split, SplitData};
 use tidegate_formats::SchemaSpec;
 
 use crate::Endpoint;
 use crate::fetch::Known;
 use crate::hash::hash;
 use crate::mark::Mark;
+use crate::step::Step;
 use crate::walk::{Piece, Position};
+
+/// The most splits that are handed out at once: so many are held in memory and in the state.
+const MOST_OPEN: u64 = 10_000;
 
 /// The state of a plan.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -20,6 +24,63 @@ pub(crate) struct State {
     pub(crate) open: u64,
     /// By name, also those that are not read in this run.
     pub(crate) endpoints: BTreeMap<String, Memory>,
+    /// Pages of this run that were counted and aren't handed out yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) counted: Vec<Counted>,
+}
+
+/// Pages that were counted when the run began, each of which is a split of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    /// What the splits' ids begin with.
+    pub(crate) id: String,
+    /// What the splits have in common; its first page is the first of all.
+    pub(crate) piece: Piece,
+    /// The first page's number.
+    pub(crate) first: u64,
+    /// How many pages there are.
+    pub(crate) pages: u64,
+    /// How many of them were handed out.
+    #[serde(default)]
+    pub(crate) done: u64,
+    /// How many records the first page had.
+    pub(crate) records: u64,
+    /// Whether what the server tells are records, not pages.
+    pub(crate) of_records: bool,
+}
+
+impl Counted {
+    /// Hands out so many more.
+    fn take(&mut self, most: u64) -> Result<Vec<Split>> {
+        let end = self.pages.min(self.done.saturating_add(most));
+        let splits = (self.done..end).map(|at| self.split(at)).collect();
+        self.done = end;
+        splits
+    }
+
+    fn split(&self, at: u64) -> Result<Split> {
+        let number = self.first.saturating_add(at);
+        let mut id = format!("{}:page={number}", self.id);
+        let size = self.piece.size.map(|size| u64::from(size.get()));
+        if let Some(size) = size {
+            id = format!("{id},size={size}");
+        }
+        let piece = Piece {
+            first: Step::Page(number),
+            known: self.piece.known.clone().filter(|_| at == 0),
+            last: (at + 1 == self.pages).then_some(self.records),
+            ..self.piece.clone()
+        };
+        let rows = size.zip(self.piece.told).filter(|_| self.of_records);
+        let rows = rows.map(|(size, told)| size.min(told.saturating_sub(at.saturating_mul(size))));
+        Ok(Split::new(id, SplitData::encode(&piece)?).estimate(rows, None))
+    }
+}
+
+/// What an endpoint's run begins with.
+pub(crate) enum Begun {
+    Splits(Vec<Split>),
+    Counted(Box<Counted>),
 }
 
 /// What is known of an endpoint that has something to remember.
@@ -64,6 +125,36 @@ impl State {
             };
         }
         Ok(memory.now.clone())
+    }
+
+    /// Takes in what endpoints begin with, in the place of what an earlier run left.
+    pub(crate) fn take_up(&mut self, begun: Vec<Begun>) -> Result<Vec<Split>> {
+        let mut splits = Vec::new();
+        self.counted = Vec::new();
+        for begun in begun {
+            match begun {
+                Begun::Splits(more) => splits.extend(more),
+                Begun::Counted(counted) => self.counted.push(*counted),
+            }
+        }
+        self.open = splits.len().try_into().unwrap_or(u64::MAX);
+        splits.extend(self.hand_out()?);
+        Ok(splits)
+    }
+
+    /// The splits to add to those that are open: none while many are, then many.
+    pub(crate) fn hand_out(&mut self) -> Result<Vec<Split>> {
+        let mut splits = Vec::new();
+        if self.open > MOST_OPEN / 2 {
+            return Ok(splits);
+        }
+        for counted in &mut self.counted {
+            let more = counted.take(MOST_OPEN.saturating_sub(self.open))?;
+            self.open += more.len() as u64;
+            splits.extend(more);
+        }
+        self.counted.retain(|counted| counted.done < counted.pages);
+        Ok(splits)
     }
 
     /// Takes in what the splits that have finished came to know.
@@ -113,13 +204,16 @@ fn question(endpoint: &Endpoint, streams: [bool; 2]) -> u64 {
 
 /// What decides which records there are. It may be secret, and is stored only as a hash.
 pub(crate) fn asked(endpoint: &Endpoint) -> Value {
-    json!([
-        endpoint.method.as_str(),
-        endpoint.url.as_str(),
-        endpoint.headers,
-        endpoint.params,
-        endpoint.body,
-        endpoint.records.pointer,
-        endpoint.records.object,
-    ])
+    let mut asked = vec![
+        endpoint.method.as_str().into(),
+        endpoint.url.as_str().into(),
+        json!(endpoint.headers),
+        json!(endpoint.params),
+        json!(endpoint.body),
+        json!(endpoint.records.pointer),
+        endpoint.records.object.into(),
+    ];
+    // Only where there is anything: what was asked before there were such is the same question still.
+    asked.extend(endpoint.besides.clone());
+    asked.into()
 }

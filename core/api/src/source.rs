@@ -11,10 +11,10 @@ use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_http::HttpClient;
 
 use crate::fetch::{Api, Asks, Fetched, bound};
-use crate::plan::{Reached, State};
+use crate::plan::{Begun, Counted, Reached, State};
 use crate::step::{Step, plain};
 use crate::walk::{Output, Pages, Piece, Position, Walk};
-use crate::{Access, Endpoint, Incremental, Open, Pagination, Total, learn, raw};
+use crate::{Access, Endpoint, Incremental, Open, Pagination, learn, raw};
 
 /// More pages than anyone has: a total that can't be right.
 const MOST_PAGES: u64 = 1_000_000;
@@ -23,7 +23,7 @@ const MOST_PAGES: u64 = 1_000_000;
 ///
 /// Each run reads all of them, or what is new where they are incremental or conditional. Where a
 /// server says how many pages there are, they are counted when the run begins, and read side by
-/// side; records that are added later are the next run's. Elsewhere, and where a run reads only what
+/// side, handed out by thousands; records that are added later are the next run's. Elsewhere, and where a run reads only what
 /// is new, pages are read one after the other: what is pushed to a page that was not counted would
 /// never be asked for again.
 pub struct ApiSource {
@@ -96,8 +96,8 @@ impl ApiSource {
         use_it(runs.entry(endpoint.name.to_string()).or_default())
     }
 
-    /// The splits of an endpoint.
-    async fn splits(&self, endpoint: &Endpoint, from: Reached) -> Result<Vec<Split>> {
+    /// What a run of an endpoint begins with.
+    async fn begin(&self, endpoint: &Endpoint, from: Reached) -> Result<Begun> {
         let since = bound(endpoint, from.mark.as_ref());
         let mut id = endpoint.name.to_string();
         if let Some(since) = &since {
@@ -117,55 +117,38 @@ impl ApiSource {
         let counted = match &endpoint.pagination {
             Pagination::Page {
                 first,
-                size,
                 total: Some(total),
                 ..
-            } if endpoint.incremental.is_none() => Some((first, size, total)),
+            } if endpoint.incremental.is_none() => Some((*first, total)),
             _ => None,
         };
-        let Some((first, size, total)) = counted else {
-            return Ok(vec![Split::new(id, SplitData::encode(&piece)?)]);
+        let Some((first, total)) = counted else {
+            let all = Split::new(id, SplitData::encode(&piece)?);
+            return Ok(Begun::Splits(vec![all]));
         };
-        let known = piece.known.as_ref();
         let asks = Asks {
-            known,
+            known: piece.known.as_ref(),
             ..Asks::default()
         };
         let fetched = self.api.fetch(endpoint, &piece.first, asks).await?;
         let Some(fetched) = fetched.page() else {
-            return Ok(Vec::new());
+            return Ok(Begun::Splits(Vec::new()));
         };
-        let pages = count(endpoint, &fetched)?;
-        let size = size.map(|size| u64::from(size.get()));
-        let told = fetched.told;
-        let piece = Piece {
-            alone: true,
-            told,
-            ..piece
-        };
-        let split = |at: u64| {
-            let number = first.saturating_add(at);
-            let mut id = format!("{id}:page={number}");
-            if let Some(size) = size {
-                id = format!("{id},size={size}");
-            }
-            let piece = Piece {
-                first: Step::Page(number),
-                known: piece.known.clone().filter(|_| at == 0),
-                last: (at + 1 == pages).then_some(fetched.records.count),
+        let begun = Begun::Counted(Box::new(Counted {
+            id,
+            first,
+            pages: count(endpoint, &fetched)?,
+            done: 0,
+            records: fetched.records.count,
+            of_records: !total.is_of_pages(),
+            piece: Piece {
+                alone: true,
+                told: fetched.told,
                 ..piece.clone()
-            };
-            let rows = match total {
-                Total::Header(_) | Total::Pointer(_) => size
-                    .zip(told)
-                    .map(|(size, told)| size.min(told.saturating_sub(at * size))),
-                Total::PagesHeader(_) | Total::PagesPointer(_) => None,
-            };
-            Ok(Split::new(id, SplitData::encode(&piece)?).estimate(rows, None))
-        };
-        let splits = (0..pages).map(split).collect::<Result<Vec<_>>>()?;
+            },
+        }));
         self.run(endpoint, |run| run.kept = Some((piece.first, fetched)));
-        Ok(splits)
+        Ok(begun)
     }
 }
 
@@ -180,7 +163,11 @@ fn count(endpoint: &Endpoint, first: &Fetched) -> Result<u64> {
         return Err(Error::config(message)
             .with("url", first.answer.shown_url())
             .with("stream", &endpoint.name)
-            .hint("check `pagination.total`, or leave it out to read page after page"));
+            .hint(format!(
+                "no more than {MOST_PAGES} pages are counted: ask for larger ones \
+                 (`pagination.size`); or check `pagination.total`, or leave it out to read page \
+                 after page"
+            )));
     }
     Ok(pages)
 }
@@ -224,8 +211,7 @@ impl Source for ApiSource {
         let state = ask.state.map(PlanState::decode::<Option<State>>);
         let mut state = state.transpose()?.flatten().unwrap_or_default();
         state.finish(ask.finished)?;
-        let mut new = Vec::new();
-        if ask.first {
+        let new = if ask.first {
             let wanted = |name: &str| ask.scans.iter().any(|scan| scan.stream.as_str() == name);
             let mut questions = Vec::new();
             for endpoint in &self.endpoints {
@@ -235,14 +221,16 @@ impl Source for ApiSource {
                 ];
                 if streams.contains(&true) {
                     let from = state.begin(endpoint, streams)?;
-                    questions.push(self.splits(endpoint, from));
+                    questions.push(self.begin(endpoint, from));
                 }
             }
-            new = try_join_all(questions).await?.concat();
-            state.open = new.len().try_into().unwrap_or(u64::MAX);
-        }
+            state.take_up(try_join_all(questions).await?)?
+        } else {
+            state.hand_out()?
+        };
         let next = match state.open {
             0 => Next::Complete,
+            _ if !state.counted.is_empty() => Next::WhenFinished,
             _ if state.endpoints.is_empty() => Next::Complete,
             _ => Next::WhenFinished,
         };
@@ -305,7 +293,7 @@ impl Source for ApiSource {
         };
         for (stream, on_new) in &self.on_new {
             if let Some(wider) = on_new.wider() {
-                learn::widen(store.as_ref(), stream, &wider).await?;
+                learn::widen(store.as_ref(), &self.api.client, stream, &wider).await?;
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ pub(crate) enum Step {
     Offset(u64),
     /// By what the page before told.
     Cursor(Value),
-    /// By its URL, without what lets us in.
+    /// By its URL, without credentials.
     Url(String),
 }
 
@@ -144,7 +144,10 @@ impl Asked {
     ) -> Request<'a> {
         let mut request = client.request(endpoint.method.clone(), self.url.clone());
         if let Some(body) = &self.body {
-            request = request.json(body);
+            request = match endpoint.body_secrets.is_empty() {
+                true => request.json(body),
+                false => request.json(&self.with_secrets(body, endpoint)),
+            };
         }
         // After the body: one of them may say of what type it is.
         for (name, value) in &endpoint.headers {
@@ -152,6 +155,22 @@ impl Asked {
         }
         // Whatever its method, it only reads.
         request.idempotent(true)
+    }
+
+    /// A body with its secrets. They stand where the endpoint's own body names them, and nowhere else:
+    /// what a server gave to be sent back names none.
+    fn with_secrets(&self, body: &Value, endpoint: &Endpoint) -> Value {
+        let mut body = body.clone();
+        for (pointer, secret) in &endpoint.body_secrets {
+            let named = endpoint.body.as_ref();
+            let named = named.and_then(|body| body.pointer(pointer.as_str()));
+            if let Some(value) = body.pointer_mut(pointer.as_str())
+                && Some(&*value) == named
+            {
+                *value = secret.expose().into();
+            }
+        }
+        body
     }
 
     /// Tells the question from others.
@@ -215,14 +234,23 @@ fn remove_params(url: &mut Url, these: impl Fn(&str, &str) -> bool) {
     url.set_query((!kept.is_empty()).then_some(&kept));
 }
 
-/// A next page's URL that an answer gave, as it may be stored: without what lets us in. A server may
-/// echo it as a parameter that we never sent, such as a token that was in a header.
-pub(crate) fn stored(mut url: Url, access: &dyn Access, answer: &Response) -> String {
+/// A next page's URL that an answer gave, without credentials. A server may echo it as a parameter
+/// that we never sent, such as a token that was in a header, and may make something longer of it.
+pub(crate) fn cleaned(mut url: Url, access: &dyn Access, answer: &Response) -> Url {
     url.set_fragment(None);
     let _ = url.set_username("");
     let _ = url.set_password(None);
     remove_params(&mut url, |name, value| {
-        access.adds(name) || answer.is_hidden(value)
+        access.adds(name) || answer.holds_hidden(value) || answer.holds_hidden(name)
     });
-    url.into()
+    url
+}
+
+/// Whether a URL without such parameters may be stored: the rest of it echoes nothing either.
+pub(crate) fn may_be_stored(url: &Url, endpoint: &Endpoint, answer: &Response) -> bool {
+    let mut segments = url.path().split('/');
+    let echoes =
+        answer.holds_hidden(url.as_str()) || segments.any(|segment| answer.holds_hidden(segment));
+    // What the user has written into the address is no secret.
+    !echoes || answer.holds_hidden(endpoint.url.as_str())
 }

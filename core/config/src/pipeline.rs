@@ -36,6 +36,7 @@ pub(crate) fn read(
         specs: Vec::new(),
         consumers: Vec::new(),
         first: HashMap::new(),
+        warnings: Vec::new(),
     };
     for kind in Kind::COMPONENTS {
         reader.section(root, kind, file);
@@ -43,6 +44,7 @@ pub(crate) fn read(
     let Reader {
         mut specs,
         consumers,
+        warnings,
         ..
     } = reader;
     inputs::check(&consumers, out);
@@ -56,6 +58,9 @@ pub(crate) fn read(
         }
     }
     let options = read_options(options, root, out);
+    for warning in warnings {
+        out.push(warning);
+    }
     let name = match root.get("name").map(|node| &node.data) {
         Some(Data::Text(text)) => text.value.clone(),
         _ => default_name.to_owned(),
@@ -123,6 +128,8 @@ struct Reader<'a> {
     specs: Vec<(Rank, ComponentSpec, ComponentConfig)>,
     consumers: Vec<Consumer>,
     first: HashMap<String, (Kind, Place)>,
+    /// Told last, because nothing is wrong that they are about.
+    warnings: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
@@ -235,7 +242,9 @@ impl Reader<'_> {
         match tag.as_deref().and_then(|tag| self.registry.get(kind, tag)) {
             Some(registration) => {
                 let what = format!("a {kind} of type `{}`", registration.tag());
-                schema::check(node, &table_schema(registration), &what, self.out);
+                let table = table_schema(registration);
+                schema::check(node, &table, &what, self.out);
+                self.warnings.extend(schema::plain_secrets(node, &table));
             }
             None => schema::check(node, &untyped_schema(kind), &format!("a {kind}"), self.out),
         }

@@ -5,31 +5,7 @@
 
 use std::ops::Range;
 
-/// The ends of key names whose values are not shown.
-const SECRETIVE: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "credential",
-    "credentials",
-];
-
-/// Whether a key's name says that its value is a secret.
-pub(crate) fn names_a_secret(key: &str) -> bool {
-    let key = key
-        .trim()
-        .trim_matches(['"', '\''])
-        .to_ascii_lowercase()
-        .replace('-', "_");
-    SECRETIVE.iter().any(|end| key.ends_with(end))
-}
+use tidegate_core::names_a_secret;
 
 /// The ranges that look like secrets.
 pub(crate) fn scan(text: &str) -> Vec<Range<usize>> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::redact;
+use tidegate_core::names_a_secret;
 
 /// A text that was read: a file, a `--set` argument, an environment variable.
 pub(crate) struct SourceText {
@@ -42,7 +43,7 @@ impl SourceText {
         let text = text.into();
         let mut concealed = redact::scan(&text);
         if let Some((key, _)) = text.split_once('=')
-            && redact::names_a_secret(key)
+            && names_a_secret(key)
         {
             concealed.push(key.len() + 1..text.len());
         }

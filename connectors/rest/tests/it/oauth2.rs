@@ -249,6 +249,11 @@ async fn an_answer_that_holds_no_token_is_not_quoted() {
             "{\"access_token\": \"swordfish\", \"token_type\": \"mac\"}",
             "`mac`",
         ),
+        // The client's secret, as it is and as it may be encoded.
+        (
+            "{\"access_token\": \"swordfish\", \"token_type\": \"<s3cr&t, s3cr%26t, czNjciZ0>\"}",
+            "`<***, ***, ***>`",
+        ),
         (
             "{\"access_token\": \"swordfish\", \"expires_in\": {}}",
             "holds no token",
@@ -261,7 +266,7 @@ async fn an_answer_that_holds_no_token_is_not_quoted() {
             .unwrap_err();
         let text = format!("{error:?}");
         assert!(
-            text.contains(words) && !text.contains("swordfish"),
+            text.contains(words) && !text.contains("swordfish") && !text.contains("s3cr"),
             "{text}"
         );
     }

@@ -86,6 +86,33 @@ async fn the_source_keeps_them_there_too_and_follows_if_there_are_none() {
 }
 
 #[tokio::test]
+async fn secrets_in_headers_parameters_and_bodies_stay_with_the_host() {
+    let secret = json!({ "file": "secret" });
+    for keys in [
+        json!({ "headers": { "X-Api-Key": secret } }),
+        json!({ "params": { "key": secret } }),
+        json!({ "body": { "deep": [{ "key": secret }] } }),
+        // A text, but of a name that says what it is.
+        json!({ "headers": { "X-Api-Key": "swordfish" } }),
+        json!({ "body": { "token": "swordfish" } }),
+    ] {
+        let stolen = Log::default();
+        let other = serve(open_to_all(&stolen)).await;
+        let url = redirecting(&other, &Log::default()).await;
+        let mut config = json!({ "url": url, "schema": schema(), "method": "POST" });
+        let more = keys.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(more);
+        let error = Pipeline::with_secrets(config, &[("secret", "swordfish")])
+            .run()
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("redirects"), "{error:?}");
+        assert!(!format!("{error:?}").contains("swordfish"), "{error:?}");
+        assert_eq!(stolen.count(), 0, "{keys}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_token_endpoint_is_told_stays_there() {
     let stolen = Log::default();
     let other = serve(open_to_all(&stolen)).await;

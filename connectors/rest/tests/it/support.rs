@@ -167,6 +167,11 @@ impl Pipeline {
         }
     }
 
+    /// What is kept for the next run.
+    pub(crate) fn state(&self) -> Option<&PlanState> {
+        self.state.as_ref()
+    }
+
     pub(crate) async fn open(&self) -> Result<Arc<dyn Source>> {
         open(&self.config, &self.cx.source()).await
     }

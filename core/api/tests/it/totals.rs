@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde_json::{Value, json};
 use tidegate_api::Endpoint;
-use tidegate_core::Result;
+use tidegate_core::{Ask, FinishedSplit, Next, Result, Source};
 
-use crate::support::{Asked, Run, Server, endpoint, numbered, paged, run, source};
+use crate::support::{Asked, Run, Server, endpoint, numbered, paged, run, scans, source};
 
 const RECORDS: usize = 7;
 const SIZE: usize = 3;
@@ -302,4 +302,53 @@ async fn a14_more_that_is_said_after_the_end_and_does_not_come_is_an_error() {
             "{error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn pages_that_are_counted_are_handed_out_by_thousands_each_once() {
+    const PAGES: u64 = 999_999;
+    let server = Server::new(|_: &Asked| {
+        Json(json!({ "items": [{ "id": 1, "name": "a" }], "total": PAGES, "pages": PAGES }))
+    });
+    let way = json!({ "type": "page", "size": 1, "total": { "pages_pointer": "/pages" } });
+    let source = source(endpoint(server.at("/"), paged(way), "/items"));
+    let scans = scans(&source);
+    let (mut state, mut finished, mut open) = (None, Vec::new(), Vec::new());
+    let (mut planned, mut most, mut asks) = (0, 0, 0);
+    loop {
+        let ask = Ask {
+            scans: &scans,
+            state: state.as_ref(),
+            finished: &finished,
+            first: asks == 0,
+        };
+        let plan = source.plan(&ask).await.unwrap();
+        asks += 1;
+        for split in plan.new {
+            planned += 1;
+            let id = format!("records:page={planned},size=1");
+            assert_eq!(split.id.to_string(), id, "in their order, none left out");
+            open.push(split);
+        }
+        most = most.max(open.len());
+        assert!(serde_json::to_string(&plan.state).unwrap().len() < 2_000);
+        state = Some(plan.state);
+        if plan.next == Next::Complete {
+            break;
+        }
+        // A few of them, then many.
+        let count = if asks % 2 == 0 { 7 } else { 6_000 };
+        let done = open.drain(..count.min(open.len()));
+        let done = done.map(|split| FinishedSplit {
+            split,
+            offset: None,
+        });
+        finished = done.collect();
+        assert!(!finished.is_empty(), "it waits for nothing");
+    }
+    assert_eq!(planned, PAGES);
+    assert!(most <= 10_000, "{most}");
+    // What was handed out last knows that it is the last.
+    let last = serde_json::to_string(&open.last().unwrap().data).unwrap();
+    assert!(last.contains("\"last\":1"), "{last}");
 }

@@ -2,7 +2,9 @@
 
 mod check;
 mod explain;
+mod plain;
 mod shape;
 mod typing;
 
 pub(crate) use check::check;
+pub(crate) use plain::plain_secrets;

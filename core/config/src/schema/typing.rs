@@ -20,9 +20,7 @@ pub(crate) fn conform(node: &mut Node, shape: Shape<'_>) {
     match &mut node.data {
         Data::Table(table) => {
             for (key, entry) in table {
-                let property = chosen
-                    .and_then(|shape| shape.property(key))
-                    .or_else(|| branches.iter().find_map(|shape| shape.property(key)));
+                let property = within_branches(chosen, &branches, |shape| shape.property(key));
                 match property {
                     Some(property) => conform(&mut entry.node, property),
                     None if is_meant_as_secret(key, &branches) => conceal(&entry.node),
@@ -32,9 +30,7 @@ pub(crate) fn conform(node: &mut Node, shape: Shape<'_>) {
         }
         Data::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                let shape = chosen
-                    .and_then(|shape| shape.item(index))
-                    .or_else(|| branches.iter().find_map(|shape| shape.item(index)));
+                let shape = within_branches(chosen, &branches, |shape| shape.item(index));
                 if let Some(shape) = shape {
                     conform(item, shape);
                 }
@@ -42,6 +38,18 @@ pub(crate) fn conform(node: &mut Node, shape: Shape<'_>) {
         }
         _ => {}
     }
+}
+
+/// What the chosen branch says of a part of a value, or else the first that says anything.
+pub(super) fn within_branches<'a>(
+    chosen: Option<Shape<'a>>,
+    branches: &[Shape<'a>],
+    part: impl Fn(&Shape<'a>) -> Option<Shape<'a>>,
+) -> Option<Shape<'a>> {
+    chosen
+        .as_ref()
+        .and_then(&part)
+        .or_else(|| branches.iter().find_map(&part))
 }
 
 /// The branch that a value is meant as: by its type, its tag, its variant's key, or its keys.

@@ -1,5 +1,6 @@
 //! Components with all that a configuration may have, registered as real ones are.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -120,6 +121,30 @@ register_source!("files", FilesConfig);
 pub(crate) struct GenerateConfig {
     /// How many.
     rows: Option<u64>,
+    /// What is sent along.
+    #[serde(default)]
+    headers: BTreeMap<String, Sent>,
+    /// What is sent.
+    #[schemars(extend("x-secrets" = true))]
+    body: Option<serde_json::Value>,
+}
+
+/// One text or several, or the name of a secret.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Sent {
+    Text(String),
+    Texts(Vec<SentText>),
+    Secret(Secret),
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum SentText {
+    Text(String),
+    Secret(Secret),
 }
 
 #[async_trait]

@@ -148,6 +148,40 @@ fn an_unread_component_is_a_warning() {
 }
 
 #[test]
+fn a_secret_that_stands_in_the_file_is_a_warning_that_names_the_way_out() {
+    let more = r#"
+[sources.more]
+type = "generate"
+headers = { X-Api-Key = "swordfish-1", X-Token = "${TOKEN}", Accept = "text/plain", A-Secret = { env = "S" } }
+body = { page_size = "5", deep = [{ client_secret = "swordfish-2", token = { env = "T" } }] }
+
+[sources.list]
+type = "generate"
+headers = { api_key = ["swordfish-3", { file = "key" }] }
+
+[sinks.screen]
+type = "console"
+inputs = ["more", "list"]
+"#;
+    let loaded = Files::new(format!("{GOOD}\n{more}"))
+        .env("TOKEN", "swordfish-4")
+        .loaded();
+    let told: Vec<_> = loaded.warnings.iter().map(|one| one.message()).collect();
+    let names = ["X-Api-Key", "X-Token", "client_secret", "api_key"];
+    assert_eq!(
+        told,
+        names.map(|name| format!("`{name}` seems to be a secret"))
+    );
+    let hints: Vec<_> = loaded.warnings.iter().map(|one| one.hint_text()).collect();
+    assert!(hints[0].unwrap().contains("X-Api-Key = { env = \"NAME\" }"));
+    assert_eq!(hints[1], Some("write `X-Token = { env = \"TOKEN\" }`"));
+    for warning in &loaded.warnings {
+        let shown = format!("{} {warning:?}", warning.render(false));
+        assert!(!shown.contains("swordfish"), "{shown}");
+    }
+}
+
+#[test]
 fn colours_only_when_asked_for() {
     let wrong = spoilt("\"csv\"", "\"cvs\"").load().unwrap_err();
     assert!(!wrong.render(false).contains('\u{1b}'));
