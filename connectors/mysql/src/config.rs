@@ -297,14 +297,10 @@ impl SourceConfig for MySqlConfig {
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
-        const KEYS: [&str; 5] = [
-            ConnectionKeys::TUNING[0],
-            ConnectionKeys::TUNING[1],
-            ConnectionKeys::TUNING[2],
-            "connections",
-            "batch_size",
-        ];
-        &KEYS
+        const {
+            let [a, b, c, d, e, f] = ConnectionKeys::TUNING;
+            &[a, b, c, d, e, f, "connections", "batch_size"]
+        }
     }
 }
 

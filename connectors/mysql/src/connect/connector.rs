@@ -1,20 +1,26 @@
 //! Makes connections.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use tidegate_aws::{Aws, AwsSettings, rds_region};
-use tidegate_core::{Context, Metrics, Result, SecretValue};
+use tidegate_core::{Context, Error, Metrics, Result, SecretValue};
 
 use super::keys::{Account, ConnectionKeys};
 use super::session;
 use crate::retry::passes;
-use crate::wire::{Address, Connection, Login, Server, Tls};
+use crate::wire::{Address, Connection, Login, PublicKey, Server, Tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const NET_WRITE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// No file with a public key is nearly as long.
+const LONGEST_KEY: u64 = 64 << 10;
 
 /// After so long an attempt to connect is not followed by another one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +45,16 @@ impl Connector {
     /// that is refused, `NotFound` for a host or a database that isn't there, `Transient` when the
     /// server can't be reached after some attempts.
     pub(crate) async fn open(keys: &ConnectionKeys, cx: &Context) -> Result<Arc<Self>> {
+        Self::trusting(true, keys, cx).await
+    }
+
+    /// As [`Connector::open`]; says whether a server at an address of this machine alone counts as
+    /// authenticated. The servers of tests are there, and stand for others.
+    pub(super) async fn trusting(
+        loopback: bool,
+        keys: &ConnectionKeys,
+        cx: &Context,
+    ) -> Result<Arc<Self>> {
         keys.validate()?;
         let Account {
             host,
@@ -47,6 +63,8 @@ impl Connector {
             database,
         } = keys.account()?;
         let password = keys.password.as_ref().map(|secret| secret.resolve(cx));
+        let key = keys.server_public_key.as_ref();
+        let key = key.map(|path| public_key(&cx.path(path))).transpose()?;
         let authorities = keys.ca_file.as_ref().map(|path| cx.path(path));
         let time = |said: Option<tidegate_core::Span>, usual| said.map_or(usual, |span| span.0);
         let aws = match keys.iam {
@@ -59,12 +77,16 @@ impl Connector {
                 port,
                 connect_timeout: time(keys.connect_timeout, CONNECT_TIMEOUT),
                 read_timeout: time(keys.read_timeout, READ_TIMEOUT),
+                max_row: keys.max_row().as_usize(),
             },
             login: Login {
                 user,
                 password: password.transpose()?.filter(said),
                 database,
                 clear: keys.iam,
+                key,
+                anybody: keys.get_server_public_key,
+                loopback,
             },
             tls: Tls::new(keys.tls_mode(), authorities)?,
             patience: time(keys.net_write_timeout, NET_WRITE_TIMEOUT),
@@ -89,6 +111,11 @@ impl Connector {
     /// How long the server may say nothing.
     pub(crate) fn read_timeout(&self) -> Duration {
         self.address.read_timeout
+    }
+
+    /// The most bytes of what the server sends at once.
+    pub(crate) fn max_row(&self) -> usize {
+        self.address.max_row
     }
 
     /// Another connection. Where it can't be had at once, it is tried again for some seconds.
@@ -130,6 +157,26 @@ impl Connector {
         connection.run("set the session up", &set_up).await?;
         Ok(connection)
     }
+}
+
+/// The file of `server_public_key`.
+fn public_key(path: &Path) -> Result<PublicKey> {
+    let mut pem = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_KEY).read_to_end(&mut pem))
+        .map_err(|error| {
+            Error::config("`server_public_key` can't be read")
+                .with("path", path.display())
+                .because(error)
+        })?;
+    PublicKey::from_pem(&pem).ok_or_else(|| {
+        Error::config("there is no RSA public key in the file of `server_public_key`")
+            .with("path", path.display())
+            .hint(
+                "it begins with `-----BEGIN PUBLIC KEY-----`: it is public_key.pem of the server's \
+                   data directory",
+            )
+    })
 }
 
 /// The way to AWS for tokens.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tidegate_aws::AwsSettings;
-use tidegate_core::{Error, Result, Secret, Span};
+use tidegate_core::{ByteSize, Error, Result, Secret, Span};
 use url::{Host, Url};
 
 use crate::wire::TlsMode;
@@ -59,14 +59,23 @@ macro_rules! with_connection {
             /// The user's password: `{ env = "SHOP_PASSWORD" }` or `{ file = "/run/secrets/shop" }`.
             /// Known logins: `mysql_native_password`, `caching_sha2_password` and MariaDB's
             /// `ed25519`.
+            ///
+            /// Mostly the server gets a proof that we know the password, not the password. With
+            /// `caching_sha2_password`, one that has not seen the user since it was started wants all
+            /// of it. It gets it inside of TLS, if its certificate was looked at (`ssl =
+            /// "verify_identity"`, or `"verify_ca"` with `ca_file`), or encrypted with
+            /// `server_public_key`, or where it runs on this machine (its address is one of
+            /// `127.0.0.0/8`, or `::1`), or if `get_server_public_key` is `true`. Else the login is
+            /// refused, because somebody in between could read the password.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub password: Option<tidegate_core::Secret>,
 
             /// Whether to log in by AWS IAM, to a database on Amazon RDS or Aurora, instead of by a
             /// password. Each connection gets a token of its own. The user is to be one `IDENTIFIED
             /// WITH AWSAuthenticationPlugin AS 'RDS'`, AWS must grant `rds-db:connect`, and the host
-            /// must be the endpoint's own name. TLS is needed, so `ssl` can be neither `"disabled"`
-            /// nor `"preferred"`. Default: `false`.
+            /// must be the endpoint's own name. The token is sent as it is, so `ssl` must be
+            /// `"verify_identity"` or `"verify_ca"`, or for a tunnel that ends on this machine
+            /// (`localhost`, `127.0.0.1`) at least `"required"`. Default: `false`.
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]
             pub iam: bool,
 
@@ -88,6 +97,23 @@ macro_rules! with_connection {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub ca_file: Option<std::path::PathBuf>,
 
+            /// A PEM file with the server's RSA public key: `public_key.pem` in its data directory,
+            /// or what `SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'` says there. With it,
+            /// `caching_sha2_password` works without TLS, and only this server can read the password;
+            /// rows and statements are not encrypted. Inside of TLS a server takes no password that is
+            /// encrypted with it, so set `ssl = "disabled"`. A relative path begins at the pipeline
+            /// file.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub server_public_key: Option<std::path::PathBuf>,
+
+            /// Whether the password may be sent to a server that nothing authenticates: encrypted with
+            /// a key that the server itself sends, or inside of TLS whose certificate isn't looked at.
+            /// Whoever answers in the server's place can read it then, so set it only in a network
+            /// that you trust. It is the option of the same name of MySQL's own clients, which send
+            /// the password inside of any TLS even without it. Default: `false`.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            pub get_server_public_key: bool,
+
             /// How long a connection may take, until we are logged in. Default: `"15s"`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub connect_timeout: Option<tidegate_core::Span>,
@@ -104,6 +130,12 @@ macro_rules! with_connection {
             /// pipeline is slow. Default: `"10m"`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub net_write_timeout: Option<tidegate_core::Span>,
+
+            /// The most memory for what the server sends at once: one row, one event of its binary
+            /// log, and what it says of its tables in one answer. From `"16 MiB"` to `"1 GiB"`, which
+            /// is the most that a server sends. More ends the run with an error. Default: `"256 MiB"`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub max_row: Option<tidegate_core::ByteSize>,
 
             $($fields)*
         }
@@ -122,9 +154,12 @@ macro_rules! with_connection {
                     aws: self.aws.clone(),
                     ssl: self.ssl,
                     ca_file: self.ca_file.clone(),
+                    server_public_key: self.server_public_key.clone(),
+                    get_server_public_key: self.get_server_public_key,
                     connect_timeout: self.connect_timeout,
                     read_timeout: self.read_timeout,
                     net_write_timeout: self.net_write_timeout,
+                    max_row: self.max_row,
                 }
             }
         }
@@ -134,6 +169,15 @@ pub(crate) use with_connection;
 
 /// The port of MySQL and MariaDB.
 const PORT: u16 = 3306;
+
+/// How long a row may be, unless told otherwise.
+const ROW: ByteSize = ByteSize(256 << 20);
+
+/// What comes in one packet is never too long.
+const LEAST_ROW: u64 = 16 << 20;
+
+/// The protocol's most.
+const MOST_ROW: u64 = 1 << 30;
 
 /// The keys by which source and sink say where the server is, as they stand in the file. What they
 /// mean is said by [`with_connection!`].
@@ -149,9 +193,12 @@ pub(crate) struct ConnectionKeys {
     pub(crate) aws: Option<AwsSettings>,
     pub(crate) ssl: Option<TlsMode>,
     pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) server_public_key: Option<PathBuf>,
+    pub(crate) get_server_public_key: bool,
     pub(crate) connect_timeout: Option<Span>,
     pub(crate) read_timeout: Option<Span>,
     pub(crate) net_write_timeout: Option<Span>,
+    pub(crate) max_row: Option<ByteSize>,
 }
 
 /// Who we are at which server, by `url` or by keys of their own.
@@ -164,16 +211,22 @@ pub(super) struct Account {
 }
 
 impl ConnectionKeys {
-    /// The keys that only change speed or patience.
-    pub(crate) const TUNING: [&'static str; 3] =
-        ["connect_timeout", "read_timeout", "net_write_timeout"];
+    /// The keys that only change speed, patience, room, or who may learn the password.
+    pub(crate) const TUNING: [&'static str; 6] = [
+        "connect_timeout",
+        "read_timeout",
+        "net_write_timeout",
+        "max_row",
+        "server_public_key",
+        "get_server_public_key",
+    ];
 
     /// Checks what the schema can't. No I/O.
     ///
     /// Errors: `Config`, with the key.
     pub(crate) fn validate(&self) -> Result<()> {
-        self.account()?;
-        let verified = matches!(self.tls_mode(), TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+        let Account { host, .. } = self.account()?;
+        let verified = self.tls_mode().is_verified();
         if self.ca_file.is_some() && !verified {
             return Err(of_key(
                 "ca_file",
@@ -185,11 +238,33 @@ impl ConnectionKeys {
             return Err(of_key("password", "`password` can't be set beside `iam`")
                 .hint("log in by one of them"));
         }
-        if self.iam && !self.tls_mode().is_needed() {
-            return Err(
-                of_key("ssl", "`iam` needs TLS, and this `ssl` can do without")
-                    .hint("leave `ssl` out, and set `ca_file` to RDS's bundle of certificates"),
-            );
+        // The token is sent as it is. Through a tunnel the name is another than the certificate's.
+        let safe = verified || self.tls_mode().is_needed() && is_local(&host);
+        if self.iam && !safe {
+            return Err(of_key(
+                "ssl",
+                "`iam` needs TLS with a server whose certificate was looked at, and this `ssl` can \
+                 do without",
+            )
+            .hint("leave `ssl` out, and set `ca_file` to RDS's bundle of certificates"));
+        }
+        if self.server_public_key.is_some() && self.tls_mode().is_needed() {
+            return Err(of_key(
+                "server_public_key",
+                "`server_public_key` is not used, because `ssl` asks for TLS",
+            )
+            .hint(
+                "inside of TLS no server takes a password that is encrypted with its key: leave \
+                   one of them out",
+            ));
+        }
+        if self.get_server_public_key && verified {
+            return Err(of_key(
+                "get_server_public_key",
+                "`get_server_public_key` allows what `ssl` forbids: a server whose certificate isn't \
+                 looked at",
+            )
+            .hint("leave it out: the password is sent inside of TLS"));
         }
         if self.aws.is_some() && !self.iam {
             return Err(of_key(
@@ -211,7 +286,15 @@ impl ConnectionKeys {
                     .hint("from \"1s\" to \"365d\""));
             }
         }
+        if !(LEAST_ROW..=MOST_ROW).contains(&self.max_row().0) {
+            return Err(of_key("max_row", "`max_row` is out of bounds")
+                .hint("from \"16 MiB\" to \"1 GiB\""));
+        }
         Ok(())
+    }
+
+    pub(super) fn max_row(&self) -> ByteSize {
+        self.max_row.unwrap_or(ROW)
     }
 
     pub(super) fn tls_mode(&self) -> TlsMode {
@@ -335,6 +418,13 @@ fn host_of(host: &str) -> Result<String> {
     Ok(bare.to_owned())
 }
 
+/// Whether a host is this machine by its name. Who is there is seen when it is connected to.
+fn is_local(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 fn user_of(user: Option<String>) -> Result<String> {
     user.filter(|user| !user.is_empty()).ok_or_else(|| {
         Error::config("no user is named")
@@ -432,6 +522,30 @@ mod tests {
                 "needs TLS",
             ),
             (
+                json!({ "url": "mysql://u@db", "iam": true, "ssl": "required" }),
+                "needs TLS",
+            ),
+            (
+                json!({ "url": "mysql://u@localhost", "iam": true, "ssl": "preferred" }),
+                "needs TLS",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "ssl": "required", "server_public_key": "x" }),
+                "`server_public_key`",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "ca_file": "x", "get_server_public_key": true }),
+                "`get_server_public_key`",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "max_row": "15 MiB" }),
+                "`max_row`",
+            ),
+            (
+                json!({ "url": "mysql://u@db", "max_row": "2 GiB" }),
+                "`max_row`",
+            ),
+            (
                 json!({ "url": "mysql://u@db", "iam": true, "password": { "env": "P" } }),
                 "beside `iam`",
             ),
@@ -487,6 +601,25 @@ mod tests {
         }
         let error = of_url("mysql://u:hunter2@db/d").unwrap_err();
         assert!(error.hint_text().unwrap().contains("password = {"));
+    }
+
+    #[test]
+    fn a_token_goes_without_a_certificate_only_to_this_machine() {
+        for host in ["localhost", "127.0.0.1", "127.8.0.1", "[::1]"] {
+            let url = format!("mysql://u@{host}/d");
+            let token = json!({ "url": url, "iam": true, "ssl": "required" });
+            keys(token).validate().unwrap();
+        }
+        for host in [
+            "localhost.example.com",
+            "10.0.0.1",
+            "[::2]",
+            "127.0.0.1.example.com",
+        ] {
+            let url = format!("mysql://u@{host}/d");
+            let token = json!({ "url": url, "iam": true, "ssl": "required" });
+            assert!(keys(token).validate().is_err(), "{host}");
+        }
     }
 
     #[test]

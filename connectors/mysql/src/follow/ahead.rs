@@ -2,9 +2,10 @@
 
 use tidegate_core::{Error, Result};
 
+use super::bytes::{Broken, Unfit};
 use super::event::{Kind, Query};
 use super::position::{BinlogOffset, file_number};
-use super::server::{self, Reach};
+use super::server::{self, Reach, too_long};
 use super::statement::{Statement, understand};
 use crate::connect::Connector;
 use crate::discover::Table;
@@ -46,7 +47,11 @@ pub(super) async fn altered(
         if let Kind::Query { compressed } = placed.event.kind
             && placed.start >= dump.track.wanted
         {
-            let query = Query::parse(placed.event.body, compressed).map_err(broken)?;
+            let query = Query::parse(placed.event.body, compressed, connector.max_row());
+            let query = query.map_err(|unfit| match unfit {
+                Unfit::Broken => broken(Broken),
+                Unfit::Long(size) => too_long(size, connector.max_row()),
+            })?;
             match understand(&query.text, &query.database, &names) {
                 Statement::Alters(at) | Statement::Removes(at, _) => return Ok(Some(at)),
                 _ => {}

@@ -4,6 +4,20 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
+/// Why something isn't taken out of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    Broken,
+    /// It has so many bytes, more than it may have.
+    Long(usize),
+}
+
+impl From<Broken> for Unfit {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
+}
+
 /// What is left of an event. Integers are little-endian, unless a method says otherwise.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);

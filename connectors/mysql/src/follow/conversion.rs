@@ -13,6 +13,10 @@ use super::stored::Stored;
 use super::{json, values};
 use crate::types::{Column, Declared, Type};
 
+/// The most bytes of a value that came compressed: no server takes a longer one from anybody (its
+/// largest `max_allowed_packet`).
+const MOST: usize = 1 << 30;
+
 /// How a stored value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Conversion {
@@ -156,7 +160,7 @@ impl Conversion {
                     [] => Cow::Borrowed(&[][..]),
                     // Too short to be worth it.
                     [0, value @ ..] => Cow::Borrowed(value),
-                    compressed => Cow::Owned(inflate(compressed)?),
+                    compressed => Cow::Owned(inflate(compressed, MOST).map_err(|_| Broken)?),
                 };
                 put_measured(out, |out| charset.write(&value, out))?;
             }

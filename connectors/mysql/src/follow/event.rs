@@ -4,11 +4,12 @@
 //! pages (MariaDB Knowledge Base: "2-Binlog Event Header" to "Compressed Events").
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io::Read;
 
 use flate2::read::{DeflateDecoder, ZlibDecoder};
+use mysql_common::binlog::events::TransactionPayloadReader;
 
-use super::bytes::{Broken, Bytes};
+use super::bytes::{Broken, Bytes, Unfit};
 
 /// The length of an event's header.
 const HEADER: usize = 19;
@@ -233,7 +234,8 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn parse(body: &[u8], compressed: bool) -> Result<Self, Broken> {
+    /// `most`: the most bytes of its text, if that is compressed.
+    pub(super) fn parse(body: &[u8], compressed: bool, most: usize) -> Result<Self, Unfit> {
         let mut bytes = Bytes(body);
         bytes.take(8)?;
         let database = usize::from(bytes.u8()?);
@@ -244,7 +246,7 @@ impl Query {
         bytes.u8()?;
         let text = match compressed {
             false => Cow::Borrowed(bytes.rest()),
-            true => Cow::Owned(inflate(bytes.rest())?),
+            true => Cow::Owned(inflate(bytes.rest(), most)?),
         };
         Ok(Self {
             database,
@@ -255,30 +257,33 @@ impl Query {
 
 /// MariaDB's compressed data, of events and of columns: a byte (its highest bit set, then three of
 /// the algorithm, of which there is only zlib, one for data without zlib's frame, and in the lowest
-/// three how long the length is), the length, the data.
-pub(super) fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
+/// three how long the length is), the length, the data. These may be `most` bytes.
+pub(super) fn inflate(bytes: &[u8], most: usize) -> Result<Vec<u8>, Unfit> {
     let mut bytes = Bytes(bytes);
     let head = bytes.u8()?;
     if head & 0xF0 != 0x80 {
-        return Err(Broken);
+        return Err(Unfit::Broken);
     }
     let length = bytes.uint_be(usize::from(head & 7))?;
     let capacity = usize::try_from(length).map_err(|_| Broken)?;
+    if capacity > most {
+        return Err(Unfit::Long(capacity));
+    }
     // One byte too many is asked for, so that data longer than told is noticed.
-    let most = length.saturating_add(1);
+    let asked = length.saturating_add(1);
     let mut data = Vec::new();
     match head & 8 {
         0 => ZlibDecoder::new(bytes.rest())
-            .take(most)
+            .take(asked)
             .read_to_end(&mut data),
         _ => DeflateDecoder::new(bytes.rest())
-            .take(most)
+            .take(asked)
             .read_to_end(&mut data),
     }
     .map_err(|_| Broken)?;
     match data.len() == capacity {
         true => Ok(data),
-        false => Err(Broken),
+        false => Err(Unfit::Broken),
     }
 }
 
@@ -347,54 +352,149 @@ impl MySqlGtid {
 
 /// A transaction whose events came compressed (MySQL from 8.0.20 on): its events, one after the
 /// other, without checksums.
-pub(super) fn unpack(body: &[u8]) -> Result<Vec<u8>, Broken> {
-    const END: usize = 0;
-    const SIZE: usize = 1;
-    const ALGORITHM: usize = 2;
-    const UNCOMPRESSED: usize = 3;
-    const ZSTD: usize = 0;
-    const NONE: usize = 255;
+pub(super) struct Payload<'a> {
+    events: Box<dyn Read + Send + 'a>,
+    /// How long all of them are, if that is told.
+    expected: Option<usize>,
+    read: usize,
+}
 
-    let mut bytes = Bytes(body);
-    let (mut size, mut algorithm, mut expected) = (None, None, None);
-    loop {
-        let field = bytes.length()?;
-        if field == END {
-            break;
+impl<'a> Payload<'a> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Broken> {
+        const END: usize = 0;
+        const SIZE: usize = 1;
+        const ALGORITHM: usize = 2;
+        const UNCOMPRESSED: usize = 3;
+        const ZSTD: usize = 0;
+        const NONE: usize = 255;
+
+        let mut bytes = Bytes(body);
+        let (mut size, mut algorithm, mut expected) = (None, None, None);
+        loop {
+            let field = bytes.length()?;
+            if field == END {
+                break;
+            }
+            let mut value = Bytes(bytes.counted()?);
+            match field {
+                SIZE => size = Some(value.length()?),
+                ALGORITHM => algorithm = Some(value.length()?),
+                UNCOMPRESSED => expected = Some(value.length()?),
+                _ => {}
+            }
         }
-        let mut value = Bytes(bytes.counted()?);
-        match field {
-            SIZE => size = Some(value.length()?),
-            ALGORITHM => algorithm = Some(value.length()?),
-            UNCOMPRESSED => expected = Some(value.length()?),
-            _ => {}
+        let payload = bytes.take(size.ok_or(Broken)?)?;
+        let events: Box<dyn Read + Send + 'a> = match algorithm {
+            Some(NONE) => Box::new(payload),
+            Some(ZSTD) => {
+                Box::new(TransactionPayloadReader::new_zstd(payload).map_err(|_| Broken)?)
+            }
+            _ => return Err(Broken),
+        };
+        Ok(Self {
+            events,
+            expected,
+            read: 0,
+        })
+    }
+
+    /// The next event, of at most `most` bytes; `None` behind the last one.
+    pub(super) fn next(&mut self, most: usize) -> Result<Option<Vec<u8>>, Unfit> {
+        let mut event = self.take(HEADER)?;
+        if event.is_empty() {
+            return match self.expected.is_none_or(|expected| expected == self.read) {
+                true => Ok(None),
+                false => Err(Unfit::Broken),
+            };
+        }
+        let size = event.get(9..13).and_then(|size| size.first_chunk());
+        let size = u32::from_le_bytes(*size.ok_or(Broken)?);
+        let size = usize::try_from(size).map_err(|_| Broken)?;
+        if size > most {
+            return Err(Unfit::Long(size));
+        }
+        event.extend(self.take(size.checked_sub(HEADER).ok_or(Broken)?)?);
+        match event.len() == size {
+            true => Ok(Some(event)),
+            false => Err(Unfit::Broken),
         }
     }
-    let payload = bytes.take(size.ok_or(Broken)?)?;
-    let events = match algorithm {
-        Some(NONE) => payload.to_vec(),
-        Some(ZSTD) => {
-            let mut events = Vec::new();
-            mysql_common::binlog::events::TransactionPayloadReader::new_zstd(payload)
-                .and_then(|mut reader| reader.read_to_end(&mut events))
-                .map_err(|_| Broken)?;
-            events
-        }
-        _ => return Err(Broken),
-    };
-    match expected.is_none_or(|expected| expected == events.len()) {
-        true => Ok(events),
-        false => Err(Broken),
+
+    /// The next bytes; fewer at the end.
+    fn take(&mut self, length: usize) -> Result<Vec<u8>, Broken> {
+        let mut bytes = Vec::new();
+        let most = u64::try_from(length).map_err(|_| Broken)?;
+        let read = (&mut self.events).take(most).read_to_end(&mut bytes);
+        self.read += read.map_err(|_| Broken)?;
+        Ok(bytes)
     }
 }
 
-/// The first event of several in a row, and the rest.
-pub(super) fn first_of(bytes: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
-    let size = bytes.get(9..13).and_then(|size| size.first_chunk());
-    let size = u32::from_le_bytes(*size.ok_or(Broken)?);
-    let size = usize::try_from(size).map_err(|_| Broken)?;
-    if size < HEADER {
-        return Err(Broken);
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_as_long_as_it_may_be() {
+        let mut encoder = ZlibEncoder::new(vec![0x83, 0x0F, 0x42, 0x40], Compression::default());
+        encoder.write_all(&[b'x'; 1_000_000]).unwrap();
+        let compressed = encoder.finish().unwrap();
+        assert_eq!(inflate(&compressed, 1_000_000).unwrap().len(), 1_000_000);
+        let long = inflate(&compressed, 999_999);
+        assert!(matches!(long, Err(Unfit::Long(1_000_000))), "{long:?}");
     }
-    bytes.split_at_checked(size).ok_or(Broken)
+
+    fn event(size: u32) -> Vec<u8> {
+        let mut event = vec![0; usize::try_from(size).unwrap()];
+        event[9..13].copy_from_slice(&size.to_le_bytes());
+        event
+    }
+
+    /// A payload that isn't compressed.
+    fn payload(events: &[u8], told: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        let (size, told) = (events.len().to_le_bytes(), told.to_le_bytes());
+        for (field, number) in [(1, size), (3, told)] {
+            body.extend([field, 9, 0xFE]);
+            body.extend(number);
+        }
+        // The algorithm: none. Then the end of the fields.
+        body.extend([2, 3, 0xFC, 255, 0, 0]);
+        body.extend_from_slice(events);
+        body
+    }
+
+    #[test]
+    fn each_event_of_a_transaction_is_as_long_as_it_may_be() {
+        let events = [event(19), event(1_000), event(50)].concat();
+        let body = payload(&events, events.len());
+        let mut payload = Payload::parse(&body).unwrap();
+        let mut sizes = Vec::new();
+        while let Some(event) = payload.next(1_000).unwrap() {
+            sizes.push(event.len());
+        }
+        assert_eq!(sizes, [19, 1_000, 50]);
+        let mut payload = Payload::parse(&body).unwrap();
+        payload.next(999).unwrap();
+        let long = payload.next(999);
+        assert!(matches!(long, Err(Unfit::Long(1_000))), "{long:?}");
+    }
+
+    #[test]
+    fn a_transaction_that_ends_too_early_is_broken() {
+        let events = [event(19), event(50)].concat();
+        for (length, told) in [(69, 70), (68, 68), (20, 20), (37, 37)] {
+            let body = payload(&events[..length], told);
+            let mut payload = Payload::parse(&body).unwrap();
+            payload.next(1_000).unwrap();
+            let second = payload.next(1_000);
+            let ended = second.and_then(|_| payload.next(1_000));
+            assert!(matches!(ended, Err(Unfit::Broken)), "{length}: {ended:?}");
+        }
+    }
 }

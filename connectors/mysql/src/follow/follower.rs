@@ -7,11 +7,12 @@ use arrow_schema::SchemaRef;
 use futures::{StreamExt, stream};
 use tidegate_core::{Error, Event as Told, EventStream, Offset, Result, Scan, StreamName};
 
-use super::event::{self, Checksum, Event, Kind};
+use super::bytes::Unfit;
+use super::event::{Checksum, Event, Kind, Payload};
 use super::feed::Feed;
 use super::followed::{Around, Following};
 use super::position::BinlogOffset;
-use super::server::{self, Reach, purged};
+use super::server::{self, Reach, purged, too_long};
 use super::track::Placed;
 use super::tracked::Tracked;
 use super::transactions::Transactions;
@@ -192,16 +193,21 @@ impl Follower {
         if event.kind != Kind::TransactionPayload {
             return self.apply(&event, start).await;
         }
-        let events = event::unpack(event.body).map_err(|_| self.broken(Some(&event)))?;
-        let mut rest = events.as_slice();
-        while !rest.is_empty() {
-            let (first, behind) = event::first_of(rest).map_err(|_| self.broken(Some(&event)))?;
-            rest = behind;
-            let inner =
-                Event::parse(first, Checksum::None).map_err(|_| self.broken(Some(&event)))?;
+        let broken = |this: &Self| this.broken(Some(&event));
+        let mut payload = Payload::parse(event.body).map_err(|_| broken(self))?;
+        loop {
+            let next = payload.next(self.most());
+            let Some(next) = next.map_err(|unfit| self.unfit(unfit, &event))? else {
+                return Ok(());
+            };
+            let inner = Event::parse(&next, Checksum::None).map_err(|_| broken(self))?;
             self.apply(&inner, start).await?;
         }
-        Ok(())
+    }
+
+    /// The most bytes of an event.
+    fn most(&self) -> usize {
+        self.around.connector.max_row()
     }
 
     /// An error that was met where we are.
@@ -218,6 +224,13 @@ impl Follower {
         .hint(
             "if the server itself can read it (mysqlbinlog), this is a bug; --restart goes around",
         )
+    }
+
+    fn unfit(&self, unfit: Unfit, event: &Event<'_>) -> Error {
+        match unfit {
+            Unfit::Broken => self.broken(Some(event)),
+            Unfit::Long(size) => self.at(too_long(size, self.most())),
+        }
     }
 
     /// An error about one of the tables.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::bytes::{Broken, Bytes};
+use super::bytes::{Broken, Bytes, Unfit};
 use super::conversion::Conversion;
 use super::event::{RowsKind, inflate};
 use super::stored::Stored;
@@ -134,7 +134,8 @@ pub(super) struct RowsBody<'a> {
 pub(super) const NO_TABLE: u64 = 0x00FF_FFFF;
 
 impl<'a> RowsBody<'a> {
-    pub(super) fn parse(kind: RowsKind, body: &'a [u8]) -> Result<Self, Broken> {
+    /// `most`: the most bytes of the images, if these are compressed.
+    pub(super) fn parse(kind: RowsKind, body: &'a [u8], most: usize) -> Result<Self, Unfit> {
         let mut bytes = Bytes(body);
         // The table's number, which the caller has looked at, and flags.
         bytes.take(6 + 2)?;
@@ -149,7 +150,7 @@ impl<'a> RowsBody<'a> {
         }
         let data = match kind.compressed {
             false => Cow::Borrowed(bytes.rest()),
-            true => Cow::Owned(inflate(bytes.rest())?),
+            true => Cow::Owned(inflate(bytes.rest(), most)?),
         };
         Ok(Self {
             whole,

@@ -88,6 +88,16 @@ pub(crate) async fn check(connector: &Connector) -> Result<()> {
 /// What is being done, for errors.
 pub(super) const READING: &str = "read the binary log";
 
+/// An event is longer, once it is unpacked, than it may be.
+pub(super) fn too_long(size: usize, most: usize) -> Error {
+    Error::data(format!(
+        "can't {READING}: an event unpacks to more than `max_row` allows"
+    ))
+    .with("size", format!("{size} bytes"))
+    .with("limit", format!("{most} bytes"))
+    .hint("if so much is to be read, raise `max_row`, up to \"1 GiB\"")
+}
+
 async fn settings(connection: &mut Connection) -> Result<HashMap<String, String>> {
     let rows = connection
         .query(

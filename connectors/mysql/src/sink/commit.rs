@@ -214,12 +214,12 @@ impl<'a> Marker<'a> {
         .with("pipeline", self.pipeline)
         .with("sink", self.sink)
         .with("its lineage", &stand.lineage)
-        .hint(format!(
-            "use that state, or give this pipeline another name; if that state is gone for good: \
-             DELETE FROM {} WHERE {}",
-            self.table.sql(),
-            self.which()
-        )))
+        .with("marker", format!("{} WHERE {}", self.table.sql(), self.which()))
+        .hint(
+            "use the state with which it ran before (`--state`), or give this pipeline another \
+             name; what to do where that state is lost is told under \"A lost state\" in \
+             docs/guide/mysql.md",
+        ))
     }
 
     async fn set(&self, connection: &mut Connection, commit: &Commit<'_>) -> Result<()> {

@@ -128,8 +128,8 @@ impl SinkConfig for MySqlSinkConfig {
 
     fn tuning_keys(&self) -> &'static [&'static str] {
         const {
-            let [connect, read, write] = ConnectionKeys::TUNING;
-            &[connect, read, write, "statement_bytes"]
+            let [a, b, c, d, e, f] = ConnectionKeys::TUNING;
+            &[a, b, c, d, e, f, "statement_bytes"]
         }
     }
 }

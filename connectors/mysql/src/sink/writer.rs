@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use futures::future::try_join_all;
 use tidegate_core::{
     Epoch, Error, IoWriter, Origin, Prepared, Rejected, Result, Sealed, SinkBatch, SinkEpoch,
-    Token, Writer, WriterId, async_trait,
+    Token, Writer, WriterId, Written, async_trait,
 };
 use tidegate_formats::row_to_json;
 
@@ -366,11 +366,11 @@ fn told(message: &str) -> String {
 
 #[async_trait]
 impl IoWriter for MySqlWriter {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         let batch = batch.rows;
         let mut rejected = Rejected::default();
         if batch.num_rows() == 0 {
-            return Ok(rejected);
+            return Ok(rejected.into());
         }
         let open = match &mut self.open {
             Some(open) => open,
@@ -397,14 +397,14 @@ impl IoWriter for MySqlWriter {
         for (row, why) in refused {
             rejected.push(row_to_json(&batch, row)?, why, Origin::default());
         }
-        Ok(rejected)
+        Ok(rejected.into())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
+    async fn finish(self: Box<Self>) -> Result<Written> {
         if let Some(open) = self.open {
             self.epoch.shared.pool.give(open.connection);
         }
-        Ok(Rejected::default())
+        Ok(Written::default())
     }
 }
 

@@ -8,8 +8,9 @@ use mysql_common::io::ParseBuf;
 use mysql_common::packets::{Column, HandshakePacket, StmtPacket};
 use tidegate_core::{Error, Result};
 
-use super::dial::dial;
+use super::dial::{Greeter, dial};
 use super::login::{Greeted, Login, log_in, of_login};
+use super::most::Most;
 use super::rows::{Pool, Rows};
 use super::server::{Server, lost, of_packet, strange};
 use super::tls::Tls;
@@ -20,6 +21,15 @@ const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
 const COM_STMT_CLOSE: u8 = 0x19;
 
+/// What says whether something was done, and how. An error's text has at most 512 bytes.
+const ANSWER: Most = Most::fixed(1 << 20);
+
+/// The most columns that a table and a result have, on MySQL and MariaDB.
+const COLUMNS: u64 = 4_096;
+
+/// All of their definitions: names of up to 64 characters, an alias of up to 256.
+const DEFINITIONS: Most = Most::fixed(16 << 20);
+
 /// Where the server is, and how long is waited for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -29,6 +39,8 @@ pub(crate) struct Address {
     pub(crate) connect_timeout: Duration,
     /// How long the server may say nothing.
     pub(crate) read_timeout: Duration,
+    /// The most bytes of what it sends at once: of a row, of an event, of the answer to a small query.
+    pub(crate) max_row: usize,
 }
 
 /// A connection that is logged in. It does one thing at a time. Dropping it closes it, also in the
@@ -40,6 +52,8 @@ pub(crate) struct Connection {
     pub(super) transport: Transport,
     pub(super) capabilities: CapabilityFlags,
     pub(super) pool: Arc<Pool>,
+    /// See [`Address::max_row`].
+    pub(super) max_row: Most,
     server: Server,
     /// Whether an answer is awaited, or broke off.
     busy: bool,
@@ -80,7 +94,11 @@ impl Connection {
     }
 
     async fn enter(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
-        let (transport, greeting) = dial(address).await?;
+        let Greeter {
+            transport,
+            greeting,
+            address: found,
+        } = dial(address).await?;
         if greeting.first() == Some(&0xFF) {
             return Err(of_login(&greeting));
         }
@@ -94,11 +112,12 @@ impl Connection {
         let Greeted {
             transport,
             capabilities,
-        } = log_in(transport, handshake, login, tls, &address.host).await?;
+        } = log_in(transport, found, handshake, login, tls, &address.host).await?;
         Ok(Self {
             transport,
             capabilities,
             pool: Arc::default(),
+            max_row: Most::set(address.max_row),
             server,
             busy: false,
             stale: Vec::new(),
@@ -121,7 +140,7 @@ impl Connection {
     /// A statement that gives rows is an `Internal` error, and closes the connection.
     pub(crate) async fn execute(&mut self, doing: &str, sql: impl AsRef<[u8]>) -> Result<Done> {
         self.send(doing, COM_QUERY, sql.as_ref()).await?;
-        let packet = self.receive(doing).await?;
+        let packet = self.receive(doing, ANSWER).await?;
         let done = done(&packet).ok_or_else(|| strange(doing))?;
         self.busy = false;
         Ok(done)
@@ -137,30 +156,35 @@ impl Connection {
 
     /// The next packet's payload, never empty. One that tells of an error is given as an error; see
     /// [`ServerError::of`](super::ServerError::of). The server may say nothing for as long as
-    /// [`Address::read_timeout`].
+    /// [`Address::read_timeout`]. One longer than [`Address::max_row`] is a `Data` error.
     pub(crate) async fn packet(&mut self, doing: &str) -> Result<Vec<u8>> {
-        self.receive(doing).await
+        self.receive(doing, self.max_row).await
     }
 
-    /// Asks something with few rows; all values come as texts.
+    /// Asks something with few rows; all values come as texts. An answer that takes more memory than
+    /// [`Address::max_row`] is a `Data` error.
     pub(crate) async fn query(&mut self, doing: &str, sql: &str) -> Result<Texts> {
         self.send(doing, COM_QUERY, sql.as_bytes()).await?;
-        let first = self.receive(doing).await?;
+        let first = self.receive(doing, ANSWER).await?;
         if first.first() == Some(&0x00) {
             self.busy = false;
             return Ok(Texts::new());
         }
         let columns = self.columns(doing, &first).await?;
         let mut rows = Texts::new();
+        let mut most = self.max_row;
         loop {
-            let packet = self.receive(doing).await?;
+            let packet = self.receive(doing, most).await?;
             if is_end(&packet) {
                 self.busy = false;
                 return Ok(rows);
             }
             let mut rest = packet.as_slice();
             let row: Option<Vec<_>> = columns.iter().map(|_| text(&mut rest)).collect();
-            rows.push(row.ok_or_else(|| strange(doing))?);
+            let row = row.ok_or_else(|| strange(doing))?;
+            // A row of NULLs takes more memory here than there.
+            most.spend(doing, memory_of(&row))?;
+            rows.push(row);
         }
     }
 
@@ -184,7 +208,7 @@ impl Connection {
         // No cursor; executed once.
         body.extend_from_slice(&[0, 1, 0, 0, 0]);
         self.send(doing, COM_STMT_EXECUTE, &body).await?;
-        let first = self.receive(doing).await?;
+        let first = self.receive(doing, ANSWER).await?;
         if first.first() == Some(&0x00) {
             return Err(Error::config("the query gives no rows").hint("it must be a SELECT"));
         }
@@ -200,10 +224,10 @@ impl Connection {
 
     async fn prepare(&mut self, doing: &str, sql: &str) -> Result<(u32, Vec<Column>)> {
         self.send(doing, COM_STMT_PREPARE, sql.as_bytes()).await?;
-        let answer = self.receive(doing).await?;
+        let answer = self.receive(doing, ANSWER).await?;
         let statement: StmtPacket = ParseBuf(&answer).parse(()).map_err(|_| strange(doing))?;
         for _ in 0..statement.num_params() {
-            self.receive(doing).await?;
+            self.receive(doing, ANSWER).await?;
         }
         if statement.num_params() > 0 {
             self.end_of_metadata(doing).await?;
@@ -228,9 +252,21 @@ impl Connection {
     }
 
     async fn definitions(&mut self, doing: &str, count: u64) -> Result<Vec<Column>> {
+        if count > COLUMNS {
+            return Err(Error::data(format!(
+                "can't {doing}: the server speaks of more columns than a result can have"
+            ))
+            .with("columns", count)
+            .with("limit", COLUMNS)
+            .hint(
+                "is this a MySQL or MariaDB server, and is nothing else listening on that port?",
+            ));
+        }
         let mut columns = Vec::new();
+        let mut most = DEFINITIONS;
         for _ in 0..count {
-            let packet = self.receive(doing).await?;
+            let packet = self.receive(doing, most).await?;
+            most.spend(doing, packet.len())?;
             columns.push(ParseBuf(&packet).parse(()).map_err(|_| strange(doing))?);
         }
         if count > 0 {
@@ -245,7 +281,7 @@ impl Connection {
             .capabilities
             .contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
         {
-            self.receive(doing).await?;
+            self.receive(doing, ANSWER).await?;
         }
         Ok(())
     }
@@ -269,9 +305,9 @@ impl Connection {
         sent.await.map_err(|error| lost(doing, error))
     }
 
-    async fn receive(&mut self, doing: &str) -> Result<Vec<u8>> {
-        let packet = self.transport.read().await;
-        let packet = packet.map_err(|error| lost(doing, error))?;
+    async fn receive(&mut self, doing: &str, most: Most) -> Result<Vec<u8>> {
+        let packet = self.transport.read(most.left()).await;
+        let packet = packet.map_err(|unread| most.unread(doing, unread))?;
         match packet.first() {
             Some(0xFF) => {
                 self.busy = false;
@@ -281,6 +317,12 @@ impl Connection {
             None => Err(strange(doing)),
         }
     }
+}
+
+/// The bytes that a row of texts takes.
+fn memory_of(row: &[Option<String>]) -> usize {
+    let texts = row.iter().flatten().map(String::len).sum::<usize>();
+    size_of::<Vec<Option<String>>>() + size_of_val(row) + texts
 }
 
 /// What an OK packet tells.

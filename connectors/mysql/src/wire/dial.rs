@@ -19,11 +19,20 @@ use super::transport::Transport;
 /// section 5).
 const APART: Duration = Duration::from_millis(250);
 
-/// The first of the host's addresses at which a server greets us, and the greeting.
+/// Somebody who greeted us.
+#[derive(Debug)]
+pub(super) struct Greeter {
+    pub(super) transport: Transport,
+    pub(super) greeting: Vec<u8>,
+    /// Where it is.
+    pub(super) address: SocketAddr,
+}
+
+/// The first of the host's addresses at which a server greets us.
 ///
 /// A host with two addresses is often reached by one of them only, and the other may hang: packets
 /// that a firewall drops, or something that takes connections for a server that isn't there.
-pub(super) async fn dial(address: &Address) -> Result<(Transport, Vec<u8>)> {
+pub(super) async fn dial(address: &Address) -> Result<Greeter> {
     let host = (address.host.as_str(), address.port);
     let found = tokio::net::lookup_host(host).await.map_err(|error| {
         let sentence = "the server's host is not known";
@@ -37,10 +46,7 @@ pub(super) async fn dial(address: &Address) -> Result<(Transport, Vec<u8>)> {
     race(found, address.read_timeout).await
 }
 
-async fn race(
-    found: impl Iterator<Item = SocketAddr>,
-    patience: Duration,
-) -> Result<(Transport, Vec<u8>)> {
+async fn race(found: impl Iterator<Item = SocketAddr>, patience: Duration) -> Result<Greeter> {
     let mut waiting = by_turns(found);
     let mut tried = FuturesUnordered::new();
     let mut failed = unreachable(io::ErrorKind::AddrNotAvailable.into());
@@ -83,7 +89,7 @@ fn by_turns(found: impl Iterator<Item = SocketAddr>) -> VecDeque<SocketAddr> {
     }
 }
 
-async fn greeted(address: SocketAddr, patience: Duration) -> Result<(Transport, Vec<u8>)> {
+async fn greeted(address: SocketAddr, patience: Duration) -> Result<Greeter> {
     let socket = TcpStream::connect(address).await.map_err(unreachable)?;
     let slow = |error| lost("connect", error);
     socket.set_nodelay(true).map_err(slow)?;
@@ -98,7 +104,11 @@ async fn greeted(address: SocketAddr, patience: Duration) -> Result<(Transport, 
     let mut transport = Transport::new(socket, patience);
     let greeting = transport.greeting().await.map_err(slow)?;
     let greeting = greeting.ok_or_else(|| strange("connect"))?;
-    Ok((transport, greeting))
+    Ok(Greeter {
+        transport,
+        greeting,
+        address,
+    })
 }
 
 fn unreachable(error: io::Error) -> Error {
@@ -143,7 +153,7 @@ mod tests {
         for found in [[hangs, greets], [greets, hangs], [nobody().await, greets]] {
             let raced = race(found.into_iter(), patience);
             let raced = tokio::time::timeout(Duration::from_secs(20), raced).await;
-            assert_eq!(raced.unwrap().unwrap().1, b"abc");
+            assert_eq!(raced.unwrap().unwrap().greeting, b"abc");
         }
     }
 

@@ -13,13 +13,16 @@
 
 mod connection;
 mod dial;
+mod key;
 mod login;
+mod most;
 mod rows;
 mod server;
 mod tls;
 mod transport;
 
 pub(crate) use connection::{Address, Connection, length};
+pub(crate) use key::PublicKey;
 pub(crate) use login::Login;
 pub(crate) use rows::{Chunk, RowBounds, Rows};
 pub(crate) use server::{Server, ServerError};

@@ -164,7 +164,9 @@ impl Rows {
     /// end that is not yet whole, small chunks, and rows of 16 MiB and more, which come in pieces.
     ///
     /// Errors: what the server says in the middle of the rows; `Transient` when it says nothing for
-    /// the time that it has, or the connection breaks. Rows that came before are given first.
+    /// the time that it has, or the connection breaks; `Data` when a row of 16 MiB and more is
+    /// longer than [`Address::max_row`](super::Address::max_row). Rows that came before are given
+    /// first.
     pub(crate) async fn next(&mut self, bytes: usize, most: usize) -> Result<Option<Chunk>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -243,8 +245,9 @@ impl Rows {
 
     /// A row that comes in pieces.
     async fn large(&mut self) -> Result<Chunk> {
-        let payload = self.connection.transport.read().await;
-        let bytes = payload.map_err(|error| lost(self.doing, error))?;
+        let most = self.connection.max_row;
+        let payload = self.connection.transport.read(most.left()).await;
+        let bytes = payload.map_err(|unread| most.unread(self.doing, unread))?;
         let length = u32::try_from(bytes.len()).map_err(|_| strange(self.doing))?;
         Ok(Chunk {
             bytes,

@@ -7,7 +7,7 @@ use std::io;
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{ErrPacket, HandshakePacket};
-use tidegate_core::Error;
+use tidegate_core::{Error, printable};
 
 /// What the server said of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,7 +56,8 @@ pub(super) fn of_packet(doing: &str, payload: &[u8], capabilities: CapabilityFla
             let cause = ServerError {
                 code: error.error_code(),
                 state: state.unwrap_or_default().into_owned(),
-                message: error.message_str().into_owned(),
+                // Whatever answers on that port may send 16 MB of it.
+                message: printable::cut(&error.message_str(), printable::LONGEST).into_owned(),
             };
             refused(doing, cause)
         }
@@ -200,4 +201,19 @@ pub(super) fn strange(doing: &str) -> Error {
         "can't {doing}: the server answered with something unknown"
     ))
     .hint("is this a MySQL or MariaDB server, and is nothing else listening on that port?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_sixteen_megabytes_is_cut() {
+        let mut packet = b"\xff\x57\x04#HY000".to_vec();
+        packet.resize(16 << 20, b'x');
+        let error = of_packet("read", &packet, CapabilityFlags::CLIENT_PROTOCOL_41);
+        let told = ServerError::of(&error).map(|server| (server.code, server.message.as_str()));
+        let want = format!("{}… (16776207 more characters)", "x".repeat(1_000));
+        assert_eq!(told, Some((1111, want.as_str())));
+    }
 }

@@ -10,18 +10,22 @@ use tokio::net::{TcpListener, TcpStream};
 use super::connection::Done;
 use super::{Address, Connection, Login, Rows, ServerError, Tls, TlsMode};
 
+mod endless;
+
+/// The most bytes of a row, of an event and of a small answer.
+const MOST: usize = 256 << 20;
+
 async fn patient(port: u16, mode: TlsMode, read_timeout: Duration) -> Result<Connection> {
     let address = Address {
         host: "127.0.0.1".to_owned(),
         port,
         connect_timeout: Duration::from_secs(60),
         read_timeout,
+        max_row: MOST,
     };
     let login = Login {
         user: "root".to_owned(),
-        password: None,
-        database: None,
-        clear: false,
+        ..Login::default()
     };
     let tls = Tls::new(mode, None).unwrap();
     Connection::open(&address, &login, &tls).await

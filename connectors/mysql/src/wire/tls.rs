@@ -19,21 +19,34 @@ use tokio_rustls::TlsConnector;
 
 use super::transport::{AnySocket, Socket};
 
-/// How strictly the connection is protected.
+/// How strictly the connection is protected: what somebody between us and the server, who can read
+/// and change what goes over the network, can do.
+///
+/// The password is kept from them in every mode, unless `get_server_public_key` says otherwise.
+/// Whoever answers is only given a proof that we know it, from which a weak one can be guessed by
+/// trying many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
-    /// Never TLS.
+    /// Never TLS. Who sits between, or only listens, reads all rows and statements, and can change
+    /// them.
     Disabled,
-    /// TLS if the server has it, without looking at its certificate; plain otherwise. Whoever sits
-    /// between can switch it off.
+    /// TLS if the server has it, without looking at its certificate; plain otherwise. Who only
+    /// listens reads nothing of what is encrypted. Who sits between can switch TLS off, or give a
+    /// certificate of its own, and then reads all rows and statements, and can change them.
     #[default]
     Preferred,
-    /// TLS or nothing, without looking at the certificate.
+    /// TLS or nothing, without looking at the certificate. Who only listens reads nothing. Who sits
+    /// between can give a certificate of its own, and then reads all rows and statements, and can
+    /// change them.
     Required,
-    /// TLS, and the certificate must come from a known authority.
+    /// TLS, and the certificate must come from a known authority. Who sits between reads nothing,
+    /// unless the authority gave it a certificate, be it for another host. So it takes a `ca_file`
+    /// with an authority of your own: from the public ones everybody gets a certificate, so without
+    /// a `ca_file` the server counts as not authenticated.
     VerifyCa,
-    /// TLS, the certificate must come from a known authority and be for this host.
+    /// TLS, the certificate must come from a known authority and be for this host. Who sits between
+    /// reads nothing and can change nothing.
     VerifyIdentity,
 }
 
@@ -42,6 +55,22 @@ impl TlsMode {
     pub(crate) fn is_needed(self) -> bool {
         !matches!(self, Self::Disabled | Self::Preferred)
     }
+
+    /// Whether the server's certificate is looked at.
+    pub(crate) fn is_verified(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyIdentity)
+    }
+}
+
+/// What a connection is protected by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protection {
+    /// Nothing.
+    Plain,
+    /// TLS with nobody knows whom.
+    Encrypted,
+    /// TLS with the server that the configuration means.
+    Authenticated,
 }
 
 /// How a connection gets TLS.
@@ -49,14 +78,26 @@ impl TlsMode {
 pub(crate) struct Tls {
     pub(crate) mode: TlsMode,
     config: Option<Arc<ClientConfig>>,
+    /// Whether a certificate that passes is nobody else's than the server's.
+    authenticates: bool,
 }
 
 impl Tls {
     /// Reads the file of authorities, if there is one; else those that browsers know are known.
     pub(crate) fn new(mode: TlsMode, authorities: Option<PathBuf>) -> Result<Self> {
         if mode == TlsMode::Disabled {
-            return Ok(Self { mode, config: None });
+            return Ok(Self {
+                mode,
+                config: None,
+                authenticates: false,
+            });
         }
+        let authenticates = match mode {
+            TlsMode::VerifyIdentity => true,
+            // Everybody has a certificate of the public authorities, for some host.
+            TlsMode::VerifyCa => authorities.is_some(),
+            TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required => false,
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let failed = |error: rustls::Error| Error::internal("TLS can't be set up").because(error);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -90,7 +131,17 @@ impl Tls {
         Ok(Self {
             mode,
             config: Some(Arc::new(config)),
+            authenticates,
         })
+    }
+
+    /// What a connection is protected by, with TLS or without.
+    pub(super) fn protection(&self, secure: bool) -> Protection {
+        match secure {
+            false => Protection::Plain,
+            true if self.authenticates => Protection::Authenticated,
+            true => Protection::Encrypted,
+        }
     }
 
     /// Whether to ask for TLS; an error if it is needed and the server has none.
@@ -225,5 +276,34 @@ impl ServerCertVerifier for Lenient {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_testkit::servers::Certificates;
+
+    use super::*;
+
+    #[test]
+    fn a_server_is_authenticated_by_a_certificate_that_no_other_can_have() {
+        let own = Certificates::new("DNS:localhost");
+        for (mode, authorities, authenticated) in [
+            (TlsMode::Preferred, false, false),
+            (TlsMode::Required, false, false),
+            (TlsMode::VerifyCa, false, false),
+            (TlsMode::VerifyCa, true, true),
+            (TlsMode::VerifyIdentity, false, true),
+            (TlsMode::VerifyIdentity, true, true),
+        ] {
+            let authorities = authorities.then(|| own.file("ca.pem"));
+            let tls = Tls::new(mode, authorities).unwrap();
+            let expected = match authenticated {
+                true => Protection::Authenticated,
+                false => Protection::Encrypted,
+            };
+            assert_eq!(tls.protection(true), expected, "{mode:?}");
+            assert_eq!(tls.protection(false), Protection::Plain);
+        }
     }
 }

@@ -26,6 +26,20 @@ const LONGEST_GREETING: usize = 4 << 10;
 /// So much of a statement is sent before the wait for the server begins anew.
 const WRITE: usize = 1 << 20;
 
+/// Why no payload was received.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Lost(io::Error),
+    /// It is longer than asked for: so many bytes at least.
+    Long(usize),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
 /// A socket, and the packets that go over it.
 pub(super) struct Transport {
     socket: AnySocket,
@@ -116,13 +130,18 @@ impl Transport {
             self.fill(READ).await?;
         }
         match length_at(&self.buffer, 0) {
-            Some(0..=LONGEST_GREETING) => self.read().await.map(Some),
+            Some(0..=LONGEST_GREETING) => match self.read(LONGEST_GREETING).await {
+                Ok(greeting) => Ok(Some(greeting)),
+                Err(Unread::Lost(error)) => Err(error),
+                Err(Unread::Long(_)) => Ok(None),
+            },
             _ => Ok(None),
         }
     }
 
-    /// Receives a payload, joined from as many packets as it came in.
-    pub(super) async fn read(&mut self) -> io::Result<Vec<u8>> {
+    /// Receives a payload of at most `most` bytes, joined from as many packets as it came in. No
+    /// memory is taken for what is longer.
+    pub(super) async fn read(&mut self, most: usize) -> Result<Vec<u8>, Unread> {
         let mut payload = Vec::new();
         loop {
             let length = loop {
@@ -135,6 +154,9 @@ impl Transport {
             self.taken += HEADER;
             // What isn't there yet is read to where it belongs, and not past it.
             let wanted = payload.len() + length;
+            if wanted > most {
+                return Err(Unread::Long(wanted));
+            }
             let there = (self.buffer.len() - self.taken).min(length);
             payload.reserve_exact(length);
             payload.extend_from_slice(&self.buffer[self.taken..self.taken + there]);

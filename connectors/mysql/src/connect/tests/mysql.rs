@@ -3,6 +3,7 @@
 //! source documentation); MariaDB's own client is let in by it too, which shows that it is made
 //! right.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -15,9 +16,11 @@ use tidegate_core::{ErrorKind, Result, Secret};
 use tidegate_testkit::servers::{Certificates, openssl};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio_rustls::TlsAcceptor;
 
-use super::{ConnectionKeys, open};
+use super::{ConnectionKeys, Connector, context, open};
 use crate::wire::TlsMode;
 
 const NONCE: &[u8; 20] = b"12345678ABCDEFGHIJKL";
@@ -31,12 +34,18 @@ struct User {
     password: &'static str,
     /// Whether the password is in the server's cache.
     cached: bool,
+    /// What the password is mixed with when the server wants another plugin than it greeted with.
+    nonce: &'static [u8],
+    /// Whether the server has TLS.
+    tls: bool,
 }
 
 const CACHED: User = User {
     plugin: "caching_sha2_password",
     password: "ä secret",
     cached: true,
+    nonce: SWITCHED,
+    tls: true,
 };
 const FRESH: User = User {
     cached: false,
@@ -46,12 +55,14 @@ const FRESH: User = User {
 const CLEAR: User = User {
     plugin: "mysql_clear_password",
     password: "localhost:",
-    cached: true,
+    ..CACHED
 };
 
 struct Fake {
     port: u16,
     certificates: Arc<Certificates>,
+    /// What was said on each connection, when it is over.
+    heard: Mutex<UnboundedReceiver<Vec<Vec<u8>>>>,
 }
 
 impl Fake {
@@ -62,21 +73,38 @@ impl Fake {
         let certificates = Arc::new(Certificates::new("DNS:localhost,IP:127.0.0.1"));
         openssl(certificates.file("").as_path(), "genrsa -out rsa.key 2048");
         let own = Arc::clone(&certificates);
+        let (tell, heard) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 let (user, certificates) = (user.clone(), Arc::clone(&own));
+                let tell = tell.clone();
                 tokio::spawn(async move {
+                    let mut talk = Talk {
+                        wire: Box::new(socket),
+                        sequence: 0,
+                        heard: Vec::new(),
+                    };
                     // A client that goes away early is no fault of the server's.
-                    let _ = greet(socket, greets_with, user, &certificates).await;
+                    let _ = greet(&mut talk, greets_with, user, &certificates).await;
+                    let _ = tell.send(talk.heard);
                 });
             }
         });
-        Self { port, certificates }
+        Self {
+            port,
+            certificates,
+            heard: Mutex::new(heard),
+        }
+    }
+
+    /// What the next connection's client said, from its answer to the greeting on.
+    async fn heard(&self) -> Vec<Vec<u8>> {
+        self.heard.lock().await.recv().await.unwrap()
     }
 
     fn keys(&self, ssl: TlsMode) -> ConnectionKeys {
-        let verified = ssl == TlsMode::VerifyIdentity;
+        let verified = ssl.is_verified();
         ConnectionKeys {
             url: Some(format!("mysql://reader@localhost:{}/shop", self.port)),
             ssl: Some(ssl),
@@ -94,6 +122,19 @@ impl Fake {
             ..self.keys(ssl)
         };
         open(&keys).await.map(drop)
+    }
+
+    /// Logs in as if the server were on another machine.
+    async fn login_from_afar(&self, password: &str, keys: ConnectionKeys) -> Result<()> {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, password).unwrap();
+        let keys = ConnectionKeys {
+            password: Some(Secret::File(file)),
+            ..keys
+        };
+        let connector = Connector::trusting(false, &keys, &context()).await;
+        connector.map(drop)
     }
 
     /// Logs in with MariaDB's own client.
@@ -115,6 +156,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 struct Talk {
     wire: Box<dyn Wire>,
     sequence: u8,
+    heard: Vec<Vec<u8>>,
 }
 
 impl Talk {
@@ -134,6 +176,7 @@ impl Talk {
         let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.wire.read_exact(&mut payload).await?;
+        self.heard.push(payload.clone());
         Ok(payload)
     }
 
@@ -143,16 +186,15 @@ impl Talk {
 }
 
 async fn greet(
-    socket: tokio::net::TcpStream,
+    talk: &mut Talk,
     plugin: &str,
     user: User,
     certificates: &Certificates,
 ) -> std::io::Result<()> {
-    let mut talk = Talk {
-        wire: Box::new(socket),
-        sequence: 0,
+    let capabilities = match user.tls {
+        true => 0x010F_F7DFu32 & !0x20 | CLIENT_SSL,
+        false => 0x010F_F7DFu32 & !0x20 & !CLIENT_SSL,
     };
-    let capabilities = 0x010F_F7DFu32 & !0x20 | CLIENT_SSL;
     let flags = capabilities.to_le_bytes();
     let mut greeting = b"\x0a8.0.36\0\x07\0\0\0".to_vec();
     greeting.extend_from_slice(&NONCE[..8]);
@@ -176,7 +218,9 @@ async fn greet(
             .with_no_client_auth()
             .with_single_cert(chain.map(Result::unwrap).collect(), key)
             .unwrap();
-        let wire = TlsAcceptor::from(Arc::new(config)).accept(talk.wire);
+        let (nothing, _) = tokio::io::duplex(1);
+        let wire = std::mem::replace(&mut talk.wire, Box::new(nothing));
+        let wire = TlsAcceptor::from(Arc::new(config)).accept(wire);
         talk.wire = Box::new(wire.await?);
         response = talk.hear().await?;
     }
@@ -184,16 +228,16 @@ async fn greet(
     let (named, rest) = until_zero(&response[32..]);
     assert_eq!(named, b"reader");
     let mut proof = rest[1..=usize::from(rest[0])].to_vec();
-    let mut nonce = NONCE;
+    let mut nonce = &NONCE[..];
     if user.plugin != plugin {
         let mut switch = vec![0xFE];
-        for part in [user.plugin.as_bytes(), SWITCHED] {
+        for part in [user.plugin.as_bytes(), user.nonce] {
             switch.extend_from_slice(part);
             switch.push(0);
         }
         talk.say(&switch).await?;
         proof = talk.hear().await?;
-        nonce = SWITCHED;
+        nonce = user.nonce;
     }
     let whole = [user.password.as_bytes(), &[0]].concat();
     let right = match user.plugin {
@@ -217,15 +261,18 @@ async fn greet(
             talk.say(&[0x01, 0x04]).await?;
             let mut sent = talk.hear().await?;
             if !secure {
-                assert_eq!(sent, [0x02], "nothing but the key is asked for in the open");
                 let folder = certificates.file("");
-                let key = openssl(&folder, "rsa -in rsa.key -pubout");
-                talk.say(&[&[0x01], key.as_slice()].concat()).await?;
-                let encrypted = talk.hear().await?;
-                std::fs::write(folder.join("encrypted"), encrypted).unwrap();
-                let decrypt = "pkeyutl -decrypt -inkey rsa.key -in encrypted \
-                               -pkeyopt rsa_padding_mode:oaep";
-                sent = openssl(&folder, decrypt);
+                if sent == [0x02] {
+                    let key = openssl(&folder, "rsa -in rsa.key -pubout");
+                    talk.say(&[&[0x01], key.as_slice()].concat()).await?;
+                    sent = talk.hear().await?;
+                }
+                assert_eq!(
+                    sent.len(),
+                    256,
+                    "nothing but the key is asked for in the open"
+                );
+                sent = decrypted(&folder, &sent);
                 for (byte, nonce) in sent.iter_mut().zip(nonce.iter().cycle()) {
                     *byte ^= nonce;
                 }
@@ -242,6 +289,21 @@ async fn greet(
         talk.say(&ok).await?;
     }
     Ok(())
+}
+
+/// What was encrypted with the key; nothing, if it was with another one.
+fn decrypted(folder: &Path, encrypted: &[u8]) -> Vec<u8> {
+    std::fs::write(folder.join("encrypted"), encrypted).unwrap();
+    let decrypt = "pkeyutl -decrypt -inkey rsa.key -in encrypted -pkeyopt rsa_padding_mode:oaep";
+    let output = Command::new("openssl")
+        .args(decrypt.split(' '))
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => output.stdout,
+        false => Vec::new(),
+    }
 }
 
 /// Whether the proof is of the password: the server has only its twofold hash.
@@ -274,9 +336,14 @@ async fn the_password_is_proved_where_the_server_has_it_in_its_cache() {
 }
 
 #[tokio::test]
-async fn the_password_is_sent_whole_over_tls_or_encrypted_where_the_server_has_forgotten_it() {
+async fn the_password_is_sent_whole_to_this_machine_where_the_server_has_forgotten_it() {
     let server = Fake::start("caching_sha2_password", FRESH).await;
-    for ssl in [TlsMode::Disabled, TlsMode::VerifyIdentity] {
+    for ssl in [
+        TlsMode::Disabled,
+        TlsMode::Preferred,
+        TlsMode::Required,
+        TlsMode::VerifyIdentity,
+    ] {
         server.login(FRESH.password, ssl).await.unwrap();
         let error = server.login("wrong", ssl).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Auth);
@@ -284,6 +351,148 @@ async fn the_password_is_sent_whole_over_tls_or_encrypted_where_the_server_has_f
     for more in ["--skip-ssl", "--ssl"] {
         let judged = server.judge(FRESH.password, more).await;
         assert!(judged.status.success(), "{judged:?}");
+    }
+}
+
+/// Whether a client kept the password to itself: neither it, nor anything long enough to be it
+/// encrypted, nor the question for the key went out behind the answer to the greeting.
+fn kept(heard: &[Vec<u8>], password: &str) -> bool {
+    let password = password.as_bytes();
+    let told = heard.iter().any(|packet| {
+        let mut parts = packet.windows(password.len());
+        *packet == [0x02] || parts.any(|part| part == password)
+    });
+    !told && heard.iter().all(|packet| packet.len() != 256)
+}
+
+#[tokio::test]
+async fn a_server_in_between_gets_no_password() {
+    for tls in [false, true] {
+        let user = User { tls, ..FRESH };
+        for greets_with in ["caching_sha2_password", "mysql_native_password"] {
+            let server = Fake::start(greets_with, user.clone()).await;
+            for ssl in [TlsMode::Disabled, TlsMode::Preferred, TlsMode::Required] {
+                if ssl == TlsMode::Required && !tls {
+                    continue;
+                }
+                let keys = server.keys(ssl);
+                let error = server.login_from_afar(user.password, keys).await;
+                let error = error.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
+                assert!(error.to_string().contains("isn't sent"), "{error:?}");
+                let hint = error.hint_text().unwrap();
+                for key in [
+                    "verify_identity",
+                    "server_public_key",
+                    "get_server_public_key",
+                ] {
+                    assert!(hint.contains(key), "{hint}");
+                }
+                let heard = server.heard().await;
+                assert!(kept(&heard, user.password), "{ssl:?}: {heard:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_mixed_with_as_many_numbers_as_it_should_be() {
+    for nonce in [
+        &b""[..],
+        b"short",
+        b"123456789012345678",
+        b"123456789012345678901",
+    ] {
+        let user = User { nonce, ..FRESH };
+        let server = Fake::start("mysql_native_password", user).await;
+        for consent in [false, true] {
+            let keys = ConnectionKeys {
+                get_server_public_key: consent,
+                ..server.keys(TlsMode::Disabled)
+            };
+            let error = server.login_from_afar(FRESH.password, keys).await;
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal, "{error:?}");
+            let heard = server.heard().await;
+            assert_eq!(heard.len(), 1, "{heard:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_password_is_sent_whole_to_a_server_that_the_file_names_or_allows() {
+    let server = Fake::start("caching_sha2_password", FRESH).await;
+    let folder = server.certificates.file("");
+    let public = |name: &str| {
+        let key = openssl(&folder, &format!("rsa -in {name}.key -pubout"));
+        let path = folder.join(format!("{name}.pub"));
+        std::fs::write(&path, key).unwrap();
+        Some(path)
+    };
+    let known = ConnectionKeys {
+        server_public_key: public("rsa"),
+        ..server.keys(TlsMode::Disabled)
+    };
+    let allowed = |ssl| ConnectionKeys {
+        get_server_public_key: true,
+        ..server.keys(ssl)
+    };
+    for (keys, asked) in [
+        (server.keys(TlsMode::VerifyIdentity), false),
+        (server.keys(TlsMode::VerifyCa), false),
+        (known.clone(), false),
+        (allowed(TlsMode::Disabled), true),
+        (allowed(TlsMode::Preferred), false),
+        (allowed(TlsMode::Required), false),
+    ] {
+        let login = server.login_from_afar(FRESH.password, keys).await;
+        login.unwrap();
+        assert_eq!(server.heard().await.contains(&vec![0x02]), asked);
+    }
+
+    // Whoever has another key can read nothing.
+    openssl(&folder, "genrsa -out other.key 2048");
+    let other = ConnectionKeys {
+        server_public_key: public("other"),
+        ..known.clone()
+    };
+    let error = server.login_from_afar(FRESH.password, other).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Auth);
+    assert!(!server.heard().await.contains(&vec![0x02]));
+
+    // Inside of TLS it would have to be sent as it is.
+    let preferred = ConnectionKeys {
+        ssl: Some(TlsMode::Preferred),
+        ..known.clone()
+    };
+    let error = server.login_from_afar(FRESH.password, preferred).await;
+    assert!(error.unwrap_err().hint_text().unwrap().contains("disabled"));
+    assert!(kept(&server.heard().await, FRESH.password));
+
+    let nothing = ConnectionKeys {
+        server_public_key: Some(folder.join("ca.pem")),
+        ..known.clone()
+    };
+    let error = server.login_from_afar(FRESH.password, nothing).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("no RSA public key"), "{error}");
+    let absent = ConnectionKeys {
+        server_public_key: Some(folder.join("absent")),
+        ..known
+    };
+    let error = server.login_from_afar(FRESH.password, absent).await;
+    assert!(error.unwrap_err().to_string().contains("can't be read"));
+}
+
+#[tokio::test]
+async fn a_proof_of_the_password_is_given_to_whoever_greets() {
+    let server = Fake::start("caching_sha2_password", CACHED).await;
+    for ssl in [TlsMode::Disabled, TlsMode::Preferred, TlsMode::Required] {
+        let keys = server.keys(ssl);
+        let login = server.login_from_afar(CACHED.password, keys).await;
+        login.unwrap();
+        assert!(kept(&server.heard().await, CACHED.password));
     }
 }
 
@@ -318,5 +527,15 @@ async fn a_token_of_iam_is_the_password_over_tls() {
             connector.connect().await.unwrap();
             assert!(!format!("{connector:?}").contains("X-Amz"));
         }
+        // `localhost` may be told to be another machine.
+        let keys = ConnectionKeys {
+            iam: true,
+            aws: serde_json::from_value(settings.clone()).unwrap(),
+            ..server.keys(TlsMode::Required)
+        };
+        let error = Connector::trusting(false, &keys, &context()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
+        assert!(error.to_string().contains("isn't sent"), "{error:?}");
     }
 }

@@ -26,12 +26,12 @@ pub(crate) async fn open(server: &MariaDb) -> Connection {
         port: server.port(),
         connect_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(60),
+        max_row: 256 << 20,
     };
     let login = Login {
         user: "root".to_owned(),
-        password: None,
         database: Some("t".to_owned()),
-        clear: false,
+        ..Login::default()
     };
     let tls = Tls::new(TlsMode::Disabled, None).unwrap();
     let mut connection = Connection::open(&address, &login, &tls).await.unwrap();

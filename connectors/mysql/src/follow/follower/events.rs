@@ -44,7 +44,8 @@ impl Follower {
                 self.transactions.begin(start, Some(Id::Tagged), None)?;
             }
             Kind::Query { compressed } => {
-                let query = Query::parse(event.body, compressed).map_err(|_| or_broken(self))?;
+                let query = Query::parse(event.body, compressed, self.most());
+                let query = query.map_err(|unfit| self.unfit(unfit, event))?;
                 self.statement(&query, start)?;
             }
             Kind::Xid | Kind::XaPrepare => self.transactions.end(),

@@ -43,7 +43,8 @@ impl Follower {
                  table out by `tables`, and start over with --restart",
             ));
         }
-        let body = RowsBody::parse(kind, event.body).map_err(|_| broken(self))?;
+        let body = RowsBody::parse(kind, event.body, self.most());
+        let body = body.map_err(|unfit| self.unfit(unfit, event))?;
         if !body.whole {
             return Err(self.unsupported(
                 at,

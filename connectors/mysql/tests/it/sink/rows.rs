@@ -309,7 +309,14 @@ async fn a_million_rows_in_one_epoch() {
         let mut writer = Hand::open(&epoch, id).await.unwrap();
         for part in 0..10 {
             let from = (i64::from(index) * 10 + part) * BATCH;
-            assert!(writer.write(0, rows(from)).await.unwrap().is_empty());
+            assert!(
+                writer
+                    .write(0, rows(from))
+                    .await
+                    .unwrap()
+                    .rejected
+                    .is_empty()
+            );
         }
         writer.finish().await.unwrap();
     }
