@@ -1,6 +1,6 @@
 //! The source as it stands in a pipeline file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,23 +33,23 @@ pub(crate) const STREAM: &str = "requests";
 /// | `query` | string | what stands after `?`; NULL if there is none |
 /// | `remote_addr` | string | the other end of the connection, without its port |
 /// | `received_at` | timestamp | when the body was there |
-/// | `request_id` | string | the request's `X-Request-Id`, or one that was made for it; it is in the answer too |
+/// | `request_id` | string | the request's `X-Request-Id` of 1 to 128 letters, digits and `._-:+/=@`, or one that was made for it; it is in the answer too. All rows of a body have the same |
 /// | one for each of `headers` | string | the header's value: `x_github_event` of `X-GitHub-Event`; NULL if it wasn't sent |
 ///
 /// | answer | when |
 /// |---|---|
 /// | 202 | the body is safe, as `ack` says |
 /// | 400 `Empty request` | there is no body |
-/// | 400 `Malformed JSON` | with the `position` (a byte, from 0) where it can't be read on |
+/// | 400 `Malformed JSON` | with the `position` (a byte, from 0) where it can't be read on, also for text that isn't UTF-8. With `ndjson`, one bad line is enough: nothing of the body is taken |
 /// | 401 | no key of `auth`, or not the `signature`, was sent |
 /// | 404, 405 | no route has this path; it isn't POST or PUT |
 /// | 408 | the body didn't come within `body_timeout` |
 /// | 413 | the body is longer than `max_body`, as sent or unpacked |
-/// | 415 | `Content-Encoding` isn't gzip or zstd, or `Content-Type` says that it isn't JSON |
+/// | 415 | `Content-Encoding` isn't gzip or zstd, or, but for `accept = "any"`, `Content-Type` says that it is an image, audio, video, a font, HTML, CSV, XML or multipart; none, `text/plain` and a form's are taken, because clients often say so |
 /// | 429 | `max_in_flight` requests are under way; with `Retry-After` |
 /// | 503 | it can't be kept now (the log or the memory is full, the disk fails, the commit failed or takes too long); with `Retry-After` |
 ///
-/// `GET /health` answers 200 while requests are taken, else 503. The body of an answer is JSON:
+/// `GET /health` answers 200 while a body of any allowed length would be taken, else 503. The body of an answer is JSON:
 /// `{"request_id": "…"}`, with `error` where there is one.
 ///
 /// With `ack = "disk"`, each row comes exactly once as far as the sink can give that, whatever happens
@@ -66,7 +66,7 @@ pub(crate) const STREAM: &str = "requests";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpServerConfig {
-    /// Where it listens: `"127.0.0.1:8080"`, `"[::]:8080"` for all addresses of the machine. With
+    /// Where it listens, an IP address and a port: `"127.0.0.1:8080"`, `"[::]:8080"` for all addresses of the machine. With
     /// port 0 the system chooses a free one, which is logged.
     pub listen: SocketAddr,
 
@@ -80,7 +80,9 @@ pub struct HttpServerConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<PathBuf>,
 
-    /// How many bytes the log may hold on disk; beyond, requests are answered with 503. At least 2 MiB.
+    /// How many bytes the log may hold on disk; beyond, requests are answered with 503. When it is half
+    /// full, a checkpoint is asked for, which makes room, without waiting for `interval` of
+    /// `[checkpoint]`. At least 2 MiB.
     #[serde(default = "max_log")]
     pub max_log: ByteSize,
 
@@ -103,9 +105,10 @@ pub struct HttpServerConfig {
     #[serde(default)]
     pub accept: Accept,
 
-    /// The longest body, as it is sent and unpacked.
-    #[serde(default = "max_body")]
-    pub max_body: ByteSize,
+    /// The longest body, as it is sent and unpacked, up to 256 MiB. Default: 1 MiB; with
+    /// `accept = "firehose"` 64 MiB, the most that Firehose sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<ByteSize>,
 
     /// The headers that become columns: `["X-GitHub-Event"]`. Values that aren't UTF-8 are read as
     /// Latin-1.
@@ -304,10 +307,6 @@ fn commit_timeout() -> Span {
     Span(Duration::from_secs(60))
 }
 
-fn max_body() -> ByteSize {
-    ByteSize(1 << 20)
-}
-
 fn max_connections() -> u32 {
     16_384
 }
@@ -347,7 +346,7 @@ impl HttpServerConfig {
                 stream: STREAM.to_owned(),
                 paths: self.paths.clone().unwrap_or_else(everything),
                 accept: self.accept,
-                max_body: self.max_body.0,
+                max_body: self.max_body(None, self.accept),
                 headers: self.headers.clone(),
                 auth: self.auth.clone(),
                 signature: self.signature.clone(),
@@ -357,7 +356,7 @@ impl HttpServerConfig {
             stream: stream.clone(),
             paths: route.paths.clone(),
             accept: route.accept.unwrap_or(self.accept),
-            max_body: route.max_body.unwrap_or(self.max_body).0,
+            max_body: self.max_body(route.max_body, route.accept.unwrap_or(self.accept)),
             headers: route.headers.as_ref().unwrap_or(&self.headers).clone(),
             auth: route.auth.as_ref().or(self.auth.as_ref()).cloned(),
             signature: route
@@ -367,6 +366,16 @@ impl HttpServerConfig {
                 .cloned(),
         });
         routes.collect()
+    }
+
+    /// The longest body of a route.
+    fn max_body(&self, of_route: Option<ByteSize>, accept: Accept) -> u64 {
+        let usual = match accept {
+            // https://docs.aws.amazon.com/firehose/latest/dev/httpdeliveryrequestresponse.html
+            Accept::Firehose => 64 << 20,
+            Accept::Json | Accept::Ndjson | Accept::Array | Accept::Any => 1 << 20,
+        };
+        of_route.or(self.max_body).map_or(usual, |size| size.0)
     }
 }
 
@@ -406,22 +415,23 @@ impl SourceConfig for HttpServerConfig {
                 .with("key", key));
             }
         }
-        let mut paths = HashSet::new();
+        let mut paths = HashMap::new();
         for route in self.routes() {
             let of = |error: Error| match self.routes.is_empty() {
                 true => error,
                 false => error.with("route", &route.stream),
             };
             route.check(self).map_err(of)?;
-            if let Some(path) = route
-                .paths
-                .iter()
-                .find(|path| !paths.insert((*path).clone()))
-            {
-                return Err(of(Error::config(format!(
-                    "the path `{path}` is there twice"
-                ))
-                .with("key", "paths")));
+            for path in &route.paths {
+                // Names within braces have no meaning.
+                let parsed = crate::server::Path::parse(path).map_err(of)?;
+                if let Some(other) = paths.insert(parsed, path.clone()) {
+                    let what = match other == *path {
+                        true => format!("the path `{path}` is there twice"),
+                        false => format!("the paths `{other}` and `{path}` are the same"),
+                    };
+                    return Err(of(Error::config(what).with("key", "paths")));
+                }
             }
         }
         Ok(())

@@ -118,13 +118,13 @@ fn payloads(accept: Accept, body: &[u8], give: &mut dyn FnMut(&[u8]) -> Result<(
     }
 }
 
-/// The lines that aren't empty, and where they begin.
+/// The lines that aren't empty, without their ends (LF or CRLF), and where they begin.
 pub(crate) fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     let lines = body.split(|byte| *byte == b'\n').map(move |line| {
         let begin = at;
         at += line.len() + 1;
-        (begin, line)
+        (begin, line.strip_suffix(b"\r").unwrap_or(line))
     });
     lines.filter(|(_, line)| !line.trim_ascii().is_empty())
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tidegate_core::{Error, Result};
 use tidegate_push::handover::{self, Queue, Sender};
 use tidegate_push::wal::{self, Log, Options};
+use tokio::sync::Notify;
 use tokio::time::{Duration, timeout};
 
 use crate::config::{Ack, HttpServerConfig};
@@ -19,7 +20,13 @@ const WAITING: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) enum Inbox {
     /// On disk.
-    Log(Arc<Log>),
+    Log {
+        log: Arc<Log>,
+        /// The most bytes that it holds.
+        most: u64,
+        /// Rings when a commit is wanted, which makes room.
+        crowded: Arc<Notify>,
+    },
     /// In memory.
     Queue {
         sender: Sender<Kept>,
@@ -58,7 +65,11 @@ impl Inbox {
                 let log = open
                     .await
                     .map_err(|error| Error::internal("opening a log failed").because(error))??;
-                return Ok(Self::Log(Arc::new(log)));
+                return Ok(Self::Log {
+                    log: Arc::new(log),
+                    most: config.max_log.0,
+                    crowded: Arc::default(),
+                });
             }
             Ack::Commit => Some(config.commit_timeout.0),
             Ack::Memory => None,
@@ -74,16 +85,23 @@ impl Inbox {
     /// Keeps a request, and waits until it is as safe as `ack` says.
     pub(crate) async fn keep(&self, meta: Vec<u8>, body: Bytes, room: Room) -> Result<(), Refused> {
         match self {
-            Self::Log(log) => {
+            Self::Log { log, most, crowded } => {
                 let appended = log
                     .append(&[&meta, &body])
                     .map_err(|refused| match refused {
-                        wal::Refused::Full => Refused::Full("Log full"),
+                        wal::Refused::Full => {
+                            crowded.notify_one();
+                            Refused::Full("Log full")
+                        }
                         wal::Refused::TooLong => {
                             Refused::Failed(Error::internal("a body is too long for the log"))
                         }
                         wal::Refused::Failed(error) => Refused::Failed(error),
                     })?;
+                // In time, so that nobody is refused while a commit can make room.
+                if appended.held() > most / 2 {
+                    crowded.notify_one();
+                }
                 appended.await.map(drop).map_err(Refused::Failed)
             }
             Self::Queue { sender, commit, .. } => {
@@ -111,11 +129,13 @@ impl Inbox {
         }
     }
 
-    /// Whether it takes anything at all.
-    pub(crate) fn failure(&self) -> Option<Error> {
+    /// Whether it takes a body of any length up to this one.
+    pub(crate) fn takes(&self, longest: u64) -> bool {
         match self {
-            Self::Log(log) => log.failure(),
-            Self::Queue { .. } => None,
+            Self::Log { log, most, .. } => {
+                log.failure().is_none() && log.held().saturating_add(longest) <= *most
+            }
+            Self::Queue { sender, .. } => sender.has_room(),
         }
     }
 }

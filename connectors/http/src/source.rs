@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tidegate_core::{
 };
 use tidegate_push::handover::{Opened, Reading};
 use tidegate_push::wal::Log;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -49,9 +51,12 @@ impl HttpServerSource {
                 Server::start(config, &routes, log_folder(config, cx), cx)
             })
             .await?;
+        if server.is_none() {
+            Server::check(config, &routes, cx)?;
+        }
         let queue = server.as_ref().and_then(|server| match server.inbox() {
             Inbox::Queue { queue, .. } => Some(queue.open()),
-            Inbox::Log(_) => None,
+            Inbox::Log { .. } => None,
         });
         Ok(Self {
             routes,
@@ -63,9 +68,10 @@ impl HttpServerSource {
         })
     }
 
-    fn log(&self) -> Option<&Arc<Log>> {
+    /// The log, and what rings when it wants a commit.
+    fn log(&self) -> Option<(&Arc<Log>, &Arc<Notify>)> {
         match self.server.as_ref()?.inbox() {
-            Inbox::Log(log) => Some(log),
+            Inbox::Log { log, crowded, .. } => Some((log, crowded)),
             Inbox::Queue { .. } => None,
         }
     }
@@ -173,12 +179,13 @@ impl Source for HttpServerSource {
         let server =
             server.ok_or_else(|| Error::internal("a server is read that wasn't started"))?;
         server.serve(wanted.iter().map(|wanted| &*wanted.stream));
-        if let Some(log) = self.log() {
+        if let Some((log, crowded)) = self.log() {
             let from = match resume {
                 None => log.trimmed(),
                 Some(resume) => place(log, resume.decode()?)?,
             };
-            return logged(log, from, wanted);
+            let crowded = Arc::clone(crowded);
+            return logged(log, from, crowded, self.cx.clone(), wanted);
         }
         let queue = self.queue.as_ref();
         let queue = queue.ok_or_else(|| Error::internal("a server has neither log nor queue"))?;
@@ -190,7 +197,7 @@ impl Source for HttpServerSource {
         if let Some(queue) = &self.queue {
             return queue.acknowledge(upto);
         }
-        let Some(log) = self.log() else {
+        let Some((log, _)) = self.log() else {
             return Ok(());
         };
         for told in upto.iter().filter_map(|told| told.offset.as_ref()) {
@@ -239,16 +246,32 @@ const LINGER: Duration = Duration::from_millis(10);
 /// As little as this is little.
 const LITTLE: usize = 256 << 10;
 
-fn logged(log: &Log, from: u64, wanted: Arc<[Wanted]>) -> Result<EventStream> {
+fn logged(
+    log: &Log,
+    from: u64,
+    crowded: Arc<Notify>,
+    cx: SourceContext,
+    wanted: Arc<[Wanted]>,
+) -> Result<EventStream> {
     let id = log.id();
     let reader = log.reader(from)?;
     let chunks = futures::stream::try_unfold((reader, false), move |(mut reader, lingers)| {
-        let wanted = Arc::clone(&wanted);
+        let (wanted, crowded, cx) = (Arc::clone(&wanted), Arc::clone(&crowded), cx.clone());
         async move {
             if lingers {
                 sleep(LINGER).await;
             }
-            let chunk = reader.next().await?;
+            let chunk = {
+                let mut next = pin!(reader.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        // All that was read before is taken, so that a commit covers it.
+                        () = crowded.notified() => cx.request_cut(),
+                        chunk = next.as_mut() => break chunk?,
+                    }
+                }
+            };
             let lingers = chunk.size() < LITTLE;
             let at = chunk.end;
             let resume = Offset::encode(&Position { log: id, at })?;

@@ -42,6 +42,13 @@ pub(crate) enum Begin {
     Latest(i64),
     /// The same, as the user said it.
     Time(i64),
+    /// With what came at `time` or later; an earlier run has looked until `at`, and nothing had come.
+    Since {
+        /// Milliseconds since 1970.
+        time: i64,
+        /// The same.
+        at: i64,
+    },
     /// After what an earlier run has read.
     After(Position),
 }
@@ -53,6 +60,17 @@ impl Begin {
             Start::TrimHorizon => Self::TrimHorizon,
             Start::Latest => Self::Latest(now),
             Start::AtTimestamp(Moment(time)) => Self::Time(time.timestamp_millis()),
+        }
+    }
+
+    /// Where the next run begins, if one that began here came to this position.
+    fn next(self, position: Position) -> Self {
+        match (position.sequence.is_some(), self) {
+            (false, Self::Latest(time) | Self::Time(time) | Self::Since { time, .. }) => {
+                let at = position.at;
+                Self::Since { time, at }
+            }
+            _ => Self::After(position),
         }
     }
 }
@@ -96,7 +114,7 @@ impl State {
             let position = split.offset.as_ref().map(Offset::decode::<Position>);
             *known = match position.transpose()? {
                 Some(position) if position.end => Known::Ended,
-                Some(position) => Known::Upto(Begin::After(position)),
+                Some(position) => Known::Upto(part.begin.next(position)),
                 None if bounded => Known::Upto(part.begin),
                 // Without an end, only a closed shard finishes.
                 None => Known::Ended,

@@ -140,6 +140,10 @@ pub(crate) fn read(
 ) -> EventStream {
     let position = match (&resume, &part.begin) {
         (None, Begin::After(position)) => Some(position.clone()),
+        (None, Begin::Since { at, .. }) => Some(Position {
+            at: *at,
+            ..Position::default()
+        }),
         _ => resume,
     };
     let reader = Reader {
@@ -262,7 +266,9 @@ impl Reader {
         let from = match (sequence, &self.part.begin) {
             (Some(sequence), _) if old || cut => From::At(sequence),
             (Some(sequence), _) => From::After(sequence),
-            (None, Begin::Latest(time) | Begin::Time(time)) => From::Time(*time),
+            (None, Begin::Latest(time) | Begin::Time(time) | Begin::Since { time, .. }) => {
+                From::Time(*time)
+            }
             (None, Begin::TrimHorizon | Begin::After(_)) => From::TrimHorizon,
         };
         let expired = position.is_some_and(|position| position.age() > shared.retention);

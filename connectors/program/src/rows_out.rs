@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::registry::Registration;
 use tidegate_core::{
-    Commit, Delivery, Epoch, Error, IoWriter, Lineage, Prepared, Recovery, Rejected, Result,
-    Sealed, Sink, SinkBatch, SinkConfig, SinkContext, SinkEpoch, Token, Writer, WriterId,
-    async_trait, typetag,
+    Commit, Delivery, Epoch, Error, IoWriter, Lineage, Prepared, Recovery, Result, Sealed, Sink,
+    SinkBatch, SinkConfig, SinkContext, SinkEpoch, Token, Writer, WriterId, Written, async_trait,
+    typetag,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -250,7 +250,7 @@ impl SinkEpoch for RowsEpoch {
         let prepared: Result<_> = self.0.names().iter().map(Prepared::encode).collect();
         Ok(Sealed {
             prepared: prepared?,
-            rejected: Rejected::default(),
+            ..Sealed::default()
         })
     }
 
@@ -278,7 +278,7 @@ async fn beside<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'st
 
 #[async_trait]
 impl IoWriter for RowsWriter {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         let begun = &self.begun;
         let file = self.file.take();
         if file.is_none() {
@@ -301,13 +301,13 @@ impl IoWriter for RowsWriter {
             Ok(file)
         };
         self.file = Some(beside(write).await?);
-        Ok(Rejected::default())
+        Ok(Written::default())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
+    async fn finish(self: Box<Self>) -> Result<Written> {
         let path = self.begun.folder.join(&self.name);
         let Some(file) = self.file else {
-            return Ok(Rejected::default());
+            return Ok(Written::default());
         };
         let sync = move || {
             let file = file
@@ -318,6 +318,6 @@ impl IoWriter for RowsWriter {
             synced.map_err(|error| at("can't be written", &path, error))
         };
         beside(sync).await?;
-        Ok(Rejected::default())
+        Ok(Written::default())
     }
 }

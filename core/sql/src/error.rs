@@ -429,6 +429,9 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
             _ => value(error),
         },
         DataFusionError::IoError(cause) => disk(cause),
+        DataFusionError::ResourcesExhausted(text) if text.contains("disk space") => {
+            spill_limit(text.clone())
+        }
         DataFusionError::ResourcesExhausted(text) => {
             Error::config("the query needs more memory than it may use")
                 .hint("raise the transform's `memory`, or `memory` in `[runtime]`, of which it is a share; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can")
@@ -490,11 +493,21 @@ fn disk(error: &io::Error) -> Error {
         root = error.downcast_ref().unwrap_or(root);
         cause = error.source();
     }
+    if root.to_string().contains("exceeded the allowable limit") {
+        return spill_limit(root.to_string());
+    }
     Error::io(
         "what doesn't fit in memory could not be kept on disk",
         io::Error::new(root.kind(), root.to_string()),
     )
     .hint("set TMPDIR to a folder on a disk with more room, or raise the transform's `memory`")
+}
+
+/// DataFusion says it by itself, or as what failed when a spill file was written.
+fn spill_limit(told: String) -> Error {
+    Error::config("the query needs more of the disk than it may use")
+        .hint("raise `spill` in `[runtime]` (`--spill` of a query), or `memory`; or set TMPDIR to a larger disk")
+        .because(told)
 }
 
 fn value(error: &DataFusionError) -> Error {

@@ -33,6 +33,8 @@ pub struct Resources {
     pub memory: u64,
     /// The folder for what doesn't fit; made when a query runs.
     pub scratch: PathBuf,
+    /// How many bytes it may write there.
+    pub spill: u64,
     /// How many threads it may keep busy.
     pub partitions: usize,
 }
@@ -90,7 +92,7 @@ pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<S
         .with_mode(DiskManagerMode::Directories(vec![
             resources.scratch.clone(),
         ]))
-        .with_max_temp_directory_size(u64::MAX);
+        .with_max_temp_directory_size(resources.spill);
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::clone(&memory) as _)
         .with_disk_manager_builder(disk)

@@ -10,8 +10,8 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use arrow_schema::SchemaRef;
 use tidegate_core::{
-    Commit, Delivery, Distribution, Epoch, Error, Input, IoWriter, Prepared, Recovery, Rejected,
-    Result, Sealed, Sink, SinkBatch, SinkEpoch, Spread, Writer, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, Input, IoWriter, Prepared, Recovery, Result,
+    Sealed, Sink, SinkBatch, SinkEpoch, Spread, Writer, WriterId, Written, async_trait,
 };
 
 use crate::config::{ConsoleConfig, Format};
@@ -202,14 +202,14 @@ impl Shared {
 
 #[async_trait]
 impl IoWriter for ConsoleWriter {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         let (shared, epoch) = (Arc::clone(&self.shared), self.epoch);
         let taken = tokio::task::spawn_blocking(move || shared.take(epoch, &batch)).await;
         taken.map_err(|error| Error::internal("rows could not be shown").because(error))??;
-        Ok(Rejected::default())
+        Ok(Written::default())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
-        Ok(Rejected::default())
+    async fn finish(self: Box<Self>) -> Result<Written> {
+        Ok(Written::default())
     }
 }

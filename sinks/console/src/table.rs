@@ -5,7 +5,7 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Schema};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-use tidegate_core::Result;
+use tidegate_core::{Result, printable};
 
 /// The longest text that a cell shows.
 const WIDEST: usize = 80;
@@ -23,7 +23,7 @@ pub(crate) fn render(
         .load_preset(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_truncation_indicator("…")
-        .set_header(schema.fields().iter().map(|field| field.name()));
+        .set_header(schema.fields().iter().map(|field| shorten(field.name())));
     let options = FormatOptions::new()
         .with_null("NULL")
         .with_display_error(true);
@@ -61,21 +61,20 @@ pub(crate) fn render(
         1 => "… 1 more row\n".to_owned(),
         more => format!("… {} more rows\n", thousands(more)),
     };
-    Ok(format!("{title}\n{table}\n{footer}"))
+    Ok(format!("{}\n{table}\n{footer}", printable::line(title)))
 }
 
 /// One line of a sensible length.
 fn shorten(text: &str) -> String {
-    let mut short = String::new();
-    for (at, char) in text.chars().enumerate() {
-        if at == WIDEST {
-            short.push('…');
-            break;
-        }
-        // A newline or an escape sequence would break the table, or the terminal.
-        short.push(if char.is_control() { ' ' } else { char });
+    let end = |text: &str| text.char_indices().nth(WIDEST).map(|(end, _)| end);
+    // Before it is escaped, because it may be very long; and again, because escapes are longer.
+    let head = &text[..end(text).unwrap_or(text.len())];
+    let line = printable::line(head);
+    match end(&line) {
+        Some(end) => format!("{}…", &line[..end]),
+        None if head.len() < text.len() => format!("{line}…"),
+        None => line.into_owned(),
     }
-    short
 }
 
 /// `1234567` → `1,234,567`.
@@ -104,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_short_line() {
-        assert_eq!(shorten("a\nb\u{1b}[31m"), "a b [31m");
+        assert_eq!(shorten("a\nb\u{1b}[31m"), r"a\nb\u{1b}[31m");
+        assert_eq!(shorten(&"ü".repeat(80)).chars().count(), 80);
         assert_eq!(shorten(&"ü".repeat(100)).chars().count(), 81);
+        assert_eq!(shorten(&"\n".repeat(80)).chars().count(), 81);
     }
 }

@@ -25,6 +25,11 @@ pub(crate) struct ParquetFiles {
     pub(crate) bounds: Bounds,
 }
 
+/// What a file is called in its folder.
+pub(crate) fn file_name(unique: &str) -> String {
+    format!("part-{unique}.parquet")
+}
+
 impl Format for ParquetFiles {
     type Key = Arc<str>;
     type Encoder = ParquetFile;
@@ -32,8 +37,8 @@ impl Format for ParquetFiles {
 
     fn name(&self, folder: &Arc<str>, unique: &str) -> String {
         match &**folder {
-            "" => format!("part-{unique}.parquet"),
-            folder => format!("{folder}/part-{unique}.parquet"),
+            "" => file_name(unique),
+            folder => format!("{folder}/{}", file_name(unique)),
         }
     }
 

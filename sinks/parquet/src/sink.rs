@@ -11,10 +11,10 @@ use tidegate_core::{
     SinkContext, SinkEpoch, Spread, TableFormat, Visibility, async_trait,
 };
 use tidegate_staged::{Destination, Old, Values, folder_of};
-use tidegate_storage::{Access, Location, Names, Storage};
+use tidegate_storage::{Access, Location, Storage};
 
 use crate::config::{Mode, ParquetConfig, Types};
-use crate::file::ParquetFiles;
+use crate::file::{ParquetFiles, file_name};
 use crate::partition::{Partitioning, positions};
 use crate::properties::Layout;
 use crate::writer::Bounds;
@@ -70,6 +70,7 @@ impl ParquetSink {
         let storage = Storage::open(&location, &access).await?;
         let input = common_schema(&cx.inputs)?;
         if input.is_some() {
+            storage.check_name(&file_name(&Destination::longest_unique(cx)))?;
             storage.check_writable().await?;
         }
         let (mut made, mut registrar) = (None, None);
@@ -104,8 +105,12 @@ impl ParquetSink {
                 registrar = Some(table);
             }
         }
+        let destination = match config.mode {
+            Mode::Append => Destination::new,
+            Mode::Overwrite | Mode::OverwritePartitions => Destination::replacing,
+        };
         Ok(Self {
-            destination: Destination::new(storage, registrar, config.target_file_size.0, cx),
+            destination: destination(storage, registrar, config.target_file_size.0, cx),
             config: config.clone(),
             files: made,
         })
@@ -216,11 +221,9 @@ impl Sink for ParquetSink {
             Mode::Overwrite => true,
             Mode::OverwritePartitions => folders.contains(folder_of(key)),
         };
-        let there = self.destination.storage().list("", Names::NoDotfiles);
+        let there = self.destination.storage().list_own("", true, is_parquet);
         let there = there.await?.into_iter();
-        let delete = there.filter(|file| {
-            is_parquet(&file.key) && !ours.contains(file.key.as_str()) && replaced(&file.key)
-        });
+        let delete = there.filter(|file| !ours.contains(file.key.as_str()) && replaced(&file.key));
         let values = Values {
             delete: delete.map(Old::from).collect(),
             ..Values::default()

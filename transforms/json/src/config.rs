@@ -184,6 +184,7 @@ mod tests {
                 parallelism: 1,
                 memory: 1 << 20,
                 scratch: base.into(),
+                spill: u64::MAX,
                 store: Arc::new(NoStore),
                 shared: Arc::new(NoStore),
                 cancel: tidegate_core::Cancel::never(),

@@ -89,6 +89,7 @@ impl TransformConfig for SqlConfig {
         let resources = Resources {
             memory: memory(self.memory, cx.common.memory)?,
             scratch: cx.common.scratch.to_path_buf(),
+            spill: cx.common.spill,
             partitions: cx.common.parallelism,
         };
         Ok(Transform::Gather(Arc::new(SqlGather::new(

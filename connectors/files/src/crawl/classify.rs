@@ -178,7 +178,7 @@ async fn learn(
     let (chunks, header) = records((storage, file), compression, format, csv, sampled).await?;
     let mut inference = Inference::new(format, csv)?;
     if let Some(header) = &header {
-        inference.header(header);
+        inference.header(header)?;
     }
     for chunk in chunks {
         inference.push(&chunk)?;

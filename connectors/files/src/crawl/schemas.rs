@@ -100,7 +100,7 @@ mod tests {
         splitter.finish();
         while let Some(chunk) = splitter.next().unwrap() {
             if let Some(header) = splitter.header() {
-                guess.header(header);
+                guess.header(header).unwrap();
             }
             guess.push(&chunk).unwrap();
         }

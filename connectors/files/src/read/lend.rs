@@ -134,7 +134,7 @@ pub async fn text_columns(
     while let Some((path, (chunks, header))) = samples.try_next().await? {
         let explain = |error: Error| error.with("file", &path);
         if let Some(header) = header {
-            inference.header(&header);
+            inference.header(&header).map_err(explain)?;
         }
         for chunk in chunks {
             inference.push(&chunk).map_err(explain)?;

@@ -76,9 +76,13 @@ impl Piece {
     }
 }
 
-/// The byte ranges of a file of `size`, each about `piece` long and none much shorter.
+/// A file is cut into at most so many pieces, because all of them are in memory at once.
+const MOST_PIECES: u64 = 100_000;
+
+/// The byte ranges of a file of `size`, each about `piece` long and none much shorter; longer if there
+/// would be more than [`MOST_PIECES`].
 pub(crate) fn ranges(size: u64, piece: u64) -> Vec<(u64, u64)> {
-    let count = (size / piece).max(1);
+    let count = (size / piece).clamp(1, MOST_PIECES);
     let at = |i: u64| u64::try_from(u128::from(size) * u128::from(i) / u128::from(count));
     let at = |i| at(i).unwrap_or(size);
     (0..count).map(|i| (at(i), at(i + 1))).collect()
@@ -102,6 +106,14 @@ pub(crate) fn joined(groups: &[(u64, u64)], piece: u64) -> Vec<(usize, usize, u6
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_file_has_no_more_pieces_than_can_be_kept() {
+        let ranges = ranges(u64::MAX, 64 << 20);
+        assert_eq!(ranges.len(), 100_000);
+        assert_eq!((ranges[0].0, ranges[99_999].1), (0, u64::MAX));
+        assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0));
+    }
 
     #[test]
     fn pieces_cover_a_file_once() {

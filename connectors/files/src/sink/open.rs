@@ -12,7 +12,7 @@ use tidegate_core::{
 };
 use tidegate_formats::Format;
 use tidegate_staged::{Destination, File, Old, Values};
-use tidegate_storage::{Access, Location, Names, Storage};
+use tidegate_storage::{Access, Location, Storage};
 
 use super::config::{FilesSinkConfig, Mode};
 use super::encode::Encoding;
@@ -72,11 +72,21 @@ impl FilesSink {
             encoding.file()?;
             inputs.push((Arc::clone(&input.name), encoding));
         }
+        for (stream, _) in &inputs {
+            let name = template.name(stream, Utc::now());
+            let longest = name.unique(&Destination::longest_unique(cx));
+            let checked = storage.check_name(&longest);
+            checked.map_err(|error| error.with("key", "url"))?;
+        }
         if !inputs.is_empty() {
             storage.check_writable().await?;
         }
+        let destination = match config.mode {
+            Mode::Append => Destination::new,
+            Mode::Overwrite => Destination::replacing,
+        };
         Ok(Self {
-            destination: Destination::new(storage, registrar, config.target_file_size.0, cx),
+            destination: destination(storage, registrar, config.target_file_size.0, cx),
             config: config.clone(),
             id: cx.common.id.clone(),
             inputs: Arc::new(Inputs { template, inputs }),
@@ -98,24 +108,21 @@ impl FilesSink {
             }
         }
         let exact = self.inputs.template.exact;
-        let ours = |key: &str| {
-            let named = |name: &Name| name.made(key, &self.id) || (exact && name.plain() == key);
-            names.iter().any(named) && !kept.contains(key)
-        };
+        let names: Arc<[Name]> = names.into();
         let folders: BTreeSet<_> = names.iter().map(|name| name.folder()).collect();
         let mut all = Vec::new();
         for folder in folders {
-            all.extend(match folder {
-                Some(folder) => self.destination.storage().list_folder(folder).await?,
-                None => {
-                    self.destination
-                        .storage()
-                        .list("", Names::NoDotfiles)
-                        .await?
-                }
-            });
+            let (names, id) = (Arc::clone(&names), self.id.clone());
+            let ours = move |key: &str| {
+                let named = |name: &Name| name.made(key, &id) || (exact && name.plain() == key);
+                names.iter().any(named)
+            };
+            let (from, deep) = (folder.unwrap_or_default(), folder.is_none());
+            let own = self.destination.storage().list_own(from, deep, ours);
+            all.extend(own.await?);
         }
-        let all = all.into_iter().filter(|file| ours(&file.key));
+        let all = all.into_iter();
+        let all = all.filter(|file| !kept.contains(file.key.as_str()));
         Ok(all.map(Old::from).collect())
     }
 }

@@ -105,7 +105,7 @@ impl Template {
         }
         name.parse().map_err(|_| {
             Error::config(format!("`{name}` is no time zone"))
-                .hint("write a name of the IANA time zone database: time_zone = \"Europe/Berlin\"")
+                .hint("write a name of the IANA time zone database, \"Europe/Berlin\", or an offset, \"+02:00\"")
         })
     }
 

@@ -219,3 +219,24 @@ async fn a_file_that_changes_between_plan_and_read_stops_the_run() {
     let result: Result<_> = read(&source, &split, &scan, None).await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict);
 }
+
+#[tokio::test]
+async fn a_damaged_parquet_file_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.parquet", b"PAR1xxxxxxxx\xff\xff\xff\x00PAR1");
+    let refused = error(dir.path(), json!({"url": "a.parquet"})).await;
+    assert_eq!(refused.kind(), ErrorKind::Data, "{refused:?}");
+
+    let whole = parquet(0..300, 100);
+    for at in (whole.len() / 3..whole.len()).step_by(3) {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= flip;
+            write(dir.path(), "b.parquet", &bytes);
+            // A panic would end the test.
+            if let Ok(source) = source(dir.path(), json!({"url": "b.parquet"})).await {
+                let _ = read_all(&source).await;
+            }
+        }
+    }
+}

@@ -54,6 +54,7 @@ pub(crate) fn context(base: &Path) -> Context {
         parallelism: 2,
         memory: 64 << 20,
         scratch: base.into(),
+        spill: u64::MAX,
         store: Arc::new(NoStore),
         shared: Arc::new(NoStore),
         cancel: Cancel::never(),
@@ -201,6 +202,7 @@ impl Bench {
                 name: "shop.sales".into(),
                 schema,
             }],
+            answers: false,
             journal: Arc::clone(&journal) as _,
         };
         Self {

@@ -319,3 +319,59 @@ async fn two_sinks_of_a_pipeline_can_share_a_folder() {
     let lines = |name: &String| bench.text(name).lines().count();
     assert_eq!(bench.files().iter().map(lines).sum::<usize>(), 5);
 }
+
+#[tokio::test]
+async fn a_name_that_would_be_too_long_is_refused_when_the_sink_is_opened() {
+    for (url, fits) in [
+        (format!("out/{}.ndjson", "x".repeat(180)), true),
+        (format!("out/{}.ndjson", "x".repeat(230)), false),
+        (format!("out/{}{{part}}.csv", "x".repeat(230)), false),
+        (format!("out/{{stream}}{}/x.csv", "y".repeat(250)), false),
+    ] {
+        let bench = bench(json!({ "url": url }));
+        match bench.open().await {
+            Ok(_) => assert!(fits, "{url}"),
+            Err(error) => {
+                assert!(!fits, "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+                assert!(error.context().contains(&("key", "url".to_owned())));
+                assert!(error.hint_text().unwrap().contains("255"), "{error:?}");
+            }
+        }
+        assert!(bench.files().is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_overwrite_deletes_nothing_behind_a_link() {
+    let config = json!({"url": "out/{stream}/{part}/x.ndjson", "mode": "overwrite"});
+    let mut bench = bench(config);
+    let one = 0..3;
+    let (sink, first) = run(&mut bench, std::slice::from_ref(&one)).await;
+    sink.commit(&bench.commit(&first)).await.unwrap();
+    // What this sink wrote is elsewhere now, and is somebody's.
+    let folder = bench.dir.path().join("out/shop.sales");
+    let [name] = &bench.files()[..] else {
+        panic!("{:?}", bench.files())
+    };
+    let part = folder.join(name.split('/').nth(2).unwrap());
+    let precious = bench.dir.path().join("precious");
+    std::fs::rename(&part, &precious).unwrap();
+    std::os::unix::fs::symlink("../../precious", &part).unwrap();
+    let (sink, second) = run(&mut bench, std::slice::from_ref(&one)).await;
+    sink.commit(&bench.commit(&second)).await.unwrap();
+    assert!(precious.join("x.ndjson").exists());
+    assert!(part.is_symlink());
+
+    // Nor does it write there.
+    std::fs::rename(&folder, bench.dir.path().join("other")).unwrap();
+    std::os::unix::fs::symlink("../other", &folder).unwrap();
+    let sink = bench.open().await.unwrap();
+    let refused = tidegate_testkit::suites::sealed(sink.as_ref(), 1, vec![vec![batch(0..1)]]);
+    let error = refused.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    let prepared: Vec<_> = sink.conclude(&[]).await.unwrap().into_iter().collect();
+    sink.commit(&bench.commit(&prepared)).await.unwrap();
+    assert!(precious.join("x.ndjson").exists());
+}

@@ -34,6 +34,8 @@ pub(super) struct Service {
     routes: Vec<Ready>,
     inbox: Inbox,
     memory: Arc<Memory>,
+    /// The longest body that any route takes.
+    longest: u64,
     in_flight: Semaphore,
     ids: Ids,
     body_timeout: Duration,
@@ -46,7 +48,7 @@ pub(super) struct Service {
 
 /// A route, ready to be asked.
 #[derive(Debug)]
-struct Ready {
+pub(super) struct Ready {
     stream: String,
     paths: Vec<Path>,
     accept: Accept,
@@ -63,6 +65,36 @@ const HEALTH: &str = "/health";
 /// Bodies that take longer than a moment to unpack and check are handed to a thread that may block.
 const LONG: usize = 64 << 10;
 
+impl Ready {
+    /// Reads the secrets of a route.
+    pub(super) fn new(route: &Route, cx: &SourceContext) -> Result<Self> {
+        let headers = route.headers.iter();
+        let mut paths = route
+            .paths
+            .iter()
+            .map(|path| Path::parse(path))
+            .collect::<Result<Vec<_>>>()?;
+        paths.sort_by_key(Path::width);
+        Ok(Self {
+            stream: route.stream.clone(),
+            paths,
+            accept: route.accept,
+            max_body: route.max_body,
+            headers: headers.map(|name| (name.clone(), column(name))).collect(),
+            keys: route
+                .auth
+                .as_ref()
+                .map(|auth| Keys::new(auth, cx))
+                .transpose()?,
+            signed: route
+                .signature
+                .as_ref()
+                .map(|how| Signed::new(how, cx))
+                .transpose()?,
+        })
+    }
+}
+
 impl Service {
     pub(super) fn new(
         config: &HttpServerConfig,
@@ -70,32 +102,7 @@ impl Service {
         inbox: Inbox,
         cx: &SourceContext,
     ) -> Result<Self> {
-        let routes = routes.iter().map(|route| {
-            let headers = route.headers.iter();
-            let mut paths = route
-                .paths
-                .iter()
-                .map(|path| Path::parse(path))
-                .collect::<Result<Vec<_>>>()?;
-            paths.sort_by_key(Path::width);
-            Ok(Ready {
-                stream: route.stream.clone(),
-                paths,
-                accept: route.accept,
-                max_body: route.max_body,
-                headers: headers.map(|name| (name.clone(), column(name))).collect(),
-                keys: route
-                    .auth
-                    .as_ref()
-                    .map(|auth| Keys::new(auth, cx))
-                    .transpose()?,
-                signed: route
-                    .signature
-                    .as_ref()
-                    .map(|how| Signed::new(how, cx))
-                    .transpose()?,
-            })
-        });
+        let routes = routes.iter().map(|route| Ready::new(route, cx));
         let routes = routes.collect::<Result<Vec<_>>>()?;
         let largest = routes
             .iter()
@@ -105,6 +112,7 @@ impl Service {
         Ok(Self {
             // One body of the largest size always has room.
             memory: Memory::new(cx.memory.max(2 * largest)),
+            longest: largest,
             routes,
             inbox,
             in_flight: Semaphore::new(
@@ -299,9 +307,9 @@ impl Service {
     }
 
     fn health(&self) -> Answer {
-        match self.inbox.failure() {
-            None => Answer::new(StatusCode::OK),
-            Some(_) => Answer::later("Requests can't be kept"),
+        match self.inbox.takes(self.longest) {
+            true => Answer::new(StatusCode::OK),
+            false => Answer::later("Requests can't be kept"),
         }
     }
 

@@ -15,23 +15,24 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_core::{Error, Result, SourceContext};
+use tidegate_core::{Error, Keep, Result, SourceContext, async_trait};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::{HttpServerConfig, Route};
 use crate::inbox::Inbox;
 
-use answer::Service;
+use answer::{Ready, Service};
 pub(crate) use path::Path;
 use tls::Certificate;
 
@@ -41,7 +42,11 @@ pub(crate) struct Server {
     service: Arc<Service>,
     /// Connections wait in the system's backlog until it is known which streams are read.
     shut: Mutex<Option<Connections>>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    /// Takes connections; ends when none is left after `ends`.
+    taking: Mutex<Option<JoinHandle<()>>>,
+    follows: Mutex<Option<AbortHandle>>,
+    /// No more requests are taken, but those are answered that were.
+    ends: watch::Sender<bool>,
 }
 
 /// How many connections may wait to be taken.
@@ -72,18 +77,36 @@ impl Server {
         let address = listener.local_addr().unwrap_or(config.listen);
         tracing::info!(source = %cx.id, "listening on {address}");
         let most = within_open_files(config.max_connections);
+        let (ends, told) = watch::channel(false);
         let connections = Connections {
             listener,
             service: Arc::clone(&service),
             certificate,
             header_timeout: config.header_timeout.0,
             free: Arc::new(Semaphore::new(most)),
+            ends: told,
         };
         Ok(Self {
             service,
             shut: Mutex::new(Some(connections)),
-            tasks: Mutex::default(),
+            taking: Mutex::default(),
+            follows: Mutex::default(),
+            ends,
         })
+    }
+
+    /// What can be checked without listening: that secrets and the certificate can be read.
+    pub(crate) fn check(
+        config: &HttpServerConfig,
+        routes: &[Route],
+        cx: &SourceContext,
+    ) -> Result<()> {
+        if let Some(tls) = &config.tls {
+            Certificate::read(tls, cx)?;
+        }
+        routes
+            .iter()
+            .try_for_each(|route| Ready::new(route, cx).map(drop))
     }
 
     pub(crate) fn inbox(&self) -> &Inbox {
@@ -96,19 +119,44 @@ impl Server {
         let Some(connections) = lock(&self.shut).take() else {
             return;
         };
-        let mut tasks = lock(&self.tasks);
         if let Some(certificate) = connections.certificate.clone() {
             let follow = async move { certificate.follow().await };
-            tasks.push(tokio::spawn(follow).abort_handle());
+            *lock(&self.follows) = Some(tokio::spawn(follow).abort_handle());
         }
-        tasks.push(tokio::spawn(connections.take()).abort_handle());
+        *lock(&self.taking) = Some(tokio::spawn(connections.take()));
+    }
+}
+
+#[async_trait]
+impl Keep for Server {
+    /// What was stored is answered: a client that is left without an answer would send it again.
+    async fn end(&self) {
+        self.ends.send_replace(true);
+        let taking = lock(&self.taking).take();
+        if let Some(taking) = taking {
+            let abort = taking.abort_handle();
+            // It is aborted too where nobody waits any more.
+            let _abort = AbortOnDrop(abort);
+            let _ = taking.await;
+        }
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for task in lock(&self.tasks).drain(..) {
-            task.abort();
+        if let Some(taking) = lock(&self.taking).take() {
+            taking.abort();
+        }
+        if let Some(follows) = lock(&self.follows).take() {
+            follows.abort();
         }
     }
 }
@@ -172,12 +220,25 @@ struct Connections {
     certificate: Option<Arc<Certificate>>,
     header_timeout: Duration,
     free: Arc<Semaphore>,
+    ends: watch::Receiver<bool>,
 }
 
 impl Connections {
     async fn take(self) {
         // They end with this task.
         let mut open = JoinSet::new();
+        let mut ends = self.ends.clone();
+        tokio::select! {
+            () = self.accept(&mut open) => {}
+            () = ended(&mut ends) => {}
+        }
+        // Nobody is to connect who would get no answer.
+        drop(self.listener);
+        while open.join_next().await.is_some() {}
+    }
+
+    /// Takes connections, for ever.
+    async fn accept(&self, open: &mut JoinSet<()>) {
         loop {
             let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {
                 return;
@@ -201,11 +262,18 @@ impl Connections {
                 Arc::clone(&self.service),
                 self.certificate.clone(),
                 self.header_timeout,
+                self.ends.clone(),
                 permit,
             ));
             while open.try_join_next().is_some() {}
         }
     }
+}
+
+/// Waits until no more requests are to be taken.
+async fn ended(ends: &mut watch::Receiver<bool>) {
+    // Without the server, all of its tasks end.
+    drop(ends.wait_for(|ends| *ends).await);
 }
 
 async fn connection(
@@ -214,27 +282,38 @@ async fn connection(
     service: Arc<Service>,
     certificate: Option<Arc<Certificate>>,
     patience: Duration,
+    mut ends: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
     // Answers are small and are waited for.
     let _ = stream.set_nodelay(true);
     // A connection that says nothing gets no buffers.
-    if !matches!(timeout(patience, stream.readable()).await, Ok(Ok(()))) {
+    let said = tokio::select! {
+        biased;
+        said = timeout(patience, stream.readable()) => said,
+        () = ended(&mut ends) => return,
+    };
+    if !matches!(said, Ok(Ok(()))) {
         return;
     }
     let Some(certificate) = certificate else {
-        return talk(stream, peer, service, patience).await;
+        return talk(stream, peer, service, patience, ends).await;
     };
     let accepted = timeout(patience, certificate.acceptor().accept(stream)).await;
     match accepted {
-        Ok(Ok(stream)) => talk(stream, peer, service, patience).await,
+        Ok(Ok(stream)) => talk(stream, peer, service, patience, ends).await,
         Ok(Err(error)) => tracing::debug!(%peer, "TLS failed: {error}"),
         Err(_) => {}
     }
 }
 
-async fn talk<S>(stream: S, peer: IpAddr, service: Arc<Service>, patience: Duration)
-where
+async fn talk<S>(
+    stream: S,
+    peer: IpAddr,
+    service: Arc<Service>,
+    patience: Duration,
+    mut ends: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer: Arc<str> = peer.to_canonical().to_string().into();
@@ -249,9 +328,15 @@ where
         // Answers are short: their body is copied behind the head and written with it.
         .writev(false)
         .max_buf_size(HEAD);
-    let done = protocol
-        .serve_connection(TokioIo::new(stream), answers)
-        .await;
+    let mut talking = pin!(protocol.serve_connection(TokioIo::new(stream), answers));
+    let done = tokio::select! {
+        biased;
+        done = talking.as_mut() => done,
+        () = ended(&mut ends) => {
+            talking.as_mut().graceful_shutdown();
+            talking.await
+        }
+    };
     if let Err(error) = done {
         tracing::debug!("a connection ended: {error}");
     }

@@ -1,8 +1,8 @@
 //! What can be refused without asking the server.
 
 use tidegate_core::{Error, Result};
-use tidegate_http::check_headers;
 use tidegate_http::header::HeaderName;
+use tidegate_http::{check_auth_header, check_headers, may_carry};
 
 use super::config::{Body, HttpSinkConfig};
 use super::template::{JsonTemplate, UrlTemplate};
@@ -33,6 +33,7 @@ impl HttpSinkConfig {
             Some(auth) => {
                 auth.validate(self.allow_http)?;
                 auth.may_go_to(address.base(), self.allow_http)?;
+                check_auth_header(auth, &self.headers)?;
                 let mut params = address.base().query_pairs();
                 if let Some(own) = auth.query_param()
                     && params.any(|(name, _)| name == own)
@@ -44,9 +45,12 @@ impl HttpSinkConfig {
                     .hint("leave it out of `url`: secrets don't stand in the file"));
                 }
             }
+            None if self.secrets().next().is_some() => {
+                may_carry(address.base(), self.allow_http)?;
+            }
             None if self.allow_http => {
                 return Err(
-                    of_key("allow_http", "`allow_http` has no use without `auth`")
+                    of_key("allow_http", "`allow_http` has no use without secrets")
                         .hint("leave it out: what isn't secret may always go over plain http"),
                 );
             }
@@ -60,7 +64,11 @@ impl HttpSinkConfig {
     /// Where requests go.
     pub(super) fn address(&self) -> Result<UrlTemplate> {
         let below = |what: &str, key: &'static str, name: &Option<String>| {
-            let name = name.as_deref().unwrap_or_default();
+            let Some(name) = name.as_deref() else {
+                return Err(of_key(key, format!("`{key}` is missing")).hint(format!(
+                    "name the {what} that the records go to: {key} = \"orders\""
+                )));
+            };
             let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             if name.is_empty() || !name.chars().all(fits) || [".", ".."].contains(&name) {
                 return Err(of_key(key, format!("`{key}` is not the name of a {what}"))

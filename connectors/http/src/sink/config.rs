@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{ByteSize, Result, Sink, SinkConfig, SinkContext, async_trait, typetag};
+use tidegate_core::{
+    ByteSize, Result, Secret, Sink, SinkConfig, SinkContext, async_trait, typetag,
+};
 use tidegate_formats::Compression;
-use tidegate_http::{Auth, Method};
+use tidegate_http::{Auth, HeaderText, Method};
 
 use super::live::HttpSink;
 
@@ -17,8 +19,7 @@ use super::live::HttpSink;
 /// after a crash, or after an answer that was lost, a row may come again. Each request carries an
 /// idempotency key that is the same when its rows are sent again in the same request. A server that
 /// takes what has a known key without doing it again makes that exactly as good as once: say so with
-/// `server_dedupes`. What the server answers beside its status isn't kept: a sink has no stream of
-/// answers.
+/// `server_dedupes`.
 ///
 /// | answer | what is done |
 /// |---|---|
@@ -38,6 +39,24 @@ use super::live::HttpSink;
 /// A row without an address (NULL or nothing in a placeholder of the path, or `.` and `..` as a whole
 /// segment) goes to `<id>.rejected`, and isn't sent.
 ///
+/// What the server answers can be read as a stream, `<id>.answers`: one row for each request that it
+/// took or whose rows it refused, in no order. Answers after which a request is retried aren't in it,
+/// nor 409 with `server_dedupes`. Where nothing reads the stream, answers aren't kept.
+///
+/// | column | type | |
+/// |---|---|---|
+/// | `time` | timestamp, UTC | when the last byte of the answer had arrived |
+/// | `url` | string | the address, without secrets |
+/// | `rows` | uint64 | how many rows the request had |
+/// | `row` | string | the row as JSON, where the request had one; else NULL |
+/// | `status` | int32 | the status: 201 |
+/// | `headers` | string | the answer's headers as a JSON object, names in lower case |
+/// | `body` | string | the answer's body, unpacked; NULL where it isn't UTF-8 |
+/// | `body_bytes` | binary | such a body; else NULL |
+///
+/// After a crash, requests are made again, and their answers are in the stream again unless the sink
+/// that reads it shows rows only with a checkpoint, as `files` does.
+///
 /// ```toml
 /// [sinks.crm]
 /// type = "http"
@@ -46,6 +65,13 @@ use super::live::HttpSink;
 /// url = "https://crm.example.com/v1/customers/{id}?source={source}"
 /// auth = { type = "bearer", token = { env = "CRM_TOKEN" } }
 /// concurrency = 32
+///
+/// # What the CRM answered: {"id": "…"} and the like.
+/// [sinks.answered]
+/// type = "files"
+/// inputs = ["crm.answers"]
+/// url = "answers"
+/// format = "ndjson"
 ///
 /// [sinks.events]
 /// type = "http"
@@ -78,17 +104,18 @@ pub struct HttpSinkConfig {
     pub method: Option<Verb>,
 
     /// Headers of every request: `{ X-Api-Version = "2" }`. The `Content-Type` of `body` is sent
-    /// unless another one stands here. Secrets don't belong here: see `auth`.
+    /// unless another one stands here. A secret is named, not written, as in `auth`:
+    /// `{ X-Api-Key = { env = "API_KEY" } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, HeaderText>,
 
     /// How the server knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`.
     /// Default: it isn't told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// Whether the credentials of `auth` may go over plain http to another machine, where others can
-    /// read them.
+    /// Whether the credentials of `auth`, and secrets in `headers`, may go over plain http to another
+    /// machine, where others can read them.
     #[serde(default)]
     pub allow_http: bool,
 
@@ -215,6 +242,14 @@ fn concurrency() -> u32 {
 }
 
 impl HttpSinkConfig {
+    /// The headers that are secrets.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.headers.iter().filter_map(|(name, value)| match value {
+            HeaderText::Secret(secret) => Some((name.as_str(), secret)),
+            HeaderText::Text(_) => None,
+        })
+    }
+
     pub(super) fn body(&self) -> Body {
         match (self.body, self.method) {
             (Some(body), _) => body,

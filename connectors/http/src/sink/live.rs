@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_schema::SchemaRef;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tidegate_core::{
-    Commit, Delivery, Distribution, Epoch, Error, InFlight, IoWriter, Recovery, Rejected, Result,
-    Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Writer, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, InFlight, IoWriter, Recovery, Result, Sealed,
+    Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Writer, WriterId, Written, async_trait,
     batch_bytes,
 };
 
+use super::answers::Answers;
 use super::config::HttpSinkConfig;
 use super::load::{Filling, Most, Record, reject};
 use super::plan::Plan;
@@ -96,6 +98,10 @@ impl Sink for HttpSink {
         self.in_flight
     }
 
+    fn answers(&self) -> Option<SchemaRef> {
+        Some(Answers::schema())
+    }
+
     async fn epoch(&self, _: Epoch) -> Result<Arc<dyn SinkEpoch>> {
         Ok(Arc::new(HttpEpoch {
             shared: Arc::clone(&self.shared),
@@ -139,9 +145,11 @@ impl SinkEpoch for HttpEpoch {
 
     /// Sends what still waits for others. Of ordered writers, nothing does: each has sent its own.
     async fn seal(&self) -> Result<Sealed> {
+        let written = self.shared.send_rest(&self.filling).await?;
         Ok(Sealed {
             prepared: Vec::new(),
-            rejected: self.shared.send_rest(&self.filling).await?,
+            rejected: written.rejected,
+            answers: written.answers,
         })
     }
 
@@ -158,49 +166,49 @@ struct HttpWriter {
 
 #[async_trait]
 impl IoWriter for HttpWriter {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         let shared = &self.shared;
         let plan = shared.plans.get(batch.input);
         let plan =
             Arc::clone(plan.ok_or_else(|| Error::internal("rows of an unknown input came"))?);
         let (large, rows) = (batch_bytes(&batch.rows) > LARGE, batch.clone());
         let planned = beside(large, move || plan.records(rows)).await?;
-        let mut rejected = Rejected::default();
+        let mut written = Written::default();
         for (row, why) in planned.refused {
-            reject(&batch, row, why, &mut rejected)?;
+            reject(&batch, row, why, &mut written.rejected)?;
         }
         let full = {
             let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
             filling.add(planned.records, shared.most)
         };
-        rejected.extend(shared.send(full).await?);
-        Ok(rejected)
+        written.extend(shared.send(full).await?);
+        Ok(written)
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
+    async fn finish(self: Box<Self>) -> Result<Written> {
         match self.shared.ordered {
             true => self.shared.send_rest(&self.filling).await,
             // Others may still add to it; the epoch sends it.
-            false => Ok(Rejected::default()),
+            false => Ok(Written::default()),
         }
     }
 }
 
 impl Shared {
     /// Sends loads: one after the other where their order matters, else several at once.
-    async fn send(&self, loads: Vec<Vec<Record>>) -> Result<Rejected> {
+    async fn send(&self, loads: Vec<Vec<Record>>) -> Result<Written> {
         let at_once = if self.ordered { 1 } else { self.concurrency };
         stream::iter(loads)
             .map(|load| self.sender.deliver(load))
             .buffered(at_once)
-            .try_fold(Rejected::default(), async |mut all, more| {
+            .try_fold(Written::default(), async |mut all, more| {
                 all.extend(more);
                 Ok(all)
             })
             .await
     }
 
-    async fn send_rest(&self, filling: &Waiting) -> Result<Rejected> {
+    async fn send_rest(&self, filling: &Waiting) -> Result<Written> {
         self.send(take(filling).into_iter().collect()).await
     }
 }

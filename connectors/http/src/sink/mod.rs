@@ -14,6 +14,7 @@
 //! all writers of an epoch fill one load; else each fills its own.
 
 mod answer;
+mod answers;
 mod check;
 mod config;
 mod live;

@@ -4,17 +4,23 @@ use std::fmt;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tidegate_core::{Error, Rejected, Result, SinkContext};
+use tidegate_core::{Error, Rejected, Result, SinkContext, Written, names_a_secret};
 use tidegate_formats::{Compression, Compressor};
-use tidegate_http::{Adaptive, Authorizer, HttpClient, Method, Response, StatusCode, status_of};
+use tidegate_http::{
+    Adaptive, Along, Authorizer, HeaderText, HttpClient, Method, Response, StatusCode, status_of,
+};
 
 use super::answer::{Manners, Meaning, refusal};
+use super::answers::Answers;
 use super::config::HttpSinkConfig;
 use super::load::{Frame, Record};
 use super::preset::{Fate, Preset, Told};
 
 /// About how long a body is that is worth a thread of its own to compress.
 const LARGE: usize = 64 << 10;
+
+/// The least bytes of a header's text that is taken for a secret by the header's name.
+const LEAST_SECRET: usize = 8;
 
 /// Makes the requests.
 pub(super) struct Sender {
@@ -58,12 +64,26 @@ enum Sent {
 impl Sender {
     pub(super) fn new(config: &HttpSinkConfig, cx: &SinkContext) -> Result<Self> {
         let client = HttpClient::new(&cx.common)?;
-        let authorizer = match &config.auth {
+        let mut authorizer = match &config.auth {
             None => Authorizer::nobody(),
             Some(auth) => Authorizer::new(auth, config.allow_http, &cx.common, &client)?,
         };
         let (body, alone) = (config.body(), config.rows() == 1);
-        let mut headers: Vec<_> = config.headers.clone().into_iter().collect();
+        let mut headers = Vec::new();
+        for (name, value) in &config.headers {
+            match value {
+                HeaderText::Text(text) => {
+                    if names_a_secret(name) && text.len() >= LEAST_SECRET {
+                        client.mask(text);
+                    }
+                    headers.push((name.clone(), text.clone()));
+                }
+                HeaderText::Secret(secret) => {
+                    let (place, allow) = (Along::Header(name), config.allow_http);
+                    authorizer.along(place, secret, allow, &cx.common, &client)?;
+                }
+            }
+        }
         let mut add = |name: &str, value: &str| {
             if !headers
                 .iter()
@@ -107,11 +127,12 @@ impl Sender {
     /// Sends records of one address, until each is taken or rejected.
     ///
     /// Errors: what isn't about the rows, and what didn't pass in time.
-    pub(super) async fn deliver(&self, records: Vec<Record>) -> Result<Rejected> {
+    pub(super) async fn deliver(&self, records: Vec<Record>) -> Result<Written> {
         let mut rejected = Rejected::default();
+        let mut answers = self.cx.answers.then(Answers::new);
         let mut left = vec![Load { records, tries: 0 }];
         while let Some(load) = left.pop() {
-            let sent = self.send(&load.records).await?;
+            let sent = self.send(&load.records, answers.as_mut()).await?;
             match sent {
                 Sent::Taken => {}
                 Sent::Refused { all, why } if all || load.records.len() == 1 => {
@@ -153,7 +174,11 @@ impl Sender {
                 }
             }
         }
-        Ok(rejected)
+        let answers = answers.map(Answers::finish).transpose()?;
+        Ok(Written {
+            rejected,
+            answers: answers.into_iter().collect(),
+        })
     }
 
     /// Waits before records are sent again that the server couldn't take for now.
@@ -168,13 +193,18 @@ impl Sender {
         let metrics = &self.cx.common.metrics;
         metrics.retries(1);
         metrics.waited_ms(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        tracing::warn!(records, why, ?wait, "records are sent again");
+        tracing::warn!(
+            records,
+            why,
+            wait_s = wait.as_secs_f64(),
+            "retrying records"
+        );
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    /// Makes one request of these records, again where that helps.
-    async fn send(&self, records: &[Record]) -> Result<Sent> {
+    /// Makes one request of these records, again where that helps, and notes the answer.
+    async fn send(&self, records: &[Record], answers: Option<&mut Answers>) -> Result<Sent> {
         let Some(first) = records.first() else {
             return Ok(Sent::Taken);
         };
@@ -214,6 +244,9 @@ impl Sender {
             Err(error) => return Err(self.advised(error)),
         };
         self.cx.common.metrics.bytes(length);
+        if let Some(answers) = answers {
+            answers.push(records, &answer)?;
+        }
         self.sent(&answer, records.len())
     }
 

@@ -1,11 +1,11 @@
 //! When a request is answered, and what comes of it after a crash.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate_core::{ErrorKind, Guarantee};
 
-use crate::site::{Site, free_port, pipeline};
+use crate::site::{Site, free_port, pipeline, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_disk_comes_once_after_a_crash() {
@@ -184,4 +184,91 @@ async fn a_full_log_answers_503_until_there_is_room() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fills_is_committed_before_the_interval_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = json!({ "max_log": "2 MiB", "max_body": "600 KB" });
+    let hour = Duration::from_secs(3600);
+    let mut site = Site::start_every(hour, folder.path(), keys, &["in"]).await;
+    let body = format!("\"{}\"", "x".repeat(200 << 10));
+    let (mut refused, begun) = (0, Instant::now());
+    for _ in 0..40 {
+        while site.post("/", body.clone()).await.0 != 202 {
+            refused += 1;
+            let waited = begun.elapsed();
+            assert!(waited < Duration::from_secs(60), "{refused} refused");
+            // The program has to take what is to be committed.
+            let next = tokio::time::timeout(Duration::from_millis(20), site.taken.next());
+            if let Ok(Some(committed)) = next.await {
+                committed.done();
+            }
+        }
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_that_the_log_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = json!({ "max_log": "2 MiB", "max_body": "900 KB" });
+    let site = Site::start(folder.path(), keys).await;
+    let health = async || {
+        let request = reqwest::Client::new().get(format!("{}/health", site.url));
+        site.send(request).await.0
+    };
+    assert_eq!(health().await, 200);
+    // Nobody takes the rows, so nothing is committed.
+    let body = format!("\"{}\"", "x".repeat(800 << 10));
+    while site.post("/", body.clone()).await.0 == 202 {}
+    assert_eq!(health().await, 503);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_were_stored_are_answered_at_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut stored, mut answered) = (Vec::new(), Vec::new());
+    for round in 0..5 {
+        let site = Site::start(folder.path(), json!({})).await;
+        let clients: Vec<_> = (0..8)
+            .map(|client| {
+                let url = site.url.clone();
+                tokio::spawn(async move {
+                    let http = reqwest::Client::new();
+                    let mut answered = Vec::new();
+                    for number in 0.. {
+                        let body = format!("\"{round}-{client}-{number}\"");
+                        let sent = http.post(&url).body(body.clone()).send().await;
+                        match sent {
+                            Ok(answer) if answer.status() == 202 => answered.push(body),
+                            Ok(answer) => panic!("{answer:?}"),
+                            Err(_) => break,
+                        }
+                    }
+                    answered
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (_, rows) = site.end().await;
+        stored.extend(rows.iter().flat_map(|batch| texts(batch, "payload")));
+        for client in clients {
+            answered.extend(client.await.unwrap());
+        }
+    }
+    // What came after the last commit is in the log.
+    let mut site = Site::start(folder.path(), json!({})).await;
+    assert_eq!(site.post("/", "0").await.0, 202);
+    while stored.last().is_none_or(|last| last != "0") {
+        stored.extend(site.payloads(1).await);
+        stored.sort_by_key(|payload| payload == "0");
+    }
+    stored.pop();
+    site.stop().await;
+    stored.sort();
+    answered.sort();
+    assert!(answered.len() > 100, "{}", answered.len());
+    assert_eq!(stored, answered);
 }

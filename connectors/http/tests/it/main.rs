@@ -7,6 +7,7 @@ mod acks;
 mod answers;
 mod attacks;
 mod routes;
+mod sink_answers;
 mod sink_far;
 mod sink_presets;
 mod sink_requests;

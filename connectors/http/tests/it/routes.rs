@@ -186,6 +186,10 @@ fn what_can_t_work_is_refused_in_the_file() {
             "nobody could send",
         ),
         (json!({ "max_body": 0 }), "max_body"),
+        (
+            json!({ "paths": ["/a/{x}", "/a/{y}"] }),
+            "`/a/{x}` and `/a/{y}` are the same",
+        ),
         (json!({ "max_log": "1 MB" }), "2 MiB"),
         (json!({ "max_log": "2 MiB", "max_body": "2 MB" }), "no room"),
         (json!({ "max_in_flight": 0 }), "max_in_flight"),

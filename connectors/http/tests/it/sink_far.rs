@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tidegate_connector_http::HttpSinkConfig;
 use tidegate_core::{
     ComponentId, Epoch, Input, Offset, Origins, Position, Rejected, Result, Sink, SinkBatch,
-    SinkConfig as _, WriterId,
+    SinkConfig as _, WriterId, Written,
 };
 use tidegate_testkit::suites::{Hand, TestContext, context};
 use tokio::net::TcpListener;
@@ -54,11 +54,11 @@ impl Seen {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
     pub(crate) after: Duration,
 }
 
-pub(crate) fn answer(status: u16, body: impl Into<String>) -> Answer {
+pub(crate) fn answer(status: u16, body: impl Into<Vec<u8>>) -> Answer {
     Answer {
         status,
         headers: Vec::new(),
@@ -208,7 +208,7 @@ pub(crate) fn with_origins(rows: RecordBatch, split: &str, after: u64) -> SinkBa
 }
 
 /// Writes batches by one writer, one after the other, and seals the epoch.
-pub(crate) async fn deliver(sink: &Arc<dyn Sink>, batches: Vec<SinkBatch>) -> Result<Rejected> {
+pub(crate) async fn deliver(sink: &Arc<dyn Sink>, batches: Vec<SinkBatch>) -> Result<Written> {
     let epoch = sink.epoch(Epoch(1)).await?;
     let id = WriterId {
         epoch: Epoch(1),
@@ -216,21 +216,25 @@ pub(crate) async fn deliver(sink: &Arc<dyn Sink>, batches: Vec<SinkBatch>) -> Re
         index: 0,
     };
     let mut hand = Hand::open(&epoch, id).await?;
-    let mut rejected = Rejected::default();
+    let mut written = Written::default();
     for batch in batches {
-        rejected.extend(hand.send(batch).await?);
+        written.extend(hand.send(batch).await?);
     }
-    rejected.extend(hand.finish().await?);
+    written.extend(hand.finish().await?);
     let sealed = epoch.seal().await?;
-    rejected.extend(sealed.rejected);
-    Ok(rejected)
+    written.extend(Written {
+        rejected: sealed.rejected,
+        answers: sealed.answers,
+    });
+    Ok(written)
 }
 
 /// Opens the sink and sends these rows.
 pub(crate) async fn send(keys: Value, rows: RecordBatch) -> Result<Rejected> {
     let cx = cx();
     let sink = open(&cx, keys, &rows).await?;
-    deliver(&sink, vec![with_origins(rows, "s", 0)]).await
+    let written = deliver(&sink, vec![with_origins(rows, "s", 0)]).await?;
+    Ok(written.rejected)
 }
 
 /// The keys with more of them.

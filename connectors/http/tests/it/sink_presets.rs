@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tidegate_core::{Error, ErrorKind, Rejected};
+use tidegate_core::{Error, ErrorKind};
 
 use crate::sink_far::{
     Answer, Far, Seen, answer, cx, deliver, keys, named, open, rows, send, with_origins,
@@ -335,7 +335,7 @@ async fn a_record_that_is_never_taken_is_a_passing_error() {
     let cx = cx();
     let keys = keys(&far.url, json!({ "body": "kafka_rest", "topic": "t" }));
     let sink = open(&cx, keys, &rows(0, 0)).await.unwrap();
-    let error: Result<Rejected, _> = deliver(&sink, vec![with_origins(rows(0, 1), "s", 0)]).await;
+    let error = deliver(&sink, vec![with_origins(rows(0, 1), "s", 0)]).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert!(error.to_string().contains("away"), "{error}");

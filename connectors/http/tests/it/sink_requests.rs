@@ -40,6 +40,28 @@ async fn a_row_is_a_json_object() {
 }
 
 #[tokio::test]
+async fn a_header_may_be_a_secret_which_is_neither_shown_nor_stored() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "swordfish\n").unwrap();
+    let far = Far::start(|seen, _| answer(403, seen.header("x-api-key").unwrap())).await;
+    let headers = json!({ "X-Api-Key": { "file": secret.path() }, "X-Version": "2" });
+    let keys = keys(&far.url, json!({ "headers": headers }));
+    let error = send(keys.clone(), rows(1, 2)).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(
+        text.contains("***") && !text.contains("swordfish"),
+        "{text}"
+    );
+    assert!(text.contains("`X-Api-Key` of `headers`"), "{text}");
+    let seen = &far.seen()[0];
+    assert_eq!(seen.header("x-api-key"), Some("swordfish"));
+    assert_eq!(seen.header("x-version"), Some("2"));
+    let config: HttpSinkConfig = serde_json::from_value(keys).unwrap();
+    let stored = serde_json::to_value(config).unwrap();
+    assert_eq!(stored["headers"], headers);
+}
+
+#[tokio::test]
 async fn many_rows_are_one_request_up_to_the_rows_and_the_bytes() {
     let far = Far::start(|_, _| answer(200, "")).await;
     let of = |body: &str, more: Value| {

@@ -27,6 +27,15 @@ pub(crate) fn free_port() -> u16 {
 
 /// The pipeline of a source with these keys, and what takes its rows, all inputs in one.
 pub(crate) fn pipeline(folder: &Path, keys: &Value, inputs: &[&str]) -> (RowsOut, Pipeline) {
+    pipeline_every(INTERVAL, folder, keys, inputs)
+}
+
+fn pipeline_every(
+    interval: Duration,
+    folder: &Path,
+    keys: &Value,
+    inputs: &[&str],
+) -> (RowsOut, Pipeline) {
     let mut registry = Registry::linked().unwrap();
     let (taken, sink) = tidegate_program::sink("taken", folder.join("rows"));
     registry.add(sink).unwrap();
@@ -38,7 +47,7 @@ pub(crate) fn pipeline(folder: &Path, keys: &Value, inputs: &[&str]) -> (RowsOut
             .sink(&format!("out{number}"), "taken", &[input], json!({}))
             .unwrap();
     }
-    spec.options.checkpoint.interval = Some(Span(INTERVAL));
+    spec.options.checkpoint.interval = Some(Span(interval));
     (taken, Pipeline::new(spec, registry, Map::new()).unwrap())
 }
 
@@ -58,7 +67,17 @@ impl Site {
         Self::start_with(folder, keys, &["in"]).await
     }
 
-    pub(crate) async fn start_with(folder: &Path, mut keys: Value, inputs: &[&str]) -> Self {
+    pub(crate) async fn start_with(folder: &Path, keys: Value, inputs: &[&str]) -> Self {
+        Self::start_every(INTERVAL, folder, keys, inputs).await
+    }
+
+    /// The same, with checkpoints at this interval.
+    pub(crate) async fn start_every(
+        interval: Duration,
+        folder: &Path,
+        mut keys: Value,
+        inputs: &[&str],
+    ) -> Self {
         let port = free_port();
         keys["listen"] = format!("127.0.0.1:{port}").into();
         let scheme = if keys.get("tls").is_some() {
@@ -66,7 +85,7 @@ impl Site {
         } else {
             "http"
         };
-        let (mut taken, pipeline) = pipeline(folder, &keys, inputs);
+        let (mut taken, pipeline) = pipeline_every(interval, folder, &keys, inputs);
         let (hand, stop) = watch::channel(false);
         let options = RunOptions {
             state: folder.join("state").into(),
@@ -136,16 +155,23 @@ impl Site {
 
     /// Ends it with a last commit.
     pub(crate) async fn stop(self) -> Report {
+        self.end().await.0
+    }
+
+    /// The same; gives the rest of its rows.
+    pub(crate) async fn end(self) -> (Report, Vec<RecordBatch>) {
         self.hand.send(true).unwrap();
-        let mut taken = self.taken;
-        tokio::spawn(async move {
+        let (mut taken, mut rows) = (self.taken, self.before);
+        let taking = tokio::spawn(async move {
             while let Some(committed) = taken.next().await {
+                rows.extend(committed.batches().map(Result::unwrap));
                 committed.done();
             }
+            rows
         });
         let (report, result) = self.running.await.unwrap();
         result.unwrap();
-        report
+        (report, taking.await.unwrap())
     }
 
     /// Ends it as a crash does.

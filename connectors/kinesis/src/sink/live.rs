@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tidegate_core::{
-    Commit, Delivery, Distribution, Epoch, InFlight, IoWriter, Metrics, Recovery, Rejected, Result,
-    Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Writer, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, InFlight, IoWriter, Metrics, Recovery, Result, Sealed,
+    Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Writer, WriterId, Written, async_trait,
 };
 
 use super::key::KeyTemplate;
@@ -117,7 +117,7 @@ impl SinkEpoch for Records {
 
 #[async_trait]
 impl IoWriter for Records {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         let Shared {
             target,
             shape,
@@ -126,10 +126,10 @@ impl IoWriter for Records {
         } = self.0.as_ref();
         let (records, rejected) = encode(shape, batch.rows).await?;
         put_all(target.as_ref(), records, way, metrics).await?;
-        Ok(rejected)
+        Ok(rejected.into())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
-        Ok(Rejected::default())
+    async fn finish(self: Box<Self>) -> Result<Written> {
+        Ok(Written::default())
     }
 }

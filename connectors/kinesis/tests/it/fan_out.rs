@@ -4,6 +4,7 @@ use serde_json::json;
 use tidegate_core::{ErrorKind, SourceConfig};
 use tidegate_testkit::servers::ministack;
 
+use crate::resharding::read_while_resharding;
 use crate::site::{Site, assert_all, config, plan, read};
 
 /// A stream with a consumer `reader`.
@@ -45,6 +46,18 @@ async fn records_that_are_pushed_are_read_on_from_any_position() {
         all.extend(rows);
     }
     assert_all(&all, 0..400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_keep_their_order_over_splits_and_merges() {
+    let site = with_consumer(2).await;
+    let keys = json!({
+        "mode": "fan_out",
+        "consumer": "reader",
+        "aws": site.server.settings(),
+    });
+    let source = site.open(keys).await.unwrap();
+    read_while_resharding(&site, source).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

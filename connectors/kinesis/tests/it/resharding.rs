@@ -59,16 +59,21 @@ async fn follow(source: Arc<dyn Source>, send: mpsc::UnboundedSender<Row>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_keep_their_order_over_splits_and_merges() {
-    const KEYS: u32 = 16;
     let site = Site::with_shards(2).await;
-    site.put_numbers(0..200, KEYS).await;
     let source = site.open(json!({})).await.unwrap();
+    read_while_resharding(&site, source).await;
+}
+
+/// Writes to a stream of two shards, and splits and merges them, while the source is read.
+pub(crate) async fn read_while_resharding(site: &Site, source: Arc<dyn Source>) {
+    const KEYS: u32 = 16;
+    site.put_numbers(0..200, KEYS).await;
     let (send, mut receive) = mpsc::unbounded_channel();
     let following = tokio::spawn(follow(source, send));
     let mut read = Vec::new();
     let mut until = async |rows: usize, read: &mut Vec<Row>| {
         while read.len() < rows {
-            let row = tokio::time::timeout(Duration::from_secs(60), receive.recv());
+            let row = tokio::time::timeout(Duration::from_secs(180), receive.recv());
             read.push(row.await.unwrap().unwrap());
         }
     };

@@ -146,3 +146,26 @@ async fn latest_begins_with_the_run_and_not_with_each_process() {
     rows.extend(run.stop().await);
     assert_all(&rows, 0..100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_in_which_nothing_came_are_read_on_from_the_start_that_was_asked_for() {
+    let site = Site::with_shards(2).await;
+    site.put_numbers(1000..1050, 10).await;
+    // Times are in milliseconds.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let time = chrono::Utc::now().to_rfc3339();
+    let mut put = 0;
+    for start in [json!("latest"), json!({ "at_timestamp": time })] {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = site.keys(json!({ "start": start, "until": "now" }));
+        let rows = async || Run::start(folder.path(), keys.clone()).end().await;
+        let first = rows().await;
+        assert_all(&first, 0..put);
+        assert_eq!(rows().await, [], "{start}");
+        site.put(&[("k0", format!("k0:{put}").as_bytes())]).await;
+        put += 1;
+        let second = rows().await;
+        assert_all(&second, put - 1..put);
+        assert_eq!(rows().await, [], "{start}");
+    }
+}

@@ -15,13 +15,14 @@ use datafusion::execution::cache::Cache;
 use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
 use datafusion::parquet::basic::Type;
+use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use tidegate_catalog::{Physical, as_read, plain};
-use tidegate_core::{DEEPEST, Error, check_depth, too_deep};
+use tidegate_core::{DEEPEST, Error, check_depth, guarded_async, too_deep};
 
 use super::adapt::renamed;
 use super::places::{Found, Places, show};
@@ -64,12 +65,18 @@ pub(super) async fn read(
     {
         return Ok(Arc::clone(CachedParquetMetaData::parquet_metadata(known)));
     }
-    let read = DFParquetMetadata::new(store, object)
-        .with_metadata_size_hint(Some(TAIL))
-        .with_page_index_policy(Some(PageIndexPolicy::Optional))
-        .fetch_metadata()
-        .await?;
-    let footer = trusted(corrected(read)?)?;
+    let read = async {
+        let metadata = DFParquetMetadata::new(store, object);
+        let metadata = metadata
+            .with_metadata_size_hint(Some(TAIL))
+            .with_page_index_policy(Some(PageIndexPolicy::Optional));
+        let read = metadata.fetch_metadata().await;
+        Ok(read.and_then(|read| Ok(trusted(corrected(read)?)?)))
+    };
+    // The library panics over some footers that are damaged.
+    let footer = guarded_async("the footer's decoder", read).await;
+    let damaged = |panic: Error| ParquetError::General(panic.to_string());
+    let footer = footer.map_err(damaged)??;
     let remembered = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));
     let entry = CachedFileMetadataEntry::new(object.clone(), remembered);
     cache.put(&object.location, entry);

@@ -15,7 +15,7 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use tidegate_core::{BatchStream, Catalog, Error, Result};
+use tidegate_core::{BatchStream, Catalog, Error, Result, guarded, guarded_async, guarded_stream};
 use tidegate_storage::Access;
 
 use super::explain::{self, Explanation};
@@ -69,6 +69,10 @@ impl Lake {
     /// Errors: `Config`, with `line` and `column` where they are known; those of the catalog and of
     /// the places.
     pub async fn query(&self, sql: &str) -> Result<LakeQuery> {
+        guarded_async("planning the query", self.planned(sql)).await
+    }
+
+    async fn planned(&self, sql: &str) -> Result<LakeQuery> {
         let mut ast = statement(sql).map_err(for_people)?;
         let resources = &self.options.resources;
         std::fs::create_dir_all(&resources.scratch).map_err(|error| {
@@ -166,12 +170,12 @@ impl LakeQuery {
     pub fn run(&self) -> Result<BatchStream> {
         self.memory.divide(spillers(&self.plan));
         let context = self.state.task_ctx();
-        let stream =
-            execute_stream(Arc::clone(&self.plan), context).map_err(|error| lake(&error))?;
+        let begin =
+            || execute_stream(Arc::clone(&self.plan), context).map_err(|error| lake(&error));
+        let stream = guarded("the query", begin)?;
         let shape = self.shape.clone();
-        Ok(stream
-            .map(move |batch| shape.fit(&batch.map_err(|error| lake(&error))?))
-            .boxed())
+        let batches = stream.map(move |batch| shape.fit(&batch.map_err(|error| lake(&error))?));
+        Ok(guarded_stream("the query", batches).boxed())
     }
 }
 

@@ -26,7 +26,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::{ObjectMeta, ObjectStore};
 use tidegate_catalog::as_read;
-use tidegate_core::DEEPEST_NOTED;
+use tidegate_core::{DEEPEST_NOTED, guarded};
 
 use super::footers::{self, stored};
 
@@ -113,7 +113,11 @@ pub(super) fn corrected(metadata: Arc<ParquetMetaData>) -> Result<Arc<ParquetMet
     let noted = notes.is_some_and(|notes| notes.iter().any(is_note));
     // Without a note, there is nothing to put right but INT96.
     let right = match noted {
-        true => parquet_to_arrow_schema(leaves, notes).is_ok(),
+        // The library's decoder panics over some notes that are damaged.
+        true => {
+            let readable = || Ok(parquet_to_arrow_schema(leaves, notes).is_ok());
+            guarded("the note's decoder", readable).unwrap_or(false)
+        }
         false => !old,
     };
     if right {

@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
@@ -59,6 +59,9 @@ impl fmt::Display for ReadStore {
 impl ObjectStore for ReadStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let head = options.head;
+        if let Some(GetRange::Bounded(range)) = &options.range {
+            valid(range)?;
+        }
         let result = self.inner.get_opts(location, options).await?;
         let bytes = result.range.end - result.range.start;
         self.traffic.read(if head { 0 } else { bytes });
@@ -66,6 +69,7 @@ impl ObjectStore for ReadStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        ranges.iter().try_for_each(valid)?;
         if !self.remote {
             self.traffic
                 .read(ranges.iter().map(|range| range.end - range.start).sum());
@@ -120,6 +124,17 @@ impl ObjectStore for ReadStore {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         Err(self.refused())
+    }
+}
+
+/// A damaged footer points to where nothing is, and lengths wrap around.
+fn valid(range: &Range<u64>) -> Result<()> {
+    match range.start <= range.end {
+        true => Ok(()),
+        false => Err(Error::Generic {
+            store: "lake",
+            source: "the file says that it has bytes beyond its end: it is damaged".into(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod catalogued;
+mod damaged;
 mod extremes;
 mod paths;
 mod recursion;

@@ -116,6 +116,7 @@ impl World {
             resources: Resources {
                 memory: 256 << 20,
                 scratch: self.path("scratch"),
+                spill: u64::MAX,
                 partitions: 2,
             },
         })

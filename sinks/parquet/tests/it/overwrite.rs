@@ -93,3 +93,79 @@ async fn a_replay_leaves_alone_what_somebody_wrote_under_an_old_name() {
     successor.commit(&bench.commit(1, &prepared)).await.unwrap();
     assert_eq!(std::fs::read(&old).unwrap(), b"somebody's");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_overwrite_deletes_nothing_behind_a_link() {
+    use std::os::unix::fs::symlink;
+
+    for config in [
+        json!({"mode": "overwrite"}),
+        json!({"mode": "overwrite", "partition_by": ["kind"]}),
+        json!({"mode": "overwrite_partitions", "partition_by": ["kind"]}),
+    ] {
+        let mut bench = Bench::new(config.clone(), schema());
+        let (sink, prepared) = run(&mut bench, &[0..3]).await;
+        sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+        let precious = bench.dir.path().join("precious");
+        std::fs::create_dir(&precious).unwrap();
+        std::fs::write(precious.join("mine.parquet"), "mine").unwrap();
+        symlink("../precious", bench.out().join("link")).unwrap();
+        symlink("../precious", bench.out().join("kind=none")).unwrap();
+        symlink("../precious/mine.parquet", bench.out().join("x.parquet")).unwrap();
+
+        let (sink, prepared) = run(&mut bench, &[10..12]).await;
+        sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+        let mine = std::fs::read(precious.join("mine.parquet")).unwrap();
+        assert_eq!(mine, b"mine", "{config}");
+        for link in ["link", "kind=none", "x.parquet"] {
+            let path = bench.out().join(link);
+            assert!(path.is_symlink(), "{config}");
+            std::fs::remove_file(path).unwrap();
+        }
+        let mut rows: Vec<_> = ids(&bench.out()).into_values().flatten().collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [10, 11], "{config}");
+    }
+}
+
+/// Its old files stay, so the new ones would stand beside them.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_partition_behind_a_link_is_not_overwritten() {
+    for (mode, refused) in [
+        ("overwrite", true),
+        ("overwrite_partitions", true),
+        ("append", false),
+    ] {
+        let bench = Bench::new(json!({"mode": mode, "partition_by": ["kind"]}), schema());
+        let precious = bench.dir.path().join("precious");
+        std::fs::create_dir(&precious).unwrap();
+        std::fs::write(precious.join("mine.parquet"), "mine").unwrap();
+        std::fs::create_dir(bench.out()).unwrap();
+        std::os::unix::fs::symlink("../precious", bench.out().join("kind=odd")).unwrap();
+        let sink = bench.open().await.unwrap();
+        let prepared = prepare(&sink, 1, vec![vec![rows(0..4, even)]]).await;
+        if refused {
+            let error = prepared.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+            assert!(error.to_string().contains("kind=odd"), "{error:?}");
+            bench.recover(sink.as_ref(), &[]).await;
+            assert_eq!(tree(&precious), ["mine.parquet"]);
+        } else {
+            let prepared = prepared.unwrap();
+            sink.commit(&bench.commit(1, &prepared)).await.unwrap();
+            assert_eq!(tree(&precious).len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_would_be_too_long_is_refused_when_the_sink_is_opened() {
+    let mut bench = Bench::new(json!({}), schema());
+    let id = "l".repeat(200);
+    bench.cx.common.id = tidegate_core::ComponentId::new(&id).unwrap();
+    let error = bench.open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    assert!(tree(bench.dir.path()).is_empty());
+}

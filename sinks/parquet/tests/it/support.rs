@@ -66,6 +66,7 @@ impl Bench {
             parallelism: 2,
             memory: 64 << 20,
             scratch: dir.path().into(),
+            spill: u64::MAX,
             store: Arc::new(NoStore),
             shared: Arc::new(NoStore),
             cancel: Cancel::never(),
@@ -80,6 +81,7 @@ impl Bench {
                 name: "in".into(),
                 schema,
             }],
+            answers: false,
             journal: Arc::clone(&journal) as _,
         };
         Self {

@@ -54,7 +54,10 @@ pub struct ExtractConfig {
     /// nested column (a struct, a list), which is looked through in the same way. Default: `payload`.
     #[serde(default = "payload", skip_serializing_if = "is_payload")]
     pub column: String,
-    /// The fields to look for. Each is a column of the output; it may always be NULL.
+    /// The fields to look for: keys, each of which names a column of text, or tables with the column's
+    /// `name`, the key `from` which it is taken (default: the name) and its `type` as in the `schema` of
+    /// a `json` transform (default: `string`): `{ name = "zip", from = "zip_code", type = "int64" }`.
+    /// Each is a column of the output; it may always be NULL.
     pub fields: Vec<FieldToFind>,
     /// Other columns of the input to carry along to each row. They come first, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

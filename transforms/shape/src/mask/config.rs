@@ -24,7 +24,7 @@ use super::map::MaskMap;
 ///
 /// | mask | what comes out |
 /// |---|---|
-/// | `"hash"` | HMAC-SHA-256 with the `key`, as 64 hexadecimal digits |
+/// | `"hash"` | HMAC-SHA-256 with the `key`, as 64 hexadecimal digits: of the UTF-8 bytes of text, of bytes as they are, of other values by their text as the `files` sink writes it into CSV |
 /// | `"redact"`, `{ redact = "?" }` | `***`, or this text |
 /// | `"null"` | NULL |
 /// | `{ keep_last = 4 }` | `*` for each character but the last 4; for all, where there are no more than 4 |

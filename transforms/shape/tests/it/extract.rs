@@ -197,23 +197,23 @@ async fn what_is_no_json_is_rejected_with_its_place() {
     for (text, reason) in [
         (
             r#"{"a": 1,}"#,
-            "malformed JSON: a key must stand before `}` (at byte 8)",
+            "malformed JSON: expected a key before `}` (at byte 8)",
         ),
         (
             r#"{"a": [1 2]}"#,
-            "malformed JSON: `,` or `]` must stand before `2]}` (at byte 9)",
+            "malformed JSON: expected `,` or `]` before `2]}` (at byte 9)",
         ),
         (
             r#"{"a": 01}"#,
-            "malformed JSON: a number must stand before `01}` (at byte 6)",
+            "malformed JSON: expected a number before `01}` (at byte 6)",
         ),
         (
             "",
-            "malformed JSON: it ends where a value must stand (at byte 0)",
+            "malformed JSON: expected a value, but it ends (at byte 0)",
         ),
         (
             r#"{"a": 1} x"#,
-            "malformed JSON: the end must stand before `x` (at byte 9)",
+            "malformed JSON: expected the end before `x` (at byte 9)",
         ),
         (
             r#"{"b": "\ud83d"}"#,

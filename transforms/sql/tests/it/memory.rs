@@ -7,9 +7,9 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_select::concat::concat_batches;
 use serde_json::json;
-use tidegate_core::{ErrorKind, Result};
+use tidegate_core::{ErrorKind, Result, Transform};
 
-use crate::support::{Memory, batch, run_with};
+use crate::support::{Memory, batch, gathered, open_within, run_with};
 
 const ROWS: i64 = 300_000;
 
@@ -133,4 +133,18 @@ async fn a_star_join_holds_none_of_its_largest_table() {
                  WHERE length(a.text) + c.c >= b.b";
     let rows = within("4 MB", query, &tables).await.unwrap();
     assert_eq!(numbers(&rows), [ROWS / 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_to_disk_has_a_limit_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"query": "SELECT n, text FROM a ORDER BY text DESC", "memory": "20 MB"});
+    let tables = [large("a", 7_919)];
+    let transform = open_within(config, &tables, folder.path(), 1_000_000).await;
+    let Transform::Gather(gather) = transform.unwrap() else {
+        panic!("a query that sorts is no map");
+    };
+    let error = gathered(&gather, &tables, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("`spill`"), "{error:?}");
 }

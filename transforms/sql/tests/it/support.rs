@@ -103,6 +103,7 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
             parallelism: 2,
             memory: 256 << 20,
             scratch: scratch.into(),
+            spill: u64::MAX,
             store: Arc::new(NoStore),
             shared: Arc::new(NoStore),
             cancel: Cancel::never(),
@@ -117,6 +118,16 @@ pub(crate) fn context(inputs: Vec<Input>, scratch: &Path) -> TransformContext {
 
 /// Opens a `sql` transform as a pipeline file would, over the columns of these tables.
 pub(crate) async fn open_with(keys: Value, tables: &[Memory], scratch: &Path) -> Result<Transform> {
+    open_within(keys, tables, scratch, u64::MAX).await
+}
+
+/// The same, with this much of the disk.
+pub(crate) async fn open_within(
+    keys: Value,
+    tables: &[Memory],
+    scratch: &Path,
+    spill: u64,
+) -> Result<Transform> {
     use tidegate_transform_sql as _;
     let config = Registry::linked()?.transform("sql", keys)?;
     assert_eq!(
@@ -132,7 +143,9 @@ pub(crate) async fn open_with(keys: Value, tables: &[Memory], scratch: &Path) ->
             schema: Arc::clone(&table.schema),
         })
         .collect();
-    config.open(&context(inputs, scratch)).await
+    let mut cx = context(inputs, scratch);
+    cx.common.spill = spill;
+    config.open(&cx).await
 }
 
 pub(crate) async fn open(query: &str, tables: &[Memory]) -> Result<Transform> {
@@ -187,7 +200,7 @@ pub(crate) async fn run_with(keys: Value, tables: &[Memory]) -> Result<Vec<Recor
 }
 
 /// Runs a stage, all partitions at once, each on a task of its own.
-async fn gathered(
+pub(crate) async fn gathered(
     gather: &Arc<dyn Gather>,
     tables: &[Memory],
     streamed: Option<usize>,

@@ -19,7 +19,7 @@ use tidegate_core::{
 use tidegate_storage::{FileMeta, Storage};
 
 use super::fetched::{Fetched, Room};
-use super::footer::unreadable;
+use super::footer::{decoded, unreadable};
 use super::pages::{self, RowRanges};
 use super::prune;
 use crate::read::columns::{Bound, Columns};
@@ -332,15 +332,14 @@ impl Decode for EncodedRows {
             ignored,
             ..
         } = self.reading.as_ref();
-        let batches = self.batches().map_err(|error| unreadable(error, path))?;
+        let mut batches = decoded(path, || self.batches())?;
         let first = self.reading.first_rows[self.group];
         let mut ignored = {
             let mut ignored = ignored.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *ignored)
         };
         let mut before = 0;
-        for batch in batches {
-            let batch = batch.map_err(|error| unreadable(error.into(), path))?;
+        while let Some(batch) = decoded(path, || Ok(batches.next().transpose()?))? {
             let origin = |row| place(path, first, &self.rows, before, row);
             let arranged = bound.arrange(&batch, origin);
             let mut arranged = arranged.map_err(|error| error.with("file", path))?;

@@ -14,7 +14,7 @@ use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tidegate_catalog::{Physical, as_read};
-use tidegate_core::{DEEPEST, Error, Result, check_depth, too_deep};
+use tidegate_core::{DEEPEST, Error, Result, check_depth, guarded, guarded_async, too_deep};
 use tidegate_storage::{FileMeta, Storage};
 
 /// How much of a file's end is read first: most footers fit, so that it takes one request.
@@ -33,13 +33,11 @@ impl MetadataFetch for Fetch<'_> {
 /// A file's schema and row groups.
 pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowReaderMetadata> {
     let explain = |error| unreadable(error, &storage.show(&file.key));
-    let metadata = ParquetMetaDataReader::new()
+    let reader = ParquetMetaDataReader::new()
         .with_page_index_policy(PageIndexPolicy::Skip)
-        .with_prefetch_hint(Some(FOOTER))
-        .load_and_finish(Fetch(storage, file), file.size)
-        .await
-        .map_err(explain)?;
-    let metadata = Arc::new(metadata);
+        .with_prefetch_hint(Some(FOOTER));
+    let loaded = reader.load_and_finish(Fetch(storage, file), file.size);
+    let metadata = Arc::new(loading(&storage.show(&file.key), loaded).await?);
     let leaves = metadata.file_metadata().schema_descr().columns();
     let path = || storage.show(&file.key);
     // A list has two names there: what is deeper than this isn't even looked at.
@@ -49,9 +47,25 @@ pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowRe
     {
         return Err(too_deep(DEEPEST).with("file", path()));
     }
+    if !lies_within(&metadata, file.size) {
+        return Err(broken(&path()).because("a column lies outside of the file"));
+    }
     let columns = columns(metadata).map_err(explain)?;
     check_depth(columns.schema(), DEEPEST).map_err(|error| error.with("file", path()))?;
     Ok(columns)
+}
+
+/// Whether all columns lie where the file is; the library panics over those that don't.
+fn lies_within(metadata: &ParquetMetaData, size: u64) -> bool {
+    let groups = metadata.row_groups().iter();
+    let mut columns = groups.flat_map(|group| group.columns());
+    columns.all(|column| {
+        let start = column.dictionary_page_offset();
+        let start = start.unwrap_or_else(|| column.data_page_offset());
+        let end = start.checked_add(column.compressed_size());
+        let end = end.and_then(|end| u64::try_from(end).ok());
+        start >= 0 && column.compressed_size() >= 0 && end.is_some_and(|end| end <= size)
+    })
 }
 
 /// With what the file says of its pages, where it does.
@@ -64,8 +78,9 @@ pub(crate) async fn with_pages(
     let metadata = footer.metadata().as_ref().clone();
     let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
         .with_page_index_policy(PageIndexPolicy::Optional);
-    let loaded = reader.load_page_index(Fetch(storage, file)).await;
-    let metadata = loaded.and_then(|()| reader.finish()).map_err(explain)?;
+    let loaded = reader.load_page_index(Fetch(storage, file));
+    loading(&storage.show(&file.key), loaded).await?;
+    let metadata = reader.finish().map_err(explain)?;
     columns(Arc::new(metadata)).map_err(explain)
 }
 
@@ -77,7 +92,14 @@ fn columns(metadata: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Parque
         keys.any(|key| key == ARROW_SCHEMA_META_KEY)
     });
     let mut options = ArrowReaderOptions::new();
-    let mut found = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone());
+    // The library panics over some notes that are damaged.
+    let mut found = guarded("the note's decoder", || {
+        Ok(ArrowReaderMetadata::try_new(
+            Arc::clone(&metadata),
+            options.clone(),
+        ))
+    })
+    .unwrap_or_else(|panic| Err(ParquetError::General(panic.to_string())));
     if noted && found.is_err() {
         // Notes that can't be read, as those of deep types, are none.
         noted = false;
@@ -105,6 +127,27 @@ pub(super) fn unreadable(error: ParquetError, path: &str) -> Error {
             Err(source) => broken(path).because(source),
         },
         error => broken(path).because(error),
+    }
+}
+
+/// Lets the library decode, which panics over some files that are damaged.
+pub(super) fn decoded<T>(
+    path: &str,
+    decode: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T> {
+    decoded_as(path, guarded("the Parquet decoder", || Ok(decode())))
+}
+
+/// The same for what it also reads.
+async fn loading<T>(path: &str, load: impl Future<Output = Result<T, ParquetError>>) -> Result<T> {
+    let loaded = guarded_async("the Parquet decoder", async { Ok(load.await) }).await;
+    decoded_as(path, loaded)
+}
+
+fn decoded_as<T>(path: &str, decoded: Result<Result<T, ParquetError>>) -> Result<T> {
+    match decoded {
+        Ok(decoded) => decoded.map_err(|error| unreadable(error, path)),
+        Err(panic) => Err(broken(path).because(panic)),
     }
 }
 
