@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tidegate_core::{Context, Error, Result};
 use tidegate_runtime::RuntimeSettings;
-use tidegate_runtime::state::{Found, HeadStore, ObjectState, StateLocation, Version, Written};
+use tidegate_runtime::state::{
+    Found, HeadStore, Listed, ObjectState, StateLocation, Version, Written,
+};
 use tidegate_storage::{Access, Location, Names, Storage};
 
 /// The place of pipelines' state that `place` names: a folder (relative to the current one), or a
@@ -66,6 +68,19 @@ fn head_key(pipeline: &str) -> String {
     key(pipeline) + ".json"
 }
 
+/// The pipeline of a head's key; `None` for what isn't one.
+fn pipeline_of(head_key: &str) -> Option<String> {
+    let mut parts = head_key.strip_suffix(".state.json")?.split('=');
+    let mut name = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        name.push(u8::from_str_radix(digits, 16).ok()?);
+        name.extend_from_slice(rest.as_bytes());
+    }
+    let name = String::from_utf8(name).ok()?;
+    (self::head_key(&name) == head_key).then_some(name)
+}
+
 fn part_key(pipeline: &str, part: &str) -> String {
     format!("{}/{part}{PART}", key(pipeline))
 }
@@ -97,6 +112,17 @@ impl HeadStore for Heads {
             Some(tag) => Written::Stored(Version(tag)),
             None => Written::Lost,
         })
+    }
+
+    async fn heads(&self) -> Result<Vec<Listed>> {
+        let found = self.0.list_folder("").await.map_err(hinted)?;
+        let heads = found.into_iter().filter_map(|file| {
+            Some(Listed {
+                name: pipeline_of(&file.key)?,
+                changed: Some(file.modified),
+            })
+        });
+        Ok(heads.collect())
     }
 
     async fn write_part(&self, name: &str, part: &str, bytes: Vec<u8>) -> Result<()> {
@@ -176,6 +202,15 @@ mod tests {
         ];
         for (name, expected) in keys {
             assert_eq!(key(name), expected);
+            assert_eq!(pipeline_of(&head_key(name)).as_deref(), Some(name));
+        }
+        for other in [
+            "a.state",
+            "a b.state.json",
+            "a=2.state.json",
+            "a=2b.state.json",
+        ] {
+            assert_eq!(pipeline_of(other), None);
         }
     }
 
@@ -192,6 +227,8 @@ mod tests {
                 heads.write_part(pipeline, part, bytes).await.unwrap();
             }
         }
+        let found = heads.heads().await.unwrap().into_iter();
+        assert!(found.map(|head| head.name).eq(["a", "a/b"]));
         assert_eq!(heads.parts("a").await.unwrap(), ["1", "2"]);
         let gone = ["1".to_owned(), "3".to_owned()];
         heads.delete_parts("a", &gone).await.unwrap();

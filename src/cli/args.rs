@@ -18,7 +18,7 @@ pub(crate) struct Cli {
 }
 
 /// What every command understands.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Show only errors and what was asked for.
     #[arg(short, long, global = true)]
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// List, show, find and forget the tables of the catalog.
     Catalog(CatalogArgs),
+    /// List and show what pipelines remember, and copy it into a file.
+    State(StateArgs),
     /// List the sources, transforms, sinks and catalogs that this program has.
     List(ListArgs),
     /// Explain a component: what it is, and its keys.
@@ -208,6 +210,9 @@ pub(crate) struct QueryArgs {
     /// How much memory it may use; what doesn't fit goes to disk.
     #[arg(long, value_name = "SIZE", default_value = "2 GB")]
     pub(crate) memory: String,
+    /// How much of the disk that may take. Default: what is free but for 512 MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) spill: Option<String>,
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
 }
@@ -322,4 +327,66 @@ pub(crate) struct CatalogCrawlArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    #[command(subcommand)]
+    pub(crate) command: StateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// List the pipelines: their last runs, and when their state was last changed.
+    List(StateListArgs),
+    /// Show what is remembered of a pipeline: its run, its positions, what is to be committed.
+    Show(StateShowArgs),
+    /// Copy the state of all pipelines into one file, also while they run.
+    ///
+    /// The copy is a `state.db`, as it was at one moment. To go back to it, put it under this name into
+    /// an empty folder for `--state`. `state.db` itself is no copy while a `state.db-wal` lies beside
+    /// it.
+    Export(StateExportArgs),
+}
+
+/// Where the state is.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Where pipelines keep their state: a folder, or a place on object storage, such as
+    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
+    #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
+    pub(crate) state: Option<String>,
+    /// The settings file. Default: `tidegate.toml` here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateListArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateShowArgs {
+    /// The pipeline's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) pipeline: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateExportArgs {
+    /// The file; it must not be there yet.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table, presets};
 use owo_colors::OwoColorize;
 use serde_json::json;
-use tidegate::core::{ByteSize, Catalog, CatalogTable, TableFormat, TableName, TablePartition};
+use tidegate::core::{
+    ByteSize, Catalog, CatalogTable, TableFormat, TableName, TablePartition, printable,
+};
 use tidegate::{Error, Result};
 use tidegate_files::crawl::{self, Change, CrawlOptions, CrawlReport};
 
@@ -14,10 +17,10 @@ use super::args::{
     CatalogArgs, CatalogCommand, CatalogCrawlArgs, CatalogDropArgs, CatalogListArgs,
     CatalogShowArgs, Global,
 };
-use super::lake::{Ground, on_all_cores, stopped};
+use super::lake::{Ground, Look, on_all_cores, stopped};
 use super::progress::grouped;
 use super::rows::type_name;
-use super::{errors, exit};
+use super::{errors, exit, out};
 
 /// How many partitions or skipped files are listed before the rest is only counted.
 const SHOWN: usize = 8;
@@ -43,10 +46,7 @@ pub(crate) fn catalog(global: &Global, args: CatalogArgs) -> u8 {
         }
     });
     match ended {
-        Ok(Some(text)) => {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
-            exit::DONE
-        }
+        Ok(Some(text)) => out::show(global, &text),
         Ok(None) => stopped(global),
         Err(error) => {
             errors::print(global, &error, None);
@@ -56,7 +56,17 @@ pub(crate) fn catalog(global: &Global, args: CatalogArgs) -> u8 {
 }
 
 async fn list(ground: &Ground, args: &CatalogListArgs) -> Result<String> {
-    let catalog = ground.catalog().await?;
+    let catalog = match ground.look().await? {
+        Look::Found(catalog) => catalog,
+        Look::Missing(_) if args.json => return Ok("[]\n".to_owned()),
+        Look::Missing(path) => {
+            let path = path.display().to_string();
+            return Ok(format!(
+                "no catalog at {}; a sink with `catalog`, or `tidegate catalog crawl`, makes one\n",
+                printable::line(&path)
+            ));
+        }
+    };
     let databases = match &args.database {
         Some(database) => vec![catalog.fold(database)?],
         None => catalog.databases().await?,
@@ -85,7 +95,7 @@ async fn list(ground: &Ground, args: &CatalogListArgs) -> Result<String> {
     }
     if tables.is_empty() {
         return Ok(match &args.database {
-            Some(database) => format!("no tables in `{database}`\n"),
+            Some(database) => format!("no tables in `{}`\n", printable::line(database)),
             None => "no tables\n".to_owned(),
         });
     }
@@ -94,18 +104,23 @@ async fn list(ground: &Ground, args: &CatalogListArgs) -> Result<String> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for table in tables {
-        shown.add_row([
-            table.name.to_string(),
-            table.format.name().to_owned(),
-            table.schema().fields().len().to_string(),
-            table.location,
-        ]);
+        let columns = table.schema().fields().len().to_string();
+        let name = table.name.to_string();
+        add_row(
+            &mut shown,
+            [
+                name.as_str(),
+                table.format.name(),
+                &columns,
+                &table.location,
+            ],
+        );
     }
     Ok(format!("{}\n", trimmed(&shown)))
 }
 
 async fn show(global: &Global, ground: &Ground, args: &CatalogShowArgs) -> Result<String> {
-    let catalog = ground.catalog().await?;
+    let catalog = there(ground).await?;
     let table = expect(&*catalog, &args.table).await?;
     let partitions = match args.partitions || !table.partition_keys.is_empty() {
         true => catalog.partitions(&table, &[]).await?,
@@ -119,22 +134,15 @@ async fn show(global: &Global, ground: &Ground, args: &CatalogShowArgs) -> Resul
         }
         return Ok(format!("{value:#}\n"));
     }
-    let mut text = match global.color_stdout() {
-        true => table.name.to_string().bold().to_string(),
-        false => table.name.to_string(),
-    };
-    let _ = writeln!(text, "\n  location    {}", table.location);
+    let mut text = title(global, &table.name);
+    let _ = writeln!(text, "\n  location    {}", printable::line(&table.location));
     let _ = writeln!(text, "  format      {}", format_of(&table.format));
     if !table.partition_keys.is_empty() {
-        let keys: Vec<_> = table
-            .partition_keys
-            .iter()
-            .map(|key| key.name().as_str())
-            .collect();
         let count = grouped(partitions.len() as u64);
-        let _ = writeln!(text, "  partitions  {count}, by {}", keys.join(", "));
+        let _ = writeln!(text, "  partitions  {count}, by {}", keys_of(&table));
     }
     for (key, value) in &table.properties {
+        let (key, value) = (printable::line(key), printable::line(value));
         let _ = writeln!(text, "  {key:<11} {value}");
     }
     let _ = writeln!(text, "\n{}", columns(&table));
@@ -144,13 +152,36 @@ async fn show(global: &Global, ground: &Ground, args: &CatalogShowArgs) -> Resul
     Ok(text)
 }
 
+/// A table's name, as a heading.
+fn title(global: &Global, name: &TableName) -> String {
+    let name = name.to_string();
+    let name = printable::line(&name);
+    match global.color_stdout() {
+        true => name.bold().to_string(),
+        false => name.into_owned(),
+    }
+}
+
+/// The names of a table's partition keys.
+fn keys_of(table: &CatalogTable) -> String {
+    let keys = table.partition_keys.iter();
+    let keys: Vec<_> = keys.map(|key| printable::line(key.name())).collect();
+    keys.join(", ")
+}
+
 fn columns(table: &CatalogTable) -> String {
     let mut shown = plain(&["column", "type", ""]);
     for field in table.columns.fields() {
-        shown.add_row([field.name(), &type_name(field.data_type()), ""]);
+        let row = [field.name().as_str(), &type_name(field.data_type()), ""];
+        add_row(&mut shown, row);
     }
     for key in &table.partition_keys {
-        shown.add_row([key.name(), &type_name(key.data_type()), "partition key"]);
+        let row = [
+            key.name().as_str(),
+            &type_name(key.data_type()),
+            "partition key",
+        ];
+        add_row(&mut shown, row);
     }
     trimmed(&shown)
 }
@@ -169,22 +200,33 @@ fn listed(table: &CatalogTable, partitions: &[TablePartition]) -> String {
             .map(|value| value.clone().unwrap_or_else(|| "NULL".to_owned()))
             .collect();
         row.push(partition.location.clone());
-        shown.add_row(row);
+        add_row(&mut shown, row.iter().map(String::as_str));
     }
     trimmed(&shown)
 }
 
 async fn forget(ground: &Ground, args: &CatalogDropArgs) -> Result<String> {
-    let catalog = ground.catalog().await?;
+    let catalog = there(ground).await?;
     let table = expect(&*catalog, &args.table).await?;
     if !args.yes {
         confirm(&table)?;
     }
     catalog.drop_table(&table.name).await?;
-    Ok(format!(
-        "dropped `{}`; its files stay at {}\n",
+    let text = format!(
+        "dropped `{}`; its files stay at {}",
         table.name, table.location
-    ))
+    );
+    Ok(printable::line(&text).into_owned() + "\n")
+}
+
+/// The catalog. Errors: `NotFound` if there is none.
+async fn there(ground: &Ground) -> Result<Arc<dyn Catalog>> {
+    match ground.look().await? {
+        Look::Found(catalog) => Ok(catalog),
+        Look::Missing(path) => Err(Error::not_found("there is no catalog")
+            .with("path", path.display())
+            .hint("a sink with `catalog`, or `tidegate catalog crawl`, makes one")),
+    }
 }
 
 /// Asks on the terminal. Errors: `Config` where there is none, or the answer is no.
@@ -199,7 +241,7 @@ fn confirm(table: &CatalogTable) -> Result<()> {
     let _ = write!(
         err,
         "drop `{}` from the catalog (files stay)? [y/N] ",
-        table.name
+        printable::line(&table.name.to_string())
     );
     let _ = err.flush();
     let mut answer = String::new();
@@ -235,31 +277,21 @@ async fn find(global: &Global, ground: &Ground, args: &CatalogCrawlArgs) -> Resu
 fn found(global: &Global, report: &CrawlReport, changes: &[Change], dry_run: bool) -> String {
     let mut text = String::new();
     for one in &report.tables {
-        let name = one.table.name.to_string();
-        let name = match global.color_stdout() {
-            true => name.bold().to_string(),
-            false => name,
-        };
         let _ = writeln!(
             text,
-            "{name}  {} at {}",
+            "{}  {} at {}",
+            title(global, &one.table.name),
             one.table.format.name(),
-            one.table.location
+            printable::line(&one.table.location)
         );
         let mut about = format!("{}, {}", counted(one.files, "file"), ByteSize(one.bytes));
         if !one.table.partition_keys.is_empty() {
             let count = counted(one.partitions.len() as u64, "partition");
-            let keys: Vec<_> = one
-                .table
-                .partition_keys
-                .iter()
-                .map(|key| key.name().as_str())
-                .collect();
-            let _ = write!(about, ", {count} by {}", keys.join(", "));
+            let _ = write!(about, ", {count} by {}", keys_of(&one.table));
         }
         let _ = writeln!(text, "  {about}");
         for note in &one.notes {
-            let _ = writeln!(text, "  note: {note}");
+            let _ = writeln!(text, "  note: {}", printable::line(note));
         }
     }
     if report.tables.is_empty() {
@@ -272,7 +304,8 @@ fn found(global: &Global, report: &CrawlReport, changes: &[Change], dry_run: boo
             counted(report.skipped.len() as u64, "file")
         );
         for skipped in report.skipped.iter().take(SHOWN) {
-            let _ = writeln!(text, "  {}: {}", skipped.path, skipped.reason);
+            let line = format!("{}: {}", skipped.path, skipped.reason);
+            let _ = writeln!(text, "  {}", printable::line(&line));
         }
         if let Some(more) = report.skipped.len().checked_sub(SHOWN + 1) {
             let _ = writeln!(text, "  … and {} more", more + 1);
@@ -285,7 +318,7 @@ fn found(global: &Global, report: &CrawlReport, changes: &[Change], dry_run: boo
     };
     let _ = writeln!(text, "\n{heading}");
     for change in changes {
-        let _ = writeln!(text, "  {}", changed(change));
+        let _ = writeln!(text, "  {}", printable::line(&changed(change)));
     }
     text
 }
@@ -333,7 +366,7 @@ fn changed(change: &Change) -> String {
     }
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
 }
@@ -376,18 +409,22 @@ async fn expect(catalog: &dyn Catalog, name: &str) -> Result<CatalogTable> {
     })
 }
 
-fn plain(headings: &[&str]) -> Table {
+pub(super) fn plain(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).force_no_tty();
-    table.set_header(headings.iter().copied());
+    table.set_header(headings.iter().map(|heading| printable::line(heading)));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table
 }
 
+fn add_row<'a>(table: &mut Table, cells: impl IntoIterator<Item = &'a str>) {
+    table.add_row(cells.into_iter().map(printable::line));
+}
+
 /// Without the blanks at the ends of lines.
-fn trimmed(table: &Table) -> String {
+pub(super) fn trimmed(table: &Table) -> String {
     let lines = table.lines();
     let lines: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")

@@ -1,9 +1,11 @@
 //! `tidegate check`.
 
-use std::io::Write;
+use std::fmt::Write;
+
+use tidegate::core::printable;
 
 use super::args::{Global, PipelineArgs};
-use super::{errors, exit, load, plan};
+use super::{errors, exit, load, out, plan};
 
 /// Loads the file and types the graph; prints what is wrong, or that nothing is.
 pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
@@ -12,7 +14,8 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
         Err(code) => return code,
     };
     let result = plan::on_threads(async {
-        let graph = ready.pipeline.check().await?;
+        let state = ready.state().await?;
+        let graph = ready.pipeline.check_with(&state).await?;
         let described = graph.describe();
         graph.close().await;
         Ok(described)
@@ -23,23 +26,25 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
             exit::of_error(&error)
         }
         Ok(description) => {
-            if !global.quiet {
-                let mut out = std::io::stdout().lock();
-                let _ = writeln!(out, "{} is right", ready.pipeline.spec().name);
-                for component in &description.components {
-                    if let Some(guarantee) = component.guarantee {
-                        let _ = write!(out, "  {}: {guarantee}", component.id);
-                        if let Some(reason) = &component.reason {
-                            let _ = write!(out, " ({reason})");
-                        }
-                        let _ = writeln!(out);
+            if global.quiet {
+                return exit::DONE;
+            }
+            let mut text = String::new();
+            let name = printable::line(&ready.pipeline.spec().name);
+            let _ = writeln!(text, "{name} is valid");
+            for component in &description.components {
+                if let Some(guarantee) = component.guarantee {
+                    let _ = write!(text, "  {}: {guarantee}", component.id);
+                    if let Some(reason) = &component.reason {
+                        let _ = write!(text, " ({})", printable::line(reason));
                     }
-                }
-                for note in &description.notes {
-                    let _ = writeln!(out, "  note: {note}");
+                    text.push('\n');
                 }
             }
-            exit::DONE
+            for note in &description.notes {
+                let _ = writeln!(text, "  note: {}", printable::line(note));
+            }
+            out::show(global, &text)
         }
     }
 }

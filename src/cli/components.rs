@@ -1,6 +1,6 @@
 //! `tidegate list`, `describe`, `schema` and `completions`: what this program has.
 
-use std::io::Write;
+use std::fmt::Write;
 
 use clap::CommandFactory;
 use owo_colors::OwoColorize;
@@ -10,7 +10,7 @@ use tidegate::core::Kind;
 use tidegate::core::registry::Registration;
 
 use super::args::{Cli, CompletionsArgs, DescribeArgs, Global, KindArg, ListArgs};
-use super::{errors, exit, reference};
+use super::{errors, exit, out, reference};
 
 /// Lists the components.
 pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
@@ -18,7 +18,6 @@ pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
         Ok(registry) => registry,
         Err(error) => return fail(global, &error),
     };
-    let mut out = std::io::stdout().lock();
     if args.json {
         let entries: Vec<Value> = registry
             .iter()
@@ -31,9 +30,9 @@ pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
                 })
             })
             .collect();
-        let _ = writeln!(out, "{}", Value::Array(entries));
-        return exit::DONE;
+        return out::show(global, &format!("{}\n", Value::Array(entries)));
     }
+    let mut text = String::new();
     let width = registry
         .iter()
         .map(|entry| entry.tag().len())
@@ -46,13 +45,13 @@ pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
         } else {
             title
         };
-        let _ = writeln!(out, "{title}");
+        let _ = writeln!(text, "{title}");
         for entry in registry.iter().filter(|entry| entry.kind() == kind) {
-            let _ = writeln!(out, "  {:width$}  {}", entry.tag(), entry.summary());
+            let _ = writeln!(text, "  {:width$}  {}", entry.tag(), entry.summary());
         }
     }
-    let _ = writeln!(out, "\n`tidegate describe TYPE` shows the keys of one.");
-    exit::DONE
+    text.push_str("\n`tidegate describe TYPE` shows the keys of one.\n");
+    out::show(global, &text)
 }
 
 /// Explains a component.
@@ -80,18 +79,18 @@ pub(crate) fn describe(global: &Global, args: DescribeArgs) -> u8 {
             .hint(format!("this program has: {}", tags.join(", ")));
         return fail(global, &error);
     }
-    let mut out = std::io::stdout().lock();
+    let mut text = String::new();
     for (index, entry) in found.iter().enumerate() {
         if args.json {
-            let _ = writeln!(out, "{:#}", entry.schema());
+            let _ = writeln!(text, "{:#}", entry.schema());
             continue;
         }
         if index > 0 {
-            let _ = writeln!(out);
+            text.push('\n');
         }
-        let _ = out.write_all(reference::of(entry, global.color_stdout()).as_bytes());
+        text.push_str(&reference::of(entry, global.color_stdout()));
     }
-    exit::DONE
+    out::show(global, &text)
 }
 
 /// Prints the JSON Schema of pipeline files.
@@ -99,20 +98,18 @@ pub(crate) fn schema(global: &Global) -> u8 {
     match tidegate::registry() {
         Ok(registry) => {
             let schema = tidegate::config::pipeline_schema(&registry);
-            let _ = writeln!(std::io::stdout().lock(), "{schema:#}");
-            exit::DONE
+            out::show(global, &format!("{schema:#}\n"))
         }
         Err(error) => fail(global, &error),
     }
 }
 
 /// Prints a completion script.
-pub(crate) fn completions(args: CompletionsArgs) -> u8 {
+pub(crate) fn completions(global: &Global, args: CompletionsArgs) -> u8 {
     // Not straight to standard output: it would panic where nobody reads on.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
-    let _ = std::io::stdout().lock().write_all(&script);
-    exit::DONE
+    out::show(global, &String::from_utf8_lossy(&script))
 }
 
 fn fail(global: &Global, error: &Error) -> u8 {

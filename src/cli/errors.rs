@@ -1,12 +1,14 @@
 //! How errors look.
 
 use std::error::Error as _;
+use std::fmt;
 use std::io::Write;
 
 use owo_colors::{OwoColorize, Style};
 use serde_json::{Map, Value, json};
 use tidegate::Error;
 use tidegate::config::{Diagnostic, Diagnostics, Document};
+use tidegate::core::printable;
 use tidegate::runtime::Exhausted;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -24,9 +26,10 @@ pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
     let _ = writeln!(
         err,
         "{}\n",
-        diagnostics
-            .render_within(global.color_stderr(), terminal::width())
-            .trim_end()
+        drawn(
+            &diagnostics.render_within(global.color_stderr(), terminal::width()),
+            global.color_stderr()
+        )
     );
     let noun = if count == 1 { "mistake" } else { "mistakes" };
     let _ = writeln!(err, "{count} {noun}; nothing was read or written");
@@ -37,8 +40,7 @@ pub(crate) fn print_diagnostic(global: &Global, diagnostic: &Diagnostic) {
     if global.log_format == LogFormat::Json {
         return log_diagnostic(diagnostic);
     }
-    let text = diagnostic.render_within(global.color_stderr(), terminal::width());
-    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+    draw(global, diagnostic);
 }
 
 /// Prints what is strange in a file, but no mistake.
@@ -53,17 +55,36 @@ pub(crate) fn print_warnings<'a>(
         if global.log_format == LogFormat::Json {
             log_diagnostic(warning);
         } else {
-            let text = warning.render_within(global.color_stderr(), terminal::width());
-            let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+            draw(global, warning);
         }
     }
+}
+
+fn draw(global: &Global, diagnostic: &Diagnostic) {
+    let color = global.color_stderr();
+    let text = diagnostic.render_within(color, terminal::width());
+    let _ = writeln!(std::io::stderr().lock(), "{}", drawn(&text, color));
+}
+
+/// A drawn mistake without what a terminal would act on but its colours. The renderer has escaped
+/// the controls of ASCII in what it was given, and indents lines.
+fn drawn(text: &str, color: bool) -> String {
+    let lines = text.trim_end().lines().map(|line| match color {
+        false => printable::line(line).into_owned(),
+        true => {
+            let parts: Vec<_> = line.split('\u{1b}').map(printable::line).collect();
+            parts.join("\u{1b}")
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Prints an error: the sentence, where, the causes, the hint. An error about the configuration of
 /// a component is shown at its place in the file.
 pub(crate) fn print(global: &Global, error: &Error, document: Option<&Document>) {
     let place = document.zip(place_of(error));
-    let explained = place.map(|(document, component)| document.explain(component, error));
+    let explained = place
+        .map(|(document, component)| document.explain(component, &shown(global.log_format, error)));
     if global.log_format == LogFormat::Json {
         match explained {
             Some(diagnostic) => log_diagnostic(&diagnostic),
@@ -71,12 +92,52 @@ pub(crate) fn print(global: &Global, error: &Error, document: Option<&Document>)
         }
         return;
     }
-    let color = global.color_stderr();
-    let text = explained.map_or_else(
-        || render(error, color),
-        |found| found.render_within(color, terminal::width()),
-    );
-    let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+    match explained {
+        Some(diagnostic) => draw(global, &diagnostic),
+        None => {
+            let text = render(error, global.color_stderr());
+            let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+        }
+    }
+}
+
+/// The same error where everything that it says is of a length to be shown, and for people each part
+/// of it on one line.
+pub(crate) fn shown(format: LogFormat, error: &Error) -> Error {
+    let cut = |text: &str| match format {
+        LogFormat::Text => printable::value(text),
+        LogFormat::Json => printable::cut(text, printable::LONGEST).into_owned(),
+    };
+    let mut shown = Error::new(error.kind(), cut(error.message()));
+    for (key, value) in error.context() {
+        shown = shown.with(key, cut(value));
+    }
+    if let Some(hint) = error.hint_text() {
+        shown = shown.hint(cut(hint));
+    }
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let texts: Vec<_> = causes.map(|cause| cut(&cause.to_string())).collect();
+    let because = |cause: Option<Told>, text| Some(Told(text, cause.map(Box::new)));
+    match texts.into_iter().rev().fold(None, because) {
+        Some(cause) => shown.because(cause),
+        None => shown,
+    }
+}
+
+/// What a cause said, and its own cause.
+#[derive(Debug)]
+struct Told(String, Option<Box<Told>>);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Told {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.1.as_deref().map(|cause| cause as _)
+    }
 }
 
 fn place_of(error: &Error) -> Option<&str> {
@@ -110,6 +171,8 @@ fn render(error: &Error, color: bool) -> String {
     )
 }
 
+/// The parts of a message, each on its own line: what comes from outside can't look like another, and
+/// is cut where it is very long.
 fn render_parts(
     (label, style): (&str, Style),
     message: &str,
@@ -126,17 +189,22 @@ fn render_parts(
         }
     };
     let strong = Style::new().bold();
-    let mut text = format!("{} {}\n", paint(label, style), paint(message, strong));
+    let mut text = format!(
+        "{} {}\n",
+        paint(label, style),
+        paint(&printable::value(message), strong)
+    );
     let width = context.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in context {
+        let value = printable::value(value);
         text.push_str(&format!("  {key:>width$}: {value}\n"));
     }
     for cause in causes {
-        text.push_str(&format!("  caused by: {cause}\n"));
+        text.push_str(&format!("  caused by: {}\n", printable::value(cause)));
     }
     if let Some(advice) = hint {
         let label = paint("hint:", Style::new().cyan().bold());
-        text.push_str(&format!("{label} {advice}\n"));
+        text.push_str(&format!("{label} {}\n", printable::value(advice)));
     }
     text
 }
@@ -179,6 +247,7 @@ fn causes(error: &Error) -> Vec<String> {
 }
 
 fn log_error(error: &Error) {
+    let error = &shown(LogFormat::Json, error);
     let context: Map<String, Value> = error
         .context()
         .iter()
@@ -223,7 +292,8 @@ pub(crate) fn log(level: &str, message: &str, fields: Value) {
     if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
         line.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
     }
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let line = line.to_string();
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable::json(&line));
 }
 
 #[cfg(test)]
@@ -242,5 +312,55 @@ mod tests {
             render(&error, false),
             "error: can't read a file\n  path: a.csv\n  caused by: permission denied\nhint: ask\n"
         );
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_on_its_line_and_is_cut() {
+        let error = Error::data("no column `a\u{1b}[2J\nb`")
+            .with("path", "x\nerror: forged\u{1b}]0;title\u{7}.csv")
+            .with("body", "ü".repeat(16 << 20))
+            .because(std::io::Error::other("\u{9b}31mred\r\nhint: forged"))
+            .hint("the file has: `\u{202e}a`\n");
+        let told = r"error: no column `a\u{1b}[2J\nb`
+  path: x\nerror: forged\u{1b}]0;title\u{7}.csv
+  body: …… (16776216 more characters)
+  caused by: \u{9b}31mred\r\nhint: forged
+hint: the file has: `\u{202e}a`\n
+";
+        let told = told.replace("……", &format!("{}…", "ü".repeat(1_000)));
+        assert_eq!(render(&error, false), told);
+        // Colours are ours alone.
+        let colored = render(&error, true);
+        assert_eq!(colored.lines().count(), 5);
+        assert!(!colored.contains("\u{1b}[2J") && !colored.contains("\u{1b}]"));
+    }
+
+    #[test]
+    fn an_error_cut_short_says_the_same_otherwise() {
+        let inner = std::io::Error::other("x".repeat(2_000));
+        let error = Error::transient("can't read")
+            .with("line", 3)
+            .because(Error::internal("lost").because(inner))
+            .hint("wait");
+        let shown = shown(LogFormat::Json, &error);
+        assert_eq!(
+            (shown.kind(), shown.message()),
+            (error.kind(), "can't read")
+        );
+        assert_eq!(shown.context(), &[("line", "3".to_owned())]);
+        assert_eq!(shown.hint_text(), Some("wait"));
+        let causes = causes(&shown);
+        assert_eq!(causes[0], "lost");
+        assert!(causes[1].ends_with("x… (1000 more characters)"));
+    }
+
+    #[test]
+    fn a_drawn_mistake_keeps_its_colours_and_nothing_else() {
+        let text = "\u{1b}[1merror\u{1b}[0m: \u{9b}a\u{202e}\n --> x\n\n";
+        assert_eq!(
+            drawn(text, true),
+            "\u{1b}[1merror\u{1b}[0m: \\u{9b}a\\u{202e}\n --> x"
+        );
+        assert!(!drawn(text, false).contains('\u{1b}'));
     }
 }

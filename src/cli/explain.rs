@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use owo_colors::OwoColorize;
-use tidegate::core::ByteSize;
+use tidegate::core::{ByteSize, printable};
 use tidegate_sql::{Explanation, Share, TableShare};
 
 /// The plan for people.
@@ -14,15 +14,20 @@ pub(crate) fn text(explained: &Explanation, color: bool) -> String {
     };
     let mut text = String::new();
     for table in &explained.tables {
-        let _ = writeln!(text, "{}  {}", strong(&table.table), about(table));
+        let _ = writeln!(
+            text,
+            "{}  {}",
+            strong(&printable::line(&table.table)),
+            printable::line(&about(table))
+        );
         for (key, value) in lines(table) {
-            let _ = writeln!(text, "  {key:<12}{value}");
+            let _ = writeln!(text, "  {key:<12}{}", printable::line(&value));
         }
         text.push('\n');
     }
     let _ = writeln!(text, "{}", strong("plan"));
     for line in explained.plan.lines() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", printable::line(line));
     }
     text
 }

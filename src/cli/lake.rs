@@ -1,15 +1,25 @@
-//! What commands of the lake share: the settings, the catalog, threads, Ctrl-C.
+//! What commands of the lake share: the settings, the catalog, threads, signals.
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidegate::core::{Catalog, Context};
+use tidegate::core::{Catalog, CatalogConfig, Context, guarded_async};
 use tidegate::{Error, Result, config};
 
 use super::args::{Global, LakeArgs};
 use super::{errors, exit};
+
+/// Where the local catalog is if its settings don't say: from the current folder.
+const LOCAL: &str = ".tidegate/catalog.db";
+
+/// What there is of a catalog.
+pub(crate) enum Look {
+    Found(Arc<dyn Catalog>),
+    /// Nobody has made one yet: where it was looked for.
+    Missing(PathBuf),
+}
 
 /// The settings, and what can be opened with them.
 pub(crate) struct Ground {
@@ -44,6 +54,23 @@ impl Ground {
 
     /// Opens the catalog: that of `--catalog`, of `[catalog]` in the settings, or `local`.
     pub(crate) async fn catalog(&self) -> Result<Arc<dyn Catalog>> {
+        let (tag, table) = self.chosen()?;
+        configured(&tag, table)?.open(&self.cx).await
+    }
+
+    /// The same for commands that only look. A local catalog is a file, which opening would make.
+    pub(crate) async fn look(&self) -> Result<Look> {
+        let (tag, table) = self.chosen()?;
+        let path = table.get("path").and_then(Value::as_str);
+        let path = self.cx.path(path.unwrap_or(LOCAL));
+        let config = configured(&tag, table)?;
+        if tag == "local" && matches!(path.try_exists(), Ok(false)) {
+            return Ok(Look::Missing(path));
+        }
+        Ok(Look::Found(config.open(&self.cx).await?))
+    }
+
+    fn chosen(&self) -> Result<(String, Map<String, Value>)> {
         let mut table: Map<String, Value> = self.cx.settings("catalog")?;
         let set = match table.remove("type") {
             None => None,
@@ -62,18 +89,38 @@ impl Ground {
             }
             (None, set) => set.unwrap_or_else(|| "local".to_owned()),
         };
-        let config = tidegate::registry()?.catalog(&tag, Value::Object(table))?;
-        config.validate()?;
-        config.open(&self.cx).await
+        Ok((tag, table))
     }
+}
+
+fn configured(tag: &str, table: Map<String, Value>) -> Result<Box<dyn CatalogConfig>> {
+    let config = tidegate::registry()?.catalog(tag, Value::Object(table))?;
+    config.validate()?;
+    Ok(config)
 }
 
 fn base() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| Error::io("the current folder can't be found", error))
 }
 
-/// Runs a future on a thread for each core; `None` if Ctrl-C came before its end. It is dropped
-/// then.
+/// Ends when Ctrl-C or SIGTERM comes.
+pub(crate) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        tracing::warn!("signals can't be listened to; Ctrl-C ends the process at once");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Runs a future on a thread for each core; `None` if Ctrl-C or SIGTERM came before its end. It is
+/// dropped then.
 pub(crate) fn on_all_cores<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = tokio::runtime::Builder::new_multi_thread()
@@ -85,8 +132,8 @@ pub(crate) fn on_all_cores<T>(work: impl Future<Output = Result<T>>) -> Result<O
         .map_err(|error| Error::io("the threads can't be started", error))?;
     let result = threads.block_on(async {
         tokio::select! {
-            result = work => result.map(Some),
-            Ok(()) = tokio::signal::ctrl_c() => Ok(None),
+            result = guarded_async("the command", work) => result.map(Some),
+            () = asked_to_stop() => Ok(None),
         }
     });
     threads.shutdown_background();

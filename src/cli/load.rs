@@ -5,7 +5,7 @@ use tidegate::config::{self, Document, LoadOptions};
 use tidegate::{Pipeline, StateLocation};
 
 use super::args::{Global, PipelineArgs};
-use super::{errors, exit};
+use super::{errors, exit, memory};
 
 /// A pipeline that was loaded, and the file that it came from.
 pub(crate) struct Ready {
@@ -61,6 +61,11 @@ pub(crate) fn load(
     let (spec, configs) = (loaded.spec, loaded.configs);
     let pipeline = Pipeline::with_configs(spec, configs, registry, settings.clone())
         .map_err(|error| fail(error, Some(&loaded.document)))?;
+    memory::watch(
+        global,
+        pipeline.process_memory(),
+        "raise `process_memory` in `[runtime]` if the rows need it; what was committed stays, and the next run resumes",
+    );
     Ok(Ready {
         pipeline,
         document: loaded.document,

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
-use std::io::Write;
 
 use owo_colors::{OwoColorize, Style};
-use tidegate::core::Kind;
+use tidegate::core::{Kind, printable};
 use tidegate::runtime::{ComponentDescription, Description, OutputDescription, SplitDescription};
 use tidegate::{Error, Result};
 
 use super::args::{Global, PlanArgs, PlanFormat};
-use super::{errors, exit, load};
+use super::{errors, exit, load, out};
 
 /// How many splits are listed before the rest is only counted.
 const SPLITS_SHOWN: usize = 8;
@@ -24,7 +23,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
     let result = on_threads(async {
         let state = ready.state().await?;
         let states = ready.pipeline.plan_states(&state).await?;
-        let graph = ready.pipeline.check().await?;
+        let graph = ready.pipeline.check_with(&state).await?;
         let described = graph.describe_with_splits(|id| states.get(id).cloned());
         let described = described.await;
         graph.close().await;
@@ -45,8 +44,7 @@ pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
             Err(_) => return exit::FAILED,
         },
     };
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-    exit::DONE
+    out::show(global, &text)
 }
 
 /// Runs a future on threads of its own.
@@ -81,11 +79,8 @@ fn as_text(plan: &Description, color: bool) -> String {
             paint(&format!("{kind} of type {}{works}", component.r#type), dim)
         );
         if !component.inputs.is_empty() {
-            let names: Vec<&str> = component
-                .inputs
-                .iter()
-                .map(|input| input.name.as_str())
-                .collect();
+            let inputs = component.inputs.iter();
+            let names: Vec<_> = inputs.map(|input| printable::line(&input.name)).collect();
             let _ = writeln!(text, "  reads      {}", names.join(", "));
         }
         if component.kind == Kind::Sink {
@@ -100,7 +95,7 @@ fn as_text(plan: &Description, color: bool) -> String {
         text.push('\n');
     }
     for note in &plan.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", printable::line(note));
     }
     text
 }
@@ -109,7 +104,7 @@ fn guarantee(component: &ComponentDescription) -> String {
     match (component.guarantee, &component.reason) {
         (None, _) => "none: it only looks on".to_owned(),
         (Some(guarantee), None) => guarantee.to_owned(),
-        (Some(guarantee), Some(reason)) => format!("{guarantee} ({reason})"),
+        (Some(guarantee), Some(reason)) => format!("{guarantee} ({})", printable::line(reason)),
     }
 }
 
@@ -119,14 +114,15 @@ fn output_text(text: &mut String, output: &OutputDescription) {
     } else {
         "  (nobody reads it)"
     };
-    let _ = writeln!(text, "  gives      {}{unread}", output.name);
-    let width = output
-        .columns
-        .iter()
-        .map(|column| column.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    for column in &output.columns {
+    let name = printable::line(output.name.as_str());
+    let _ = writeln!(text, "  gives      {name}{unread}");
+    let columns = output.columns.iter();
+    let names: Vec<_> = columns
+        .map(|column| printable::line(&column.name))
+        .collect();
+    let widths = names.iter().map(|name| name.chars().count());
+    let width = widths.max().unwrap_or(0);
+    for (column, name) in output.columns.iter().zip(&names) {
         let null = if column.nullable { "" } else { " not null" };
         let wanted = output
             .pushed_down
@@ -138,7 +134,6 @@ fn output_text(text: &mut String, output: &OutputDescription) {
         } else {
             "  (not read)"
         };
-        let name = &column.name;
         let r#type = shortened(&column.r#type);
         let _ = writeln!(text, "    {name:width$}  {type}{null}{skipped}");
     }
@@ -163,21 +158,23 @@ fn output_text(text: &mut String, output: &OutputDescription) {
 /// A type as it fits on a line: those of nested documents are long.
 fn shortened(r#type: &str) -> String {
     const MOST: usize = 100;
-    match r#type.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &r#type[..end]),
-        None => r#type.to_owned(),
+    // It has the names of a document's fields.
+    let line = printable::line(r#type);
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.into_owned(),
     }
 }
 
 fn splits_text(text: &mut String, splits: &[SplitDescription]) {
     let noun = if splits.len() == 1 { "split" } else { "splits" };
     let _ = writeln!(text, "  {} {noun}", splits.len());
-    let width = splits
-        .iter()
-        .take(SPLITS_SHOWN)
-        .map(|split| split.id.chars().count())
-        .max();
-    for split in splits.iter().take(SPLITS_SHOWN) {
+    let shown = splits.iter().take(SPLITS_SHOWN);
+    let shown: Vec<_> = shown
+        .map(|split| (printable::line(split.id.as_str()), split))
+        .collect();
+    let width = shown.iter().map(|(id, _)| id.chars().count()).max();
+    for (id, split) in &shown {
         let mut about = Vec::new();
         if let Some(rows) = split.rows {
             about.push(format!("{rows} rows"));
@@ -188,7 +185,7 @@ fn splits_text(text: &mut String, splits: &[SplitDescription]) {
         let _ = writeln!(
             text,
             "    {:width$}  {}",
-            split.id,
+            id,
             about.join(", "),
             width = width.unwrap_or(0)
         );
@@ -214,9 +211,20 @@ fn as_mermaid(plan: &Description) -> String {
             let _ = if input.name == from.as_str() {
                 writeln!(text, "    {from} --> {to}")
             } else {
-                writeln!(text, "    {from} -->|{}| {to}", input.name)
+                writeln!(text, "    {from} -->|{}| {to}", label(&input.name))
             };
         }
     }
     text
+}
+
+/// A name as a drawing's label: what would end the label is an entity there.
+fn label(name: &str) -> String {
+    let entity = |char| match char {
+        '"' => "#quot;".to_owned(),
+        '|' => "#124;".to_owned(),
+        '#' => "#35;".to_owned(),
+        other => other.to_string(),
+    };
+    printable::line(name).chars().map(entity).collect()
 }

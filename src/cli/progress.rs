@@ -61,7 +61,7 @@ async fn draw(stats: Arc<RunStats>, board: MultiProgress, mut ended: oneshot::Re
         .map(|c| c.id.as_str().len())
         .max()
         .unwrap_or(0);
-    let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {msg}")
+    let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bars: Vec<ProgressBar> = stats
         .components

@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use futures::TryStreamExt;
 use tidegate::core::{BatchStream, ByteSize, Cancel};
+use tidegate::runtime::{RuntimeSettings, Scratch};
 use tidegate::{Error, Result, config};
 use tidegate_athena::{Athena, AthenaSettings};
 use tidegate_sql::{Lake, LakeOptions, Resources, needs_catalog};
 use tidegate_storage::Access;
 
 use super::args::{Engine, Global, LogFormat, QueryArgs};
-use super::lake::{Ground, on_all_cores, stopped};
+use super::lake::{Ground, asked_to_stop, on_all_cores, stopped};
 use super::progress::grouped;
 use super::rows::{More, Output};
 use super::text::Readers;
-use super::{errors, exit, explain};
+use super::{errors, exit, explain, memory, out};
 
 /// Runs a query, and writes its rows.
 pub(crate) fn query(global: &Global, args: QueryArgs) -> u8 {
@@ -41,7 +42,7 @@ pub(crate) fn query(global: &Global, args: QueryArgs) -> u8 {
 
 /// An error in a query is shown at its place in the text.
 fn fail(global: &Global, error: &Error, sql: &str) -> u8 {
-    match config::explain_text("query", sql, error) {
+    match config::explain_text("query", sql, &errors::shown(global.log_format, error)) {
         Some(diagnostic) => errors::print_diagnostic(global, &diagnostic),
         None => errors::print(global, error, None),
     }
@@ -62,13 +63,15 @@ fn text_of(sql: &str) -> Result<String> {
 
 async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Result<()> {
     let began = Instant::now();
-    let memory: ByteSize =
-        serde_json::from_value(args.memory.as_str().into()).map_err(|error| {
-            Error::config("`--memory` is no size")
-                .hint("write a number and a unit: 500 MB, 2 GB")
-                .because(error)
-        })?;
-    let scratch = Scratch::new();
+    let budget = size("--memory", &args.memory)?;
+    let spill = args.spill.as_deref().map(|spill| size("--spill", spill));
+    let limit = RuntimeSettings::process_memory_of(budget);
+    memory::watch(
+        global,
+        limit,
+        "raise `--memory`: the process may take half as much again, and 512 MiB",
+    );
+    let scratch = Scratch::new(spill.transpose()?)?;
     let catalog = match needs_catalog(sql)? {
         true => Some(ground.catalog().await?),
         false => None,
@@ -80,8 +83,9 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
         text: Some(Arc::new(Readers::new(&ground.cx))),
         base: ground.cx.base.to_path_buf(),
         resources: Resources {
-            memory: memory.0,
-            scratch: scratch.0.clone(),
+            memory: budget.0,
+            scratch: scratch.path().to_path_buf(),
+            spill: scratch.room(),
             partitions: ground.cx.parallelism,
         },
     });
@@ -89,8 +93,7 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
     if args.explain {
         let explained = query.explain().await?;
         let text = explain::text(&explained, global.color_stdout());
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
-        return Ok(());
+        return out::write(&text);
     }
     let output = Output::open(
         global,
@@ -128,7 +131,7 @@ fn athena(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Resu
     let result = threads.block_on(async {
         let interrupt = tokio::spawn(async move {
             let _canceller = canceller;
-            let _ = tokio::signal::ctrl_c().await;
+            asked_to_stop().await;
         });
         let own = AthenaSettings {
             database: args.database.clone(),
@@ -193,10 +196,7 @@ async fn write(mut output: Output, mut batches: BatchStream) -> Result<u64> {
         match taken {
             Ok(More::Wanted) => {}
             Ok(More::Enough) => break,
-            Err(error) => {
-                output.discard();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
     drop(batches);
@@ -223,17 +223,10 @@ fn tell(global: &Global, rows: u64, began: Instant, more: &str, fields: serde_js
     );
 }
 
-/// A folder for what doesn't fit in memory, gone at the end.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("tidegate-query-{}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn size(argument: &str, text: &str) -> Result<ByteSize> {
+    serde_json::from_value(text.into()).map_err(|error| {
+        Error::config(format!("`{argument}` is not a valid size"))
+            .hint("write a number and a unit: 500 MB, 2 GB")
+            .because(error)
+    })
 }

@@ -13,17 +13,18 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tidegate::core::{DEEPEST_NOTED, TypeName, check_depth};
+use tidegate::core::{DEEPEST_NOTED, TypeName, check_depth, printable};
 use tidegate::{Error, Result};
 use tidegate_formats::{CsvOptions, Encoder, Format};
 
 use super::args::{Global, RowFormat};
+use super::out::unless_closed;
 
 /// Where rows go.
 pub(crate) struct Output {
     kind: Kind,
-    /// The file as it is written, and what it is to be called once it is whole.
-    file: Option<(PathBuf, PathBuf)>,
+    // After what writes to it, so that it is removed last.
+    file: Option<Unfinished>,
     rows: u64,
 }
 
@@ -66,10 +67,10 @@ impl Output {
             (None, None) if io::stdout().is_terminal() => RowFormat::Table,
             (None, None) => RowFormat::Ndjson,
         };
-        let file = path.map(|path| (unfinished(path), path.to_owned()));
+        let file = path.map(Unfinished::new);
         let out = || -> Result<Box<dyn Write>> {
             Ok(match &file {
-                Some((path, _)) => Box::new(BufWriter::new(create(path)?)),
+                Some(file) => Box::new(BufWriter::new(file.create()?)),
                 None => Box::new(BufWriter::new(io::stdout())),
             })
         };
@@ -97,7 +98,7 @@ impl Output {
                 }
             }
             RowFormat::Parquet => {
-                let Some((path, _)) = &file else {
+                let Some(file) = &file else {
                     return Err(Error::config("Parquet can't be written to standard output")
                         .hint("name a file: --output rows.parquet"));
                 };
@@ -107,11 +108,12 @@ impl Output {
                 let options = ArrowWriterOptions::new()
                     .with_properties(properties)
                     .with_skip_arrow_metadata(check_depth(schema, DEEPEST_NOTED).is_err());
-                let file = create(path)?;
-                let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)
-                    .map_err(|error| {
-                        Error::schema("these columns can't be written as Parquet").because(error)
-                    })?;
+                let writer =
+                    ArrowWriter::try_new_with_options(file.create()?, schema.clone(), options)
+                        .map_err(|error| {
+                            Error::schema("these columns can't be written as Parquet")
+                                .because(error)
+                        })?;
                 Kind::Parquet(Box::new(writer))
             }
         };
@@ -184,30 +186,49 @@ impl Output {
                 writer.close().map_err(unwritten)?;
             }
         }
-        match &self.file {
-            Some((from, to)) => std::fs::rename(from, to).map_err(|error| {
-                Error::io("the rows can't be written", error).with("path", to.display())
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes a file that isn't whole.
-    pub(crate) fn discard(self) {
-        if let Some((path, _)) = &self.file {
-            let _ = std::fs::remove_file(path);
-        }
+        self.file.map_or(Ok(()), Unfinished::finish)
     }
 }
 
-/// A pipe that nobody reads on is no mistake.
-fn written(result: io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io("the rows can't be written", error))
+/// A file as it is written, under another name until it is whole. It is removed if it never is: by an
+/// error, a signal or a panic.
+struct Unfinished {
+    path: PathBuf,
+    finished: PathBuf,
+}
+
+impl Unfinished {
+    fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self {
+            // Beside the file, so that it can be renamed.
+            path: path.with_file_name(format!(".{name}.{}.tidegate-tmp", std::process::id())),
+            finished: path.to_owned(),
         }
-        _ => Ok(()),
     }
+
+    fn create(&self) -> Result<File> {
+        File::create(&self.path).map_err(|error| {
+            Error::io("the file can't be made", error).with("path", self.path.display())
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        std::fs::rename(&self.path, &self.finished).map_err(|error| {
+            Error::io("the rows can't be written", error).with("path", self.finished.display())
+        })
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // One that was finished has no such name any more.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn written(result: io::Result<()>) -> Result<()> {
+    unless_closed(result).map_err(|error| Error::io("the rows can't be written", error))
 }
 
 fn unwritten(error: parquet::errors::ParquetError) -> Error {
@@ -227,17 +248,6 @@ fn by_ending(path: &Path) -> Result<RowFormat> {
     }
 }
 
-/// Beside the file, so that it can be renamed.
-fn unfinished(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tidegate-tmp", std::process::id()))
-}
-
-fn create(path: &Path) -> Result<File> {
-    File::create(path)
-        .map_err(|error| Error::io("the file can't be made", error).with("path", path.display()))
-}
-
 /// Rows for people: numbers to the right, as wide as the terminal at most.
 fn table(
     schema: &SchemaRef,
@@ -253,7 +263,7 @@ fn table(
         table.force_no_tty();
     }
     table.set_header(schema.fields().iter().map(|field| {
-        let cell = Cell::new(field.name());
+        let cell = Cell::new(printable::line(field.name()));
         match color {
             true => cell.add_attribute(comfy_table::Attribute::Bold),
             false => cell,
@@ -281,7 +291,7 @@ fn table(
                 .iter()
                 .map(|column| column.value(row).try_to_string())
                 .collect::<Result<Vec<_>, _>>()?;
-            table.add_row(cells);
+            table.add_row(cells.iter().map(|cell| printable::line(cell)));
             count += 1;
         }
     }
@@ -302,4 +312,31 @@ fn table(
 /// A type for people.
 pub(crate) fn type_name(data_type: &DataType) -> String {
     TypeName::of_type(data_type).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_finished_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows.csv");
+        let names = || {
+            let entries = std::fs::read_dir(folder.path())
+                .expect("a folder")
+                .flatten();
+            entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
+        let file = Unfinished::new(&path);
+        file.create().expect("a file");
+        assert_eq!(names().len(), 1);
+        drop(file);
+        assert!(names().is_empty());
+
+        let file = Unfinished::new(&path);
+        file.create().expect("a file");
+        file.finish().expect("its name");
+        assert_eq!(names(), ["rows.csv"]);
+    }
 }

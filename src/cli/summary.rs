@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Table, presets};
-use tidegate::core::{ByteSize, Kind};
+use tidegate::core::{ByteSize, Kind, printable};
 use tidegate::runtime::{ComponentReport, Exhausted};
 use tidegate::{Report, Status};
 
@@ -205,6 +205,10 @@ fn sentence(report: &Report) -> String {
             "stopped after",
             "\nwhat came after the last checkpoint isn't committed; the next run goes on from there",
         ),
+        Status::Abandoned if report.resumed => (
+            "stopped after",
+            "\nnothing more was committed; the next run goes on where this one began",
+        ),
         Status::Abandoned => (
             "stopped after",
             "\nnothing of this run was committed; the next run starts it over",
@@ -218,7 +222,7 @@ fn sentence(report: &Report) -> String {
     };
     format!(
         "{} {what} {:.2}s: {} rows at {}/s, {} {epochs}{resumed}{next}",
-        report.pipeline,
+        printable::line(&report.pipeline),
         report.duration_s,
         grouped(rows),
         compact(rate),
@@ -240,6 +244,9 @@ fn bound(report: &Report) -> Option<String> {
     Some(match component.kind {
         Kind::Source => {
             format!("bound by `{id}`: the workers waited for it {percent} % of the time")
+        }
+        Kind::Sink if component.requests > 0 => {
+            format!("bound by `{id}`: it waited for answers {percent} % of the time")
         }
         _ => format!("bound by `{id}`: it kept the CPU threads busy {percent} % of the time"),
     })

@@ -1,10 +1,16 @@
 //! Where output goes, in what colour, and the log.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::{PoisonError, RwLock};
 
 use indicatif::MultiProgress;
+use owo_colors::OwoColorize;
+use tidegate::core::printable;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::prelude::*;
 
 use super::args::{Color, Global, LogFormat};
 
@@ -61,6 +67,7 @@ pub(crate) fn start_logging(global: &Global) {
         LogFormat::Text => log
             .with_target(false)
             .without_time()
+            .fmt_fields(debug_fn(field).delimited(" "))
             .with_ansi(global.color_stderr())
             .init(),
         LogFormat::Json => log
@@ -68,6 +75,23 @@ pub(crate) fn start_logging(global: &Global) {
             .flatten_event(true)
             .with_current_span(false)
             .init(),
+    }
+}
+
+/// A field of a line of the log, or its message: what stands there may come from outside.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = printable::value(&format!("{value:?}"));
+    match field.name() {
+        "message" => out.write_str(&value),
+        // Of libraries that write another kind of log: where in their code they do.
+        name if name.starts_with("log.") => Ok(()),
+        name => {
+            let name = name.trim_start_matches("r#");
+            match out.has_ansi_escapes() {
+                true => write!(out, "{}{}{value}", name.italic(), "=".dimmed()),
+                false => write!(out, "{name}={value}"),
+            }
+        }
     }
 }
 
@@ -93,5 +117,67 @@ impl io::Write for AboveTheBoard {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// Makes a line of the log of a panic: what becomes of it says an error that follows. With
+/// `RUST_BACKTRACE` it is printed as Rust does.
+pub(crate) fn log_panics() {
+    let traced = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tidegate::core::remember_panic(info);
+        if traced {
+            return before(info);
+        }
+        let place = info.location().map(ToString::to_string);
+        tracing::warn!(place, "a thread panicked");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_cant_forge_another() {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&out);
+        let log = tracing_subscriber::fmt()
+            .with_target(false)
+            .without_time()
+            .with_ansi(false)
+            .fmt_fields(debug_fn(field).delimited(" "))
+            .with_writer(move || Kept(Arc::clone(&kept)))
+            .finish();
+        let told = "a\nERROR forged\u{1b}[2J";
+        let long = "x".repeat(1_010);
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(error = %told, rows = 3, text = "q\n", %long, "said {told}");
+        });
+        let bytes = out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(
+            String::from_utf8_lossy(&bytes),
+            format!(
+                " WARN said {shown} error={shown} rows=3 text=\"q\\n\" long={}… (10 more characters)\n",
+                &long[10..],
+                shown = r"a\nERROR forged\u{1b}[2J",
+            )
+        );
     }
 }

@@ -27,18 +27,19 @@ use std::time::Duration;
 use std::{env, fs, io};
 
 use tidegate_testkit::servers::{
-    AwsServer, MariaDb, Rules, StackExchange, jsonplaceholder, kinesis, mariadb, ministack, moto,
-    seaweedfs,
+    AwsServer, MariaDb, Proxy, Reply, Rules, StackExchange, jsonplaceholder, kinesis, mariadb,
+    ministack, moto, seaweedfs,
 };
 
 const USAGE: &str =
     "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=FOLDER]…
-             [kinesis] [--stream NAME]…
+             [kinesis] [--stream NAME]… [--throttle NTH]
              [mariadb] [--sql FILE]…
              [jsonplaceholder]
              [stackexchange] [--questions NUMBER] [--changes PER_SECOND]
   The first of AWS's servers is S3, the last one everything else; but kinesis is Kinesis alone,
-  and each stream in it has two shards.
+  and each stream in it has two shards. With --throttle, `KINESIS_THROTTLED_URL` is a proxy before it
+  that answers every NTH request with `ProvisionedThroughputExceededException`.
   stackexchange is a fake of the Stack Exchange API with the site `stackoverflow`: 1000 questions
   of the last 30 days unless told otherwise, which don't change. It knows the key `a-key`.";
 
@@ -61,6 +62,7 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     let mut puts = Vec::new();
     let mut streaming = None;
     let mut streams = Vec::new();
+    let mut throttle = None;
     let mut database = None;
     let mut scripts = Vec::new();
     let mut placeholder = None;
@@ -85,6 +87,7 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             "--changes" => per_second = number(&value()?)?,
             "--sql" => scripts.push(PathBuf::from(value()?)),
             "--stream" => streams.push(value()?),
+            "--throttle" => throttle = Some(number(&value()?)?),
             "--bucket" => buckets.push(value()?),
             "--put" => {
                 let value = value()?;
@@ -104,6 +107,14 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
         environment.extend(streaming.environment());
         environment.insert("AWS_ENDPOINT_URL_KINESIS", streaming.url());
     }
+    let throttled = match (&streaming, throttle) {
+        (Some(streaming), Some(nth)) => {
+            let proxy = throttled(streaming, nth);
+            environment.insert("KINESIS_THROTTLED_URL", proxy.url());
+            Some(proxy)
+        }
+        _ => None,
+    };
     if let (Some(s3), Some(others)) = (servers.first(), servers.last()) {
         for bucket in &buckets {
             s3.bucket(bucket);
@@ -136,8 +147,22 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     let line = serde_json::to_string(&environment).map_err(|error| error.to_string())?;
     println!("{line}");
     let ended = io::stdin().read_to_end(&mut Vec::new());
-    drop(changes);
+    drop((changes, throttled));
     ended.map(drop).map_err(|error| error.to_string())
+}
+
+/// A proxy that answers every `nth` request itself.
+fn throttled(kinesis: &AwsServer, nth: u64) -> Proxy {
+    let proxy = Proxy::before(&kinesis.url());
+    let mut count = 0_u64;
+    proxy.reply(move |_| {
+        count += 1;
+        let code = "ProvisionedThroughputExceededException";
+        count
+            .is_multiple_of(nth)
+            .then(|| Reply::json_error(400, code, "Rate exceeded for shard."))
+    });
+    proxy
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {

@@ -7,12 +7,13 @@ use serde_json::Value;
 
 use super::support::{Ended, Site, hidden_files, lines_of, until, visible_files};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "run",
     "check",
     "plan",
     "query",
     "catalog",
+    "state",
     "list",
     "describe",
     "schema",
@@ -667,17 +668,9 @@ error: the program that reads standard output has ended
         &["schema"],
         &["completions", "bash"],
     ] {
-        let mut child = site
-            .command(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        drop(child.stdout.take());
-        let output = child.wait_with_output().expect("it ends");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let (status, stderr) = site.unread(args);
         assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+        assert_eq!(status.code(), Some(0), "{args:?}: {stderr}");
     }
 }
 

@@ -197,3 +197,26 @@ fn a_server_that_is_restarted_under_a_sink_costs_no_row() {
     let report: Value = serde_json::from_str(&site.read("report.json")).expect("JSON");
     assert_eq!(report["status"], "completed");
 }
+
+#[test]
+fn a_pipeline_that_has_run_can_be_checked_and_planned() {
+    let server = mariadb();
+    server.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id BIGINT PRIMARY KEY)");
+    let site = Site::with(&format!(
+        "name = \"shop\"\n\
+         [sources.in]\ntype = \"generate\"\nrows = 3\n\
+         columns = [{{ name = \"id\", type = \"sequence\" }}]\n\
+         [sinks.out]\ntype = \"mysql\"\ninputs = [\"in\"]\nurl = \"{}\"\ntable = \"t\"\n",
+        server.url("shop")
+    ));
+    site.run(&[]).expect_done();
+    for command in ["check", "plan"] {
+        site.tidegate(&[command, "pipeline.toml"]).expect_done();
+    }
+    // With another state it would be written twice.
+    let other = site.tidegate(&["check", "pipeline.toml", "--state", "elsewhere"]);
+    let said = other
+        .expect_said(&["another state", "use the state"])
+        .stderr;
+    assert!(!said.contains("DELETE"), "{said}");
+}

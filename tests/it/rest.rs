@@ -30,7 +30,7 @@ fn the_example_of_numbered_pages_runs_as_it_stands() {
         .tidegate(&["check", "todos.toml", "--set", &url])
         .expect_done();
     assert!(
-        checked.stdout.contains("todos is right"),
+        checked.stdout.contains("todos is valid"),
         "{}",
         checked.stdout
     );

@@ -105,7 +105,7 @@ fn details_of_people_come_out_once_and_masked() {
     assert_eq!(bad.len(), 1);
     assert_eq!(
         bad[0]["reason"],
-        "column `payload`: malformed JSON: a key must stand before `}` (at byte 22)"
+        "column `payload`: malformed JSON: expected a key before `}` (at byte 22)"
     );
     // What was dropped is what came in and didn't go out.
     let components = report["components"].as_array().expect("components");

@@ -101,6 +101,17 @@ impl Site {
         command
     }
 
+    /// Runs the program while nobody reads its standard output: how it ended, and what it said.
+    pub(crate) fn unread(&self, args: &[&str]) -> (ExitStatus, String) {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status, stderr)
+    }
+
     /// Starts a command of the program.
     pub(crate) fn spawn(&self, mut command: Command) -> Running {
         // Files, not pipes: nobody has to read them while it runs. Beside the site, so that tests

@@ -70,6 +70,8 @@ impl Test {
                 "sources",
             ];
             commands.push(("dependencies", cargo(&deny)));
+        } else {
+            println!("dependencies: not checked, because cargo-deny isn't installed");
         }
         let reference = cargo(&["xtask", "docs", "--check"]);
         commands.extend([

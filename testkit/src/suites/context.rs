@@ -66,6 +66,7 @@ impl TestContext {
             parallelism: 4,
             memory: 256 << 20,
             scratch: folder.path().join("scratch").into(),
+            spill: u64::MAX,
             store: Arc::new(MemoryKeyValue::default()),
             shared: Arc::new(MemoryKeyValue::default()),
             cancel,
@@ -144,6 +145,7 @@ impl TestContext {
         SinkContext {
             common: self.common(),
             inputs,
+            answers: false,
             journal: Arc::clone(&self.journal) as _,
         }
     }

@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use arrow_array::RecordBatch;
 use tidegate_core::{
-    Commit, Delivery, Distribution, Epoch, Error, ErrorKind, IoWriter, Prepared, Recovery,
-    Rejected, Result, Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Token, Visibility,
-    Writer, WriterId, async_trait,
+    Commit, Delivery, Distribution, Epoch, Error, ErrorKind, IoWriter, Prepared, Recovery, Result,
+    Sealed, Sink, SinkBatch, SinkContext, SinkEpoch, Spread, Token, Visibility, Writer, WriterId,
+    Written, async_trait,
 };
 use tidegate_testkit::suites::{SinkSuite, sink_suite};
 
@@ -498,10 +498,10 @@ impl ModelWriter {
 
 #[async_trait]
 impl IoWriter for ModelWriter {
-    async fn write(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    async fn write(&mut self, batch: SinkBatch) -> Result<Written> {
         if self.epoch.delivery == Delivery::Idempotent {
             self.write_by_origin(&batch);
-            return Ok(Rejected::default());
+            return Ok(Written::default());
         }
         let begins = self.rows.is_empty();
         match self.epoch.defect {
@@ -510,7 +510,7 @@ impl IoWriter for ModelWriter {
             Defect::GoesOnAfterSeal if !begins && !self.key.ends_with("-0") => {
                 let late = (self.epoch.process, self.key.clone(), batch.rows);
                 self.epoch.place.lock().unwrap().forgotten.push(late);
-                return Ok(Rejected::default());
+                return Ok(Written::default());
             }
             _ => self.rows.push(batch.rows),
         }
@@ -523,10 +523,10 @@ impl IoWriter for ModelWriter {
             self.epoch.keys.lock().unwrap().push(self.key.clone());
         }
         self.stage();
-        Ok(Rejected::default())
+        Ok(Written::default())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Rejected> {
-        Ok(Rejected::default())
+    async fn finish(self: Box<Self>) -> Result<Written> {
+        Ok(Written::default())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use tidegate_core::{
-    Epoch, Error, Rejected, Result, Sealed, Sink, SinkBatch, SinkEpoch, Writer, WriterId,
+    Epoch, Error, Result, Sealed, Sink, SinkBatch, SinkEpoch, Writer, WriterId, Written,
 };
 
 /// A writer of either kind, played as the runtime does: a CPU writer works on a thread that may
@@ -20,12 +20,12 @@ impl Hand {
     }
 
     /// Writes rows of the `input`-th input.
-    pub async fn write(&mut self, input: usize, rows: RecordBatch) -> Result<Rejected> {
+    pub async fn write(&mut self, input: usize, rows: RecordBatch) -> Result<Written> {
         self.send(SinkBatch::new(input, rows)).await
     }
 
     /// Writes a batch.
-    pub async fn send(&mut self, batch: SinkBatch) -> Result<Rejected> {
+    pub async fn send(&mut self, batch: SinkBatch) -> Result<Written> {
         match self.0.take() {
             None => Err(Error::internal("a writer that panicked was written to")),
             Some(Writer::Io(mut writer)) => {
@@ -37,17 +37,17 @@ impl Hand {
                 let write = move || (writer.write(batch), writer);
                 let (written, writer) = beside(write).await?;
                 self.0 = Some(Writer::Cpu(writer));
-                written
+                written.map(Written::from)
             }
         }
     }
 
     /// Lets it finish.
-    pub async fn finish(self) -> Result<Rejected> {
+    pub async fn finish(self) -> Result<Written> {
         match self.0 {
             None => Err(Error::internal("a writer that panicked was to finish")),
             Some(Writer::Io(writer)) => writer.finish().await,
-            Some(Writer::Cpu(writer)) => beside(move || writer.finish()).await?,
+            Some(Writer::Cpu(writer)) => beside(move || writer.finish()).await?.map(Written::from),
         }
     }
 }
@@ -87,7 +87,7 @@ pub async fn killed<T: Send + 'static>(
 }
 
 /// An epoch from its first row to its seal: writes the batches of each writer, all writers at once.
-/// What was rejected on the way is in the seal, too.
+/// What was rejected and answered on the way is in the seal, too.
 pub async fn sealed(sink: &dyn Sink, epoch: u64, writers: Vec<Vec<RecordBatch>>) -> Result<Sealed> {
     let id = Epoch(epoch);
     let open = sink.epoch(id).await?;
@@ -106,23 +106,28 @@ pub async fn sealed(sink: &dyn Sink, epoch: u64, writers: Vec<Vec<RecordBatch>>)
     }
     let tasks = hands.into_iter().map(|(mut hand, batches)| {
         tokio::spawn(async move {
-            let mut rejected = Rejected::default();
+            let mut written = Written::default();
             for batch in batches {
-                rejected.extend(hand.write(0, batch).await?);
+                written.extend(hand.write(0, batch).await?);
             }
-            rejected.extend(hand.finish().await?);
-            Ok::<_, Error>(rejected)
+            written.extend(hand.finish().await?);
+            Ok::<_, Error>(written)
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    let mut rejected = Rejected::default();
+    let mut written = Written::default();
     for task in tasks {
         let done = task.await;
-        rejected
-            .extend(done.map_err(|error| Error::internal("a writer panicked").because(error))??);
+        written.extend(done.map_err(|error| Error::internal("a writer panicked").because(error))??);
     }
-    let mut sealed = open.seal().await?;
-    rejected.extend(sealed.rejected);
-    sealed.rejected = rejected;
-    Ok(sealed)
+    let last = open.seal().await?;
+    written.extend(Written {
+        rejected: last.rejected,
+        answers: last.answers,
+    });
+    Ok(Sealed {
+        prepared: last.prepared,
+        rejected: written.rejected,
+        answers: written.answers,
+    })
 }

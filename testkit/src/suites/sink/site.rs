@@ -83,7 +83,7 @@ impl Begun {
             Ok(())
         };
         for writer in self.writers {
-            good(writer.finish().await?)?;
+            good(writer.finish().await?.rejected)?;
         }
         let sealed = self.open.seal().await?;
         good(sealed.rejected)?;
@@ -292,11 +292,15 @@ pub(super) async fn fill(
 ) -> Outcome {
     let batch = batch(suite, from, with_origins)?;
     for part in [batch.slice(0, 20), batch.slice(20, ROWS - 20)] {
-        let rejected = writer.send(part).await?;
+        let written = writer.send(part).await?;
         ensure!(
-            rejected.is_empty(),
+            written.rejected.is_empty(),
             "it rejected good rows: {:?}",
-            rejected.rows
+            written.rejected.rows
+        );
+        ensure!(
+            written.answers.is_empty(),
+            "it gives answers that nobody reads"
         );
     }
     Ok(())

@@ -46,6 +46,7 @@ pub(super) struct Exact {
     pub(super) plain: u64,
     pub(super) aggregated: u64,
     pub(super) kills: u32,
+    pub(super) throttle: u32,
     pub(super) workers: Option<u32>,
 }
 
@@ -73,9 +74,21 @@ impl Exact {
         empty(&site)?;
         let script = site.join("kinesis.py");
         fs::write(&script, SCRIPT)?;
-        let servers = Servers::start(&["kinesis"])?;
-        let url = servers.environment().get("AWS_ENDPOINT_URL_KINESIS");
-        let url = url.context("no server says where it is")?;
+        let nth = self.throttle.to_string();
+        let mut arguments = vec!["kinesis"];
+        if self.throttle > 0 {
+            arguments.extend(["--throttle", &nth]);
+        }
+        let servers = Servers::start(&arguments)?;
+        let url_of = |name: &str| {
+            let url = servers.environment().get(name);
+            url.context("no server says where it is")
+        };
+        let url = url_of("AWS_ENDPOINT_URL_KINESIS")?;
+        let read_from = match self.throttle {
+            0 => url,
+            _ => url_of("KINESIS_THROTTLED_URL")?,
+        };
         let python = |word: &str| {
             let mut python = Command::new(place::root().join("moto/bin/python"));
             python.arg(&script).args([word, url, STREAM]);
@@ -84,7 +97,7 @@ impl Exact {
         run(python("create").arg(SHARDS.to_string()))?;
         let file = site.join("pipeline.toml");
         let source = "poll_interval = \"500ms\"\ndiscover_interval = \"1s\"\n";
-        fs::write(&file, pipeline(url, source, "type = \"parquet\"\n"))?;
+        fs::write(&file, pipeline(read_from, source, "type = \"parquet\"\n"))?;
         let mut reader = Reader {
             tidegate,
             file,
@@ -94,8 +107,13 @@ impl Exact {
             process: None,
         };
         println!(
-            "\n{} plain and {} aggregated records of {KEYS} keys each, to {SHARDS} shards:\n",
-            self.plain, self.aggregated
+            "\n{} plain and {} aggregated records of {KEYS} keys each, to {SHARDS} shards; {}:\n",
+            self.plain,
+            self.aggregated,
+            match self.throttle {
+                0 => "nothing is throttled".to_owned(),
+                nth => format!("of Tidegate's requests, every {nth}th is throttled"),
+            }
         );
         reader.start()?;
         let mut writer = python("write");

@@ -40,6 +40,10 @@ pub(super) struct Kinesis {
     /// With `--exact`: how often Tidegate is killed, at most, while the stream is written
     #[arg(long, default_value_t = 20)]
     kills: u32,
+    /// With `--exact`: every so many of Tidegate's requests are throttled
+    /// (`ProvisionedThroughputExceededException`) by a proxy; 0 for none
+    #[arg(long, value_name = "NTH", default_value_t = 10)]
+    throttle: u32,
     /// How many CPU threads Tidegate has. With `--exact`: only with one is the order of a file's rows
     /// promised, because the sink doesn't ask for any
     #[arg(long, value_name = "N")]
@@ -65,6 +69,7 @@ impl Kinesis {
                 plain: self.plain,
                 aggregated: self.records,
                 kills: self.kills,
+                throttle: self.throttle,
                 workers: self.workers,
             }
             .run(&tidegate, &folder),
