@@ -126,11 +126,10 @@ impl<'a> Page<'a> {
         if let Some(target) = self.target(value) {
             return self.type_name(target);
         }
-        if let Some(format) = value["format"]
-            .as_str()
-            .filter(|f| ["size", "time span"].contains(f))
-        {
-            return format.to_owned();
+        match value["format"].as_str() {
+            Some("size") => return "size".to_owned(),
+            Some("time span") => return "duration".to_owned(),
+            _ => {}
         }
         if let Some(options) = value["enum"].as_array() {
             let words = options.iter().filter(|option| !option.is_null());

@@ -24,7 +24,7 @@ pub(crate) fn text(schema: &Value) -> String {
     let mut in_code = false;
     let paragraphs = paragraphs.map(|paragraph| {
         let as_it_is = in_code || paragraph.starts_with("```") || paragraph.starts_with('|');
-        // Code goes on over empty lines.
+        // Code continues over empty lines.
         in_code ^= paragraph.matches("```").count() % 2 == 1;
         match as_it_is {
             true => paragraph.to_owned(),
@@ -136,10 +136,10 @@ impl<'a> Keys<'a> {
             }
             return format!("[{0}](#{1})", short(name), short(name).to_lowercase());
         }
-        if let Some(format) = schema["format"].as_str()
-            && ["size", "time span"].contains(&format)
-        {
-            return format!("[{format}]({})", self.units);
+        match schema["format"].as_str() {
+            Some("size") => return format!("[size]({})", self.units),
+            Some("time span") => return format!("[duration]({})", self.units),
+            _ => {}
         }
         for alternatives in ["anyOf", "oneOf"] {
             if let Some(options) = schema[alternatives].as_array() {
@@ -168,7 +168,6 @@ impl<'a> Keys<'a> {
             .filter(|name| *name != "null")
             .map(|name| match name {
                 "object" => "table".to_owned(),
-                "string" => "text".to_owned(),
                 "array" => format!("array of {}", self.type_of(&schema["items"])),
                 other => other.to_owned(),
             });
@@ -219,7 +218,7 @@ mod tests {
         });
         let page = Keys::new(&schema, "units.md").sections("## Keys");
         assert!(
-            page.contains("| `url` | text | *required* | Where it is. |"),
+            page.contains("| `url` | string | *required* | Where it is. |"),
             "{page}"
         );
         assert!(
