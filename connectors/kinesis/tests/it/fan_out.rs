@@ -4,7 +4,7 @@ use serde_json::json;
 use tidegate_core::{ErrorKind, SourceConfig};
 use tidegate_testkit::servers::ministack;
 
-use crate::resharding::read_while_resharding;
+use crate::resharding::{Closed, read_while_resharding};
 use crate::site::{Site, assert_all, config, plan, read};
 
 /// A stream with a consumer `reader`.
@@ -57,7 +57,7 @@ async fn keys_keep_their_order_over_splits_and_merges() {
         "aws": site.server.settings(),
     });
     let source = site.open(keys).await.unwrap();
-    read_while_resharding(&site, source).await;
+    read_while_resharding(&site, source, Closed::Lost).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

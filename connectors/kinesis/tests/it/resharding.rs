@@ -61,11 +61,20 @@ async fn follow(source: Arc<dyn Source>, send: mpsc::UnboundedSender<Row>) {
 async fn keys_keep_their_order_over_splits_and_merges() {
     let site = Site::with_shards(2).await;
     let source = site.open(json!({})).await.unwrap();
-    read_while_resharding(&site, source).await;
+    read_while_resharding(&site, source, Closed::Kept).await;
+}
+
+/// What a server does with the records of a shard that was split or merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// They can be read until they expire, as in Kinesis itself.
+    Kept,
+    /// They are gone at once (ministack), so they have to be read before.
+    Lost,
 }
 
 /// Writes to a stream of two shards, and splits and merges them, while the source is read.
-pub(crate) async fn read_while_resharding(site: &Site, source: Arc<dyn Source>) {
+pub(crate) async fn read_while_resharding(site: &Site, source: Arc<dyn Source>, closed: Closed) {
     const KEYS: u32 = 16;
     site.put_numbers(0..200, KEYS).await;
     let (send, mut receive) = mpsc::unbounded_channel();
@@ -80,7 +89,10 @@ pub(crate) async fn read_while_resharding(site: &Site, source: Arc<dyn Source>) 
     until(200, &mut read).await;
     site.split("shardId-000000000000").await;
     site.put_numbers(200..400, KEYS).await;
-    // Merged before what was split has been read.
+    if closed == Closed::Lost {
+        until(400, &mut read).await;
+    }
+    // Merged before what was split has been read, where that is possible.
     site.merge("shardId-000000000002", "shardId-000000000003")
         .await;
     site.put_numbers(400..600, KEYS).await;
@@ -88,6 +100,9 @@ pub(crate) async fn read_while_resharding(site: &Site, source: Arc<dyn Source>) 
     site.merge("shardId-000000000004", "shardId-000000000001")
         .await;
     site.put_numbers(600..800, KEYS).await;
+    if closed == Closed::Lost {
+        until(800, &mut read).await;
+    }
     site.split("shardId-000000000005").await;
     site.put_numbers(800..1000, KEYS).await;
     until(1000, &mut read).await;
