@@ -693,7 +693,7 @@ fn a_plan_is_shown_as_text_drawing_and_json() {
         chosen --> screen
     "#);
     let json: Value = serde_json::from_str(&plan("json")).expect("JSON");
-    assert_eq!(json["components"][1]["works"], "map");
+    assert_eq!(json["components"][1]["works"], "streaming");
     assert_eq!(
         json["components"][0]["outputs"][0]["columns"][0]["type"],
         "int64"

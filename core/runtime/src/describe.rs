@@ -29,7 +29,7 @@ pub struct ComponentDescription {
     pub kind: Kind,
     /// Its type.
     pub r#type: String,
-    /// How a transform works: `map` (batch by batch) or `gather` (all rows).
+    /// How a transform works: `streaming` (batch by batch) or `blocking` (once it has all rows).
     pub works: Option<&'static str>,
     /// What it reads.
     pub inputs: Vec<InputDescription>,
@@ -173,7 +173,7 @@ impl Graph {
         let gathers: Vec<String> = self
             .nodes
             .iter()
-            .filter(|node| works(node) == Some("gather"))
+            .filter(|node| works(node) == Some("blocking"))
             .map(|node| format!("`{}`", node.spec.id))
             .collect();
         let sessions: Vec<String> = self
@@ -311,11 +311,11 @@ fn works(node: &Node) -> Option<&'static str> {
         Body::Transform {
             transform: Transform::Map(_),
             ..
-        } => Some("map"),
+        } => Some("streaming"),
         Body::Transform {
             transform: Transform::Gather(_),
             ..
-        } => Some("gather"),
+        } => Some("blocking"),
         _ => None,
     }
 }
