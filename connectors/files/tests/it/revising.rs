@@ -80,12 +80,12 @@ async fn what_is_not_begun_is_planned_as_it_is_now() {
 #[tokio::test]
 async fn a_piece_that_is_finished_makes_its_file_begun() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "a.ndjson", ndjson(0..100));
+    write(dir.path(), "a.ndjson", ndjson(0..1_000));
     let config = json!({"url": "a.ndjson", "piece_size": "1 KB"});
     let source = source(dir.path(), config).await.unwrap();
     let first = plan(&source, None, true).await.unwrap();
     assert!(first.new.len() > 2, "{}", first.new.len());
-    write(dir.path(), "a.ndjson", ndjson(0..101));
+    write(dir.path(), "a.ndjson", ndjson(0..1_001));
     let all: Vec<_> = first.new.iter().map(|split| (split, None, false)).collect();
     let mut finished = all.clone();
     finished[0].2 = true;
