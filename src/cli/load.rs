@@ -10,7 +10,7 @@ use tidegate::{Pipeline, StateLocation};
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit, memory};
 
-/// The folder of the state where none is named.
+/// The directory of the state where none is named.
 const STATE: &str = ".tidegate";
 
 /// A pipeline that was loaded, and the file that it came from.
@@ -35,19 +35,19 @@ impl Ready {
     }
 
     /// The place of the state where none is named: beside the pipeline file, from wherever it is run.
-    /// Earlier versions had it in the current folder: what lies there is used.
+    /// Earlier versions had it in the current directory: what lies there is used.
     async fn usual_state(&self) -> tidegate::Result<StateLocation> {
         let spec = self.pipeline.spec();
         let here = StateLocation::default();
-        let real = |folder: &Path| folder.canonicalize().ok();
-        let folder = match spec.base.as_os_str().is_empty() {
+        let real = |directory: &Path| directory.canonicalize().ok();
+        let directory = match spec.base.as_os_str().is_empty() {
             true => Path::new("."),
             false => &spec.base,
         };
-        if real(folder).is_some_and(|folder| real(Path::new(".")) == Some(folder)) {
+        if real(directory).is_some_and(|directory| real(Path::new(".")) == Some(directory)) {
             return Ok(here);
         }
-        let beside = folder.join(STATE);
+        let beside = directory.join(STATE);
         if !self.pipeline.has_state(&here).await? {
             return Ok(beside.into());
         }
@@ -56,13 +56,13 @@ impl Ready {
         if self.pipeline.has_state(&beside).await? {
             tracing::warn!(
                 "there are two states of `{name}`: that beside the pipeline file, {shown}, is used, \
-                 and not the one in {STATE} of the current folder"
+                 and not the one in {STATE} of the current directory"
             );
             return Ok(beside);
         }
         tracing::warn!(
-            "the state of `{name}` is that in {STATE} of the current folder; a run from another \
-             folder looks for it in {shown}: name it with --state, or move it there"
+            "the state of `{name}` is that in {STATE} of the current directory; a run from another \
+             directory looks for it in {shown}: name it with --state, or move it there"
         );
         Ok(here)
     }

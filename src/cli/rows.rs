@@ -320,11 +320,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_finished_is_removed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("rows.csv");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("rows.csv");
         let names = || {
-            let entries = std::fs::read_dir(folder.path())
-                .expect("a folder")
+            let entries = std::fs::read_dir(directory.path())
+                .expect("a directory")
                 .flatten();
             entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
         };

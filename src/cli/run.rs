@@ -116,7 +116,7 @@ async fn listen(asked: watch::Sender<bool>, stats: Arc<RunStats>, quiet: bool, f
         }
         count += 1;
         if count > 1 {
-            // What is committed is safe; the next run goes on from there.
+            // What is committed is safe; the next run resumes from there.
             std::process::exit(i32::from(exit::STOPPED));
         }
         let told = match stats.commits_parts() {

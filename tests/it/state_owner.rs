@@ -188,15 +188,15 @@ fn the_state_lies_beside_the_pipeline_file() {
     site.tidegate(&run).expect_done();
     assert_eq!(ids(&site), [10, 20]);
 
-    // As earlier versions left it: in the folder from which it was run.
+    // As earlier versions left it: in the directory from which it was run.
     fs::rename(site.path("pipelines/.tidegate"), site.path(".tidegate")).expect("a move");
     let found = site.tidegate(&run).expect_done();
-    found.expect_said(&["is that in .tidegate of the current folder"]);
+    found.expect_said(&["is that in .tidegate of the current directory"]);
     assert!(!site.path("pipelines/.tidegate").exists());
     assert_eq!(ids(&site), [10, 20]);
     // Another pipeline of that name has nothing to do with it.
     site.write("others/a.toml", of_generate());
-    fs::create_dir(site.path("others/others")).expect("a folder");
+    fs::create_dir(site.path("others/others")).expect("a directory");
     site.write("others/others/a.ndjson", "{\"id\":40}\n");
     site.tidegate(&["run", "others/a.toml"]).expect_done();
     assert!(site.path("others/.tidegate/state.db").exists());

@@ -18,7 +18,7 @@ use crate::stored::differences;
 /// What a run does first.
 #[derive(Debug)]
 pub(crate) struct Taken<'a> {
-    /// The run that goes on, and whether the file has changed since. `None`: a new one begins.
+    /// The run that continues, and whether the file has changed since. `None`: a new one begins.
     pub(crate) run: Option<(&'a RunState, bool)>,
     /// Sources whose memory is no use to them any more.
     pub(crate) forgotten: Vec<ComponentId>,

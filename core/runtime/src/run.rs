@@ -176,12 +176,12 @@ impl Pipeline {
         process.unwrap_or_else(|| RuntimeSettings::process_memory_of(ByteSize(sum)))
     }
 
-    /// What the run counts, to be read while it goes on.
+    /// What the run counts, to be read while it runs.
     pub fn stats(&self) -> Arc<RunStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Opens every component and types the whole graph, as if the pipeline had never run; reads no row
+    /// Opens every component and resolves and checks the schemas of the whole graph, as if the pipeline had never run; reads no row
     /// and changes nothing.
     pub async fn check(&self) -> Result<Graph> {
         self.open(Lineage::new()).await
@@ -218,11 +218,11 @@ impl Pipeline {
         Ok(state.is_some_and(|state| self.check_owner(location, &state).is_ok()))
     }
 
-    /// Refuses a state in a folder that another pipeline file made. One on object storage is for any
+    /// Refuses a state in a directory that another pipeline file made. One on object storage is for any
     /// machine, where paths say nothing.
     fn check_owner(&self, location: &StateLocation, state: &PipelineState) -> Result<()> {
         match (location, &self.file) {
-            (StateLocation::Folder(_), Some(file)) => {
+            (StateLocation::Directory(_), Some(file)) => {
                 resume::check_owner(state, &self.spec.name, Path::new(file))
             }
             _ => Ok(()),
@@ -251,7 +251,7 @@ impl Pipeline {
             .collect())
     }
 
-    /// Runs the pipeline: goes on with an unfinished run, or begins a new one.
+    /// Runs the pipeline: resumes an unfinished run, or begins a new one.
     ///
     /// The report tells what was done, also when the run failed. Dropping the future leaves the
     /// work of the last checkpoint, as a crash would.
@@ -413,7 +413,8 @@ impl Pipeline {
         let taken = resume::take_up(&state, &components, &self.configs, restart, *resume)?;
         let file = self.file.clone();
         let owner = state.run.as_ref().and_then(|run| run.file.as_ref());
-        if let (StateLocation::Folder(_), Some(owner), Some(file)) = (&options.state, owner, &file)
+        if let (StateLocation::Directory(_), Some(owner), Some(file)) =
+            (&options.state, owner, &file)
             && !resume::is_same_file(owner.as_ref(), file.as_ref())
         {
             tracing::warn!(from = %owner, to = %file, "the state belongs to another pipeline file now");
