@@ -93,7 +93,8 @@ pub(crate) struct PipelineArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// Where pipelines keep their state: a directory, or a place on object storage, such as
-    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
+    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate` beside
+    /// the pipeline file.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
 }
@@ -111,9 +112,27 @@ pub(crate) struct RunArgs {
     /// Go on with an unfinished run although the file has changed since.
     #[arg(long, conflicts_with = "restart")]
     pub(crate) resume_anyway: bool,
-    /// Give up what an unfinished run hasn't committed, and start over.
+    /// Give up what an unfinished run hasn't committed, and start over. A source that can't use what
+    /// it remembers, because its type changed, forgets it.
     #[arg(long)]
     pub(crate) restart: bool,
+    /// What to do with a file that changed or went when a part of it was committed. A file of which
+    /// nothing is committed is read as it is, whatever is said here.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) changed_input: Option<ChangedInput>,
+    /// Take over the state of another pipeline file that has the same name.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChangedInput {
+    /// Leave out what isn't committed of it.
+    Skip,
+    /// Read it whole, as it is now: what was committed of it comes twice.
+    Reread,
+    /// Read on where reading stood: it was only touched.
+    Resume,
 }
 
 #[derive(Debug, Args)]
@@ -353,7 +372,8 @@ pub(crate) enum StateCommand {
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
     /// Where pipelines keep their state: a directory, or a place on object storage, such as
-    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
+    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate` in the
+    /// current directory.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
     /// The settings file. Default: `tidegate.toml` here.

@@ -1,11 +1,17 @@
 //! From the arguments to a pipeline.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 use tidegate::config::{self, Document, LoadOptions};
+use tidegate::core::printable;
 use tidegate::{Pipeline, StateLocation};
 
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit, memory};
+
+/// The directory of the state where none is named.
+const STATE: &str = ".tidegate";
 
 /// A pipeline that was loaded, and the file that it came from.
 pub(crate) struct Ready {
@@ -21,9 +27,44 @@ impl Ready {
         let place = self.state.as_deref();
         let settings = self.settings.get("runtime");
         let settings = || settings?.get("state")?.as_str();
-        let place = place.or_else(settings).unwrap_or(".tidegate");
+        let Some(place) = place.or_else(settings) else {
+            return self.usual_state().await;
+        };
         let base = &self.pipeline.spec().base;
         tidegate::state_at(place, base, &self.settings).await
+    }
+
+    /// The place of the state where none is named: beside the pipeline file, from wherever it is run.
+    /// Earlier versions had it in the current directory: what lies there is used.
+    async fn usual_state(&self) -> tidegate::Result<StateLocation> {
+        let spec = self.pipeline.spec();
+        let here = StateLocation::default();
+        let real = |directory: &Path| directory.canonicalize().ok();
+        let directory = match spec.base.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &spec.base,
+        };
+        if real(directory).is_some_and(|directory| real(Path::new(".")) == Some(directory)) {
+            return Ok(here);
+        }
+        let beside = directory.join(STATE);
+        if !self.pipeline.has_state(&here).await? {
+            return Ok(beside.into());
+        }
+        let (name, shown) = (printable::line(&spec.name), beside.display());
+        let beside = StateLocation::from(beside.as_path());
+        if self.pipeline.has_state(&beside).await? {
+            tracing::warn!(
+                "there are two states of `{name}`: that beside the pipeline file, {shown}, is used, \
+                 and not the one in {STATE} of the current directory"
+            );
+            return Ok(beside);
+        }
+        tracing::warn!(
+            "the state of `{name}` is that in {STATE} of the current directory; a run from another \
+             directory looks for it in {shown}: name it with --state, or move it there"
+        );
+        Ok(here)
     }
 }
 
@@ -60,7 +101,8 @@ pub(crate) fn load(
     }
     let (spec, configs) = (loaded.spec, loaded.configs);
     let pipeline = Pipeline::with_configs(spec, configs, registry, settings.clone())
-        .map_err(|error| fail(error, Some(&loaded.document)))?;
+        .map_err(|error| fail(error, Some(&loaded.document)))?
+        .from_file(&args.file);
     memory::watch(
         global,
         pipeline.process_memory(),

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tidegate::core::Changed;
 use tidegate::runtime::RunStats;
 use tidegate::{Error, Report, Result, Resume, RunOptions};
 use tokio::sync::watch;
 
-use super::args::{Global, LogFormat, RunArgs};
+use super::args::{ChangedInput, Global, LogFormat, RunArgs};
 use super::progress::Progress;
 use super::{errors, exit, load, summary};
 
@@ -37,11 +38,19 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> u8 {
             (_, true) => Resume::Restart,
             _ => Resume::IfUnchanged,
         };
+        let changed = match args.changed_input {
+            None => Changed::Refuse,
+            Some(ChangedInput::Skip) => Changed::Skip,
+            Some(ChangedInput::Reread) => Changed::Reread,
+            Some(ChangedInput::Resume) => Changed::Resume,
+        };
         let state = ready.state().await?;
         let progress = Progress::start(global, ready.pipeline.stats());
         let options = RunOptions {
             state,
             resume,
+            changed,
+            adopt: args.adopt,
             stop,
             ..RunOptions::default()
         };

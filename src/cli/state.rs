@@ -137,6 +137,9 @@ async fn show(global: &Global, location: &StateLocation, args: &StateShowArgs) -
     fact("status", status(&state).to_owned());
     fact("run", run(&state));
     fact("epoch", state.epoch.to_string());
+    if let Some(file) = state.run.as_ref().and_then(|run| run.file.as_ref()) {
+        fact("file", escaped(file));
+    }
     fact("last change", changed(&listed));
     if !state.epochs.is_empty() {
         let epochs: Vec<_> = state
@@ -246,6 +249,7 @@ fn details(listed: &Listed, state: &PipelineState) -> Value {
         })
         .collect();
     all["lineage"] = json!(state.lineage);
+    all["file"] = json!(state.run.as_ref().map(|run| &run.file));
     all["components"] = json!(components);
     all["sources"] = json!(sources);
     all["epochs"] = json!(epochs);

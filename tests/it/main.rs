@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod changed_inputs;
 mod circles;
 mod cli;
 mod deep;
@@ -39,6 +40,7 @@ mod stackoverflow_example;
 mod stackoverflow_kills;
 mod stackoverflow_quota;
 mod state;
+mod state_owner;
 mod support;
 mod terminals;
 mod user_details;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{
     ApiSource, Endpoint, Pagination, Pointer, Total, base_url, distinct_streams, records, under,
 };
-use tidegate_core::{Result, Source, SourceConfig, SourceContext, async_trait, typetag};
+use tidegate_core::{PlanState, Result, Source, SourceConfig, SourceContext, async_trait, typetag};
 use tidegate_http::HttpClient;
 
 /// Reads JSONPlaceholder, or any json-server with the same resources.
@@ -83,6 +83,10 @@ impl SourceConfig for JsonPlaceholderConfig {
     }
 
     /// Splits carry the size they were planned with.
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        ApiSource::understands(state)
+    }
+
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["page_size"]
     }

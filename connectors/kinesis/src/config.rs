@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
 use tidegate_core::{
-    Error, Result, Source, SourceConfig, SourceContext, Span, async_trait, typetag,
+    Error, PlanState, Result, Source, SourceConfig, SourceContext, Span, async_trait, typetag,
 };
 
+use crate::plan::State;
 use crate::source::KinesisSource;
 
 /// Reads the records of an Amazon Kinesis data stream, each as a row of the stream `records`.
@@ -199,6 +200,10 @@ impl SourceConfig for KinesisConfig {
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(KinesisSource::open(self, cx).await?))
+    }
+
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        state.decode::<Option<State>>().map(drop)
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {

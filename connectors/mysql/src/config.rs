@@ -6,11 +6,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    ByteSize, Error, Result, Source, SourceConfig, SourceContext, Span, StreamName, async_trait,
-    typetag,
+    ByteSize, Error, PlanState, Result, Source, SourceConfig, SourceContext, Span, StreamName,
+    async_trait, typetag,
 };
 
 use crate::connect::{ConnectionKeys, with_connection};
+use crate::plan;
 use crate::sample::Sample;
 use crate::source::MySqlSource;
 use crate::types::{Mapping, ZeroDates};
@@ -294,6 +295,10 @@ impl SourceConfig for MySqlConfig {
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(MySqlSource::open(self, cx).await?))
+    }
+
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        plan::understands(state)
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {

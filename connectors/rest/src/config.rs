@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_api::{ApiSource, Incremental, Pagination, Pointer, learn};
 use tidegate_core::{
-    NewColumns, Result, Source, SourceConfig, SourceContext, async_trait, typetag,
+    NewColumns, PlanState, Result, Source, SourceConfig, SourceContext, async_trait, typetag,
 };
 use tidegate_formats::SchemaSpec;
 use tidegate_http::{Auth, Authorizer, HeaderText, HttpClient, OnQuota};
@@ -264,6 +264,10 @@ impl SourceConfig for RestConfig {
     }
 
     /// With credentials, because a run that they were to blame for resumes with others.
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        ApiSource::understands(state)
+    }
+
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }

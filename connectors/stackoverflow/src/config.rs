@@ -7,11 +7,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{
-    Error, Result, Secret, Source, SourceConfig, SourceContext, Span, async_trait, typetag,
+    Error, PlanState, Result, Secret, Source, SourceConfig, SourceContext, Span, async_trait,
+    typetag,
 };
 use tidegate_http::{OnQuota, Url};
 
 use crate::filter::Filter;
+use crate::plan::State;
 use crate::since::Since;
 use crate::source::StackOverflowSource;
 use crate::streams::{Kind, Sort, SortBy};
@@ -323,6 +325,10 @@ impl SourceConfig for StackOverflowConfig {
 
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(StackOverflowSource::open(self, cx).await?))
+    }
+
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        state.decode::<State>().map(drop)
     }
 
     /// With others of these, the same rows are read. A position knows the size of the pages that it

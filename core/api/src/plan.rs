@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tidegate_core::{FinishedSplit, Result, Split, SplitData};
 use tidegate_formats::SchemaSpec;
 
-use crate::Endpoint;
 use crate::fetch::Known;
 use crate::hash::hash;
 use crate::mark::Mark;
 use crate::step::Step;
 use crate::walk::{Piece, Position};
+use crate::{Endpoint, Pagination};
 
 /// The most splits that are handed out at once: so many are held in memory and in the state.
 const MOST_OPEN: u64 = 10_000;
@@ -106,7 +106,7 @@ impl State {
             self.endpoints.remove(endpoint.name.as_str());
             return Ok(Reached::default());
         }
-        let question = question(endpoint, streams);
+        let [question, with_sizes] = questions(endpoint, streams);
         let memory = self
             .endpoints
             .entry(endpoint.name.to_string())
@@ -114,6 +114,10 @@ impl State {
                 question,
                 ..Memory::default()
             });
+        // Earlier versions counted the size of a page as a part of the question.
+        if memory.question == with_sizes {
+            memory.question = question;
+        }
         if memory.question != question {
             tracing::warn!(
                 stream = %endpoint.name,
@@ -182,7 +186,38 @@ impl State {
     }
 }
 
-/// Tells what is asked from what was asked in another configuration.
+/// Parameters that say how much comes at once where pages follow each other, and not which records.
+const SIZES: [&str; 14] = [
+    "limit",
+    "_limit",
+    "$limit",
+    "page[limit]",
+    "per_page",
+    "_per_page",
+    "per-page",
+    "perpage",
+    "page_size",
+    "page-size",
+    "pagesize",
+    "page[size]",
+    "max_results",
+    "maxresults",
+];
+
+/// Tells what is asked from what was asked in another configuration: without the size of a page, and
+/// with it.
+fn questions(endpoint: &Endpoint, streams: [bool; 2]) -> [u64; 2] {
+    let with_sizes = question(endpoint, streams);
+    let is_size = |name: &str| SIZES.contains(&name.to_ascii_lowercase().as_str());
+    let paged = !matches!(endpoint.pagination, Pagination::None);
+    if !paged || !endpoint.params.iter().any(|(name, _)| is_size(name)) {
+        return [with_sizes; 2];
+    }
+    let mut endpoint = endpoint.clone();
+    endpoint.params.retain(|(name, _)| !is_size(name));
+    [question(&endpoint, streams), with_sizes]
+}
+
 fn question(endpoint: &Endpoint, streams: [bool; 2]) -> u64 {
     // What hasn't changed isn't read again: then the rows of other columns, or of a stream that
     // wasn't read before, would never come.

@@ -45,6 +45,12 @@ struct Run {
 }
 
 impl ApiSource {
+    /// Whether a state that was stored is one of such a source: see
+    /// [`SourceConfig::understands`](tidegate_core::SourceConfig::understands).
+    pub fn understands(state: &PlanState) -> Result<()> {
+        state.decode::<Option<State>>().map(drop)
+    }
+
     /// A source of these endpoints, which [`Endpoint::validate`] has found good, of an API that lets
     /// everyone in.
     pub fn new(client: HttpClient, endpoints: Vec<Endpoint>) -> Self {

@@ -69,8 +69,8 @@ pub use sink::{
     SinkBatch, SinkConfig, SinkEpoch, Spread, Visibility, Writer, Written,
 };
 pub use source::{
-    Acknowledged, Ask, Estimate, FinishedSplit, Limits, Next, Plan, Replay, Source, SourceConfig,
-    Split, Stream,
+    Acknowledged, Ask, Changed, Estimate, FinishedSplit, Limits, Next, Plan, PlannedSplit, Replay,
+    Revision, Source, SourceConfig, Split, Stream,
 };
 pub use spec::{
     CheckpointOptions, ComponentConfig, ComponentSpec, Guarantee, PipelineOptions, PipelineSpec,

@@ -47,3 +47,19 @@ opaque! {
     /// What a writer is about to begin (an upload, a staging table), journalled before its first byte.
     Token;
 }
+
+impl PlanState {
+    /// Whether there is nothing in it to remember: no number but 0, no text, no true, however deep.
+    pub fn is_empty(&self) -> bool {
+        fn is_empty(value: &serde_json::Value) -> bool {
+            match value {
+                serde_json::Value::Null | serde_json::Value::Bool(false) => true,
+                serde_json::Value::Number(number) => number.as_u64() == Some(0),
+                serde_json::Value::Array(values) => values.iter().all(is_empty),
+                serde_json::Value::Object(values) => values.values().all(is_empty),
+                serde_json::Value::Bool(true) | serde_json::Value::String(_) => false,
+            }
+        }
+        is_empty(&self.0)
+    }
+}

@@ -38,6 +38,16 @@ pub trait SourceConfig: Debug + Send + Sync {
     fn tuning_keys(&self) -> &'static [&'static str] {
         &[]
     }
+
+    /// Whether the source understands what its last run left in the state. No I/O.
+    ///
+    /// Asked before anything is opened, so that a state of another version is told as such.
+    ///
+    /// Errors: `Conflict`, as from [`PlanState::decode`].
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// One named table that a source gives.
@@ -91,6 +101,25 @@ pub trait Source: Debug + Send + Sync {
     /// Errors: `Transient` and `RateLimited` are retried by the runtime; `Exhausted` stops the run,
     /// and what was read is kept; others fail it.
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan>;
+
+    /// Looks again at the splits of a run that is resumed, before any of them is read: what they were
+    /// planned of may have changed since, or be gone. Asked at the beginning of each attempt that
+    /// has such splits, and by `tidegate check`; no side effects.
+    ///
+    /// `None`: all of them can be read as they are. Otherwise what is different: a split that can't
+    /// be read any more is `revoked`, and what takes its place is `new`, perhaps with the same id.
+    /// Of a split that is revoked here nothing more is read, committed or acknowledged. While no
+    /// checkpoint has anything of the run, an answer means that the run's first question is
+    /// put again instead, so that all is planned as it is now.
+    ///
+    /// What is committed of a split stays committed. So where a part of something is, and the rest
+    /// can't be read as it was, the user has to say what is to be done: [`Revision::changed`].
+    ///
+    /// Errors: `Conflict` where it is [`Changed::Refuse`], with what is committed and what can be done.
+    async fn revise(&self, revision: &Revision<'_>) -> Result<Option<Plan>> {
+        let _ = revision;
+        Ok(None)
+    }
 
     /// Reads a split, from its beginning or from right after `resume`.
     ///
@@ -205,6 +234,46 @@ pub struct Plan {
     pub state: PlanState,
     /// When to ask again.
     pub next: Next,
+}
+
+/// The question put to [`Source::revise`].
+#[derive(Debug, Clone, Copy)]
+pub struct Revision<'a> {
+    /// What is needed, as in [`Ask::scans`].
+    pub scans: &'a [Scan],
+    /// The state that the last plan returned.
+    pub state: Option<&'a PlanState>,
+    /// The run's splits, in the order in which they were planned, but for those of which the source
+    /// was told that they have finished.
+    pub splits: &'a [PlannedSplit<'a>],
+    /// What is to be done where a part is committed of what has changed.
+    pub changed: Changed,
+}
+
+/// A split that was planned before, and what is committed of it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedSplit<'a> {
+    /// The split.
+    pub split: &'a Split,
+    /// Up to here its rows are committed.
+    pub offset: Option<&'a Offset>,
+    /// Whether all its rows are.
+    pub finished: bool,
+}
+
+/// What is to be done with an input (a file) that changed or went when a part of it was committed.
+/// Where nothing is, it is read as it is now, whatever is said here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing: the run ends, and says what is committed.
+    #[default]
+    Refuse,
+    /// What isn't committed of it is left out.
+    Skip,
+    /// It is read whole, as it is now: what was committed of it comes twice.
+    Reread,
+    /// It is read on from where it stands, because what comes before is the same.
+    Resume,
 }
 
 /// When a source wants to be asked for more splits.

@@ -16,6 +16,7 @@ mod graph;
 mod ignored;
 mod recover;
 mod report;
+mod resume;
 mod retry;
 mod run;
 mod scratch;

@@ -201,11 +201,12 @@ fn unknown_sink(id: &ComponentId) -> Error {
 }
 
 /// A run with the components of the file.
-pub(crate) fn new_run(components: Vec<StoredComponent>) -> RunState {
+pub(crate) fn new_run(components: Vec<StoredComponent>, file: Option<String>) -> RunState {
     RunState {
         id: RunId::new(),
         finished: false,
         checkpointed: false,
         components,
+        file,
     }
 }

@@ -1,14 +1,15 @@
 //! A run, from the lease to the report.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize as _;
 use serde_json::{Map as JsonMap, Value};
 use tidegate_core::{
-    ByteSize, Cancel, ComponentConfig, ComponentId, ComponentSpec, Error, ErrorKind, Lineage,
-    PipelineSpec, PlanState, Registry, Replay, Result, RunId, Span,
+    ByteSize, Cancel, Changed, ComponentConfig, ComponentId, ComponentSpec, Error, ErrorKind,
+    Lineage, PipelineSpec, PlanState, Registry, Result, RunId, Span,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -17,6 +18,7 @@ use crate::engine::{Attempt, Common, Executor, Outcome};
 use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
 use crate::recover::{self, new_run};
 use crate::report::{Report, Status, Told};
+use crate::resume;
 use crate::retry;
 use crate::scratch::Scratch;
 use crate::settings::RuntimeSettings;
@@ -24,7 +26,7 @@ use crate::state::{
     Change, Fence, PipelineState, RunState, StateLocation, StateStore, StoredComponent,
 };
 use crate::stats::{Given, RunStats};
-use crate::stored::{differences, store};
+use crate::stored::store;
 
 /// A pipeline that is ready to be checked or run.
 ///
@@ -49,6 +51,7 @@ pub struct Pipeline {
     runtime: RuntimeSettings,
     stats: Arc<RunStats>,
     given: OnceLock<Vec<Option<Given>>>,
+    file: Option<String>,
 }
 
 /// How a run is to go about it.
@@ -58,6 +61,10 @@ pub struct RunOptions {
     pub state: StateLocation,
     /// What to do with an unfinished run.
     pub resume: Resume,
+    /// What to do with an input that changed or went when a part of it was committed.
+    pub changed: Changed,
+    /// Whether to take over the state of another pipeline file of the same name.
+    pub adopt: bool,
     /// Turns true when the run is to end: it commits what it has, and stops.
     pub stop: watch::Receiver<bool>,
     /// What works for the run.
@@ -71,6 +78,8 @@ impl Default for RunOptions {
         Self {
             state: StateLocation::default(),
             resume: Resume::default(),
+            changed: Changed::default(),
+            adopt: false,
             stop,
             executors: vec![Executor::local()],
         }
@@ -85,7 +94,8 @@ pub enum Resume {
     IfUnchanged,
     /// Go on with it, with the pipeline as it is now.
     Anyway,
-    /// Give up what it hasn't committed, and start over.
+    /// Give up what it hasn't committed, and start over. A source that can't use what it remembers
+    /// (its type changed) forgets it.
     Restart,
 }
 
@@ -138,7 +148,17 @@ impl Pipeline {
             runtime,
             stats,
             given: OnceLock::new(),
+            file: None,
         })
+    }
+
+    /// With the file that it comes from: its state then belongs to that file, and is refused to
+    /// another one of the same name.
+    #[must_use]
+    pub fn from_file(mut self, file: &Path) -> Self {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        self.file = Some(file.to_string_lossy().into_owned());
+        self
     }
 
     /// The pipeline as data.
@@ -168,11 +188,45 @@ impl Pipeline {
     }
 
     /// The same as it would run with this state, if there is one: a sink may know by whose state it was
-    /// written to.
-    pub async fn check_with(&self, state: &StateLocation) -> Result<Graph> {
-        let state = state.load(&self.spec.name).await?;
-        let lineage = state.map_or_else(Lineage::new, |state| state.lineage);
-        self.open(lineage).await
+    /// written to. What a run would be refused for by the state is told, too.
+    pub async fn check_with(&self, location: &StateLocation) -> Result<Graph> {
+        let Some(state) = location.load(&self.spec.name).await? else {
+            return self.check().await;
+        };
+        self.check_owner(location, &state)?;
+        let ends = state.epochs.iter().any(|epoch| epoch.last);
+        let unfinished = state.run.as_ref().is_some_and(|run| !run.finished) && !ends;
+        let mut goes_on = false;
+        if !ends {
+            let components = self.stored()?;
+            let as_it_is = Resume::IfUnchanged;
+            let taken = resume::take_up(&state, &components, &self.configs, false, as_it_is)?;
+            goes_on = unfinished && taken.run.is_some();
+        }
+        let graph = self.open(state.lineage).await?;
+        if goes_on && let Err(error) = resume::revised(&graph, &state, Changed::Refuse).await {
+            graph.close().await;
+            return Err(error);
+        }
+        Ok(graph)
+    }
+
+    /// Whether it has run with this state, as far as the state isn't known to be another file's.
+    pub async fn has_state(&self, location: &StateLocation) -> Result<bool> {
+        let state = location.load(&self.spec.name).await?;
+        let state = state.filter(|state| state.run.is_some());
+        Ok(state.is_some_and(|state| self.check_owner(location, &state).is_ok()))
+    }
+
+    /// Refuses a state in a directory that another pipeline file made. One on object storage is for any
+    /// machine, where paths say nothing.
+    fn check_owner(&self, location: &StateLocation, state: &PipelineState) -> Result<()> {
+        match (location, &self.file) {
+            (StateLocation::Directory(_), Some(file)) => {
+                resume::check_owner(state, &self.spec.name, Path::new(file))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn open(&self, lineage: Lineage) -> Result<Graph> {
@@ -328,6 +382,9 @@ impl Pipeline {
         let Some(state) = store.load(name).await? else {
             return Err(Error::internal("the pipeline was taken, but has no state"));
         };
+        if !options.adopt {
+            self.check_owner(&options.state, &state)?;
+        }
         let records = self.records(store, fence);
         let mut around = self.surroundings(&scratch, cancel, state.lineage, Some(records));
         around.executor = Executor::local_of(&options.executors)?;
@@ -353,19 +410,23 @@ impl Pipeline {
         }
 
         let components = self.stored()?;
-        match &state.run {
-            Some(run) if !run.finished && !restart && !self.begins_anew(run, &components) => {
-                let changed = differences(&run.components, &components);
-                if !changed.is_empty() && *resume == Resume::IfUnchanged {
-                    return Err(changed_pipeline(&changed));
-                }
-                if let Some((sink, keys)) = kept_elsewhere(&state, run, &components) {
-                    return Err(changed_sink(&sink, &keys));
-                }
+        let taken = resume::take_up(&state, &components, &self.configs, restart, *resume)?;
+        let file = self.file.clone();
+        let owner = state.run.as_ref().and_then(|run| run.file.as_ref());
+        if let (StateLocation::Directory(_), Some(owner), Some(file)) =
+            (&options.state, owner, &file)
+            && !resume::is_same_file(owner.as_ref(), file.as_ref())
+        {
+            tracing::warn!(from = %owner, to = %file, "the state belongs to another pipeline file now");
+        }
+        match taken.run {
+            Some((run, changed)) => {
                 told.resumed |= *begun != Some(run.id);
-                if !changed.is_empty() {
+                let moved = file.is_some() && run.file != file;
+                if changed || moved {
                     let run = RunState {
                         components,
+                        file: file.or_else(|| run.file.clone()),
                         ..run.clone()
                     };
                     store
@@ -373,13 +434,17 @@ impl Pipeline {
                         .await?;
                 }
             }
-            _ => {
-                let fresh = new_run(components);
+            None => {
+                let fresh = new_run(components, file);
                 *begun = Some(fresh.id);
                 store
                     .apply(name, fence, Change::BeginRun { run: fresh })
                     .await?;
             }
+        }
+        for source in taken.forgotten {
+            tracing::warn!(component = %source, "what it remembers is forgotten: it reads everything");
+            store.apply(name, fence, Change::Forget { source }).await?;
         }
 
         *resume = Resume::IfUnchanged;
@@ -422,7 +487,22 @@ impl Pipeline {
             graph = opened => graph?,
         };
         let _ = self.given.set(graph.given());
-        let state = lost_sessions(&graph, store, name, fence, state).await?;
+        let looked = resume::look_again(&graph, store, name, fence, state, options.changed);
+        let state = tokio::select! {
+            biased;
+            Ok(_) = stop.wait_for(|stop| *stop) => Ok(None),
+            state = looked => state.map(Some),
+        };
+        let state = match state {
+            Ok(Some(state)) => state,
+            ended => {
+                graph.release().await;
+                return ended.map(|_| Outcome::Stopped {
+                    committed: true,
+                    exhausted: None,
+                });
+            }
+        };
         let common = Arc::new(Common {
             spec: self.spec.clone(),
             schemas,
@@ -439,12 +519,6 @@ impl Pipeline {
                 Err(error)
             }
         }
-    }
-
-    /// Whether an unfinished run has nothing to go on with, and the file has changed since: a user
-    /// who corrects what made it fail needs no flag.
-    fn begins_anew(&self, run: &RunState, components: &[StoredComponent]) -> bool {
-        !run.checkpointed && !differences(&run.components, components).is_empty()
     }
 
     /// Discards what a run that failed had begun, as its next attempt would do first. What can't be
@@ -525,72 +599,4 @@ impl Graph {
             })
             .collect()
     }
-}
-
-/// A sink that has rows kept for the end of the run, and another configuration than they were
-/// prepared with; and the keys that differ.
-fn kept_elsewhere(
-    state: &PipelineState,
-    run: &RunState,
-    now: &[StoredComponent],
-) -> Option<(ComponentId, Vec<String>)> {
-    let kept: BTreeSet<&ComponentId> = state.kept.iter().map(|(sink, _)| sink).collect();
-    kept.into_iter().find_map(|sink| {
-        let of = |components: &[StoredComponent]| {
-            let own = components.iter().filter(|component| component.id == *sink);
-            own.cloned().collect::<Vec<_>>()
-        };
-        let changed = differences(&of(&run.components), &of(now));
-        (!changed.is_empty()).then(|| (sink.clone(), changed))
-    })
-}
-
-fn changed_sink(sink: &ComponentId, changed: &[String]) -> Error {
-    Error::config(format!(
-        "sink `{sink}` was changed while it has rows that are shown at the end of the run"
-    ))
-    .with("changed", changed.join(", "))
-    .hint(
-        "change it back, so that the run can end; or give up what the run has prepared and start \
-         over: --restart",
-    )
-}
-
-/// Asks the sources of a run anew whose snapshot was lost with the process or the attempt before.
-/// Nothing of such a run is in a checkpoint before its end.
-async fn lost_sessions(
-    graph: &Graph,
-    store: &Arc<dyn StateStore>,
-    pipeline: &str,
-    fence: Fence,
-    mut state: PipelineState,
-) -> Result<PipelineState> {
-    if state.run.as_ref().is_none_or(|run| run.checkpointed) {
-        return Ok(state);
-    }
-    let mut lost = false;
-    for (node, source, ..) in graph.sources() {
-        let is_session = graph.replay(node) == Some(Replay::Session);
-        let known = state.sources.get(&source.spec.id);
-        if is_session && known.is_some_and(|known| !known.splits.is_empty()) {
-            let source = source.spec.id.clone();
-            store
-                .apply(pipeline, fence, Change::Replan { source })
-                .await?;
-            lost = true;
-        }
-    }
-    if lost && let Some(now) = store.load(pipeline).await? {
-        state = now;
-    }
-    Ok(state)
-}
-
-fn changed_pipeline(changed: &[String]) -> Error {
-    Error::config("the pipeline was changed in the middle of a run")
-        .with("changed", changed.join(", "))
-        .hint(
-            "what that run had prepared is committed. To go on with the new pipeline from where it \
-             stopped: --resume-anyway. To give up what it hasn't committed and start over: --restart",
-        )
 }

@@ -67,6 +67,13 @@ pub(crate) fn differences(before: &[StoredComponent], now: &[StoredComponent]) -
             .find(|component| component.id == old.id && component.kind == old.kind)
         {
             None => found.push(format!("{}s.{} is gone", old.kind, old.id)),
+            Some(new) if old.tag() != new.tag() => found.push(format!(
+                "{}s.{}.type (was `{}`, is `{}`)",
+                old.kind,
+                old.id,
+                old.tag(),
+                new.tag()
+            )),
             Some(new) => {
                 if old.inputs != new.inputs {
                     found.push(format!("{}s.{}.inputs", old.kind, old.id));

@@ -33,11 +33,7 @@ pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Err
     let error = match error {
         Store::NotFound { .. } => Error::not_found(message).because(error),
         Store::Precondition { .. } => Error::conflict("the file changed while it was being read")
-            .hint(
-                "files must not be changed once they are there; write a new file and rename it. \
-                 `--restart` reads all files of the run anew: what it has committed stays, so that \
-                 a sink that appends has those rows twice",
-            )
+            .hint("files must not be changed once they are there; write a new file and rename it")
             .because(error),
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::auth(message)
             .hint("check the permissions of the file and of its directory")

@@ -7,6 +7,7 @@ mod parquet;
 mod piece;
 mod predicate;
 mod reader;
+mod revise;
 mod text;
 
 pub(crate) use columns::Columns;
@@ -15,4 +16,5 @@ pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};
 pub(crate) use reader::{Found, Reader};
+pub(crate) use revise::Revised;
 pub(crate) use text::{header, sample};

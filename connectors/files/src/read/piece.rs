@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Estimate, Result, Split, SplitData, TablePartition};
+use tidegate_core::{Estimate, Offset, Result, Split, SplitData, TablePartition};
 use tidegate_storage::{FileMeta, Place, Storage};
 
 /// What is remembered between asks and, if the source is incremental, between runs.
@@ -49,6 +49,13 @@ pub(crate) struct Piece {
     /// The partition of a table that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) partition: Option<TablePartition>,
+    /// How many pieces the file has; unknown where an earlier version planned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pieces: Option<usize>,
+    /// Where reading begins, if it isn't the beginning: up to here the piece was read as one of the
+    /// file that lay there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begin: Option<Offset>,
 }
 
 /// Which part of a file.
@@ -63,17 +70,27 @@ pub(crate) enum Part {
     RowGroups(usize, usize),
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Bytes(from, to) => write!(f, "#{from}-{to}"),
+            Self::RowGroups(from, to) => write!(f, "#groups-{from}-{to}"),
+        }
+    }
+}
+
 impl Piece {
     /// The same id always means the same bytes of the same state of the file called `name`.
     pub(crate) fn split(&self, name: &str, mark: &Mark, size: Estimate) -> Result<Split> {
-        let part = match self.part {
-            Part::Whole => String::new(),
-            Part::Bytes(from, to) => format!("#{from}-{to}"),
-            Part::RowGroups(from, to) => format!("#groups-{from}-{to}"),
-        };
-        let id = format!("{name}@{mark}{part}");
+        let id = format!("{}{}", version(name, mark), self.part);
         Ok(Split::new(id, SplitData::encode(self)?).estimate(size.rows, size.bytes))
     }
+}
+
+/// What the ids of all splits of a file begin with, as long as it is as it is.
+pub(crate) fn version(name: &str, mark: &Mark) -> String {
+    format!("{name}@{mark}")
 }
 
 /// A file is cut into at most so many pieces, because all of them are in memory at once.

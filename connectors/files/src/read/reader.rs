@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::StreamExt;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use tidegate_core::{
-    Context, Error, Estimate, EventStream, Limits, Offset, Result, Scan, Split, StreamName,
-    TablePartition,
+    Context, Error, ErrorKind, Estimate, Event, EventStream, Limits, Offset, Result, Scan, Split,
+    StreamName, TablePartition,
 };
 use tidegate_formats::{Buffers, Compression, CsvOptions, Format, PlainText, Splitter};
 use tidegate_storage::{FileMeta, Storage};
@@ -112,19 +113,49 @@ impl Reader {
             _ => vec![(Part::Whole, sized(None, file.size))],
         };
         let mark = found.mark();
+        let pieces = Some(parts.len());
         let split = |(part, size)| {
             let piece = Piece {
                 file: file.clone(),
                 part,
                 partition: found.partition.clone(),
+                pieces,
+                begin: None,
             };
             piece.split(&found.name, &mark, size)
         };
         parts.into_iter().map(split).collect()
     }
 
-    /// The events of a piece, of a file that still is what it was.
+    /// The events of a piece. Whatever goes wrong with a file that isn't what it was any more is a
+    /// transient error: the next attempt finds out what there is to read now (`revise.rs`).
     pub(crate) async fn events(
+        &self,
+        found: Found,
+        part: Part,
+        columns: Columns,
+        scan: &Scan,
+        resume: Option<&Offset>,
+    ) -> Result<EventStream> {
+        let planned = Arc::new(found.clone());
+        let events = self.unchecked(found, part, columns, scan, resume).await;
+        let events = match events {
+            Ok(events) => events,
+            Err(error) => return Err(explained(&planned, error).await),
+        };
+        let explain = move |event: Result<Event>| {
+            let planned = Arc::clone(&planned);
+            async move {
+                match event {
+                    Ok(event) => Ok(event),
+                    Err(error) => Err(explained(&planned, error).await),
+                }
+            }
+        };
+        Ok(events.then(explain).boxed())
+    }
+
+    async fn unchecked(
         &self,
         found: Found,
         part: Part,
@@ -240,6 +271,38 @@ async fn in_lines(found: &Found) -> Result<bool> {
     }
 }
 
+/// An error that may come of the file having changed or gone since it was planned, told as that.
+async fn explained(found: &Found, error: Error) -> Error {
+    let passes = matches!(
+        error.kind(),
+        ErrorKind::Transient
+            | ErrorKind::RateLimited { .. }
+            | ErrorKind::Exhausted
+            | ErrorKind::SchemaChanged
+    );
+    if passes {
+        return error;
+    }
+    let what = match found.storage.head(&found.file.key).await {
+        Ok(now) if is_same(found, &now) => return error,
+        Ok(_) => "a file changed while it was being read",
+        Err(gone) if gone.kind() == ErrorKind::NotFound => "a file is gone that was to be read",
+        Err(_) => return error,
+    };
+    Error::transient(what)
+        .with("path", found.storage.show(&found.file.key))
+        .hint("let files appear under their names when they are whole: write them elsewhere, then rename")
+        .because(error)
+}
+
+/// Whether a file still is the one that was planned.
+pub(crate) fn is_same(planned: &Found, now: &FileMeta) -> bool {
+    match (&planned.file.etag, &now.etag) {
+        (Some(one), Some(other)) => one == other,
+        _ => Mark::of(&planned.storage, now) == planned.mark(),
+    }
+}
+
 /// Refuses a file that isn't what it was when it was planned. Where the place has a name for its
 /// content, each read asks for that, and no request is needed here.
 async fn unchanged(found: &Found) -> Result<()> {
@@ -253,6 +316,6 @@ async fn unchanged(found: &Found) -> Result<()> {
     Err(
         Error::conflict("the file changed after it was planned to be read")
             .with("path", storage.show(&file.key))
-            .hint("files must not be changed once they are there; --restart reads them anew"),
+            .hint("files must not be changed once they are there; write a new one and rename it"),
     )
 }

@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
 use tidegate_core::{
-    ByteSize, Error, NewColumns, Result, Source, SourceConfig, SourceContext, Span, StreamName,
-    async_trait,
+    ByteSize, Error, NewColumns, PlanState, Result, Source, SourceConfig, SourceContext, Span,
+    StreamName, async_trait,
 };
 use tidegate_formats::{Compression, CsvOptions, Format, SchemaSpec};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::open::FilesSource;
+use crate::read::State;
 
 /// Reads files: NDJSON, JSON, CSV, Parquet, or bytes as they are.
 ///
@@ -186,5 +187,12 @@ impl SourceConfig for FilesSourceConfig {
 
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["poll"]
+    }
+
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        match self.remembers() {
+            true => state.decode::<State>().map(drop),
+            false => Ok(()),
+        }
     }
 }

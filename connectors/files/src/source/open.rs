@@ -1,14 +1,14 @@
 //! The source that is open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::{FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::may_match_all;
 use tidegate_core::{
-    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Replay, Result, Scan,
-    Source, SourceContext, Split, Stream, StreamName, async_trait,
+    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Replay, Result, Revision,
+    Scan, Source, SourceContext, Split, Stream, StreamName, async_trait,
 };
 use tidegate_formats::{Decoder, Format, OnNewColumns};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
@@ -16,7 +16,7 @@ use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 use super::config::FilesSourceConfig;
 use super::directories::{Directories, Named};
 use super::{added, schema};
-use crate::read::{Columns, Found, Mark, Piece, Reader, State};
+use crate::read::{Columns, Found, Mark, Piece, Reader, Revised, State};
 
 /// What relative paths are relative to.
 const BASE: &str = "the pipeline file's directory";
@@ -116,6 +116,13 @@ impl FilesSource {
         })
     }
 
+    fn next(&self) -> Next {
+        match self.config.watch {
+            true => Next::AskAgain(self.config.poll.0),
+            false => Next::Complete,
+        }
+    }
+
     /// Whether a file under watch stands still: for the time of a poll, or since the last one.
     fn settled(&self, file: &FileMeta) -> bool {
         let mark = Mark::of(self.storage(), file);
@@ -166,10 +173,6 @@ impl Source for FilesSource {
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
-        let next = match self.config.watch {
-            true => Next::AskAgain(self.config.poll.0),
-            false => Next::Complete,
-        };
         let mut state = match ask.state {
             Some(state) if !ask.first || self.config.remembers() => state.decode::<State>()?,
             _ => State::default(),
@@ -211,8 +214,32 @@ impl Source for FilesSource {
             new: new.into_iter().flatten().collect(),
             revoked: Vec::new(),
             state: PlanState::encode(&state)?,
-            next,
+            next: self.next(),
         })
+    }
+
+    async fn revise(&self, revision: &Revision<'_>) -> Result<Option<Plan>> {
+        let files = self.pattern.list().await?.into_iter();
+        let found = files.map(|file| self.found(file).map(|found| (found.name.clone(), found)));
+        let now: HashMap<_, _> = found.collect::<Result<_>>()?;
+        // A watch plans what has changed by itself, once it stands still.
+        let revised = Revised::of(&self.reader, revision, &now, !self.config.watch).await?;
+        let Some(revised) = revised else {
+            return Ok(None);
+        };
+        let mut state = match revision.state {
+            Some(state) => state.decode::<State>()?,
+            None => State::default(),
+        };
+        if self.config.remembers() {
+            revised.apply(&mut state.seen, false);
+        }
+        Ok(Some(Plan {
+            new: revised.new,
+            revoked: revised.revoked,
+            state: PlanState::encode(&state)?,
+            next: self.next(),
+        }))
     }
 
     async fn read(
@@ -221,7 +248,10 @@ impl Source for FilesSource {
         scans: &[Scan],
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
-        let Piece { file, part, .. } = split.data.decode()?;
+        let Piece {
+            file, part, begin, ..
+        } = split.data.decode()?;
+        let resume = resume.or(begin.as_ref());
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
         let constants = self

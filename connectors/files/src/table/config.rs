@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use tidegate_aws::AwsSettings;
 use tidegate_catalog::CatalogTarget;
 use tidegate_core::{
-    ByteSize, Error, NewColumns, Result, Source, SourceConfig, SourceContext, StreamName,
-    async_trait,
+    ByteSize, Error, NewColumns, PlanState, Result, Source, SourceConfig, SourceContext,
+    StreamName, async_trait,
 };
 
 use super::open::TableSource;
+use crate::read::State;
 
 /// Reads a table of a catalog: Parquet, NDJSON or CSV files in directories that the catalog knows.
 ///
@@ -90,5 +91,12 @@ impl SourceConfig for TableSourceConfig {
     async fn open(&self, cx: &SourceContext) -> Result<Arc<dyn Source>> {
         self.validate()?;
         Ok(Arc::new(TableSource::open(self, cx).await?))
+    }
+
+    fn understands(&self, state: &PlanState) -> Result<()> {
+        match self.incremental {
+            true => state.decode::<State>().map(drop),
+            false => Ok(()),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The source that is open.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
@@ -7,15 +8,15 @@ use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::{is_guessed, is_told, may_match_all, naive_times, parse_row};
 use tidegate_core::{
     Ask, Catalog, CatalogTable, Error, EventStream, Next, Offset, Plan, PlanState, Predicate,
-    Replay, Result, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat, TableName,
-    async_trait,
+    Replay, Result, Revision, Scan, Source, SourceContext, Split, Stream, StreamName, TableFormat,
+    TableName, async_trait,
 };
 use tidegate_formats::{CsvOptions, Decoder, Format, OnNewColumns};
 use tidegate_storage::Access;
 
 use super::config::TableSourceConfig;
 use super::find::Finder;
-use crate::read::{Columns, Found, Piece, Reader, State};
+use crate::read::{Columns, Found, Piece, Reader, Revised, State};
 
 /// Where Hive's SerDes are told which text means NULL.
 const NULL_FORMAT: &str = "serialization.null.format";
@@ -228,6 +229,29 @@ impl Source for TableSource {
         })
     }
 
+    async fn revise(&self, revision: &Revision<'_>) -> Result<Option<Plan>> {
+        let predicates = revision.scans.first();
+        let predicates = predicates.map_or(&[][..], |scan| &scan.predicates);
+        let files = self.files(predicates).await?.into_iter();
+        let now: HashMap<_, _> = files.map(|found| (found.name.clone(), found)).collect();
+        let Some(revised) = Revised::of(&self.reader, revision, &now, true).await? else {
+            return Ok(None);
+        };
+        let mut state = match revision.state {
+            Some(state) => state.decode::<State>()?,
+            None => State::default(),
+        };
+        if self.incremental {
+            revised.apply(&mut state.seen, true);
+        }
+        Ok(Some(Plan {
+            new: revised.new,
+            revoked: revised.revoked,
+            state: PlanState::encode(&state)?,
+            next: Next::Complete,
+        }))
+    }
+
     async fn read(
         &self,
         split: &Split,
@@ -238,7 +262,10 @@ impl Source for TableSource {
             file,
             part,
             partition,
+            begin,
+            ..
         } = split.data.decode()?;
+        let resume = resume.or(begin.as_ref());
         let all = Scan::all(self.reader.stream.clone());
         let scan = scans.first().unwrap_or(&all);
         let values = partition.as_ref().map_or(&[][..], |p| &p.values);

@@ -207,7 +207,7 @@ async fn a_directory_without_matches_and_mixed_formats_are_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_between_plan_and_read_stops_the_run() {
+async fn a_file_that_changes_between_plan_and_read_is_left_to_the_next_attempt() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.ndjson", ndjson(0..10));
     let source = source(dir.path(), json!({"url": "a.ndjson"}))
@@ -217,7 +217,9 @@ async fn a_file_that_changes_between_plan_and_read_stops_the_run() {
     write(dir.path(), "a.ndjson", ndjson(0..11));
     let scan = tidegate_core::Scan::all("rows");
     let result: Result<_> = read(&source, &split, &scan, None).await;
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient);
+    assert_eq!(error.message(), "a file changed while it was being read");
 }
 
 #[tokio::test]

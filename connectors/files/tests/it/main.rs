@@ -15,6 +15,7 @@ mod new_columns;
 mod pruning;
 mod reading;
 mod remembering;
+mod revising;
 mod s3;
 mod support;
 mod tables;

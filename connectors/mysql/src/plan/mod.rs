@@ -6,7 +6,7 @@ mod ranges;
 mod splits;
 mod window;
 
-pub(crate) use splits::plan;
+pub(crate) use splits::{plan, understands};
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,11 @@ const LARGE_BYTES: u64 = 256 << 20;
 const SHARES: u64 = 8;
 const MOST_SPLITS: u64 = 4_096;
 
+/// Whether what was stored is the memory of such a source.
+pub(crate) fn understands(state: &PlanState) -> Result<()> {
+    state.decode::<Memory>().map(drop)
+}
+
 /// Plans a run: everything in the first answer.
 ///
 /// `follow` notes the position of the binary log before this, adds `Piece::Binlog` after all of

@@ -126,6 +126,22 @@ async fn another_question_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn the_size_of_a_page_is_no_other_question() {
+    let records: Records = Arc::default();
+    records.lock().unwrap().push(json!({ "id": 1, "v": 7 }));
+    let server = changing(&records);
+    let sized = |size: &str| {
+        let mut one = growing(&server, json!({}));
+        one.params.push(("Limit".into(), size.into()));
+        one
+    };
+    let none = next(growing(&server, json!({})), None).await;
+    let first = next(sized("50"), Some(&none)).await;
+    let second = next(sized("200"), Some(&first)).await;
+    assert_eq!([first.ids(), second.ids()], [[0_i64; 0]; 2]);
+}
+
+#[tokio::test]
 async fn a_field_that_can_not_grow_is_refused() {
     for (records, about) in [
         (json!([{ "v": true }]), "no value that can grow"),

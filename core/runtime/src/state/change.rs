@@ -41,6 +41,11 @@ pub enum Change {
         /// The source.
         source: ComponentId,
     },
+    /// A source can't use what it remembers: it is asked as if it had never run.
+    Forget {
+        /// The source.
+        source: ComponentId,
+    },
     /// A sink is about to begin something.
     Begun {
         /// The sink.

@@ -192,6 +192,24 @@ impl PipelineState {
                     go_back(source, known, &mut edits);
                 }
             }
+            Change::Forget { source } => {
+                if let Some(known) = self.sources.get(source) {
+                    forget_splits(source, known, &mut edits);
+                    edits.push(Edit::Plan {
+                        source: source.clone(),
+                        plan: None,
+                    });
+                    edits.push(Edit::PlanBefore {
+                        source: source.clone(),
+                        plan: None,
+                    });
+                    if !known.schemas.is_empty() {
+                        edits.push(Edit::DropSchemas {
+                            source: source.clone(),
+                        });
+                    }
+                }
+            }
             Change::Begun { sink, epoch, token } => {
                 self.reach(*epoch, &mut edits);
                 edits.push(Edit::Begun(Begun {

@@ -42,6 +42,9 @@ pub struct RunState {
     pub checkpointed: bool,
     /// The components it runs with.
     pub components: Vec<StoredComponent>,
+    /// The pipeline file, with its whole path; none where a program made the pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// A component's configuration as it was when the run began.
@@ -57,6 +60,13 @@ pub struct StoredComponent {
     pub config: Value,
     /// The configuration without what only tunes: what must not change in the middle of a run.
     pub fingerprint: Value,
+}
+
+impl StoredComponent {
+    /// Its type.
+    pub fn tag(&self) -> &str {
+        self.config["type"].as_str().unwrap_or_default()
+    }
 }
 
 /// What is remembered of a source.

@@ -302,6 +302,9 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
             config: json!({"type": "place", "n": random.random::<u32>()}),
             fingerprint: json!({"type": "place"}),
         }],
+        file: random
+            .random_bool(0.5)
+            .then(|| "/pipelines/a.toml".to_owned()),
     };
     let mut all = vec![];
     for source in &sources {

@@ -301,6 +301,7 @@ impl World {
                 resume: Resume::IfUnchanged,
                 stop,
                 executors: self.executors.clone(),
+                ..RunOptions::default()
             },
         )
     }
