@@ -33,6 +33,7 @@ mod quickstart;
 mod rest;
 mod retail;
 mod same;
+mod screens;
 mod shape;
 mod stackoverflow;
 mod stackoverflow_example;
