@@ -14,8 +14,8 @@ use tidegate::core::{Guarantee, Span};
 use tidegate::{Pipeline, PipelineSpec, Report, RunOptions, program, registry};
 use tokio::sync::watch;
 
-/// Events without an end, filtered, into Parquet files in `folder`, twice a second.
-fn spec(folder: &Path) -> tidegate::Result<PipelineSpec> {
+/// Unbounded events, filtered, into Parquet files in `directory`, twice a second.
+fn spec(directory: &Path) -> tidegate::Result<PipelineSpec> {
     let events = json!({
         "rate": 20_000,
         "columns": [
@@ -24,7 +24,7 @@ fn spec(folder: &Path) -> tidegate::Result<PipelineSpec> {
         ],
     });
     let large = json!({ "query": "SELECT id, amount FROM events WHERE amount > 90" });
-    let mut spec = PipelineSpec::new("embedded", folder)
+    let mut spec = PipelineSpec::new("embedded", directory)
         .source("events", "generate", events)?
         .transform("large", "sql", &["events"], large)?
         .sink("lake", "parquet", &["large"], json!({ "url": "large" }))?
@@ -37,13 +37,13 @@ fn spec(folder: &Path) -> tidegate::Result<PipelineSpec> {
 
 /// Runs it until `stop` says so.
 pub(crate) async fn run(
-    folder: &Path,
+    directory: &Path,
     stop: watch::Receiver<bool>,
 ) -> Result<Report, Box<dyn Error>> {
     let mut registry = registry()?;
-    let (mut seen, sink) = program::sink("seen", folder.join("seen"));
+    let (mut seen, sink) = program::sink("seen", directory.join("seen"));
     registry.add(sink)?;
-    let pipeline = Pipeline::new(spec(folder)?, registry, Map::new())?;
+    let pipeline = Pipeline::new(spec(directory)?, registry, Map::new())?;
 
     // Opens everything and types the graph, without moving a row.
     let graph = pipeline.check().await?;
@@ -73,7 +73,7 @@ pub(crate) async fn run(
         }
     });
 
-    let state = folder.join("state");
+    let state = directory.join("state");
     let options = RunOptions {
         state: state.into(),
         stop,
@@ -89,16 +89,16 @@ pub(crate) async fn run(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let (hand, stop) = watch::channel(false);
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        // A last commit, then the end. The next run would go on from there.
+        // A last commit, then the end. The next run would resume from there.
         let _ = hand.send(true);
         // Held, because a hand that is dropped can't stop anything any more.
         hand.closed().await;
     });
-    let report = run(folder.path(), stop).await?;
+    let report = run(directory.path(), stop).await?;
     println!("{:?} after {} epochs", report.status, report.epochs);
     for component in &report.components {
         let (id, read, given) = (&component.id, component.rows_in, component.rows_out);

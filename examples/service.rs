@@ -57,14 +57,14 @@ async fn take(State(rows): State<RowsIn>, Json(orders): Json<Vec<Order>>) -> Sta
 
 /// Serves on `listener` until `stop` says so.
 pub(crate) async fn run(
-    folder: &Path,
+    directory: &Path,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Report, Box<dyn Error>> {
     let (rows, orders) = program::source("orders", batch(&[])?.schema());
     let mut registry = registry()?;
     registry.add(orders)?;
-    let spec = PipelineSpec::new("orders", folder)
+    let spec = PipelineSpec::new("orders", directory)
         .source("orders", "orders", json!({}))?
         .sink("lake", "parquet", &["orders"], json!({ "url": "lake" }))?;
     let pipeline = Pipeline::new(spec, registry, Map::new())?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(
 
     // It ends with the service, which holds the hand that sends: after a last commit.
     let options = RunOptions {
-        state: folder.join("state").into(),
+        state: directory.join("state").into(),
         ..RunOptions::default()
     };
     let (report, result) = pipeline.run(options).await;
@@ -90,8 +90,8 @@ pub(crate) async fn run(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::current_dir()?.join("orders");
-    std::fs::create_dir_all(&folder)?;
+    let directory = std::env::current_dir()?.join("orders");
+    std::fs::create_dir_all(&directory)?;
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     println!("listening on {}", listener.local_addr()?);
     let (hand, stop) = watch::channel(false);
@@ -100,7 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let _ = hand.send(true);
         hand.closed().await;
     });
-    let report = run(&folder, listener, stop).await?;
+    let report = run(&directory, listener, stop).await?;
     println!("{:?} after {} epochs", report.status, report.epochs);
     Ok(())
 }

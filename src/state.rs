@@ -12,12 +12,12 @@ use tidegate_runtime::state::{
 };
 use tidegate_storage::{Access, Location, Names, Storage};
 
-/// The place of pipelines' state that `place` names: a folder (relative to the current one), or a
+/// The place of pipelines' state that `place` names: a directory (relative to the current one), or a
 /// place on object storage: `s3://bucket/prefix`, `memory://name`.
 ///
 /// `settings` are the tables of `tidegate.toml`: `[aws]` says how S3 is reached, `lease` of
 /// `[runtime]` when a pipeline whose holder gives no sign of life is taken over. Paths in them are
-/// relative to `base`, the pipeline file's folder. The bucket isn't asked for anything yet.
+/// relative to `base`, the pipeline file's directory. The bucket isn't asked for anything yet.
 ///
 /// # Errors
 ///
@@ -29,10 +29,10 @@ pub async fn state_at(
 ) -> Result<StateLocation> {
     let blamed = |error: Error| error.with("state", place);
     let url = match place.split_once("://") {
-        None => return Ok(StateLocation::Folder(place.into())),
+        None => return Ok(StateLocation::Directory(place.into())),
         Some(("file", _)) => {
             let location = Location::parse(place, Path::new("")).map_err(blamed)?;
-            return Ok(StateLocation::Folder(location.path().into()));
+            return Ok(StateLocation::Directory(location.path().into()));
         }
         Some(_) => Location::parse(place, Path::new("")).map_err(blamed)?,
     };
@@ -115,7 +115,7 @@ impl HeadStore for Heads {
     }
 
     async fn heads(&self) -> Result<Vec<Listed>> {
-        let found = self.0.list_folder("").await.map_err(hinted)?;
+        let found = self.0.list_directory("").await.map_err(hinted)?;
         let heads = found.into_iter().filter_map(|file| {
             Some(Listed {
                 name: pipeline_of(&file.key)?,
@@ -138,11 +138,11 @@ impl HeadStore for Heads {
     }
 
     async fn parts(&self, name: &str) -> Result<Vec<String>> {
-        let folder = key(name);
-        let found = self.0.list(&folder, Names::NoDotfiles).await;
+        let directory = key(name);
+        let found = self.0.list(&directory, Names::NoDotfiles).await;
         let keys = found.map_err(hinted)?.into_iter().map(|file| file.key);
         let part = |key: String| {
-            let name = key.strip_prefix(&folder)?.strip_prefix('/')?;
+            let name = key.strip_prefix(&directory)?.strip_prefix('/')?;
             name.strip_suffix(PART).map(str::to_owned)
         };
         Ok(keys.filter_map(part).collect())
@@ -179,9 +179,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_a_folder_or_object_storage() {
-        assert_eq!(debug("a/b").await, r#"Folder("a/b")"#);
-        assert_eq!(debug("file:///a/b").await, r#"Folder("/a/b")"#);
+    async fn a_place_is_a_directory_or_object_storage() {
+        assert_eq!(debug("a/b").await, r#"Directory("a/b")"#);
+        assert_eq!(debug("file:///a/b").await, r#"Directory("/a/b")"#);
         let memory = debug("memory://a/b").await;
         assert!(memory.contains("memory://a/b"), "{memory}");
         let unknown = debug("ftp://a").await;

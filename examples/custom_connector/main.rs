@@ -110,14 +110,14 @@ fn is_prime(n: u64) -> bool {
             .all(|d| !n.is_multiple_of(d))
 }
 
-/// Runs the pipeline file in this folder.
-pub(crate) async fn run(folder: &Path) -> Result<Report, Box<dyn std::error::Error>> {
+/// Runs the pipeline file in this directory.
+pub(crate) async fn run(directory: &Path) -> Result<Report, Box<dyn std::error::Error>> {
     let registry = registry()?;
-    let options = config::LoadOptions::new(folder.join("pipeline.toml"));
+    let options = config::LoadOptions::new(directory.join("pipeline.toml"));
     let loaded = config::load(&options, &registry)?;
     let pipeline = Pipeline::with_configs(loaded.spec, loaded.configs, registry, loaded.settings)?;
     let options = RunOptions {
-        state: folder.join(".tidegate").into(),
+        state: directory.join(".tidegate").into(),
         ..RunOptions::default()
     };
     let (report, result) = pipeline.run(options).await;
@@ -126,8 +126,11 @@ pub(crate) async fn run(folder: &Path) -> Result<Report, Box<dyn std::error::Err
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/custom_connector");
-    let report = run(folder.as_ref()).await?;
-    println!("{} rows are in {folder}/out", report.components[2].rows_in);
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/custom_connector");
+    let report = run(directory.as_ref()).await?;
+    println!(
+        "{} rows are in {directory}/out",
+        report.components[2].rows_in
+    );
     Ok(())
 }

@@ -16,7 +16,7 @@ use tidegate_storage::{Access, Location, Storage};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinesConfig {
-    /// The folder, relative to the pipeline file.
+    /// The directory, relative to the pipeline file.
     pub(crate) url: String,
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Show only errors and what was asked for.
+    /// Show only errors and the output.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Show more of what happens; twice: everything.
@@ -54,15 +54,15 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Run a pipeline: begin a run, or go on with one that was interrupted.
     Run(RunArgs),
-    /// Say whether a pipeline can run: every mistake in its file, then every type in its graph.
+    /// Say whether a pipeline can run: every error in its file, then every type in its graph.
     Check(PipelineArgs),
     /// Show what a pipeline will do: its graph, schemas, guarantees and splits.
     Plan(PlanArgs),
     /// Run one SQL query over tables of the catalog and over plain files.
     ///
     /// A table is named as the catalog has it, `shop.sales`, or `sales` where that means only one. A
-    /// path in quotes is a table too: a file, a folder or a pattern of Parquet, CSV or JSON files, on
-    /// this machine or on S3. Folders such as `day=2024-02-29` are columns. Only partitions, row groups
+    /// path in quotes is a table too: a file, a directory or a pattern of Parquet, CSV or JSON files, on
+    /// this machine or on S3. Directories such as `day=2024-02-29` are columns. Only partitions, row groups
     /// and columns that the query needs are read.
     Query(QueryArgs),
     /// List, show, find and forget the tables of the catalog.
@@ -94,7 +94,7 @@ pub(crate) struct PipelineArgs {
     /// The settings file. Default: `tidegate.toml` beside the pipeline file or here.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
-    /// Where pipelines keep their state: a folder, or a place on object storage, such as
+    /// Where pipelines keep their state: a directory, or a place on object storage, such as
     /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
@@ -266,9 +266,9 @@ pub(crate) enum CatalogCommand {
     Show(CatalogShowArgs),
     /// Forget a table and its partitions. Its files stay.
     Drop(CatalogDropArgs),
-    /// Find the tables in a folder, and put them into the catalog.
+    /// Find the tables in a directory, and put them into the catalog.
     ///
-    /// Folders of Parquet, JSON and CSV files become tables, folders such as `day=2024-02-29` their
+    /// Directories of Parquet, JSON and CSV files become tables, directories such as `day=2024-02-29` their
     /// partitions. Tables that the catalog has get new columns and partitions; nothing is dropped.
     Crawl(CatalogCrawlArgs),
 }
@@ -313,7 +313,7 @@ pub(crate) struct CatalogDropArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CatalogCrawlArgs {
-    /// The folder: a path, or `s3://bucket/prefix`.
+    /// The directory: a path, or `s3://bucket/prefix`.
     #[arg(value_name = "URL", value_hint = ValueHint::DirPath)]
     pub(crate) url: String,
     /// The database of the tables that are found.
@@ -322,7 +322,7 @@ pub(crate) struct CatalogCrawlArgs {
     /// What the tables' names begin with.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) prefix: String,
-    /// How many folders below URL the tables lie. Default: wherever folders are alike.
+    /// How many directories below URL the tables lie. Default: wherever directories are alike.
     #[arg(long, value_name = "N")]
     pub(crate) level: Option<usize>,
     /// CSV files have no header: their columns are numbered.
@@ -353,7 +353,7 @@ pub(crate) enum StateCommand {
     /// Copy the state of all pipelines into one file, also while they run.
     ///
     /// The copy is a `state.db`, as it was at one moment. To go back to it, put it under this name into
-    /// an empty folder for `--state`. `state.db` itself is no copy while a `state.db-wal` lies beside
+    /// an empty directory for `--state`. `state.db` itself is no copy while a `state.db-wal` lies beside
     /// it.
     Export(StateExportArgs),
 }
@@ -361,7 +361,7 @@ pub(crate) enum StateCommand {
 /// Where the state is.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
-    /// Where pipelines keep their state: a folder, or a place on object storage, such as
+    /// Where pipelines keep their state: a directory, or a place on object storage, such as
     /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate`.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,

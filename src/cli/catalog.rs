@@ -244,10 +244,11 @@ async fn there(ground: &Ground) -> Result<Arc<dyn Catalog>> {
 /// Asks on the terminal. Errors: `Config` where there is none, or the answer is no.
 fn confirm(table: &CatalogTable) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(
-            Error::config(format!("`{}` is not dropped unasked", table.name))
-                .hint("say --yes; the table's files stay in any case"),
-        );
+        return Err(Error::config(format!(
+            "`{}` is dropped only with confirmation",
+            table.name
+        ))
+        .hint("say --yes; the table's files stay in any case"));
     }
     let mut err = std::io::stderr().lock();
     let _ = write!(

@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use super::args::{Global, LogFormat};
 use super::terminal;
 
-/// Prints the mistakes of a file.
+/// Prints the errors of a file.
 pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
     if global.log_format == LogFormat::Json {
         return diagnostics.iter().for_each(log_diagnostic);
@@ -31,11 +31,11 @@ pub(crate) fn print_diagnostics(global: &Global, diagnostics: &Diagnostics) {
             global.color_stderr()
         )
     );
-    let noun = if count == 1 { "mistake" } else { "mistakes" };
+    let noun = if count == 1 { "error" } else { "errors" };
     let _ = writeln!(err, "{count} {noun}; nothing was read or written");
 }
 
-/// Prints one mistake, at its place in the text.
+/// Prints one error, at its place in the text.
 pub(crate) fn print_diagnostic(global: &Global, diagnostic: &Diagnostic) {
     if global.log_format == LogFormat::Json {
         return log_diagnostic(diagnostic);
@@ -43,7 +43,7 @@ pub(crate) fn print_diagnostic(global: &Global, diagnostic: &Diagnostic) {
     draw(global, diagnostic);
 }
 
-/// Prints what is strange in a file, but no mistake.
+/// Prints what is strange in a file, but no error.
 pub(crate) fn print_warnings<'a>(
     global: &Global,
     warnings: impl IntoIterator<Item = &'a Diagnostic>,
@@ -66,7 +66,7 @@ fn draw(global: &Global, diagnostic: &Diagnostic) {
     let _ = writeln!(std::io::stderr().lock(), "{}", drawn(&text, color));
 }
 
-/// A drawn mistake without what a terminal would act on but its colours. The renderer has escaped
+/// A drawn error without what a terminal would act on but its colours. The renderer has escaped
 /// the controls of ASCII in what it was given, and indents lines.
 fn drawn(text: &str, color: bool) -> String {
     let lines = text.trim_end().lines().map(|line| match color {

@@ -11,7 +11,7 @@ use tidegate::{Error, Result, config};
 use super::args::{Global, LakeArgs};
 use super::{errors, exit};
 
-/// Where the local catalog is if its settings don't say: from the current folder.
+/// Where the local catalog is if its settings don't say: from the current directory.
 const LOCAL: &str = ".tidegate/catalog.db";
 
 /// What there is of a catalog.
@@ -100,7 +100,8 @@ fn configured(tag: &str, table: Map<String, Value>) -> Result<Box<dyn CatalogCon
 }
 
 fn base() -> Result<PathBuf> {
-    std::env::current_dir().map_err(|error| Error::io("the current folder can't be found", error))
+    std::env::current_dir()
+        .map_err(|error| Error::io("the current directory can't be found", error))
 }
 
 /// Ends when Ctrl-C or SIGTERM comes.

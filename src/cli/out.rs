@@ -25,7 +25,7 @@ pub(crate) fn write(text: &str) -> Result<()> {
     unless_closed(result).map_err(|error| Error::io("standard output can't be written", error))
 }
 
-/// A pipe that nobody reads on is no mistake.
+/// A pipe that nobody reads on is no error.
 pub(crate) fn unless_closed(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

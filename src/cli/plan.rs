@@ -107,7 +107,7 @@ fn as_text(plan: &Description, color: bool) -> String {
 
 fn guarantee(component: &ComponentDescription) -> String {
     match (component.guarantee, &component.reason) {
-        (None, _) => "none: it only looks on".to_owned(),
+        (None, _) => "no delivery guarantee (debug output)".to_owned(),
         (Some(guarantee), None) => guarantee.to_owned(),
         (Some(guarantee), Some(reason)) => format!("{guarantee} ({})", printable::line(reason)),
     }

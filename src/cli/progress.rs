@@ -1,4 +1,4 @@
-//! What a run shows while it goes on: a line a component on a terminal, plain lines elsewhere.
+//! What a run shows while it runs: a line a component on a terminal, plain lines elsewhere.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,7 +151,7 @@ fn live_text(component: &ComponentStats, rate: f64, stopping: bool) -> String {
     }
     let waited = component.metrics.total_waited_ms() / 1000;
     if waited > 0 {
-        text.push_str(&format!("  held back {waited} s"));
+        text.push_str(&format!("  throttled {waited} s"));
     }
     if component.rejected() > 0 {
         text.push_str(&format!("  {} rejected", grouped(component.rejected())));

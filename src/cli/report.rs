@@ -26,7 +26,7 @@ pub(crate) struct ReportFile {
 }
 
 impl ReportFile {
-    /// Opens it, and lets it say that the run goes on; `-` is standard output. Errors: `Config` if
+    /// Opens it, and lets it say that the run continues; `-` is standard output. Errors: `Config` if
     /// it can't be written.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let path = path.to_owned();

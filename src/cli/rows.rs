@@ -220,9 +220,11 @@ impl Unfinished {
             let missing = error.kind() == io::ErrorKind::NotFound;
             let error = Error::io("the file can't be made", error).with("path", path);
             match self.finished.parent() {
-                Some(folder) if missing => {
-                    let folder = folder.display();
-                    error.hint(format!("there is no directory `{folder}`: make it first"))
+                Some(directory) if missing => {
+                    let directory = directory.display();
+                    error.hint(format!(
+                        "there is no directory `{directory}`: make it first"
+                    ))
                 }
                 _ => error,
             }
@@ -303,11 +305,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_finished_is_removed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("rows.csv");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("rows.csv");
         let names = || {
-            let entries = std::fs::read_dir(folder.path())
-                .expect("a folder")
+            let entries = std::fs::read_dir(directory.path())
+                .expect("a directory")
                 .flatten();
             entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
         };

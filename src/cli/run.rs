@@ -207,7 +207,7 @@ impl Signals {
         }
     }
 
-    /// What is committed is safe; the next run goes on from there.
+    /// What is committed is safe; the next run resumes from there.
     fn end_at_once(&self) -> ! {
         terminal::clear();
         let ended = Ended {

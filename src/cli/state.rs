@@ -74,7 +74,7 @@ async fn location(
         .and_then(|table| table["state"].as_str());
     let place = args.state.as_deref().or(set).unwrap_or(".tidegate");
     let base = std::env::current_dir()
-        .map_err(|error| Error::io("the current folder can't be found", error))?;
+        .map_err(|error| Error::io("the current directory can't be found", error))?;
     tidegate::state_at(place, &base, settings).await
 }
 

@@ -127,7 +127,7 @@ fn columns_without(report: &Report, color: bool, spared: &[&str]) -> Table {
         columns.push(("retries", |c| some(c.retries, grouped(c.retries))));
     }
     if report.components.iter().any(|c| c.waited_s >= 0.1) {
-        columns.push(("held back", |c| {
+        columns.push(("throttled", |c| {
             some(u64::from(c.waited_s >= 0.1), format!("{:.1}s", c.waited_s))
         }));
     }
@@ -205,15 +205,15 @@ fn sentence(report: &Report) -> String {
         ),
         Status::Stopped => (
             "stopped after",
-            "\nwhat was read is committed; the next run goes on from there",
+            "\nwhat was read is committed; the next run resumes from there",
         ),
         Status::Abandoned if report.epochs > 0 => (
             "stopped after",
-            "\nwhat came after the last checkpoint isn't committed; the next run goes on from there",
+            "\nwhat came after the last checkpoint isn't committed; the next run resumes from there",
         ),
         Status::Abandoned if report.resumed => (
             "stopped after",
-            "\nnothing more was committed; the next run goes on where this one began",
+            "\nnothing more was committed; the next run resumes where this one began",
         ),
         Status::Abandoned => (
             "stopped after",
@@ -248,11 +248,11 @@ fn bound(report: &Report) -> Option<String> {
         .find(|component| component.id.as_str() == id)?;
     Some(match component.kind {
         Kind::Source => {
-            format!("bound by `{id}`: the workers waited for it {percent} % of the time")
+            format!("bottleneck: `{id}`: the workers waited for it {percent} % of the time")
         }
         Kind::Sink if component.requests > 0 => {
-            format!("bound by `{id}`: it waited for answers {percent} % of the time")
+            format!("bottleneck: `{id}`: it waited for answers {percent} % of the time")
         }
-        _ => format!("bound by `{id}`: it kept the CPU threads busy {percent} % of the time"),
+        _ => format!("bottleneck: `{id}`: it kept the CPU threads busy {percent} % of the time"),
     })
 }

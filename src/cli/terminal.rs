@@ -134,7 +134,7 @@ fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Re
     }
 }
 
-/// What is drawn while a run goes on.
+/// What is drawn while a run is under way.
 static BOARD: RwLock<Option<MultiProgress>> = RwLock::new(None);
 
 /// Lines of the log appear above this from now on, as long as it is drawn.

@@ -109,7 +109,7 @@ fn several(one: &TextFile, other: &TextFile) -> Error {
     Error::config("a path means files of several formats")
         .with("one", shown(one))
         .with("other", shown(other))
-        .hint("choose by a pattern: `folder/**/*.csv`")
+        .hint("choose by a pattern: `directory/**/*.csv`")
 }
 
 /// How a file is read: as its table says, or its name.

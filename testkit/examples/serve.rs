@@ -32,7 +32,7 @@ use tidegate_testkit::servers::{
 };
 
 const USAGE: &str =
-    "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=FOLDER]…
+    "usage: serve [seaweedfs] [moto] [ministack] [--bucket NAME]… [--put BUCKET=DIRECTORY]…
              [kinesis] [--stream NAME]… [--throttle NTH]
              [mariadb] [--sql FILE]…
              [jsonplaceholder]
@@ -91,10 +91,10 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
             "--bucket" => buckets.push(value()?),
             "--put" => {
                 let value = value()?;
-                let (bucket, folder) = value
+                let (bucket, directory) = value
                     .split_once('=')
-                    .ok_or_else(|| format!("`{value}` is not BUCKET=FOLDER"))?;
-                puts.push((bucket.to_owned(), PathBuf::from(folder)));
+                    .ok_or_else(|| format!("`{value}` is not BUCKET=DIRECTORY"))?;
+                puts.push((bucket.to_owned(), PathBuf::from(directory)));
             }
             other => return Err(format!("`{other}` is not known")),
         }
@@ -119,8 +119,9 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
         for bucket in &buckets {
             s3.bucket(bucket);
         }
-        for (bucket, folder) in &puts {
-            put(s3, bucket, folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        for (bucket, directory) in &puts {
+            put(s3, bucket, directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
         }
         environment.extend(others.environment());
         environment.insert("AWS_ENDPOINT_URL_S3", s3.url());
@@ -175,17 +176,17 @@ fn fill(database: &MariaDb, script: &Path) -> Result<(), String> {
     database.try_sql(&script).map(drop)
 }
 
-/// Puts all files of a folder into a bucket, under their paths in it.
-fn put(s3: &AwsServer, bucket: &str, folder: &Path) -> io::Result<()> {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(inner) = folders.pop() {
+/// Puts all files of a directory into a bucket, under their paths in it.
+fn put(s3: &AwsServer, bucket: &str, directory: &Path) -> io::Result<()> {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(inner) = directories.pop() {
         for entry in fs::read_dir(inner)? {
             let path = entry?.path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
                 continue;
             }
-            let key = path.strip_prefix(folder).map_err(io::Error::other)?;
+            let key = path.strip_prefix(directory).map_err(io::Error::other)?;
             s3.put(bucket, &key.to_string_lossy(), fs::read(&path)?);
         }
     }

@@ -9,7 +9,7 @@ use tidegate_testkit::servers::{
     AwsServer, Fault, Faults, Proxy, Reply, ministack, moto, seaweedfs,
 };
 
-/// The addresses on which the processes of a server's folder listen.
+/// The addresses on which the processes of a server's directory listen.
 fn listening(server: &AwsServer) -> Vec<String> {
     let port = server.url().rsplit(':').next().unwrap().to_owned();
     let output = Command::new("ss").args(["-Hltnp"]).output().unwrap();

@@ -45,13 +45,13 @@ fn error_of(site: &Site, ended: &Ended) -> String {
         .stderr
         .find("error:")
         .unwrap_or_else(|| panic!("no error in:\n{}", ended.stderr));
-    let folder = fs::canonicalize(site.path("")).expect("the site");
+    let directory = fs::canonicalize(site.path("")).expect("the site");
     ended.stderr[at..]
-        .replace(&format!("{}/", folder.display()), "SITE/")
-        .replace(&format!("{}", folder.display()), "SITE")
+        .replace(&format!("{}/", directory.display()), "SITE/")
+        .replace(&format!("{}", directory.display()), "SITE")
 }
 
-/// Nothing is in the output folder, not even hidden, and not even the folder.
+/// Nothing is in the output directory, not even hidden, and not even the directory.
 #[track_caller]
 fn assert_nothing_left(site: &Site) {
     assert!(
@@ -113,7 +113,7 @@ error: can't read a file
        path: SITE/in/a.ndjson
   component: in
   caused by: Permission denied (os error 13)
-hint: check the permissions of the file and of its folder
+hint: check the permissions of the file and of its directory
 "
     );
     assert_nothing_left(&site);
@@ -123,7 +123,7 @@ hint: check the permissions of the file and of its folder
 }
 
 #[test]
-fn a_folder_without_matches() {
+fn a_directory_without_matches() {
     let site = Site::with(&pipeline("in/*.csv", "", "parquet"));
     site.write("in/a.ndjson", text(good_line));
     let ended = site.run(&[]).expect_code(1);
@@ -131,20 +131,20 @@ fn a_folder_without_matches() {
         error_of(&site, &ended),
         "\
 error: no file matches `in/*.csv`
-     folder: SITE/in
+     directory: SITE/in
   component: in
-hint: paths are relative to the pipeline file's folder
+hint: paths are relative to the pipeline file's directory
 "
     );
     assert_nothing_left(&site);
-    // The mistake is in the pipeline file: nothing was begun, so it may be put right without a flag.
+    // The error is in the pipeline file: nothing was begun, so it may be put right without a flag.
     site.write("pipeline.toml", pipeline("in/*.ndjson", "", "parquet"));
     site.run(&[]).expect_done();
     expect_rows(&site, "parquet", ROWS);
 }
 
 #[test]
-fn a_folder_that_is_not_there() {
+fn a_directory_that_is_not_there() {
     let site = Site::with(&pipeline("inn/*.ndjson", "", "files"));
     let ended = site.run(&[]).expect_code(1);
     assert_eq!(
@@ -153,7 +153,7 @@ fn a_folder_that_is_not_there() {
 error: no file matches `inn/*.ndjson`
     missing: SITE/inn
   component: in
-hint: paths are relative to the pipeline file's folder
+hint: paths are relative to the pipeline file's directory
 "
     );
     assert_nothing_left(&site);
@@ -259,13 +259,13 @@ hint: to go on without such rows, give a sink `inputs = [\"in.rejected\"]`
 }
 
 #[test]
-fn an_output_folder_without_permission() {
+fn an_output_directory_without_permission() {
     for sink in ["parquet", "files"] {
         let site =
             Site::with(&pipeline("in/a.ndjson", "", sink).replace(r#""out""#, r#""lake/out""#));
         site.write("in/a.ndjson", text(good_line));
         let lake = site.path("lake");
-        fs::create_dir(&lake).expect("a folder");
+        fs::create_dir(&lake).expect("a directory");
         fs::set_permissions(&lake, fs::Permissions::from_mode(0o555)).expect("permissions");
         for command in ["check", "run"] {
             let command = without_rights(site.command(&[command, "pipeline.toml"]));
@@ -273,11 +273,11 @@ fn an_output_folder_without_permission() {
             assert_eq!(
                 error_of(&site, &ended),
                 "\
-error: can't write in this folder
+error: can't write in this directory
        path: SITE/lake
   component: out
   caused by: Permission denied (os error 13)
-hint: check the permissions of the file and of its folder
+hint: check the permissions of the file and of its directory
 "
             );
             assert_eq!(ended.stdout, "");
@@ -290,10 +290,10 @@ hint: check the permissions of the file and of its folder
 }
 
 #[test]
-fn a_state_folder_without_permission() {
+fn a_state_directory_without_permission() {
     let site = Site::with(&pipeline("in/a.ndjson", "", "parquet"));
     site.write("in/a.ndjson", text(good_line));
-    fs::create_dir(site.path("states")).expect("a folder");
+    fs::create_dir(site.path("states")).expect("a directory");
     fs::set_permissions(site.path("states"), fs::Permissions::from_mode(0o555))
         .expect("permissions");
     let command = site.command(&["run", "pipeline.toml", "--state", "states/mine"]);
@@ -301,10 +301,10 @@ fn a_state_folder_without_permission() {
     assert_eq!(
         error_of(&site, &ended),
         "\
-error: the state folder can't be made
+error: the state directory can't be made
   path: states/mine
   caused by: Permission denied (os error 13)
-hint: check the permissions of the file and of its folder
+hint: check the permissions of the file and of its directory
 "
     );
     assert_nothing_left(&site);
@@ -329,11 +329,11 @@ fn generated(sink: &str, url: &str) -> String {
     )
 }
 
-/// Runs a pipeline that must fail because the disk at `folder` is full, and gives the error and the
+/// Runs a pipeline that must fail because the disk at `directory` is full, and gives the error and the
 /// files left there.
-fn fill(site: &Site, folder: &str, disk: &Disk, args: &[&str]) -> (Ended, Vec<String>) {
+fn fill(site: &Site, directory: &str, disk: &Disk, args: &[&str]) -> (Ended, Vec<String>) {
     let mut command = site.command(&[&["run", "pipeline.toml"], args].concat());
-    if folder == "disk/tmp" {
+    if directory == "disk/tmp" {
         command.env("TMPDIR", site.path("disk/tmp"));
     }
     let (command, listing) = disk.around(site, Path::new("disk"), command);
@@ -350,7 +350,7 @@ fn fill(site: &Site, folder: &str, disk: &Disk, args: &[&str]) -> (Ended, Vec<St
 fn a_disk_that_is_full_for_the_output() {
     for sink in ["parquet", "files"] {
         let site = Site::with(&generated(sink, "disk/out"));
-        fs::create_dir(site.path("disk")).expect("a folder");
+        fs::create_dir(site.path("disk")).expect("a directory");
         let disk = Disk::of_kib(1024);
         let (ended, left) = fill(&site, "disk", &disk, &[]);
         ended.expect_said(&[
@@ -383,13 +383,13 @@ fn a_disk_that_is_full_for_what_a_query_cannot_hold() {
     let text = generated("parquet", "out").replace("100000", "400000");
     let text = text.replace(r#"inputs = ["in"]"#, r#"inputs = ["sorted"]"#) + more;
     let site = Site::with(&text);
-    fs::create_dir_all(site.path("disk")).expect("a folder");
+    fs::create_dir_all(site.path("disk")).expect("a directory");
     let disk = Disk::of_kib(1024);
     let (ended, left) = fill(&site, "disk/tmp", &disk, &[]);
     ended.expect_said(&[
         "error: what doesn't fit in memory could not be kept on disk\n",
         "component: sorted\n",
-        "hint: set TMPDIR to a folder on a disk with more room",
+        "hint: set TMPDIR to a directory on a disk with more room",
     ]);
     assert_eq!(left, [] as [String; 0]);
     assert_nothing_left(&site);
@@ -400,7 +400,7 @@ fn a_disk_that_is_full_for_what_a_query_cannot_hold() {
 #[test]
 fn a_disk_that_is_full_for_the_state() {
     let site = Site::with(&generated("parquet", "out"));
-    fs::create_dir(site.path("disk")).expect("a folder");
+    fs::create_dir(site.path("disk")).expect("a directory");
     let disk = Disk::of_kib(64);
     let (ended, _) = fill(&site, "disk", &disk, &["--state", "disk/state"]);
     ended.expect_said(&["error: the state can't be ", "state.db\n", "hint: "]);

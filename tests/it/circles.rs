@@ -97,18 +97,18 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("transforms/sql", &["config", "gather"], OPENS),
 ];
 
-/// The crates' folders.
+/// The crates' directories.
 fn crates() -> Vec<String> {
     let rooms = ["core", "connectors", "sinks", "transforms"];
     let mut crates = vec!["testkit".to_owned(), "xtask".to_owned()];
     for room in rooms {
-        let entries = std::fs::read_dir(workspace().join(room)).expect("a folder");
+        let entries = std::fs::read_dir(workspace().join(room)).expect("a directory");
         for entry in entries.map(|entry| entry.expect("an entry")) {
             let name = entry.file_name();
             crates.push(format!("{room}/{}", name.to_string_lossy()));
         }
     }
-    crates.retain(|folder| workspace().join(folder).join("src/lib.rs").is_file());
+    crates.retain(|directory| workspace().join(directory).join("src/lib.rs").is_file());
     crates.sort();
     crates
 }
@@ -117,8 +117,8 @@ fn crates() -> Vec<String> {
 fn modules(source: &Path) -> BTreeMap<String, String> {
     let mut modules: BTreeMap<String, String> = BTreeMap::new();
     let mut open = vec![source.to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             let inner = path.strip_prefix(source).expect("a path within");
             let first = inner.components().next().expect("a name");
@@ -193,8 +193,8 @@ fn reached(from: &str, needs: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<S
 #[test]
 fn modules_that_need_each_other_are_listed_with_their_reason() {
     let mut found: BTreeSet<(String, Vec<String>)> = BTreeSet::new();
-    for folder in crates() {
-        let modules = modules(&workspace().join(&folder).join("src"));
+    for directory in crates() {
+        let modules = modules(&workspace().join(&directory).join("src"));
         let needs: BTreeMap<String, BTreeSet<String>> = modules
             .iter()
             .map(|(module, code)| {
@@ -211,16 +211,16 @@ fn modules_that_need_each_other_are_listed_with_their_reason() {
                 .cloned()
                 .collect();
             if circle.len() > 1 {
-                found.insert((folder.clone(), circle));
+                found.insert((directory.clone(), circle));
             }
         }
     }
     let listed: BTreeSet<(String, Vec<String>)> = CIRCLES
         .iter()
-        .map(|(folder, modules, _)| {
+        .map(|(directory, modules, _)| {
             let mut modules: Vec<String> = modules.iter().map(|&name| name.to_owned()).collect();
             modules.sort();
-            ((*folder).to_owned(), modules)
+            ((*directory).to_owned(), modules)
         })
         .collect();
     let new: Vec<_> = found.difference(&listed).collect();

@@ -45,7 +45,7 @@ format = "ndjson"
 inputs = ["chosen"]
 "#;
 
-/// A pipeline that goes on until it is stopped.
+/// A pipeline that continues until it is stopped.
 const ENDLESS: &str = r#"
 name = "endless"
 
@@ -158,7 +158,7 @@ fn exit_codes_tell_how_it_went() {
     let site = Site::with(LINES);
     site.run(&[]).expect_code(0);
     site.tidegate(&["check", "pipeline.toml"]).expect_code(0);
-    // Usage, and every kind of mistake in the configuration.
+    // Usage, and every kind of error in the configuration.
     site.tidegate(&["run"]).expect_code(2);
     site.tidegate(&["sail"]).expect_code(2);
     site.run(&["--resume-anyway", "--restart"]).expect_code(2);
@@ -208,7 +208,7 @@ fn a_signal_stops_after_a_last_commit() {
         running.wait().expect_code(4).expect_said(&[
             "stopping after a last commit; once more stops at once\n",
             "endless stopped after ",
-            "\nwhat was read is committed; the next run goes on from there\n",
+            "\nwhat was read is committed; the next run resumes from there\n",
         ]);
         let mut ids: Vec<_> = lines_of(&site.path("out"))
             .iter()
@@ -476,7 +476,7 @@ inputs = ["chosen"]
     );
     let ended = site.tidegate(&["check", "pipeline.toml"]).expect_code(2);
     assert_eq!(ended.stdout, "");
-    insta::assert_snapshot!("mistakes", ended.stderr);
+    insta::assert_snapshot!("errors", ended.stderr);
     assert_eq!(site.run(&[]).expect_code(2).stderr, ended.stderr);
     assert!(!site.path(".tidegate").exists(), "nothing was written");
 }
@@ -999,7 +999,7 @@ fn what_needs_an_end_is_told_at_its_place_where_there_is_none() {
     let site = Site::with(&endless);
     site.tidegate(&["check", "pipeline.toml"])
         .expect_code(2)
-        .expect_said(&["but the run never ends", "--> pipeline.toml:17:8"]);
+        .expect_said(&["but the run is unbounded", "--> pipeline.toml:17:8"]);
     let gather = endless.replace("\n[sinks.out]", "[transforms.sum]\ntype = \"sql\"\ninputs = [\"numbers\"]\nquery = \"SELECT sum(id) AS s FROM numbers\"\n[sinks.out]");
     let site =
         Site::with(&gather.replace("inputs = [\"numbers\"]\nurl", "inputs = [\"sum\"]\nurl"));

@@ -54,12 +54,12 @@ fn target(hidden: &std::path::Path) -> PathBuf {
     hidden.with_file_name(name)
 }
 
-/// Runs the pipeline until one of its epochs is stored and can't be committed: a folder stands where
-/// the epoch's file should appear. Then the folder is taken away.
-fn crash_between_checkpoint_and_commit(site: &Site, folder: &str) {
+/// Runs the pipeline until one of its epochs is stored and can't be committed: a directory stands where
+/// the epoch's file should appear. Then the directory is taken away.
+fn crash_between_checkpoint_and_commit(site: &Site, directory: &str) {
     let running = site.start(&[]);
     let obstacle = until("a file that is begun", || {
-        let hidden = hidden_files(&site.path(folder));
+        let hidden = hidden_files(&site.path(directory));
         let target = target(hidden.first()?);
         fs::create_dir(&target).ok()?;
         fs::write(target.join("in the way"), "").ok()?;
@@ -68,19 +68,19 @@ fn crash_between_checkpoint_and_commit(site: &Site, folder: &str) {
     running
         .wait()
         .expect_code(1)
-        .expect_said(&["a folder stands where a file is to appear", "hint:"]);
+        .expect_said(&["a directory stands where a file is to appear", "hint:"]);
     let state = site.state().expect("a state");
     assert_eq!((state.finished, state.stored_epochs), (false, 1));
     assert!(state.prepared > 0);
     fs::remove_dir_all(obstacle).expect("the way is free again");
     assert!(
-        !hidden_files(&site.path(folder)).is_empty(),
+        !hidden_files(&site.path(directory)).is_empty(),
         "what is stored stays"
     );
 }
 
-fn ids(site: &Site, folder: &str) -> Vec<i64> {
-    let rows = lines_of(&site.path(folder));
+fn ids(site: &Site, directory: &str) -> Vec<i64> {
+    let rows = lines_of(&site.path(directory));
     let mut ids: Vec<_> = rows
         .iter()
         .map(|row| row["id"].as_i64().expect("an id"))
@@ -131,7 +131,7 @@ fn the_stored_epoch_of_a_renamed_sink_still_commits() {
     assert_eq!(files_under(&site.path("new")), [] as [PathBuf; 0]);
 
     site.run(&["--resume-anyway"]).expect_done();
-    assert_eq!(ids(&site, "old"), first, "the old folder is left alone");
+    assert_eq!(ids(&site, "old"), first, "the old directory is left alone");
     let mut all = first;
     all.extend(ids(&site, "new"));
     all.sort_unstable();

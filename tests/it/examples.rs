@@ -24,9 +24,9 @@ mod embedding;
 #[path = "../../examples/service.rs"]
 mod service;
 
-/// The visible lines of a folder's files.
-fn lines(folder: &Path) -> String {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+/// The visible lines of a directory's files.
+fn lines(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let visible = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     visible
         .map(|entry| std::fs::read_to_string(entry.path()).expect("a file"))
@@ -34,7 +34,7 @@ fn lines(folder: &Path) -> String {
 }
 
 /// The same, as the rows that the sink suite writes.
-fn rows(folder: &Path) -> tidegate::Result<Vec<RecordBatch>> {
+fn rows(directory: &Path) -> tidegate::Result<Vec<RecordBatch>> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("name", DataType::Utf8, true),
@@ -42,7 +42,7 @@ fn rows(folder: &Path) -> tidegate::Result<Vec<RecordBatch>> {
     ]));
     let csv = CsvOptions::default();
     let decoder = Decoder::new(Format::Ndjson, &csv, schema, &Scan::all("rows"))?;
-    let decoded = decoder.decode_all(lines(folder).into(), &"out".into())?;
+    let decoded = decoder.decode_all(lines(directory).into(), &"out".into())?;
     assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     Ok(decoded.batches)
 }
@@ -72,14 +72,16 @@ async fn the_custom_sink_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_custom_connector_runs_in_a_pipeline() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/custom_connector/pipeline.toml");
-    std::fs::copy(file, folder.path().join("pipeline.toml")).expect("the pipeline file");
-    let report = custom_connector::run(folder.path()).await.expect("a run");
+    std::fs::copy(file, directory.path().join("pipeline.toml")).expect("the pipeline file");
+    let report = custom_connector::run(directory.path())
+        .await
+        .expect("a run");
     assert_eq!(report.status, Status::Completed);
     assert_eq!(report.components[2].guarantee, Some("exactly_once"));
-    let text = lines(&folder.path().join("out"));
+    let text = lines(&directory.path().join("out"));
     let primes: BTreeSet<_> = text.lines().collect();
     // 9592 primes are below 100000, and one of them is even.
     assert_eq!((text.lines().count(), primes.len()), (9591, 9591));
@@ -91,9 +93,9 @@ async fn the_custom_connector_runs_in_a_pipeline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_pipeline_is_stopped_with_a_last_commit() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let (hand, stop) = watch::channel(false);
-    let out = folder.path().join("large");
+    let out = directory.path().join("large");
     let stopping = tokio::spawn(async move {
         let deadline = tokio::time::Instant::now() + super::support::DEADLINE;
         while !std::fs::read_dir(&out)
@@ -115,7 +117,7 @@ async fn an_embedded_pipeline_is_stopped_with_a_last_commit() {
         hand.send(true).expect("a running pipeline");
         hand
     });
-    let report = embedding::run(folder.path(), stop).await.expect("a run");
+    let report = embedding::run(directory.path(), stop).await.expect("a run");
     stopping.await.expect("a stop");
     assert_eq!(report.status, Status::Stopped);
     let [events, large, lake, seen] = &report.components[..] else {
@@ -143,18 +145,18 @@ fn posted(address: std::net::SocketAddr, body: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_answers_when_its_rows_are_in_the_lake() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
     let address = listener.local_addr().expect("an address");
     let (hand, stop) = watch::channel(false);
-    let path = folder.path().to_owned();
+    let path = directory.path().to_owned();
     let serving = tokio::spawn(async move {
         let report = service::run(&path, listener, stop).await;
         report.map_err(|error| error.to_string())
     });
-    let lake = folder.path().join("lake");
+    let lake = directory.path().join("lake");
     for id in 0..3 {
         let body = format!(r#"[{{"id":{id},"item":"bread","cents":250}}]"#);
         let answer = tokio::task::spawn_blocking(move || posted(address, &body));

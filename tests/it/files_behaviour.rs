@@ -1,4 +1,4 @@
-//! The `files` source and sink in whole pipelines: bad rows, many workers, watched folders, and
+//! The `files` source and sink in whole pipelines: bad rows, many workers, watched directories, and
 //! every format there and back.
 
 use std::fmt::Write as _;
@@ -345,7 +345,7 @@ fn one_gzipped_file_is_decoded_by_several_workers() {
 }
 
 #[test]
-fn a_watched_folder_gives_files_as_they_arrive() {
+fn a_watched_directory_gives_files_as_they_arrive() {
     let site = Site::with(
         r#"
         name = "watch"
@@ -381,7 +381,7 @@ fn a_watched_folder_gives_files_as_they_arrive() {
         ids
     };
     let arrived = |wanted: &[i64]| until("new rows", || (ids() == wanted).then_some(()));
-    fs::create_dir(site.path("in")).expect("a folder");
+    fs::create_dir(site.path("in")).expect("a directory");
 
     let running = site.start(&[]);
     put("a", 1);
@@ -396,7 +396,7 @@ fn a_watched_folder_gives_files_as_they_arrive() {
     let running = site.start(&[]);
     arrived(&[1, 2, 3, 4]);
     // Killed, it knows as well what it has read.
-    running.kill().expect("it runs for ever");
+    running.kill().expect("it runs forever");
     put("e", 5);
     let running = site.start(&[]);
     arrived(&[1, 2, 3, 4, 5]);
@@ -539,8 +539,8 @@ fn what_the_sink_writes_the_source_reads_back_in_every_format() {
         );
         site.write("pipeline.toml", back(format));
         site.run(&[]).expect_done();
-        let sorted = |folder| {
-            let mut rows = rows_of(&site.path(folder));
+        let sorted = |directory| {
+            let mut rows = rows_of(&site.path(directory));
             rows.sort_by_key(|row| row["id"].as_i64());
             rows
         };
@@ -628,9 +628,9 @@ fn names_of_files_tell_their_stream_and_their_time() {
     let [file] = &files[..] else {
         panic!("{} files", files.len())
     };
-    let folder = file
+    let directory = file
         .parent()
-        .expect("a folder")
+        .expect("a directory")
         .strip_prefix(site.path("out"))
         .expect("inside");
     // It may be midnight in between.
@@ -639,9 +639,9 @@ fn names_of_files_tell_their_stream_and_their_time() {
             .to_string()
     });
     assert!(
-        wanted.iter().any(|one| Path::new(one) == folder),
+        wanted.iter().any(|one| Path::new(one) == directory),
         "{}",
-        folder.display()
+        directory.display()
     );
     let name = file.file_name().expect("a name").to_string_lossy();
     assert!(

@@ -1,4 +1,4 @@
-//! Poor ground to run on: no rights, no room. Works as root and as anyone else.
+//! Poor ground to run on: no permissions, no room. Works as root and as anyone else.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,12 +59,12 @@ impl Disk {
         Self { kib, way }
     }
 
-    /// The command with such a disk at `folder` of the site, and the file that tells afterwards
+    /// The command with such a disk at `directory` of the site, and the file that tells afterwards
     /// which files it left there.
     pub(crate) fn around(
         &self,
         site: &Site,
-        folder: &Path,
+        directory: &Path,
         command: Command,
     ) -> (Command, PathBuf) {
         let listing = site.path("listing.txt");
@@ -77,12 +77,12 @@ impl Disk {
             Way::FileSize => ("trap '' XFSZ; ulimit -f $2", self.kib * 2),
         };
         let script = format!(
-            "{script}; mkdir -p \"$1/tmp\"; folder=$1; listing=$3; shift 3; \"$@\"; code=$?
-             cd \"$folder\" && find . -type f > \"$listing\"; exit $code"
+            "{script}; mkdir -p \"$1/tmp\"; directory=$1; listing=$3; shift 3; \"$@\"; code=$?
+             cd \"$directory\" && find . -type f > \"$listing\"; exit $code"
         );
-        let (size, folder) = (size.to_string(), site.path(folder));
+        let (size, directory) = (size.to_string(), site.path(directory));
         let shell = ["sh", "-c", &script, "sh"];
-        let about = [path(&folder), &size, path(&listing)];
+        let about = [path(&directory), &size, path(&listing)];
         let unshare: Vec<&str> = match self.way {
             Way::FileSize => Vec::new(),
             way => [&["unshare"], way.unshare()].concat(),
@@ -121,18 +121,19 @@ impl Way {
 }
 
 fn path(path: &Path) -> &str {
-    path.to_str().expect("a temporary folder has a plain name")
+    path.to_str()
+        .expect("a temporary directory has a plain name")
 }
 
-/// `command` as the last arguments of another one, in the same folder and environment.
+/// `command` as the last arguments of another one, in the same directory and environment.
 fn wrap(outer: &[&str], command: Command) -> Command {
     let mut wrapped = Command::new(outer[0]);
     wrapped
         .args(&outer[1..])
         .arg(command.get_program())
         .args(command.get_args());
-    if let Some(folder) = command.get_current_dir() {
-        wrapped.current_dir(folder);
+    if let Some(directory) = command.get_current_dir() {
+        wrapped.current_dir(directory);
     }
     for (name, value) in command.get_envs() {
         match value {

@@ -58,8 +58,8 @@ fn cargo() -> String {
 
 /// A member of the workspace.
 struct Member {
-    /// Its folder, from the workspace's.
-    folder: String,
+    /// Its directory, from the workspace's.
+    directory: String,
     /// Members that it needs, with the kind of need: `normal`, `dev`, `build`.
     needs: Vec<(String, String)>,
 }
@@ -73,7 +73,7 @@ fn members() -> BTreeMap<String, Member> {
         "--offline",
     ];
     let metadata: Value = serde_json::from_str(&output(&cargo(), &args)).expect("JSON");
-    let root = metadata["workspace_root"].as_str().expect("a folder");
+    let root = metadata["workspace_root"].as_str().expect("a directory");
     let packages = metadata["packages"].as_array().expect("packages");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let names: BTreeSet<String> = packages
@@ -82,7 +82,7 @@ fn members() -> BTreeMap<String, Member> {
         .collect();
     let member = |package: &Value| {
         let manifest = text(&package["manifest_path"]);
-        let folder = manifest
+        let directory = manifest
             .strip_prefix(root)
             .and_then(|path| path.strip_suffix("/Cargo.toml"));
         let needs = package["dependencies"]
@@ -97,12 +97,12 @@ fn members() -> BTreeMap<String, Member> {
                 )
             })
             .filter(|(name, _)| names.contains(name));
-        let folder = folder
-            .expect("a member's folder")
+        let directory = directory
+            .expect("a member's directory")
             .trim_start_matches('/')
             .to_owned();
         Member {
-            folder,
+            directory,
             needs: needs.collect(),
         }
     };
@@ -112,10 +112,10 @@ fn members() -> BTreeMap<String, Member> {
         .collect()
 }
 
-/// What a member of `folder` may need in the program itself.
-fn may_need(folder: &str, other: &str) -> bool {
-    let room = folder.split('/').next().unwrap_or_default();
-    match (room, folder) {
+/// What a member of `directory` may need in the program itself.
+fn may_need(directory: &str, other: &str) -> bool {
+    let room = directory.split('/').next().unwrap_or_default();
+    match (room, directory) {
         // The root sees all but what is for tests and for its development.
         ("", _) => other != "testkit" && other != "xtask",
         (_, "core/contract") => false,
@@ -144,16 +144,16 @@ fn dependencies_point_to_the_contract_and_never_sideways() {
     assert!(members.len() >= 17, "{:?}", members.keys());
     for (name, member) in &members {
         for (need, kind) in &member.needs {
-            let other = &members[need].folder;
+            let other = &members[need].directory;
             let allowed = match kind.as_str() {
                 "dev" => other != "xtask",
-                _ if member.folder == "xtask" => other != "testkit",
-                _ => may_need(&member.folder, other),
+                _ if member.directory == "xtask" => other != "testkit",
+                _ => may_need(&member.directory, other),
             };
             assert!(
                 allowed,
                 "{name} ({}) must not have {need} as a {kind} dependency",
-                member.folder
+                member.directory
             );
         }
     }
@@ -207,7 +207,7 @@ fn the_contract_stands_on_no_runtime_sdk_or_query_engine() {
 #[test]
 fn authors_of_connectors_compile_neither_datafusion_nor_sqlite() {
     for (name, member) in members() {
-        let room = member.folder.split('/').next().unwrap_or_default();
+        let room = member.directory.split('/').next().unwrap_or_default();
         if !["connectors", "sinks"].contains(&room) {
             continue;
         }

@@ -267,9 +267,9 @@ fn resident(running: &Running) -> u64 {
     size.expect("its memory") * 1024
 }
 
-fn payloads(folder: &std::path::Path) -> Vec<String> {
+fn payloads(directory: &std::path::Path) -> Vec<String> {
     let mut payloads = Vec::new();
-    for batch in batches_of(folder) {
+    for batch in batches_of(directory) {
         let column = batch.column_by_name("payload").expect("a column");
         payloads.extend(
             column

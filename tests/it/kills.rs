@@ -53,13 +53,13 @@ fn ndjson(rows: usize) -> String {
     text
 }
 
-/// Asserts that every row in the folder is one of the input's, whole, and there once; says how many
+/// Asserts that every row in the directory is one of the input's, whole, and there once; says how many
 /// there are.
 #[track_caller]
-fn count_whole_rows(folder: &Path) -> usize {
+fn count_whole_rows(directory: &Path) -> usize {
     let names: Vec<String> = (0..1000).map(name).collect();
     let mut seen = vec![false; ROWS];
-    for batch in batches_of(folder) {
+    for batch in batches_of(directory) {
         let column = |name| batch.column_by_name(name).expect("a column");
         let ids = column("id").as_primitive::<Int64Type>().values();
         let amounts = column("amount").as_primitive::<Int64Type>().values();
@@ -218,7 +218,7 @@ fn sigterm_commits_what_was_read_and_the_next_run_goes_on() {
 
 #[test]
 fn a_second_ctrl_c_stops_at_once() {
-    // Nobody reads its output, so the last commit would take for ever.
+    // Nobody reads its output, so the last commit would take forever.
     let site = Site::with(
         r#"
         name = "stuck"

@@ -320,7 +320,7 @@ fn every_reader_reads_the_same_table() {
     }
 
     // The others, each in its own words, in one process.
-    let folder = site.path("copy");
+    let directory = site.path("copy");
     for object in lake.s3.objects(BUCKET, "tables/kinds/") {
         // The names of partitions stay as they are in the keys, percent-encoded.
         site.write(
@@ -333,7 +333,7 @@ fn every_reader_reads_the_same_table() {
     command
         .arg(script)
         .args([BUCKET, "tables/kinds"])
-        .arg(folder.join("tables/kinds"))
+        .arg(directory.join("tables/kinds"))
         .envs(lake.s3.environment());
     let output = command.output().expect("the readers' Python");
     let stdout = String::from_utf8_lossy(&output.stdout);

@@ -30,7 +30,7 @@ fn write_to(url: &str, more: &str) -> Site {
     site
 }
 
-/// A pipeline from `url` to a local folder.
+/// A pipeline from `url` to a local directory.
 fn read_from(url: &str) -> Site {
     Site::with(&format!(
         r#"
@@ -104,7 +104,7 @@ fn keys_that_are_not_right() {
     let reader = right.with("AWS_ACCESS_KEY_ID", READER_ACCESS_KEY);
     let texts = [
         "access denied",
-        "hint: the credentials are known but lack this right",
+        "hint: the credentials are known but lack this permission",
     ];
     fails(&reader, &sink(), 1, &texts);
     let site = source();
@@ -171,7 +171,7 @@ fn a_bucket_in_another_region() {
     let named = [wrong, "hint: set `region = \"eu-central-1\"` under [aws]"];
     for reply in [region(moved), region(malformed)] {
         let (_server, aws) = one_that_says(reply);
-        // A mistake of the configuration.
+        // An error of the configuration.
         fails(&aws, &write_to("s3://bucket/table", ""), 2, &named);
         fails(&aws, &read_from("s3://bucket/rows/*.ndjson"), 2, &named);
     }
@@ -306,7 +306,7 @@ fn names_that_the_catalog_folds() {
     assert_eq!(rows, [json!({ "id": 1, "firstname": "Ada" })]);
 }
 
-/// Values that a folder's name can't hold as they are.
+/// Values that a directory's name can't hold as they are.
 const ODD: [&str; 12] = [
     "a/b",
     "k=v",
@@ -389,7 +389,7 @@ fn a_partition_value_that_no_key_can_hold_is_an_error_before_anything_is_publish
         &aws,
         &site,
         1,
-        &["column `value`: too long to name a folder", "hint: "],
+        &["column `value`: too long to name a directory", "hint: "],
     );
     assert_eq!(lake.s3.objects(BUCKET, ""), []);
     assert_eq!(lake.s3.uploads(BUCKET), []);

@@ -22,19 +22,19 @@ const KILLS: u32 = 20;
 /// Rows in a partition: new ones come as the input is read.
 const IN_A_DAY: i64 = 3000;
 
-/// Copies the files under a prefix to a folder.
-pub(crate) fn download(server: &AwsServer, prefix: &str, folder: &Path) {
+/// Copies the files under a prefix to a directory.
+pub(crate) fn download(server: &AwsServer, prefix: &str, directory: &Path) {
     for (number, object) in server.objects(BUCKET, prefix).into_iter().enumerate() {
-        std::fs::create_dir_all(folder).expect("a folder");
-        let file = folder.join(format!("{number}.parquet"));
+        std::fs::create_dir_all(directory).expect("a directory");
+        let file = directory.join(format!("{number}.parquet"));
         std::fs::write(file, server.get(BUCKET, &object.key)).expect("a file");
     }
 }
 
-/// The column `id` of all Parquet files in a folder, sorted.
-pub(crate) fn ids_in(folder: &Path) -> Vec<i64> {
+/// The column `id` of all Parquet files in a directory, sorted.
+pub(crate) fn ids_in(directory: &Path) -> Vec<i64> {
     let mut ids = Vec::new();
-    for batch in batches_of(folder) {
+    for batch in batches_of(directory) {
         let column = batch.column_by_name("id").expect("a column");
         ids.extend_from_slice(column.as_primitive::<Int64Type>().values());
     }
@@ -51,7 +51,7 @@ fn input() -> String {
     text
 }
 
-/// A pipeline with a folder of the bucket and a table of its own.
+/// A pipeline with a directory of the bucket and a table of its own.
 struct Made<'a> {
     lake: &'a Lake,
     in_s3: bool,
@@ -62,7 +62,7 @@ struct Made<'a> {
 impl Made<'_> {
     fn fresh(&self) -> Site {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let place = if self.in_s3 { "s3" } else { "folder" };
+        let place = if self.in_s3 { "s3" } else { "directory" };
         let name = format!("kill_{place}_{number}");
         let site = Site::with(&format!(
             r#"
@@ -103,11 +103,11 @@ impl Made<'_> {
     /// The partitions that have files, and those that the catalog has.
     fn partitions(&self, site: &Site) -> (BTreeSet<String>, BTreeSet<String>) {
         let name = site.read("name");
-        let folder = format!("{name}/rows/");
-        let objects = self.lake.s3.objects(BUCKET, &folder);
-        let folders = objects.iter().map(|object| {
-            let rest = &object.key[folder.len()..];
-            rest.split_once('/').expect("a folder").0.to_owned()
+        let directory = format!("{name}/rows/");
+        let objects = self.lake.s3.objects(BUCKET, &directory);
+        let directories = objects.iter().map(|object| {
+            let rest = &object.key[directory.len()..];
+            rest.split_once('/').expect("a directory").0.to_owned()
         });
         let known = match self.lake.glue.glue_table("lake", &name) {
             None => BTreeSet::new(),
@@ -117,7 +117,7 @@ impl Made<'_> {
                 values.map(|values| format!("day={}", values[0])).collect()
             }
         };
-        (folders.collect(), known)
+        (directories.collect(), known)
     }
 
     /// What must hold when the run has ended by itself.
@@ -128,8 +128,8 @@ impl Made<'_> {
         download(&self.lake.s3, &format!("{name}/rows/"), &copy);
         let ids = ids_in(&copy);
         assert!(ids.iter().copied().eq(0..ROWS), "{} rows", ids.len());
-        let (folders, known) = self.partitions(site);
-        assert_eq!(folders, known, "the catalog equals the files");
+        let (directories, known) = self.partitions(site);
+        assert_eq!(directories, known, "the catalog equals the files");
         let uploads = self.lake.s3.uploads(BUCKET);
         let own = uploads
             .iter()
@@ -167,9 +167,12 @@ fn survives_any_kill(in_s3: bool) {
         });
         let running = made.start(&site, &by_proxy);
         assert!(hold.wait_for(1, Duration::from_secs(60)), "turn {turn}");
-        let (folders, known) = made.partitions(&site);
-        assert!(known.is_subset(&folders), "{known:?} of {folders:?}");
-        between += usize::from(known.len() < folders.len());
+        let (directories, known) = made.partitions(&site);
+        assert!(
+            known.is_subset(&directories),
+            "{known:?} of {directories:?}"
+        );
+        between += usize::from(known.len() < directories.len());
         assert!(running.kill().is_some(), "turn {turn}");
         drop(hold);
     }
@@ -195,7 +198,7 @@ fn survives_any_kill(in_s3: bool) {
 }
 
 #[test]
-fn a_lake_with_its_state_in_a_folder_survives_any_kill() {
+fn a_lake_with_its_state_in_a_directory_survives_any_kill() {
     survives_any_kill(false);
 }
 

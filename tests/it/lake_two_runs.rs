@@ -34,7 +34,7 @@ fn slow(sink: &str) -> Site {
     site
 }
 
-const TO_A_FOLDER: &str = r#"
+const TO_A_DIRECTORY: &str = r#"
     [sinks.out]
     type = "parquet"
     inputs = ["numbers"]
@@ -50,7 +50,7 @@ fn a_second_run_at_once_is_refused_wherever_the_state_is() {
     let lake = Lake::new();
     let aws = lake.environment();
     for state in ["state".to_owned(), format!("s3://{BUCKET}/second")] {
-        let site = slow(TO_A_FOLDER);
+        let site = slow(TO_A_DIRECTORY);
         let first = site.spawn(aws.command(&site, &run(&state)));
         until("a first commit", || {
             (!visible_files(&site.path("out")).is_empty()).then_some(())
@@ -110,9 +110,9 @@ fn a_run_that_was_stopped_taken_over_from_and_continued_commits_nothing() {
             "#
         ));
         let state = format!("s3://{BUCKET}/{prefix}/state");
-        let folder = format!("{prefix}/rows/");
+        let directory = format!("{prefix}/rows/");
         let objects = || -> BTreeMap<String, u64> {
-            let objects = lake.s3.objects(BUCKET, &folder);
+            let objects = lake.s3.objects(BUCKET, &directory);
             objects.into_iter().map(|one| (one.key, one.size)).collect()
         };
 
@@ -131,7 +131,7 @@ fn a_run_that_was_stopped_taken_over_from_and_continued_commits_nothing() {
             .expect_done()
             .expect_said(&["no sign of life", "taking over"]);
         let rows = site.path(format!("copy{case}"));
-        download(&lake.s3, &folder, &rows);
+        download(&lake.s3, &directory, &rows);
         assert_eq!(ids_in(&rows), (0..6000).collect::<Vec<_>>(), "{stopped:?}");
         let left = objects();
 

@@ -17,15 +17,15 @@ const ROWS: i64 = 10;
 
 /// The parts of the state that lie there, and those that its head names.
 fn parts(s3: &AwsServer, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-    let folder = format!("{name}/state/");
-    let head = s3.get(BUCKET, &format!("{folder}{name}.state.json"));
+    let directory = format!("{name}/state/");
+    let head = s3.get(BUCKET, &format!("{directory}{name}.state.json"));
     assert!(head.len() < 80_000, "the head has {} bytes", head.len());
     let head: serde_json::Value = serde_json::from_slice(&head).expect("JSON");
     let named = ["whole", "since"].iter().flat_map(|list| {
         let parts = head[list].as_array().into_iter().flatten();
         parts.map(|part| part["name"].as_str().expect("a name").to_owned())
     });
-    let there = s3.objects(BUCKET, &format!("{folder}{name}.state/"));
+    let there = s3.objects(BUCKET, &format!("{directory}{name}.state/"));
     let there = there.into_iter().map(|object| {
         let name = object.key.rsplit('/').next().expect("a name");
         name.trim_end_matches(".ndjson").to_owned()

@@ -145,7 +145,7 @@ fn posts_come_by_the_api_into_batches_and_by_streams_into_clean_tables() {
     let every = "sources.pinterest.sample.every=0s..20ms";
     let post = ["run", "post.toml", "--set", &rounds, "--set", every];
     let post = site.spawn(aws.command(&site, &post));
-    // Both are killed while posts come. While the API is away, posts are made again.
+    // Both are killed while posts come. While the API is away, posts are retried.
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(700));
         assert!(stream.kill().is_some(), "the stream has ended");

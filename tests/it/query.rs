@@ -102,7 +102,7 @@ fn rows_go_into_files_of_every_format() {
     let sql = "SELECT id, price FROM sales WHERE day = '2024-02-28' ORDER BY id";
     query(&site, &["-o", "out.csv", sql]).expect_done();
     assert_eq!(site.read("out.csv"), "id,price\n1,2.50\n2,1.10\n");
-    fs::create_dir(site.path("out")).expect("a folder");
+    fs::create_dir(site.path("out")).expect("a directory");
     query(&site, &["-o", "out/rows.parquet", sql]).expect_done();
     let rows: usize = batches_of(&site.path("out"))
         .iter()
@@ -125,7 +125,7 @@ fn rows_go_into_files_of_every_format() {
     )
     .expect_code(1);
     assert!(!site.path("bad.csv").exists());
-    let left = fs::read_dir(site.path(".")).expect("a folder").flatten();
+    let left = fs::read_dir(site.path(".")).expect("a directory").flatten();
     let left = left.filter(|entry| entry.file_name().to_string_lossy().contains("tidegate-tmp"));
     assert_eq!(left.count(), 0);
 }

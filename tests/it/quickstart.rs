@@ -240,16 +240,16 @@ impl Week {
     }
 }
 
-/// Every row that lies in `out/weekly`, its year and week taken from its folder.
+/// Every row that lies in `out/weekly`, its year and week taken from its directory.
 fn written(out: &Path) -> BTreeMap<Key, BTreeMap<String, Written>> {
     let mut found = BTreeMap::new();
     for path in visible_files(out) {
-        let folders = path.strip_prefix(out).expect("a path in the output");
-        let folders: Vec<_> = folders
+        let directories = path.strip_prefix(out).expect("a path in the output");
+        let directories: Vec<_> = directories
             .iter()
             .map(|name| name.to_str().expect("UTF-8"))
             .collect();
-        let [year, week, _file] = folders[..] else {
+        let [year, week, _file] = directories[..] else {
             panic!("{}", path.display())
         };
         let number = |text: &str, name: &str| -> i64 {

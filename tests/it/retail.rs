@@ -83,7 +83,7 @@ impl Night {
         self.environment.tidegate(&self.site, args)
     }
 
-    /// Names of objects below a prefix, without what tells files of a folder apart.
+    /// Names of objects below a prefix, without what tells files of a directory apart.
     fn objects(&self, prefix: &str) -> Vec<String> {
         let objects = self.lake.s3.objects(BUCKET, prefix);
         objects.into_iter().map(|object| object.key).collect()
@@ -159,15 +159,15 @@ fn a_night_of_the_shop_ends_with_the_right_metrics() {
             format!("tables/sales_inv/yr_num={}/wk_num={}", next(), next())
         })
         .collect();
-    let folders: BTreeMap<_, _> = night
+    let directories: BTreeMap<_, _> = night
         .objects("tables/sales_inv/")
         .into_iter()
         .map(|key| {
-            let (folder, file) = key.rsplit_once('/').expect("a folder");
-            (folder.to_owned(), file.to_owned())
+            let (directory, file) = key.rsplit_once('/').expect("a directory");
+            (directory.to_owned(), file.to_owned())
         })
         .collect();
-    assert!(folders.keys().eq(weeks.iter()), "{folders:?}");
+    assert!(directories.keys().eq(weeks.iter()), "{directories:?}");
 
     // The copies of the dimensions have every value.
     let copy = format!("date = '{DAY}'");

@@ -1,8 +1,8 @@
 //! One input, one query, one answer: from a pipeline, from `tidegate query`, and from DuckDB.
 
 mod crawled;
+mod directories;
 mod extremes;
-mod folders;
 mod numbers;
 mod statistics;
 mod times;
@@ -287,8 +287,8 @@ fn what_has_another_meaning_in_sql_is_refused() {
     }
 }
 
-fn run_of(folder: &Path) -> Vec<String> {
-    let texts = visible_files(folder).into_iter().map(fs::read_to_string);
+fn run_of(directory: &Path) -> Vec<String> {
+    let texts = visible_files(directory).into_iter().map(fs::read_to_string);
     let text: String = texts.map(|text| text.expect("UTF-8")).collect();
     let mut rows: Vec<String> = text.lines().map(str::to_owned).collect();
     rows.sort();

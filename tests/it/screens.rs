@@ -19,7 +19,7 @@ fn on_terminal(site: &Site, width: usize, args: &[&str]) -> Command {
     let line = format!("stty cols {width} rows 50; exec {}", words.join(" "));
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]);
-    script.current_dir(program.get_current_dir().expect("a folder"));
+    script.current_dir(program.get_current_dir().expect("a directory"));
     for (name, value) in program.get_envs() {
         match value {
             Some(value) => script.env(name, value),

@@ -23,7 +23,7 @@ pub(crate) fn rules() -> Rules {
         .answers_late(Duration::from_millis(500))
 }
 
-/// A pipeline that appends questions to a folder, with more keys of its source.
+/// A pipeline that appends questions to a directory, with more keys of its source.
 pub(crate) fn pipeline(api: &StackExchange, keys: &str) -> Site {
     let site = Site::with(&text(api, "questions", keys));
     site.write("key", "a-key");
@@ -331,7 +331,7 @@ fn a_check_tells_what_will_be_read_without_a_request() {
     assert!(api.requests().is_empty());
 }
 
-/// The day of raw files, as their folders write it.
+/// The day of raw files, as their directories write it.
 pub(crate) fn day(time: DateTime<Utc>) -> String {
     time.format("%Y/%m/%d").to_string()
 }

@@ -99,9 +99,9 @@ fn an_hour_of_stack_overflow_ends_with_the_ten_most_used_tags() {
     let now = Utc::now();
     hour.ingest().expect_done();
     let raw = hour.raw_files();
-    let folder = format!("questions_raw/{}/stackoverflow_raw_data_", day(now));
+    let directory = format!("questions_raw/{}/stackoverflow_raw_data_", day(now));
     assert!(
-        raw.len() >= 12 && raw.iter().all(|key| key.starts_with(&folder)),
+        raw.len() >= 12 && raw.iter().all(|key| key.starts_with(&directory)),
         "{raw:?}"
     );
     assert!(raw.iter().all(|key| key.ends_with(".json")), "{raw:?}");
@@ -124,12 +124,12 @@ fn an_hour_of_stack_overflow_ends_with_the_ten_most_used_tags() {
             .collect()
     };
     assert_eq!(found, wanted(&first));
-    let folder = now.format("USE_CASES/STACKOVERFLOW_TAGS/year=%Y/month=%-m/day=%-d/");
+    let directory = now.format("USE_CASES/STACKOVERFLOW_TAGS/year=%Y/month=%-m/day=%-d/");
     assert!(
         !hour
             .lake
             .s3
-            .objects(PROCESSED, &folder.to_string())
+            .objects(PROCESSED, &directory.to_string())
             .is_empty()
     );
 

@@ -1,5 +1,5 @@
 //! 50,000 questions that change while they are read, by runs that are killed inside and between
-//! requests, checkpoints and commits: nothing is lost or doubled, and the API's rules are kept.
+//! requests, checkpoints and commits: nothing is lost or duplicated, and the API's rules are kept.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -28,7 +28,7 @@ fn a_run_of_few_requests_goes_on_in_the_next_ones() {
             break;
         }
         let ended = ended.expect_code(4);
-        ended.expect_said(&["max_requests", "hint:", "the next run goes on from there"]);
+        ended.expect_said(&["max_requests", "hint:", "the next run resumes from there"]);
         assert_eq!(report["status"], "stopped");
         assert!(report["exhausted"]["message"].is_string());
         stopped += 1;
@@ -199,7 +199,7 @@ fn a_run_that_waits_for_the_quota_can_be_stopped() {
     });
     running.signal("INT");
     let ended = running.wait().expect_code(4);
-    ended.expect_said(&["stopping after a last commit", "the next run goes on"]);
+    ended.expect_said(&["stopping after a last commit", "the next run continues"]);
     let report: Value = serde_json::from_str(&pipeline.read("report.json")).expect("JSON");
     assert_eq!(report["status"], "stopped");
     assert_eq!(merged(&pipeline, "questions").len() % 99, 1, "whole pages");

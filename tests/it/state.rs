@@ -50,7 +50,7 @@ fn the_state_is_listed_shown_and_copied() {
     let copy = site.tidegate(&["state", "export", "copies/state.db"]);
     copy.expect_code(1)
         .expect_said(&["the copy can't be written"]);
-    std::fs::create_dir(site.path("copies")).expect("a folder");
+    std::fs::create_dir(site.path("copies")).expect("a directory");
     let export = ["state", "export", "copies/state.db"];
     site.tidegate(&export).expect_done();
     site.tidegate(&export).expect_code(2);

@@ -1,6 +1,6 @@
 //! What the tests of the whole program share.
 //!
-//! - [`Site`]: a temporary folder with a pipeline file, data, output and state of its own; it runs
+//! - [`Site`]: a temporary directory with a pipeline file, data, output and state of its own; it runs
 //!   the program there (`run`, `tidegate`) or only starts it (`start`);
 //! - [`Running`]: a started program, to be waited for or sent a signal;
 //! - [`Ended`]: what came of it: exit code, both outputs, and asserts on them;
@@ -8,7 +8,7 @@
 //! - [`until`]: waits for a condition, with a deadline;
 //! - [`State`]: what `state.db` holds, read from outside;
 //! - [`files_under`], [`visible_files`], [`hidden_files`], [`batches_of`], [`rows_of`], [`lines_of`]:
-//!   what lies in an output folder.
+//!   what lies in an output directory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -31,17 +31,17 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder of its own, gone with the test.
+/// A directory of its own, gone with the test.
 #[derive(Debug)]
 pub(crate) struct Site {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        fs::create_dir(folder.path().join("tmp")).expect("a folder for scratch files");
-        Self { folder }
+        let directory = TempDir::new().expect("a temporary directory");
+        fs::create_dir(directory.path().join("tmp")).expect("a directory for scratch files");
+        Self { directory }
     }
 
     /// A site whose `pipeline.toml` is this text.
@@ -51,14 +51,14 @@ impl Site {
         site
     }
 
-    /// A site with a copy of an example's folder, without what runs of it left there.
+    /// A site with a copy of an example's directory, without what runs of it left there.
     pub(crate) fn of_example(name: &str) -> Self {
         let site = Self::new();
         let from = workspace().join("examples").join(name);
         for path in files_under(&from) {
             let relative = path.strip_prefix(&from).expect("a file of the example");
             let left = ["out", ".tidegate"];
-            if left.iter().any(|folder| relative.starts_with(folder)) {
+            if left.iter().any(|directory| relative.starts_with(directory)) {
                 continue;
             }
             let bytes = fs::read(&path).expect("a file of the example");
@@ -68,13 +68,13 @@ impl Site {
     }
 
     pub(crate) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
-        self.folder.path().join(relative)
+        self.directory.path().join(relative)
     }
 
-    /// Writes a file, and makes its folders.
+    /// Writes a file, and makes its directories.
     pub(crate) fn write(&self, relative: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(relative);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder is made");
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory is made");
         fs::write(&path, bytes).expect("a file is written");
         path
     }
@@ -87,7 +87,7 @@ impl Site {
     /// The program, here, with nothing in its environment that could change what it does.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(args).current_dir(self.folder.path());
+        command.args(args).current_dir(self.directory.path());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TIDEGATE_") {
                 command.env_remove(name);
@@ -116,7 +116,7 @@ impl Site {
     pub(crate) fn spawn(&self, mut command: Command) -> Running {
         // Files, not pipes: nobody has to read them while it runs. Beside the site, so that tests
         // see only what the program made.
-        let outputs = TempDir::new().expect("a folder for outputs");
+        let outputs = TempDir::new().expect("a directory for outputs");
         let file = |name| File::create(outputs.path().join(name)).expect("a file for an output");
         let child = command
             .stdout(file("stdout"))
@@ -199,7 +199,7 @@ impl Running {
         self.wait_for(DEADLINE)
     }
 
-    /// Waits until it ends, but not for ever.
+    /// Waits until it ends, but not forever.
     pub(crate) fn wait_for(mut self, deadline: Duration) -> Ended {
         let asked = Instant::now();
         loop {
@@ -404,18 +404,18 @@ impl State {
     }
 }
 
-/// All files in a folder and below, by name; none where there is no folder.
-pub(crate) fn files_under(folder: &Path) -> Vec<PathBuf> {
+/// All files in a directory and below, by name; none where there is no directory.
+pub(crate) fn files_under(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
         for entry in entries {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 found.push(path);
             }
@@ -430,16 +430,16 @@ fn is_hidden(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with('.'))
 }
 
-/// The files in a folder and below that a reader of the folder sees.
-pub(crate) fn visible_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = files_under(folder);
+/// The files in a directory and below that a reader of the directory sees.
+pub(crate) fn visible_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = files_under(directory);
     files.retain(|path| !is_hidden(path));
     files
 }
 
 /// The others: what staged writes have begun and not published.
-pub(crate) fn hidden_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = files_under(folder);
+pub(crate) fn hidden_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = files_under(directory);
     files.retain(|path| is_hidden(path));
     files
 }
@@ -454,16 +454,16 @@ pub(crate) fn batches_in(path: &Path) -> Vec<RecordBatch> {
         .collect()
 }
 
-/// The batches of all visible Parquet files in a folder and below.
-pub(crate) fn batches_of(folder: &Path) -> Vec<RecordBatch> {
-    let files = visible_files(folder);
+/// The batches of all visible Parquet files in a directory and below.
+pub(crate) fn batches_of(directory: &Path) -> Vec<RecordBatch> {
+    let files = visible_files(directory);
     files.iter().flat_map(|path| batches_in(path)).collect()
 }
 
-/// The rows of all visible Parquet files in a folder and below, as JSON objects. For small tables.
-pub(crate) fn rows_of(folder: &Path) -> Vec<Value> {
+/// The rows of all visible Parquet files in a directory and below, as JSON objects. For small tables.
+pub(crate) fn rows_of(directory: &Path) -> Vec<Value> {
     let mut rows = Vec::new();
-    for batch in batches_of(folder) {
+    for batch in batches_of(directory) {
         for row in 0..batch.num_rows() {
             let row = tidegate_formats::row_to_json(&batch, row).expect("a row");
             rows.push(serde_json::from_str(&row).expect("JSON"));
@@ -472,10 +472,10 @@ pub(crate) fn rows_of(folder: &Path) -> Vec<Value> {
     rows
 }
 
-/// The lines of all visible NDJSON files in a folder and below, as JSON.
-pub(crate) fn lines_of(folder: &Path) -> Vec<Value> {
+/// The lines of all visible NDJSON files in a directory and below, as JSON.
+pub(crate) fn lines_of(directory: &Path) -> Vec<Value> {
     let mut rows = Vec::new();
-    for path in visible_files(folder) {
+    for path in visible_files(directory) {
         let text = fs::read_to_string(&path).expect("UTF-8");
         assert!(
             text.is_empty() || text.ends_with('\n'),

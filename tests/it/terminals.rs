@@ -163,8 +163,8 @@ fn a_query_that_is_stopped_leaves_no_files() {
         });
         running.signal(signal);
         running.wait().expect_code(4).expect_said(&["stopped\n"]);
-        let left = |folder: &str| -> Vec<_> {
-            let entries = fs::read_dir(site.path(folder)).expect("a folder");
+        let left = |directory: &str| -> Vec<_> {
+            let entries = fs::read_dir(site.path(directory)).expect("a directory");
             let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
             names.sort();
             names
@@ -179,8 +179,8 @@ fn looking_for_a_catalog_makes_none() {
     let site = Site::new();
     let list = site.tidegate(&["catalog", "list"]).expect_done().stdout;
     let path = site.path(".tidegate/catalog.db");
-    let path =
-        fs::canonicalize(site.path(".")).map_or(path, |folder| folder.join(".tidegate/catalog.db"));
+    let path = fs::canonicalize(site.path("."))
+        .map_or(path, |directory| directory.join(".tidegate/catalog.db"));
     let want = format!("no catalog at {}; ", path.display());
     assert!(list.starts_with(&want), "{list}");
     let json = site.tidegate(&["catalog", "list", "--json"]).expect_done();

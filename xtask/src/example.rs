@@ -32,7 +32,7 @@ pub(crate) struct Example {
     here: PathBuf,
     /// The state is in it: the servers are new, so what an earlier run remembers of its files is not
     /// true of them.
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Example {
@@ -51,7 +51,7 @@ impl Example {
             servers,
             environment: BTreeMap::new(),
             here: place::workspace().to_path_buf(),
-            folder: env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id())),
+            directory: env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id())),
         })
     }
 
@@ -69,15 +69,15 @@ impl Example {
         self.environment.insert(name, value);
     }
 
-    /// A folder of its own, gone with this.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// A directory of its own, gone with this.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Copies the pipelines of an example, and lets commands run beside the copy: what a pipeline
     /// writes beside its file then goes with this.
     pub(crate) fn copy(&mut self, example: &str) -> Result<()> {
-        let (from, to) = (place::workspace(), self.folder.join("copy"));
+        let (from, to) = (place::workspace(), self.directory.join("copy"));
         let inside = Path::new("examples").join(example);
         fs::create_dir_all(to.join(&inside))?;
         for entry in fs::read_dir(from.join(&inside))? {
@@ -158,7 +158,7 @@ impl Example {
             .current_dir(&self.here)
             .envs(self.servers.environment())
             .envs(&self.environment)
-            .env("TIDEGATE_STATE", self.folder.join("state"));
+            .env("TIDEGATE_STATE", self.directory.join("state"));
         command
     }
 }
@@ -207,6 +207,6 @@ impl Started {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
+        drop(fs::remove_dir_all(&self.directory));
     }
 }

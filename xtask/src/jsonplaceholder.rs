@@ -52,19 +52,20 @@ impl JsonPlaceholder {
         let api = example.server("JSONPLACEHOLDER_URL")?;
         let api = format!("sources.api.base_url={api}");
 
-        let folder = "examples/jsonplaceholder";
-        let pipeline = format!("{folder}/pipeline.toml");
+        let directory = "examples/jsonplaceholder";
+        let pipeline = format!("{directory}/pipeline.toml");
         example.tidegate(&["run", &pipeline, "--set", &api])?;
         for (table, rows) in TABLES {
-            let query = format!("SELECT count(*) AS rows FROM '{folder}/out/tables/{table}/'");
+            let query = format!("SELECT count(*) AS rows FROM '{directory}/out/tables/{table}/'");
             example.expect(&query, rows)?;
         }
-        let users = format!("SELECT count(*) AS rows FROM '{folder}/out/processed/users/'");
+        let users = format!("SELECT count(*) AS rows FROM '{directory}/out/processed/users/'");
         example.expect(&users, 4)?;
-        let raw = format!("SELECT count(DISTINCT stream) AS streams FROM '{folder}/out/raw/'");
+        let raw = format!("SELECT count(DISTINCT stream) AS streams FROM '{directory}/out/raw/'");
         example.expect(&raw, 6)?;
 
-        let [stream, delivery] = ["stream", "delivery"].map(|name| format!("{folder}/{name}.toml"));
+        let [stream, delivery] =
+            ["stream", "delivery"].map(|name| format!("{directory}/{name}.toml"));
         let delivered = format!("SELECT count(*) AS rows FROM 's3://{BUCKET}/raw/users/'");
         // What is delivered once isn't delivered by the next run.
         for rows in [10, 20] {

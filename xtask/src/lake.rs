@@ -27,15 +27,15 @@ pub(crate) struct Lake {
 
 impl Lake {
     pub(crate) fn run(&self) -> Result<()> {
-        let folder = place::workspace().join("examples/lake");
-        let put = format!("{BUCKET}={}", folder.join("data").display());
+        let directory = place::workspace().join("examples/lake");
+        let put = format!("{BUCKET}={}", directory.join("data").display());
         let servers = ["seaweedfs", "moto", "--bucket", BUCKET, "--put", &put];
         let mut example = Example::prepare("lake", &self.program, &servers)?;
         example.set("LAKE_BUCKET", BUCKET.to_owned());
 
         let query = match &self.query {
             Some(query) => query.clone(),
-            None => fs::read_to_string(folder.join("query.sql"))?,
+            None => fs::read_to_string(directory.join("query.sql"))?,
         };
         let pipeline = "examples/lake/pipeline.toml";
         let settings = "examples/lake/tidegate.toml";

@@ -1,7 +1,7 @@
 //! `cargo xtask …`: what a developer of Tidegate and CI run.
 //!
 //! ```text
-//! cargo xtask setup            installs what tests need, into one folder outside the clone
+//! cargo xtask setup            installs what tests need, into one directory outside the clone
 //! cargo xtask test             setup, then formatting, lints, all tests, documentation
 //! cargo xtask docs             writes docs/reference from what the program says of itself
 //! cargo xtask bench            measures, beside others that do the same

@@ -34,7 +34,7 @@ impl Program {
         }
         println!("\nbuilding tidegate …");
         let mut command = cargo(&["build", "--locked", "--package", "tidegate"]);
-        let folder = match build {
+        let directory = match build {
             Build::Debug => "debug",
             Build::Release => {
                 command.arg("--release");
@@ -44,6 +44,6 @@ impl Program {
         run(&mut command)?;
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let target = place::workspace().join(target);
-        Ok(target.join(folder).join("tidegate"))
+        Ok(target.join(directory).join("tidegate"))
     }
 }

@@ -28,8 +28,8 @@ pub(crate) struct Retail {
 
 impl Retail {
     pub(crate) fn run(&self) -> Result<()> {
-        let folder = place::workspace().join("examples/retail");
-        let file = |name: &str| folder.join(name).display().to_string();
+        let directory = place::workspace().join("examples/retail");
+        let file = |name: &str| directory.join(name).display().to_string();
         let (tables, rights) = (file("shop.sql"), file("rights.sql"));
         let mut example = Example::prepare(
             "retail",
@@ -55,7 +55,7 @@ impl Retail {
 
         let query = match &self.query {
             Some(query) => query.clone(),
-            None => fs::read_to_string(folder.join("query.sql"))?,
+            None => fs::read_to_string(directory.join("query.sql"))?,
         };
         let settings = "examples/retail/tidegate.toml";
         example.tidegate(&["run", "examples/retail/extract.toml"])?;

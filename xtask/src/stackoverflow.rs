@@ -32,7 +32,7 @@ pub(crate) struct StackOverflow {
 
 impl StackOverflow {
     pub(crate) fn run(&self) -> Result<()> {
-        let folder = place::workspace().join("examples/stackoverflow");
+        let directory = place::workspace().join("examples/stackoverflow");
         let questions = self.questions.to_string();
         let mut example = Example::prepare(
             "stackoverflow",
@@ -58,7 +58,7 @@ impl StackOverflow {
 
         let query = match &self.query {
             Some(query) => query.clone(),
-            None => fs::read_to_string(folder.join("query.sql"))?,
+            None => fs::read_to_string(directory.join("query.sql"))?,
         };
         let settings = "examples/stackoverflow/tidegate.toml";
         example.tidegate(&["run", "examples/stackoverflow/ingest.toml"])?;

@@ -34,7 +34,7 @@ impl Test {
         let mut steps = vec![Step::take("setup", || setup::Setup { bench: false }.run())];
         // Nothing can be right without it.
         if steps[0].failure.is_none() {
-            let target = target_folder();
+            let target = target_directory();
             for (name, mut command) in self.commands() {
                 if let Some(target) = &target {
                     command.env("CARGO_TARGET_DIR", target);
@@ -97,14 +97,14 @@ impl Step {
     }
 }
 
-/// The build folder outside the clone, where there is one or CI may make one: a fresh clone then
+/// The build directory outside the clone, where there is one or CI may make one: a fresh clone then
 /// builds only what has changed. `None`: cargo's own choice.
-fn target_folder() -> Option<PathBuf> {
+fn target_directory() -> Option<PathBuf> {
     if env::var_os("CARGO_TARGET_DIR").is_some() {
         return None;
     }
-    let folder = place::cache()?.join("target");
-    (env::var_os("CI").is_some() || folder.is_dir()).then_some(folder)
+    let directory = place::cache()?.join("target");
+    (env::var_os("CI").is_some() || directory.is_dir()).then_some(directory)
 }
 
 fn summary(steps: &[Step]) -> Result<()> {

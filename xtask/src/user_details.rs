@@ -45,7 +45,7 @@ pub(crate) struct UserDetails {
 
 impl UserDetails {
     pub(crate) fn run(&self) -> Result<()> {
-        let folder = place::workspace().join("examples/user-details");
+        let directory = place::workspace().join("examples/user-details");
         let mut example = Example::prepare(
             "user-details",
             &self.program,
@@ -55,7 +55,10 @@ impl UserDetails {
         example.set("INTEREST_BUCKET", INTEREST.to_owned());
         let address = free_address()?;
         example.set("LISTEN", address.clone());
-        let log = format!("sources.api.log={}", example.folder().join("log").display());
+        let log = format!(
+            "sources.api.log={}",
+            example.directory().join("log").display()
+        );
         let pipeline = "examples/user-details/pipeline.toml";
         // Nobody waits a minute here.
         let interval = "checkpoint.interval=1s";
@@ -80,7 +83,7 @@ impl UserDetails {
         let url = format!("s3://{INTEREST}/");
         let crawl = ["catalog", "crawl", &url, "--database", "user_database"];
         example.tidegate(&[&crawl[..], &["--settings", settings]].concat())?;
-        let query = fs::read_to_string(folder.join("query.sql"))?;
+        let query = fs::read_to_string(directory.join("query.sql"))?;
         example.tidegate(&["query", query.trim(), "--settings", settings])
     }
 }

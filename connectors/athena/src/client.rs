@@ -90,8 +90,8 @@ impl Client {
                 .result_reuse_by_age_configuration(age)
                 .build()
         });
-        let output = settings.output_folder()?.map(|folder| {
-            let output = ResultConfiguration::builder().output_location(folder);
+        let output = settings.output_directory()?.map(|directory| {
+            let output = ResultConfiguration::builder().output_location(directory);
             output.build()
         });
         let started = self

@@ -44,7 +44,7 @@ pub struct AthenaConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<String>,
 
-    /// The folder for Athena's own result files: `"s3://my-bucket/athena-results"`. Not needed if
+    /// The directory for Athena's own result files: `"s3://my-bucket/athena-results"`. Not needed if
     /// the workgroup has one. Athena leaves its files there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,

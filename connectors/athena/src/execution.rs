@@ -73,7 +73,7 @@ pub(crate) enum End {
 }
 
 impl Execution {
-    /// Begins an execution. The request goes on even if this is dropped, because one that was cut
+    /// Begins an execution. The request continues even if this is dropped, because one that was cut
     /// off may have started a query that nobody could stop.
     pub(crate) fn begin(
         client: &Client,
@@ -159,7 +159,7 @@ impl Execution {
     async fn stop(mut self) -> End {
         let mut stop = tokio::spawn(self.stopping());
         if tokio::time::timeout(PATIENCE, &mut stop).await.is_err() {
-            // It goes on; whoever closes waits a little longer.
+            // It continues; whoever closes waits a little longer.
             self.stops.add(stop);
         }
         End::Stopped
@@ -185,7 +185,7 @@ impl Execution {
             match client.stop(&id).await {
                 Ok(()) => tracing::info!(execution = %id, "a query on Athena was stopped"),
                 Err(error) => {
-                    tracing::warn!(execution = %id, %error, "a query on Athena may go on");
+                    tracing::warn!(execution = %id, %error, "a query on Athena may continue");
                 }
             }
         };
@@ -203,7 +203,7 @@ impl Drop for Execution {
                 let stop = runtime.spawn(self.stopping());
                 self.stops.add(stop);
             }
-            Err(_) => tracing::warn!("a query on Athena goes on: there is no runtime to stop it"),
+            Err(_) => tracing::warn!("a query on Athena continues: there is no runtime to stop it"),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Failure {
     fn hint(&self, kind: ErrorKind) -> Option<&'static str> {
         match kind {
             ErrorKind::Auth => Some(
-                "Athena reads the tables' files and writes its result with your rights: both need \
+                "Athena reads the tables' files and writes its result with your permissions: both need \
                  S3 and Glue permissions",
             ),
             ErrorKind::NotFound => Some("is `database` set, and in the right region and catalog?"),

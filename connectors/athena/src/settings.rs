@@ -25,7 +25,7 @@ pub struct AthenaSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog: Option<String>,
 
-    /// The folder for Athena's own result files: `"s3://my-bucket/athena-results"`. Not needed if
+    /// The directory for Athena's own result files: `"s3://my-bucket/athena-results"`. Not needed if
     /// the workgroup has one. Athena leaves its files there; a lifecycle rule of the bucket can
     /// remove them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ impl AthenaSettings {
     /// Checks what the JSON Schema can't. No I/O. Errors: `Config`.
     pub fn validate(&self) -> Result<()> {
         self.reuse_minutes()?;
-        self.output_folder()?;
+        self.output_directory()?;
         let empty = |text: &Option<String>| text.as_deref().is_some_and(|t| t.trim().is_empty());
         for (key, text) in [
             ("workgroup", &self.workgroup),
@@ -118,7 +118,7 @@ impl AthenaSettings {
     }
 
     /// `output` with a `/` at its end.
-    pub(crate) fn output_folder(&self) -> Result<Option<String>> {
+    pub(crate) fn output_directory(&self) -> Result<Option<String>> {
         let Some(output) = &self.output else {
             return Ok(None);
         };
@@ -126,7 +126,7 @@ impl AthenaSettings {
             Some(place) if !place.is_empty() && !place.starts_with('/') => {
                 Ok(Some(format!("{}/", output.trim_end_matches('/'))))
             }
-            _ => Err(Error::config("`output` is not a folder on S3")
+            _ => Err(Error::config("`output` is not a directory on S3")
                 .with("key", "output")
                 .with("output", output)
                 .hint("write it as \"s3://my-bucket/athena-results\"")),
@@ -159,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn output_is_a_folder_on_s3() {
+    fn output_is_a_directory_on_s3() {
         let output = |text: &str| {
             let settings = AthenaSettings {
                 output: Some(text.to_owned()),
                 ..AthenaSettings::default()
             };
-            settings.output_folder()
+            settings.output_directory()
         };
         assert_eq!(output("s3://b").unwrap().unwrap(), "s3://b/");
         assert_eq!(output("s3://b/a//").unwrap().unwrap(), "s3://b/a/");

@@ -281,7 +281,7 @@ fn gone(error: Error) -> Error {
         return error;
     }
     error.hint(
-        "Athena keeps results for 45 days, and needs its file in the output folder; if it is \
+        "Athena keeps results for 45 days, and needs its file in the output directory; if it is \
          gone, start over with --restart",
     )
 }

@@ -23,7 +23,7 @@
 //!
 //! [`TextPart`] and [`text_columns`] lend the readers of text to queries.
 //!
-//! [`crawl`] finds tables in folders of files, for catalogs that don't know them yet.
+//! [`crawl`] finds tables in directories of files, for catalogs that don't know them yet.
 //!
 //! How formats look is in `tidegate-formats`, how bytes lie in `tidegate-storage`; here they meet.
 

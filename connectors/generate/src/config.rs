@@ -9,7 +9,7 @@ use tidegate_core::{Error, Result, Source, SourceConfig, SourceContext, async_tr
 use crate::column::ColumnConfig;
 use crate::source::GenerateSource;
 
-/// Synthetic rows from a schema with a seed: so many or for ever, at a rate or flat out. They are
+/// Synthetic rows from a schema with a seed: a fixed number or unbounded, at a fixed rate or as fast as possible. They are
 /// the stream `rows`, and the same in every run.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

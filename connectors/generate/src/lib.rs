@@ -1,5 +1,5 @@
-//! The `generate` source: synthetic rows from a schema with a seed, so many or for ever, at a rate
-//! or flat out. For demos, benchmarks, and for testing runs without an end.
+//! The `generate` source: synthetic rows from a schema with a seed, a fixed number or unbounded, at a fixed rate
+//! or as fast as possible. For demos, benchmarks, and for testing unbounded runs.
 //!
 //! ```toml
 //! [sources.made]
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Each value depends only on the seed, the column's name and the row's number: so rows are made
-//! on all workers, splits are ranges of rows, and reading goes on at any row.
+//! on all workers, splits are ranges of rows, and reading resumes at any row.
 
 mod column;
 mod config;

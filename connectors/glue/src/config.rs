@@ -13,7 +13,7 @@ use crate::catalog::GlueCatalog;
 
 /// Keeps tables in the AWS Glue Data Catalog, where Athena, Spark and Trino find them.
 ///
-/// Names are stored in lower case, and have only the characters `a`–`z`, `0`–`9` and `_`. The rights
+/// Names are stored in lower case, and have only the characters `a`–`z`, `0`–`9` and `_`. The permissions
 /// that are needed: `glue:GetTable`, `glue:CreateTable`, `glue:UpdateTable`, `glue:CreateDatabase`
 /// (if the database isn't there), `glue:GetPartitions`, `glue:BatchCreatePartition`,
 /// `glue:BatchUpdatePartition`.

@@ -9,7 +9,7 @@ use tidegate_catalog::NULL_PARTITION;
 use tidegate_core::{CatalogTable, Error, Predicate, Result, TableName, TablePartition};
 
 use crate::api::{Api, MOST_DELETED, MOST_GOT, MOST_PUT};
-use crate::table::{built, folder, serde_of, widened};
+use crate::table::{built, directory, serde_of, widened};
 
 /// How many batches are on their way at once: few, because Glue limits requests a second.
 const AT_ONCE: usize = 4;
@@ -33,7 +33,7 @@ pub(crate) async fn add(
             continue;
         }
         let mut descriptor = descriptor.clone();
-        descriptor.location = Some(folder(&partition.location));
+        descriptor.location = Some(directory(&partition.location));
         inputs.push(
             PartitionInput::builder()
                 .set_values(Some(values))
@@ -213,7 +213,7 @@ where
 }
 
 /// Values as Glue has them: NULL is Hive's word for it, and so is the empty text, for which Hive
-/// has no folder.
+/// has no directory.
 fn to_glue(table: &TableName, values: &[Option<String>]) -> Result<Vec<String>> {
     values
         .iter()

@@ -91,7 +91,7 @@ pub(crate) fn input(table: &CatalogTable) -> Result<TableInput> {
     }
     let mut descriptor = formats::descriptor(&table.format)?;
     descriptor.columns = Some(columns(table.columns.fields())?);
-    descriptor.location = Some(folder(&table.location));
+    descriptor.location = Some(directory(&table.location));
     built(
         TableInput::builder()
             .name(&table.name.table)
@@ -195,8 +195,8 @@ fn column(field: &Field) -> Result<Column> {
     built(column)
 }
 
-/// A folder as Athena wants it: with the `/` that keeps `sales` from reading `sales_old`.
-pub(crate) fn folder(location: &str) -> String {
+/// A directory as Athena wants it: with the `/` that keeps `sales` from reading `sales_old`.
+pub(crate) fn directory(location: &str) -> String {
     format!("{}/", location.trim_end_matches('/'))
 }
 

@@ -74,7 +74,7 @@ pub struct HttpServerConfig {
     #[serde(default)]
     pub ack: Ack,
 
-    /// The folder of the write-ahead log of `ack = "disk"`, relative to the pipeline file. It holds
+    /// The directory of the write-ahead log of `ack = "disk"`, relative to the pipeline file. It holds
     /// what was accepted and isn't committed, so it belongs on a disk that lasts, and to one pipeline
     /// alone. Default: `.tidegate/http/<pipeline>/<source>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,7 @@ impl HttpServerSource {
         let routes = config.routes();
         let server = cx
             .keep("server", || {
-                Server::start(config, &routes, log_folder(config, cx), cx)
+                Server::start(config, &routes, log_directory(config, cx), cx)
             })
             .await?;
         if server.is_none() {
@@ -94,8 +94,8 @@ impl HttpServerSource {
     }
 }
 
-/// The folder of the log, if there is to be one.
-fn log_folder(config: &HttpServerConfig, cx: &SourceContext) -> PathBuf {
+/// The directory of the log, if there is to be one.
+fn log_directory(config: &HttpServerConfig, cx: &SourceContext) -> PathBuf {
     // A pipeline's name may hold what a path can't.
     let plain = |name: &str| -> String {
         let safe = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
@@ -106,7 +106,7 @@ fn log_folder(config: &HttpServerConfig, cx: &SourceContext) -> PathBuf {
         chars.collect()
     };
     match &config.log {
-        Some(folder) => cx.path(folder),
+        Some(directory) => cx.path(directory),
         None => cx
             .path(".tidegate/http")
             .join(plain(&cx.pipeline))
@@ -153,7 +153,7 @@ impl Source for HttpServerSource {
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
         let mut new = Vec::new();
         if ask.first {
-            // A log is one split for ever. What waits in memory goes with the run.
+            // A log is one split forever. What waits in memory goes with the run.
             let id = match self.ack {
                 Ack::Disk => "log".to_owned(),
                 Ack::Commit | Ack::Memory => format!("requests-{}", self.cx.run.short()),
@@ -230,7 +230,7 @@ fn place(log: &Log, position: Position) -> Result<u64> {
         tidegate_core::ErrorKind::Conflict,
         "the write-ahead log isn't the one that this pipeline has read so far",
     )
-    .hint("set `log` to the folder that it was in; or, if that one is gone with what it held, run with --restart"))
+    .hint("set `log` to the directory that it was in; or, if that one is gone with what it held, run with --restart"))
 }
 
 /// A stream that somebody reads.

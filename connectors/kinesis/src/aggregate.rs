@@ -180,7 +180,7 @@ enum Value<'a> {
 
 impl<'a> Fields<'a> {
     /// The next field's number and value; `Some(None)` at the end, `None` for what is no message.
-    #[expect(clippy::option_option, reason = "the end isn't a mistake")]
+    #[expect(clippy::option_option, reason = "the end isn't an error")]
     fn next(&mut self) -> Option<Option<(u64, Value<'a>)>> {
         if self.0.is_empty() {
             return Some(None);

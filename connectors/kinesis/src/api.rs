@@ -72,7 +72,7 @@ impl From<'_> {
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) records: Vec<Record>,
-    /// Where it goes on, if that is to be asked for.
+    /// Where it continues, if that is to be asked for.
     pub(crate) next: Option<String>,
     /// Whether the shard is closed, and no more comes.
     pub(crate) closed: bool,
@@ -190,7 +190,7 @@ impl Api {
         let answer = failed("look at the stream", request.send().await);
         let answer = answer.map_err(|failed| self.told(failed))?;
         let about = answer.stream_description_summary.ok_or_else(|| {
-            Error::transient("can't look at the stream: the answer says nothing of it")
+            Error::transient("can't describe the stream: the answer says nothing of it")
         })?;
         let created = millis(&about.stream_creation_timestamp);
         let hours = u64::try_from(about.retention_period_hours).unwrap_or(24);
@@ -272,7 +272,7 @@ impl Api {
             Err(failed) => return Err(self.told(failed)),
         };
         let about = answer.consumer_description.ok_or_else(|| {
-            Error::transient("can't look at the consumer: the answer says nothing of it")
+            Error::transient("can't describe the consumer: the answer says nothing of it")
         })?;
         match about.consumer_status {
             ConsumerStatus::Active => Ok(about.consumer_arn),

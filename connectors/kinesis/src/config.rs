@@ -31,9 +31,9 @@ use crate::source::KinesisSource;
 /// read, so rows of one partition key come in their order as far as the pipeline keeps order. Positions
 /// are kept in the pipeline's state; no lease table is needed, and no other consumer is
 /// disturbed but by the share of the limits that reading takes: 5 requests and 2 MB a second for each shard.
-/// Requests are paced to that, and made again later when Kinesis refuses them because of others.
+/// Requests are paced to that, and retried later when Kinesis refuses them because of others.
 ///
-/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`,
+/// The permissions that are needed: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`,
 /// `kinesis:GetShardIterator`, `kinesis:GetRecords`, and `kms:Decrypt` for a stream that is encrypted with
 /// a key of one's own.
 ///
@@ -53,7 +53,7 @@ pub struct KinesisConfig {
     pub stream: String,
 
     /// Where the first run begins; `{ at_timestamp = "2026-12-01T00:00:00Z" }`: with what came at that
-    /// time or later. Later runs go on where the last one ended.
+    /// time or later. Later runs resume where the last one ended.
     #[serde(default)]
     pub start: Start,
 
@@ -98,7 +98,7 @@ pub enum Mode {
     Polling,
     /// They are pushed to a consumer that is registered with the stream (enhanced fan-out,
     /// SubscribeToShard): 2 MB a second for each shard that nobody else shares, with less delay, at
-    /// a price of its own. The rights `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard`
+    /// a price of its own. The permissions `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard`
     /// take the place of the last two.
     FanOut,
 }
@@ -128,7 +128,7 @@ pub struct Moment(#[schemars(with = "String")] pub DateTime<Utc>);
 pub enum Until {
     /// With what is there when it begins. Each shard is read up to the first record that arrived
     /// after the run's beginning, by this machine's clock, or to its end (`MillisBehindLatest` is 0).
-    /// The next run goes on right there. Shards that resharding makes meanwhile are the next run's.
+    /// The next run resumes right there. Shards that resharding makes meanwhile are the next run's.
     Now,
 }
 
@@ -139,7 +139,7 @@ pub enum OnLoss {
     /// The run fails.
     #[default]
     Fail,
-    /// A warning is logged, and reading goes on with what is left.
+    /// A warning is logged, and reading continues with what is left.
     Warn,
 }
 

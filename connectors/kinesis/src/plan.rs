@@ -146,7 +146,7 @@ impl State {
                 }
                 Entry::Occupied(mut entry) => {
                     let from = match entry.get() {
-                        // Without an end, what an end had stopped goes on at once.
+                        // Without an end, what an end had stopped resumes at once.
                         Known::Upto(from) if again || until.is_none() => from.clone(),
                         Known::Given(from) if again => from.clone(),
                         _ => continue,

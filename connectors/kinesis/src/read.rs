@@ -31,7 +31,7 @@ const EVENT: usize = 1 << 20;
 /// An aggregated record from this size on is cut into events by itself.
 const LARGE: usize = 256 << 10;
 
-/// A request that fails is made again so often before the attempt ends.
+/// A request that fails is retried so often before the attempt ends.
 const TRIES: u32 = 8;
 
 /// After so many refusals for too many requests it is worth a warning.
@@ -343,7 +343,7 @@ impl Reader {
                 self.gone(error).await?;
                 return self.end();
             }
-            // Others read the same shard, or we have read too much of it at once. That goes on for
+            // Others read the same shard, or we have read too much of it at once. That continues for
             // as long as they do.
             Failed::Throttled(error) => {
                 self.throttled += 1;
@@ -515,7 +515,7 @@ impl Reader {
         Ok(events)
     }
 
-    /// The record at which reading goes on: what of it wasn't read.
+    /// The record at which reading continues: what of it wasn't read.
     fn overlapping(&mut self, record: Arc<Record>, events: &mut Vec<Event>) -> Result<()> {
         let read = self.position.as_ref().and_then(|position| {
             let same = position.sequence.as_ref() == Some(&record.sequence_number);

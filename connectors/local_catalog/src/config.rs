@@ -11,7 +11,7 @@ use tidegate_core::{Catalog, CatalogConfig, Context, Error, Result};
 use crate::catalog::LocalCatalog;
 use crate::store::Store;
 
-/// Where the catalog is if nothing else is said, from the current folder, as the state is.
+/// Where the catalog is if nothing else is said, from the current directory, as the state is.
 const DEFAULT: &str = ".tidegate/catalog.db";
 
 /// Keeps tables in a file on this machine, which is made if it isn't there.
@@ -19,7 +19,7 @@ const DEFAULT: &str = ".tidegate/catalog.db";
 #[serde(deny_unknown_fields, default)]
 pub struct LocalConfig {
     /// The file, on a local disk. A relative path is relative to the pipeline file. Default:
-    /// `.tidegate/catalog.db` in the current folder, beside the state.
+    /// `.tidegate/catalog.db` in the current directory, beside the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ impl CatalogConfig for LocalConfig {
         let path = match &self.path {
             Some(path) => cx.path(path),
             None => std::path::absolute(Path::new(DEFAULT)).map_err(|error| {
-                Error::io("the current folder can't be found", error)
+                Error::io("the current directory can't be found", error)
                     .hint("give the local catalog a `path`")
             })?,
         };

@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Store {
-    /// Opens the file, making it and its folder if they aren't there.
+    /// Opens the file, making it and its directory if they aren't there.
     pub(crate) async fn open(path: PathBuf) -> Result<Self> {
         blocking(move || {
             let connection = connect(&path).map_err(|error| error.with("path", path.display()))?;
@@ -109,9 +109,9 @@ where
 }
 
 fn connect(path: &Path) -> Result<Connection> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::io("the catalog's folder can't be made", error))?;
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io("the catalog's directory can't be made", error))?;
     }
     // Without the flag for URIs: a file may be called `file:x`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -176,7 +176,7 @@ pub(crate) fn failed(error: rusqlite::Error) -> Error {
     let typed = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::transient(message),
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
-            Error::auth(message).hint("check the permissions of the file and of its folder")
+            Error::auth(message).hint("check the permissions of the file and of its directory")
         }
         // SQLite also says so when its helper files can't grow.
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Error::internal(message)

@@ -41,7 +41,7 @@ async fn it_keeps_the_contract() {
             at("").validate()
         })
         .refuses(
-            "a folder that can't be made",
+            "a directory that can't be made",
             ErrorKind::Internal,
             || async {
                 at("/dev/null/x/catalog.db")

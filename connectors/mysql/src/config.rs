@@ -64,7 +64,7 @@ with_connection! {
         /// `binlog_format = ROW` and `binlog_row_image = FULL`. With `binlog_row_metadata = FULL`
         /// it also tells of altered tables; without it, they are looked up at the server, and the run
         /// is ended if they were altered again meanwhile, because nothing says how the rows in
-        /// between are made. The user needs the rights REPLICATION SLAVE
+        /// between are made. The user needs the permissions REPLICATION SLAVE
         /// and REPLICATION CLIENT (on MariaDB also called BINLOG MONITOR).
         ///
         /// Each stream has three columns more. `_op` says what happened: `snapshot` (the row was
@@ -100,7 +100,7 @@ with_connection! {
         #[serde(default)]
         pub zero_dates: ZeroDates,
 
-        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a truth value. A row
+        /// Whether `TINYINT(1)`, which is what MySQL makes of `BOOL`, is read as a boolean. A row
         /// with a number other than 0 and 1 in such a column is then rejected.
         #[serde(default = "yes")]
         pub map_tinyint1_to_bool: bool,
@@ -153,7 +153,7 @@ pub struct TableOptions {
     /// is left for the next run. For a time a span; default: `"30s"`. For an integer the number of
     /// values; default: `0`, which is right if rows are committed in the order of their numbers:
     /// of two open transactions the later number may be committed first, and the other one is then
-    /// missed for ever unless it is within `lag`.
+    /// missed forever unless it is within `lag`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
 }

@@ -107,7 +107,7 @@ pub(crate) async fn find(
         if tables.is_empty() {
             return Err(Error::not_found("this user sees no table in the database")
                 .with("database", database)
-                .hint("check the name of the database, and the user's rights by SHOW GRANTS"));
+                .hint("check the name of the database, and the user's privileges by SHOW GRANTS"));
         }
         check_options(config, &tables)?;
         for table in tables {

@@ -27,12 +27,12 @@ use crate::without_keys;
 
 /// Makes a sink of type `tag` that hands over what is committed, and the hand that takes it.
 ///
-/// `folder` holds rows from when they are written until the program is done with them. It is made
+/// `directory` holds rows from when they are written until the program is done with them. It is made
 /// if it isn't there, and has to be the same one after a crash.
-pub fn sink(tag: impl Into<String>, folder: impl Into<PathBuf>) -> (RowsOut, Registration) {
+pub fn sink(tag: impl Into<String>, directory: impl Into<PathBuf>) -> (RowsOut, Registration) {
     let (sender, receiver) = mpsc::channel(1);
     let config = RowsOutConfig {
-        folder: folder.into(),
+        directory: directory.into(),
         sender: Some(sender),
     };
     let keys = without_keys("Rows that the program takes.");
@@ -109,7 +109,7 @@ fn at(what: &str, path: &Path, error: std::io::Error) -> Error {
 #[derive(Clone, Serialize, Deserialize)]
 struct RowsOutConfig {
     #[serde(skip)]
-    folder: PathBuf,
+    directory: PathBuf,
     #[serde(skip)]
     sender: Option<mpsc::Sender<Committed>>,
 }
@@ -117,7 +117,7 @@ struct RowsOutConfig {
 impl fmt::Debug for RowsOutConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowsOutConfig")
-            .field("folder", &self.folder)
+            .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
 }
@@ -131,12 +131,12 @@ impl SinkConfig for RowsOutConfig {
                 "a program's sink was opened without the program",
             ));
         };
-        std::fs::create_dir_all(&self.folder).map_err(|error| {
-            Error::io("the folder of committed rows can't be made", error)
-                .with("path", self.folder.display())
+        std::fs::create_dir_all(&self.directory).map_err(|error| {
+            Error::io("the directory of committed rows can't be made", error)
+                .with("path", self.directory.display())
         })?;
         Ok(Arc::new(RowsSink {
-            folder: self.folder.as_path().into(),
+            directory: self.directory.as_path().into(),
             sender: sender.clone(),
             cx: cx.clone(),
         }))
@@ -145,7 +145,7 @@ impl SinkConfig for RowsOutConfig {
 
 #[derive(Debug)]
 struct RowsSink {
-    folder: Arc<Path>,
+    directory: Arc<Path>,
     sender: mpsc::Sender<Committed>,
     cx: SinkContext,
 }
@@ -158,7 +158,7 @@ impl Sink for RowsSink {
 
     async fn epoch(&self, id: Epoch) -> Result<Arc<dyn SinkEpoch>> {
         Ok(Arc::new(RowsEpoch(Arc::new(Begun {
-            folder: Arc::clone(&self.folder),
+            directory: Arc::clone(&self.directory),
             epoch: id,
             cx: self.cx.clone(),
             names: Mutex::default(),
@@ -169,7 +169,7 @@ impl Sink for RowsSink {
         let mut files = VecDeque::new();
         for value in commit.prepared {
             let name: String = value.decode()?;
-            let path = self.folder.join(name);
+            let path = self.directory.join(name);
             // A replayed commit finds what was taken gone.
             match path.try_exists() {
                 Ok(true) => files.push_back(path),
@@ -201,7 +201,7 @@ impl Sink for RowsSink {
     async fn recover(&self, recovery: &Recovery<'_>) -> Result<()> {
         for begun in recovery.begun {
             let name: String = begun.decode()?;
-            remove(&self.folder.join(name))?;
+            remove(&self.directory.join(name))?;
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ fn remove(path: &Path) -> Result<()> {
 /// What an epoch's writers share.
 #[derive(Debug)]
 struct Begun {
-    folder: Arc<Path>,
+    directory: Arc<Path>,
     epoch: Epoch,
     cx: SinkContext,
     /// Of the files that were begun.
@@ -257,7 +257,7 @@ impl SinkEpoch for RowsEpoch {
     async fn abandon(&self) {
         for name in &*self.0.names() {
             // What can't be removed now is by the next recovery: it is in the journal.
-            let _ = remove(&self.0.folder.join(name));
+            let _ = remove(&self.0.directory.join(name));
         }
     }
 }
@@ -286,7 +286,7 @@ impl IoWriter for RowsWriter {
             begun.cx.journal.begin(begun.epoch, token).await?;
             begun.names().push(self.name.clone());
         }
-        let (path, rows) = (begun.folder.join(&self.name), batch.rows);
+        let (path, rows) = (begun.directory.join(&self.name), batch.rows);
         let write = move || {
             let mut file = match file {
                 Some(file) => file,
@@ -305,7 +305,7 @@ impl IoWriter for RowsWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<Written> {
-        let path = self.begun.folder.join(&self.name);
+        let path = self.begun.directory.join(&self.name);
         let Some(file) = self.file else {
             return Ok(Written::default());
         };

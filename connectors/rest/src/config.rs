@@ -32,7 +32,7 @@ use crate::quota::Quota;
 /// page doesn't have are left out: give a `schema` where it matters. With `raw`, whole answers are
 /// there too, as they came.
 ///
-/// Requests are made again where that can help (lost connections, 429, 5xx), as the settings
+/// Requests are retried where that can help (lost connections, 429, 5xx), as the settings
 /// `[http]` say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,9 +64,9 @@ pub struct RestConfig {
     #[schemars(extend("x-secrets" = true))]
     pub body: Option<Value>,
 
-    /// How the API knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`. A
+    /// How requests are authenticated: `{ type = "bearer", token = { env = "API_TOKEN" } }`. A
     /// redirection to another host is then not followed, nor with a secret in `headers`, `params` or
-    /// `body`, so that the credentials stay where they belong. Default: the API isn't told.
+    /// `body`, so that the credentials stay where they belong. Default: no authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 

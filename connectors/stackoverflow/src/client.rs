@@ -275,7 +275,7 @@ impl Client {
         let Some(most) = self.max_requests else {
             return Ok(());
         };
-        // Those that were made again count too; those under way aren't counted there yet.
+        // Those that were retried count too; those under way aren't counted there yet.
         let made = self.metrics.total_requests();
         let one_more = |begun: u64| {
             let begun = begun.max(made);
@@ -287,7 +287,7 @@ impl Client {
         counted.map(drop).map_err(|_| {
             Error::exhausted("the run has made as many requests as `max_requests` allows")
                 .with("max_requests", most)
-                .hint("run again: it goes on where it stopped")
+                .hint("run again: it resumes where it stopped")
         })
     }
 

@@ -122,7 +122,7 @@ pub struct StackOverflowConfig {
     /// an answer of it: the answer may have asked for a pause, and nobody heard it.
     pub caution: Span,
 
-    /// How soon the same request may be made again: when a killed run is taken up, say. The API
+    /// How soon the same request may be retried: when a killed run is taken up, say. The API
     /// calls it abuse to ask the same more than once a minute. Shorten it only for a server of your
     /// own.
     pub repeat_after: Span,

@@ -87,7 +87,7 @@ impl Dialect for Judge {
                 told.resets_in = Some(wait);
             }
             Some(Throttle::Backoff) => {
-                // The ledger keeps backoffs, so this is another program's doing, or our mistake.
+                // The ledger keeps backoffs, so this is another program's doing, or our error.
                 tracing::warn!(
                     url = answer.shown_url(),
                     "the API says that it was asked before a backoff was over"
@@ -312,7 +312,7 @@ impl Judge {
                     )
                     .with("seconds until there are more", wait.as_secs())
                     .hint(
-                        "run again then: it goes on where it stopped; or set `key` for 10,000 \
+                        "run again then: it resumes where it stopped; or set `key` for 10,000 \
                          requests a day, or on_quota = \"wait\"",
                     ),
                 ),

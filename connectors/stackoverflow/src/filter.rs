@@ -1,7 +1,7 @@
 //! Which fields the API sends: <https://api.stackexchange.com/docs/filters>.
 //!
 //! A filter is a name (`default`, `withbody`) or an id that `/filters/create` gave. An id means the
-//! same for ever, so ours are made once and kept in the store that all pipelines share.
+//! same forever, so ours are made once and kept in the store that all pipelines share.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -297,7 +297,7 @@ impl Recipe {
     /// What was made of it before, if it was.
     pub(crate) async fn recall(&self, shared: &dyn KeyValue, api: &Url) -> Result<Option<Made>> {
         let stored = shared.get(&self.place(api)).await?;
-        // What can't be read was written by another version: it is made again.
+        // What can't be read was written by another version: it is created again.
         Ok(stored.and_then(|made| serde_json::from_value(made).ok()))
     }
 

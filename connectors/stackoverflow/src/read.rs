@@ -108,7 +108,7 @@ impl Reader {
                 && let Some(pagesize) = self.tell.take()
             {
                 let about = About(requests_for(rows, pagesize));
-                tracing::info!(stream = self.kind.name(), rows, "goes on: {about} needed");
+                tracing::info!(stream = self.kind.name(), rows, "continues: {about} needed");
             }
             return Ok(page);
         }

@@ -106,7 +106,7 @@ pub(crate) struct Walk {
     /// How many rows a page has.
     size: u32,
     position: Position,
-    /// What was asked: asking it once more would go on for ever.
+    /// What was asked: asking it once more would go on forever.
     asked: HashSet<PageAsk>,
     /// The ids of the page before.
     last: Vec<Value>,
@@ -342,7 +342,7 @@ impl Walk {
                     "the rows of one second become more and more while they are read",
                 )
                 .with("second", at)
-                .hint("run again later: it goes on where it stopped"));
+                .hint("run again later: it resumes where it stopped"));
             }
             self.position.page = 1;
             self.position.second = Some(Second {
@@ -368,7 +368,7 @@ impl Walk {
         Ok(Vec::new())
     }
 
-    /// Goes on after a second of which all is read.
+    /// Resumes after a second of which all is read.
     fn leave(&mut self, second: i64) {
         let next = match self.direction {
             Direction::Up => second.checked_add(1),
@@ -442,7 +442,7 @@ fn outside(what: &str, item: &Item) -> Error {
 
 fn stuck() -> Error {
     Error::transient("the API says that there is more, and gives the same page again").hint(
-        "run again later: it goes on where it stopped; if it stays, look whether a proxy or \
+        "run again later: it resumes where it stopped; if it stays, look whether a proxy or \
          `base_url` answers from a cache",
     )
 }

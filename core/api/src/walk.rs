@@ -36,7 +36,7 @@ pub(crate) struct Piece {
     /// How much there was then, where the server said so.
     #[serde(default)]
     pub(crate) told: Option<u64>,
-    /// Set on the last page that was counted: how many records the first one had. Reading goes on
+    /// Set on the last page that was counted: how many records the first one had. Reading continues
     /// after it where there are more pages than were counted.
     #[serde(default)]
     pub(crate) last: Option<u64>,

@@ -214,7 +214,7 @@ impl Refusal {
                  additional characters"
             }
             Meaning::Denied => {
-                "the credentials are known but lack this right: see the policies of the identity \
+                "the credentials are known but lack this permission: see the policies of the identity \
                  and of the bucket or table"
             }
             Meaning::WrongRegion => {

@@ -28,9 +28,9 @@ pub use guessed::{
 };
 pub use merge::{merge_tables, widen};
 pub use partition::{
-    FolderKeys, FolderValues, NAME_LIMIT, NULL_PARTITION, check_key, decode_value, encode_value,
-    folder, folder_name, key_type, not_all, parse_folder, parse_name, parse_row, parse_values,
-    value_text,
+    DirectoryKeys, DirectoryValues, NAME_LIMIT, NULL_PARTITION, check_key, decode_value, directory,
+    directory_name, encode_value, key_type, not_all, parse_directory, parse_name, parse_row,
+    parse_values, value_text,
 };
 pub use portable::portable;
 pub use predicate::{column, may_match, may_match_all};

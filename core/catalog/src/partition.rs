@@ -1,4 +1,4 @@
-//! Partitions as folders, `yr_num=2024/kind=a%2Fb`, spelled and read as Hive and Spark do.
+//! Partitions as directories, `yr_num=2024/kind=a%2Fb`, spelled and read as Hive and Spark do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tidegate_core::{Error, Result};
 
 use crate::together::same_name;
 
-/// What stands for NULL, and for the empty text, which a folder can't hold either.
+/// What stands for NULL, and for the empty text, which a directory can't hold either.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The longest name that file systems take, in bytes: of `key=value`, encoded.
 pub const NAME_LIMIT: usize = 255;
 
-/// A key's name or a value as it stands in a folder's name: Hive's `FileUtils.escapePathName`, that
+/// A key's name or a value as it stands in a directory's name: Hive's `FileUtils.escapePathName`, that
 /// is percent-encoding of what a file system, a shell or `key=value` could stumble over. The empty
 /// text becomes [`NULL_PARTITION`].
 ///
@@ -95,9 +95,9 @@ fn digit(c: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// `key=value` as a folder's name, encoded. A key's first `.` is encoded, too: it would hide the
-/// folder from readers.
-pub fn folder_name(key: &str, value: Option<&str>) -> String {
+/// `key=value` as a directory's name, encoded. A key's first `.` is encoded, too: it would hide the
+/// directory from readers.
+pub fn directory_name(key: &str, value: Option<&str>) -> String {
     let (dot, key) = match key.strip_prefix('.') {
         Some(rest) if !rest.is_empty() => ("%2E", rest),
         _ => ("", key),
@@ -106,20 +106,20 @@ pub fn folder_name(key: &str, value: Option<&str>) -> String {
     format!("{dot}{key}={value}")
 }
 
-/// The folder of a partition, `a=1/b=x%3A`; empty without keys.
-pub fn folder<K: AsRef<str>>(keys: &[K], values: &[Option<String>]) -> String {
+/// The directory of a partition, `a=1/b=x%3A`; empty without keys.
+pub fn directory<K: AsRef<str>>(keys: &[K], values: &[Option<String>]) -> String {
     let names = keys.iter().zip(values);
-    let names = names.map(|(key, value)| folder_name(key.as_ref(), value.as_deref()));
+    let names = names.map(|(key, value)| directory_name(key.as_ref(), value.as_deref()));
     names.collect::<Vec<_>>().join("/")
 }
 
-/// The keys and values of a folder that [`folder`] named; `None` if a part of it isn't `key=value`.
-pub fn parse_folder(path: &str) -> Option<Vec<(String, Option<String>)>> {
+/// The keys and values of a directory that [`directory`] named; `None` if a part of it isn't `key=value`.
+pub fn parse_directory(path: &str) -> Option<Vec<(String, Option<String>)>> {
     let names = path.split('/').filter(|name| !name.is_empty());
     names.map(parse_name).collect()
 }
 
-/// The key and the value of one folder's name; `None` if it isn't `key=value`.
+/// The key and the value of one directory's name; `None` if it isn't `key=value`.
 pub fn parse_name(name: &str) -> Option<(String, Option<String>)> {
     let (key, value) = name.split_once('=')?;
     let key = decode_value(key).filter(|key| !key.is_empty())?;
@@ -128,18 +128,18 @@ pub fn parse_name(name: &str) -> Option<(String, Option<String>)> {
     Some((key, value))
 }
 
-/// The partition keys that the folders of files name, as columns.
+/// The partition keys that the directories of files name, as columns.
 #[derive(Debug)]
-pub struct FolderKeys {
+pub struct DirectoryKeys {
     /// The keys, in the order in which they are met, typed by their values ([`key_type`]).
     pub keys: Vec<FieldRef>,
-    /// For each file the values of the keys. NULL, too, where its path has no such folder.
+    /// For each file the values of the keys. NULL, too, where its path has no such directory.
     pub values: Vec<Vec<Option<String>>>,
-    /// For each key the first file without such a folder.
+    /// For each key the first file without such a directory.
     pub missing: Vec<Option<usize>>,
 }
 
-impl FolderKeys {
+impl DirectoryKeys {
     /// Reads the paths of files, `year=2024/x.csv`; names that are no `key=value` say nothing. Keys
     /// that differ only in case are one.
     ///
@@ -186,10 +186,10 @@ impl FolderKeys {
         keys.position(|key| same_name(key.name(), column))
     }
 
-    /// The columns of the files without those that folders name: a folder's value counts. `show` says
+    /// The columns of the files without those that directories name: a directory's value counts. `show` says
     /// what a file is called, by its number.
     ///
-    /// Errors: `Schema` where the folders of only some files name such a column.
+    /// Errors: `Schema` where the directories of only some files name such a column.
     pub fn stored(&self, columns: &Fields, show: impl Fn(usize) -> String) -> Result<Fields> {
         let mut stored = Vec::with_capacity(columns.len());
         for field in columns {
@@ -205,17 +205,17 @@ impl FolderKeys {
     }
 }
 
-/// What the folders of a file say.
+/// What the directories of a file say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct FolderValues {
-    /// The values of the keys that were asked for; `None` where no folder names the key.
+pub struct DirectoryValues {
+    /// The values of the keys that were asked for; `None` where no directory names the key.
     pub values: Vec<Option<Option<String>>>,
     /// Other keys that they name.
     pub others: Vec<String>,
 }
 
-impl FolderValues {
-    /// Reads a file's path, as [`FolderKeys::of`] does, for the values of these keys.
+impl DirectoryValues {
+    /// Reads a file's path, as [`DirectoryKeys::of`] does, for the values of these keys.
     ///
     /// Errors: `Schema` where it has a key twice.
     pub fn of(path: &str, keys: &[FieldRef]) -> Result<Self> {
@@ -239,21 +239,23 @@ impl FolderValues {
     }
 }
 
-/// That a column of the files is named by some of their folders only.
+/// That a column of the files is named by some of their directories only.
 pub fn not_all(column: &str) -> Error {
     Error::schema(format!(
-        "the column `{column}` is named by the folders of some files, and not of all"
+        "the column `{column}` is named by the directories of some files, and not of all"
     ))
     .hint("choose files that are alike by a pattern")
 }
 
 /// The keys and values in a file's path. Errors: `Schema` where it has a key twice.
 fn named(path: &str) -> Result<Vec<(String, Option<String>)>> {
-    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let directories = path
+        .rsplit_once('/')
+        .map_or("", |(directories, _)| directories);
     let mut found: Vec<(String, Option<String>)> = Vec::new();
-    for (key, value) in folders.split('/').filter_map(parse_name) {
+    for (key, value) in directories.split('/').filter_map(parse_name) {
         if found.iter().any(|(known, _)| same_name(known, &key)) {
-            return Err(Error::schema(format!("the folders name `{key}` twice"))
+            return Err(Error::schema(format!("the directories name `{key}` twice"))
                 .with("path", path)
                 .hint("a partition has one value of each key"));
         }
@@ -282,7 +284,7 @@ pub fn key_type<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> DataTy
     fits.next().unwrap_or(DataType::Utf8)
 }
 
-/// Refuses a partition key whose values can't name folders and be read back: what is no text,
+/// Refuses a partition key whose values can't name directories and be read back: what is no text,
 /// integer, date, time stamp, decimal or boolean. Errors: `Schema`.
 pub fn check_key(field: &Field) -> Result<()> {
     use DataType as T;
@@ -318,7 +320,7 @@ pub fn check_key(field: &Field) -> Result<()> {
     .hint("partition by text, integers, dates, times, decimals or booleans"))
 }
 
-/// A value of a partition key as catalogs and folders have it; `None` for NULL and for empty text.
+/// A value of a partition key as catalogs and directories have it; `None` for NULL and for empty text.
 ///
 /// Times are `2024-02-29 07:08:09.5`, in the column's zone and without it.
 pub fn value_text(values: &dyn Array, row: usize) -> Result<Option<String>> {
@@ -405,14 +407,14 @@ mod tests {
             (None, "c%3D1=__HIVE_DEFAULT_PARTITION__"),
         ];
         for (value, name) in texts {
-            assert_eq!(folder_name("c=1", value), name);
+            assert_eq!(directory_name("c=1", value), name);
         }
         assert_eq!(
-            folder(&["a", "b"], &[Some("1".into()), None]),
+            directory(&["a", "b"], &[Some("1".into()), None]),
             "a=1/b=__HIVE_DEFAULT_PARTITION__"
         );
-        assert_eq!(folder::<&str>(&[], &[]), "");
-        assert_eq!(folder_name(".x", Some(".y")), "%2Ex=.y");
+        assert_eq!(directory::<&str>(&[], &[]), "");
+        assert_eq!(directory_name(".x", Some(".y")), "%2Ex=.y");
         assert_eq!(
             parse_name("%2Ex=.y"),
             Some((".x".into(), Some(".y".into())))
@@ -420,8 +422,8 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_other_programs_are_read() {
-        let read = |path| parse_folder(path).unwrap();
+    fn directories_of_other_programs_are_read() {
+        let read = |path| parse_directory(path).unwrap();
         assert_eq!(read(""), []);
         assert_eq!(
             read("a=1/b%3D=x%3Ay/"),
@@ -442,12 +444,12 @@ mod tests {
         assert_eq!(read("a="), [("a".into(), None)]);
         assert_eq!(read("a=x=y"), [("a".into(), Some("x=y".into()))]);
         for path in ["a", "a=1/b", "=1", "2024/02/29"] {
-            assert_eq!(parse_folder(path), None, "{path}");
+            assert_eq!(parse_directory(path), None, "{path}");
         }
     }
 
     #[test]
-    fn c9_folders_of_uneven_depth_keep_their_keys() {
+    fn c9_directories_of_uneven_depth_keep_their_keys() {
         let paths = [
             "a=1/x",
             "a=2/b=u/x",
@@ -455,7 +457,7 @@ mod tests {
             "plain/B=v/A=/x",
             "a=__HIVE_DEFAULT_PARTITION__/x",
         ];
-        let found = FolderKeys::of(paths).unwrap();
+        let found = DirectoryKeys::of(paths).unwrap();
         let keys: Vec<_> = found
             .keys
             .iter()
@@ -474,21 +476,21 @@ mod tests {
             ]
         );
         assert_eq!(found.missing, [Some(2), Some(0)]);
-        let again = FolderValues::of("B=v/c=1/x", &found.keys).unwrap();
+        let again = DirectoryValues::of("B=v/c=1/x", &found.keys).unwrap();
         assert_eq!(again.values, [None, Some(text("v"))]);
         assert_eq!(again.others, ["c"]);
-        let error = FolderKeys::of(["a=1/A=2/x"]).unwrap_err();
+        let error = DirectoryKeys::of(["a=1/A=2/x"]).unwrap_err();
         assert!(error.message().contains("twice"), "{error}");
     }
 
     #[test]
-    fn a_folders_value_counts_and_has_to_be_there_for_all() {
+    fn a_directories_value_counts_and_has_to_be_there_for_all() {
         let int = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
         let columns: Fields = vec![int("id"), int("Year")].into();
         let show = |at: usize| at.to_string();
-        let all = FolderKeys::of(["year=1/x", "year=2/x"]).unwrap();
+        let all = DirectoryKeys::of(["year=1/x", "year=2/x"]).unwrap();
         assert_eq!(all.stored(&columns, show).unwrap(), vec![int("id")].into());
-        let some = FolderKeys::of(["year=1/x", "x"]).unwrap();
+        let some = DirectoryKeys::of(["year=1/x", "x"]).unwrap();
         let error = some.stored(&columns, show).unwrap_err();
         assert!(error.to_string().contains("`Year`"), "{error}");
     }
@@ -569,7 +571,7 @@ mod tests {
         }
         let time = value_text(&times(), 0).unwrap().unwrap();
         assert_eq!(
-            folder_name("t", Some(&time)),
+            directory_name("t", Some(&time)),
             "t=1970-01-01 00%3A00%3A01.500"
         );
         let millis = DataType::Timestamp(TimeUnit::Millisecond, None);
@@ -587,9 +589,9 @@ mod tests {
                 .map(|value| value.filter(|text| !text.is_empty() && text != NULL_PARTITION))
                 .collect();
             let keys: Vec<_> = (0..values.len()).map(|n| format!("k={n}/")).collect();
-            let path = folder(&keys, &values);
+            let path = directory(&keys, &values);
             let expected: Vec<_> = keys.into_iter().zip(values).collect();
-            prop_assert_eq!(parse_folder(&path), Some(expected));
+            prop_assert_eq!(parse_directory(&path), Some(expected));
         }
     }
 }

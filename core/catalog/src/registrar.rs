@@ -12,25 +12,27 @@ use tidegate_core::{
 };
 
 use crate::fit::{Fit, folded};
-use crate::{CatalogTarget, SchemaPolicy, check_key, folder, merge_tables, parse_folder, widen};
+use crate::{
+    CatalogTarget, SchemaPolicy, check_key, directory, merge_tables, parse_directory, widen,
+};
 
 /// What a sink is about to write.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
-    /// The url or absolute path of the folder, without a `/` at the end.
+    /// The url or absolute path of the directory, without a `/` at the end.
     pub location: String,
     /// How the files are written.
     pub format: TableFormat,
-    /// The stream's columns, those that make folders among them.
+    /// The stream's columns, those that make directories among them.
     pub stream: &'a Schema,
     /// What becomes of a column's name before the catalog sees it.
     pub rename: fn(&str) -> String,
     /// The same columns, in the same order, renamed, in the types that the format's files have.
     pub columns: &'a Schema,
-    /// The columns that make folders, outermost first.
+    /// The columns that make directories, outermost first.
     pub partition_by: &'a [String],
-    /// Folders that are made of something else; their keys are text.
-    pub folders: &'a [String],
+    /// Directories that are made of something else; their keys are text.
+    pub directories: &'a [String],
     /// Whether a file's columns are found by their position, so that it must have all of the
     /// table's in their order.
     pub positional: bool,
@@ -115,7 +117,8 @@ impl Registrar {
         if have.is_some() && !table.partition_keys.is_empty() {
             let keys: Vec<_> = table.partition_keys.iter().map(|key| key.name()).collect();
             for partition in catalog.partitions(&table, &[]).await? {
-                let expected = format!("{}/{}", table.location, folder(&keys, &partition.values));
+                let expected =
+                    format!("{}/{}", table.location, directory(&keys, &partition.values));
                 if !same_place(&expected, &partition.location) {
                     elsewhere.insert(partition.values, partition.location);
                 }
@@ -149,37 +152,37 @@ impl Registrar {
         keys.map(|key| key.name().clone()).collect()
     }
 
-    /// What the catalog is to be told of files in these folders, relative to the table's.
+    /// What the catalog is to be told of files in these directories, relative to the table's.
     ///
     /// Errors: `Conflict` if the catalog has one of the partitions at another place, where its
     /// readers wouldn't see the files.
     pub fn registration<'a>(
         &self,
-        folders: impl IntoIterator<Item = &'a str>,
+        directories: impl IntoIterator<Item = &'a str>,
     ) -> Result<Registration> {
         let table = self.table.clone().ok_or_else(|| {
             Error::internal("a table that was opened to replay commits was asked for partitions")
         })?;
         let mut partitions = Vec::new();
-        for folder in folders {
-            if folder.is_empty() {
+        for directory in directories {
+            if directory.is_empty() {
                 continue;
             }
-            let values = partition_values(&table, folder).ok_or_else(|| {
-                Error::internal("a folder doesn't have the table's partition keys")
-                    .with("folder", folder)
+            let values = partition_values(&table, directory).ok_or_else(|| {
+                Error::internal("a directory doesn't have the table's partition keys")
+                    .with("directory", directory)
             })?;
-            let location = format!("{}/{folder}", table.location);
+            let location = format!("{}/{directory}", table.location);
             if let Some(other) = self.elsewhere.get(&values)
                 && !same_place(other, &location)
             {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    format!("the partition `{folder}` of `{}` lies elsewhere", table.name),
+                    format!("the partition `{directory}` of `{}` lies elsewhere", table.name),
                 )
                 .with("location", other)
                 .with("written", location)
-                .hint("drop that partition from the catalog, or move its files into the table's folder"));
+                .hint("drop that partition from the catalog, or move its files into the table's directory"));
             }
             partitions.push(TablePartition { values, location });
         }
@@ -188,20 +191,22 @@ impl Registrar {
         Ok(Registration { table, partitions })
     }
 
-    /// The partitions that these folders stand for; folders that aren't partitions are left out, and
+    /// The partitions that these directories stand for; directories that aren't partitions are left out, and
     /// so are those that the catalog has elsewhere.
     pub fn partitions<'a>(
         &self,
-        folders: impl IntoIterator<Item = &'a str>,
+        directories: impl IntoIterator<Item = &'a str>,
     ) -> Vec<TablePartition> {
         let Some(table) = &self.table else {
             return Vec::new();
         };
-        let folders = folders.into_iter().filter(|folder| !folder.is_empty());
-        folders
-            .filter_map(|folder| {
-                let values = partition_values(table, folder)?;
-                let location = format!("{}/{folder}", table.location);
+        let directories = directories
+            .into_iter()
+            .filter(|directory| !directory.is_empty());
+        directories
+            .filter_map(|directory| {
+                let values = partition_values(table, directory)?;
+                let location = format!("{}/{directory}", table.location);
                 let other = self.elsewhere.get(&values);
                 other
                     .is_none_or(|other| same_place(other, &location))
@@ -262,10 +267,10 @@ fn dropped(name: &TableName) -> Error {
     ))
 }
 
-/// The values that a folder of the table stands for, in the order of its keys; `None` if it isn't
+/// The values that a directory of the table stands for, in the order of its keys; `None` if it isn't
 /// a partition's.
-pub fn partition_values(table: &CatalogTable, folder: &str) -> Option<Vec<Option<String>>> {
-    let parts = parse_folder(folder)?;
+pub fn partition_values(table: &CatalogTable, directory: &str) -> Option<Vec<Option<String>>> {
+    let parts = parse_directory(directory)?;
     let keys = table.partition_keys.iter().map(|key| key.name());
     parts
         .iter()
@@ -274,7 +279,7 @@ pub fn partition_values(table: &CatalogTable, folder: &str) -> Option<Vec<Option
         .then(|| parts.into_iter().map(|(_, value)| value).collect())
 }
 
-/// Whether two texts name one folder.
+/// Whether two texts name one directory.
 fn same_place(one: &str, other: &str) -> bool {
     fn plain(text: &str) -> (&str, &str) {
         let text = text.trim_end_matches('/');
@@ -312,11 +317,11 @@ impl Wanted<'_> {
             check_key(stored.field(index))?;
             keys.push(Arc::new(stored.field(index).clone()));
         }
-        for key in self.folders {
+        for key in self.directories {
             let folded = catalog.fold(key)?;
             if folded != *key {
                 return Err(Error::config(format!(
-                    "the folder `{key}=…` would be the partition key `{folded}` of table `{name}`"
+                    "the directory `{key}=…` would be the partition key `{folded}` of table `{name}`"
                 ))
                 .with("key", "url")
                 .hint(format!("write {folded}= in `url`")));
@@ -328,13 +333,13 @@ impl Wanted<'_> {
             !self.partition_by.contains(name)
         });
         let columns: Vec<_> = columns.map(|(_, field)| Arc::clone(field)).collect();
-        for key in self.folders {
+        for key in self.directories {
             if columns.iter().any(|column| column.name() == key) {
                 return Err(Error::schema(format!(
-                    "`{key}` is a column of the stream and a folder of `url`"
+                    "`{key}` is a column of the stream and a directory of `url`"
                 ))
                 .with("table", &name)
-                .hint("name the folder otherwise, or leave the column out"));
+                .hint("name the directory otherwise, or leave the column out"));
             }
         }
         Ok(CatalogTable {
@@ -348,7 +353,7 @@ impl Wanted<'_> {
     }
 
     /// How the stream's batches become those of the table's files, followed by the columns that
-    /// make folders.
+    /// make directories.
     fn fit(&self, catalog: &dyn Catalog, want: &CatalogTable, table: &CatalogTable) -> Result<Fit> {
         let all = table.columns.fields().iter();
         let mut columns: Vec<FieldRef> = match self.positional {
@@ -395,12 +400,12 @@ fn agree(
                 .hint("write where the table lies, or give `catalog` another table"),
         );
     }
-    // As the catalog spells it: it is what readers join the folders' names to.
+    // As the catalog spells it: it is what readers join the directories' names to.
     want.location.clone_from(&have.location);
     for (have, want) in have.partition_keys.iter().zip(&mut want.partition_keys) {
         let text = matches!(have.data_type(), DataType::Utf8);
         let wide = widen(have.data_type(), want.data_type());
-        // Folders are text: a key may be less than what its values were.
+        // Directories are text: a key may be less than what its values were.
         if have.name() == want.name() && (text || wide.as_ref() == Some(have.data_type())) {
             *want = Arc::clone(have);
         }

@@ -1,4 +1,4 @@
-//! Mistakes, and how they are shown.
+//! Errors, and how they are shown.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Render
 use crate::redact::Redacted;
 use crate::source::{Place, SourceText};
 
-/// One mistake: what, where, and what to do.
+/// One error: what, where, and what to do.
 ///
 /// Secrets in the file are never shown, neither by `Display` nor by `Debug`.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl Diagnostic {
         }
     }
 
-    /// A mistake of a whole file.
+    /// An error of a whole file.
     pub(crate) fn of_file(source: &std::sync::Arc<SourceText>, message: impl Into<String>) -> Self {
         Self {
             located: false,
@@ -247,7 +247,7 @@ impl fmt::Debug for Diagnostic {
     }
 }
 
-/// All mistakes of a pipeline file, in its order.
+/// All errors of a pipeline file, in its order.
 #[derive(Clone, Default)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
@@ -270,7 +270,7 @@ impl Diagnostics {
         (Self(errors), warnings)
     }
 
-    /// The mistakes, one by one.
+    /// The errors, one by one.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }

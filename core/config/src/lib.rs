@@ -5,10 +5,10 @@
 //!       │
 //!       └─> tree with places ─> ${VAR} ─> types ─> JSON Schemas ─> inputs ─> PipelineSpec
 //!                                                        │
-//!                                              Diagnostics: all mistakes at once
+//!                                              Diagnostics: all errors at once
 //! ```
 //!
-//! [`load`] gives the pipeline as data, or every mistake with its place, underlined, and a hint.
+//! [`load`] gives the pipeline as data, or every error with its place, underlined, and a hint.
 //! [`Loaded::document`] keeps the places, so that errors which come later (of a SQL text, of a
 //! missing file) are shown in the file too. Nothing here opens anything but the files named.
 //!

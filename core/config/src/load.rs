@@ -14,7 +14,7 @@ use crate::interpolate::{self, Variables};
 use crate::source::SourceText;
 use crate::{layers, pipeline, settings};
 
-/// Mistakes of the settings come after those of the pipeline.
+/// Errors of the settings come after those of the pipeline.
 const SETTINGS_RANK: usize = 1 << 20;
 
 /// What to load.
@@ -29,7 +29,7 @@ pub struct LoadOptions {
     /// The environment.
     pub env: Vec<(String, String)>,
     /// The settings file. Default: `tidegate.toml` beside the pipeline file, or else in the
-    /// current folder, where there is one.
+    /// current directory, where there is one.
     pub settings: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Debug for LoadOptions {
     }
 }
 
-/// A pipeline file without mistakes.
+/// A pipeline file without errors.
 #[derive(Debug)]
 pub struct Loaded {
     /// The pipeline.
@@ -77,8 +77,8 @@ pub struct Loaded {
 
 /// Reads a pipeline file and its layers, and checks all of it without any I/O beyond these files.
 ///
-/// Errors: every mistake that can be found, in the order of the file. A file that isn't TOML
-/// hides the mistakes behind the first one.
+/// Errors: every error that can be found, in the order of the file. A file that isn't TOML
+/// hides the errors behind the first one.
 pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
     let variables: Variables = options.env.iter().cloned().collect();
@@ -109,9 +109,9 @@ pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagno
         .file
         .file_stem()
         .map_or_else(|| "pipeline".into(), |stem| stem.to_string_lossy());
-    let folder = folder_of(&options.file);
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
-    let (spec, configs) = pipeline::read(&mut root, &file, &name, folder, registry, &mut out);
+    let directory = directory_of(&options.file);
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    let (spec, configs) = pipeline::read(&mut root, &file, &name, directory, registry, &mut out);
 
     let (errors, warnings) = out.sorted().split_warnings();
     if !errors.is_empty() {
@@ -128,9 +128,9 @@ pub fn load(options: &LoadOptions, registry: &Registry) -> Result<Loaded, Diagno
 }
 
 /// Reads the settings of the program for a command without a pipeline: `file`, or else
-/// `tidegate.toml` in the current folder where there is one, and the environment of this process.
+/// `tidegate.toml` in the current directory where there is one, and the environment of this process.
 ///
-/// Errors: every mistake that can be found.
+/// Errors: every error that can be found.
 pub fn load_settings(
     file: Option<PathBuf>,
     registry: &Registry,
@@ -149,9 +149,9 @@ pub fn load_settings(
     }
 }
 
-fn folder_of(file: &Path) -> PathBuf {
+fn directory_of(file: &Path) -> PathBuf {
     match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
         _ => PathBuf::from("."),
     }
 }
@@ -197,11 +197,11 @@ fn read_file(path: &Path, rank: usize, out: &mut Diagnostics) -> Option<Arc<Sour
 }
 
 /// What pipeline files a directory has that was named instead of one.
-fn inside(folder: &Path) -> String {
-    let names = toml_files(folder);
+fn inside(directory: &Path) -> String {
+    let names = toml_files(directory);
     match names.first() {
         Some(name) if names.len() == 1 => {
-            format!("name the file in it: {}", folder.join(name).display())
+            format!("name the file in it: {}", directory.join(name).display())
         }
         _ => "a pipeline is one file: name it".to_owned(),
     }
@@ -209,7 +209,7 @@ fn inside(folder: &Path) -> String {
 
 /// A file of a similar name.
 fn neighbour(path: &Path) -> Option<String> {
-    let names = toml_files(&folder_of(path));
+    let names = toml_files(&directory_of(path));
     let wanted = path.file_name()?.to_string_lossy();
     match suggest::nearest(&wanted, names.iter().map(String::as_str)) {
         Some(near) => Some(format!(
@@ -225,8 +225,8 @@ fn neighbour(path: &Path) -> Option<String> {
     }
 }
 
-fn toml_files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+fn toml_files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.ends_with(".toml"))
@@ -250,7 +250,7 @@ fn read_profile(
         return layers::of_file(&read_file(&path, 1, out)?, out);
     }
     let source = SourceText::file(path.display().to_string(), "", 1);
-    let profiles: Vec<_> = toml_files(&folder_of(&options.file))
+    let profiles: Vec<_> = toml_files(&directory_of(&options.file))
         .into_iter()
         .filter_map(|name| {
             let rest = name.strip_prefix(&*stem)?.strip_prefix('.')?;
@@ -296,9 +296,9 @@ fn read_settings(
     out: &mut Diagnostics,
 ) -> Map<String, Value> {
     let path = options.settings.clone().or_else(|| {
-        [folder_of(&options.file), PathBuf::from(".")]
+        [directory_of(&options.file), PathBuf::from(".")]
             .into_iter()
-            .map(|folder| folder.join("tidegate.toml"))
+            .map(|directory| directory.join("tidegate.toml"))
             .find(|path| path.is_file())
     });
     let file = path.and_then(|path| read_file(&path, SETTINGS_RANK, out));

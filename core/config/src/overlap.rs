@@ -100,11 +100,11 @@ fn overwrites(sink: &AtPlace<'_>) -> bool {
 /// Whether a pattern matches files that a sink makes.
 fn covers(pattern: &str, sink: &AtPlace<'_>) -> bool {
     let url = without_placeholders(&sink.url);
-    let (folder, name) = url.rsplit_once('/').unwrap_or(("", &url));
+    let (directory, name) = url.rsplit_once('/').unwrap_or(("", &url));
     let files = match name.split_once('.') {
         // A name is used as it stands, or has what tells files apart before its extension.
         Some((stem, extension)) => {
-            vec![url.clone(), format!("{folder}/{stem}-x.{extension}")]
+            vec![url.clone(), format!("{directory}/{stem}-x.{extension}")]
         }
         None => {
             let default = match text(sink.table, "type") {
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_names_and_folders() {
+    fn patterns_match_names_and_directories() {
         fn split(path: &str) -> Vec<&str> {
             path.split('/').collect()
         }

@@ -77,7 +77,7 @@ pub(crate) fn read(
     (spec, configs)
 }
 
-/// The options; what is wrong in them is told, and left out, so that the next mistake is found as well.
+/// The options; what is wrong in them is told, and left out, so that the next error is found as well.
 fn read_options(
     mut table: Map<String, Value>,
     root: &Node,
@@ -293,7 +293,7 @@ impl Reader<'_> {
         self.configure(spec, node, key.rank(), is_right);
     }
 
-    /// Parses a component, whose wrong keys were left out. A mistake that is found is left out too,
+    /// Parses a component, whose wrong keys were left out. An error that is found is left out too,
     /// so that the next one is found as well. What doesn't say its key may be wrong only because
     /// others are left out.
     fn configure(&mut self, mut spec: ComponentSpec, node: &Node, rank: Rank, mut is_right: bool) {
@@ -428,7 +428,7 @@ impl Reader<'_> {
 fn meant_by(kind: Kind, tag: &str) -> Option<&'static str> {
     let written = match tag.to_ascii_lowercase().as_str() {
         "csv" | "tsv" | "json" | "jsonl" | "ndjson" | "excel" | "text" | "txt" | "file"
-        | "local" | "filesystem" | "folder" | "directory" => "format",
+        | "local" | "filesystem" | "directory" | "directory" => "format",
         "s3" | "minio" | "r2" => "s3",
         "parquet" => "parquet",
         "api" | "rest_api" | "graphql" => "api",

@@ -1,4 +1,4 @@
-//! Where tables are known by name: which folder, which format, which columns, which partitions.
+//! Where tables are known by name: which directory, which format, which columns, which partitions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub trait CatalogConfig: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Opens the catalog: connects and checks the rights that can be checked. Changes nothing.
+    /// Opens the catalog: connects and checks the permissions that can be checked. Changes nothing.
     async fn open(&self, cx: &Context) -> Result<Arc<dyn Catalog>>;
 }
 
@@ -100,13 +100,13 @@ impl TableFormat {
 pub struct CatalogTable {
     /// Its name.
     pub name: TableName,
-    /// The url or absolute path of its folder, without a `/` at the end.
+    /// The url or absolute path of its directory, without a `/` at the end.
     pub location: String,
     /// How its files are written.
     pub format: TableFormat,
     /// The columns of its files, without the partition keys. All are nullable.
     pub columns: SchemaRef,
-    /// The columns that make its folders, outermost first.
+    /// The columns that make its directories, outermost first.
     pub partition_keys: Vec<FieldRef>,
     /// What else is said of it (a comment, `classification`). Keys that Tidegate doesn't know are kept.
     #[serde(default)]
@@ -126,7 +126,7 @@ impl CatalogTable {
 pub struct TablePartition {
     /// The values of the partition keys, in their order, as text; `None` is NULL.
     pub values: Vec<Option<String>>,
-    /// The url or absolute path of its folder, without a `/` at the end.
+    /// The url or absolute path of its directory, without a `/` at the end.
     pub location: String,
 }
 

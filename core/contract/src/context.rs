@@ -30,13 +30,13 @@ pub struct Context {
     /// Which of the run's executors it is opened in, from 0. Several may work on one epoch, so what is
     /// named by more than a [`WriterId`](crate::WriterId) has to carry it.
     pub executor: u32,
-    /// The folder that relative paths are relative to: the pipeline file's.
+    /// The directory that relative paths are relative to: the pipeline file's.
     pub base: Arc<Path>,
     /// How many CPU threads work for the pipeline.
     pub parallelism: usize,
     /// How many bytes this component may hold beyond the batches it is given.
     pub memory: u64,
-    /// A folder for what doesn't fit in memory; made on first use, gone at the end.
+    /// A directory for what doesn't fit in memory; made on first use, gone at the end.
     pub scratch: Arc<Path>,
     /// How many bytes this component may write to it.
     pub spill: u64,
@@ -288,7 +288,7 @@ counters! {
     files, total_files;
     /// Adds requests that were made, the repeated ones too.
     requests, total_requests;
-    /// Adds requests that were made again.
+    /// Adds requests that were retried.
     retries, total_retries;
     /// Adds milliseconds for which requests were held back: rate limits, waits that the upstream
     /// asked for.

@@ -29,7 +29,7 @@ pub enum ErrorKind {
     /// Columns or types don't fit together. Never retried.
     Schema,
     /// A stream has got other columns, which its source says when it is opened again. What came
-    /// since the last checkpoint is given up, and the run goes on from there with them, unless
+    /// since the last checkpoint is given up, and the run resumes from there with them, unless
     /// `on_schema_change = "fail"`.
     SchemaChanged,
     /// Data that can't be taken and can't be rejected row by row (a truncated gzip). Never retried.
@@ -43,7 +43,7 @@ pub enum ErrorKind {
     /// The upstream gives no more for a long time (a quota is spent), and the user doesn't want the
     /// run to wait. It stops the run, which is no failure. From [`Source::plan`](crate::Source::plan)
     /// and [`Source::read`](crate::Source::read): what was read up to the last positions is
-    /// committed, and the next run goes on after it. From elsewhere: the next run goes on from the last checkpoint.
+    /// committed, and the next run resumes after it. From elsewhere: the next run resumes from the last checkpoint.
     Exhausted,
     /// May go away by itself (a lost connection, a 503). Retried with backoff.
     Transient,
@@ -164,7 +164,7 @@ impl Error {
             Io::NotFound => (ErrorKind::NotFound, None),
             Io::PermissionDenied | Io::ReadOnlyFilesystem => (
                 ErrorKind::Auth,
-                Some("check the permissions of the file and of its folder"),
+                Some("check the permissions of the file and of its directory"),
             ),
             Io::StorageFull | Io::QuotaExceeded => (
                 ErrorKind::Internal,

@@ -30,7 +30,7 @@ pub enum Event {
     /// Nothing for us, but the position moved.
     Progress(Offset),
     /// From here on, the stream has another schema. Ends the epoch; the graph is typed anew, and
-    /// reading goes on from `resume`.
+    /// reading resumes from `resume`.
     Schema {
         /// The stream.
         stream: StreamName,

@@ -44,7 +44,7 @@ impl fmt::Debug for Host {
 /// What a component keeps over the attempts of a run: see [`Context::keep`].
 #[async_trait]
 pub trait Keep: Any + Send + Sync {
-    /// The run has ended in this process. Ends what still goes on, in good order: a server answers the
+    /// The run has ended in this process. Ends what still continues, in good order: a server answers the
     /// requests that it has taken. Waited for 10 s at most; then it is dropped. Not called where the
     /// run's future is dropped.
     async fn end(&self) {}

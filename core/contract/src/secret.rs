@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<String> {
     // Before it is opened: that would wait for whoever writes to a pipe, and a device has no end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Error::auth("a secret's file is not a regular file").hint(
-            "a folder, a device or a pipe can't be read here; what `<(…)` of a shell gives is a pipe: \
+            "a directory, a device or a pipe can't be read here; what `<(…)` of a shell gives is a pipe: \
              write the secret to a file, or give it by a variable, { env = \"NAME\" }",
         ));
     }

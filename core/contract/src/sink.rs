@@ -22,7 +22,7 @@ pub trait SinkConfig: Debug + Send + Sync {
     }
 
     /// Opens the sink: resolves secrets, connects, and checks everything that can be refused
-    /// (columns, names, rights), because `commit` may not refuse.
+    /// (columns, names, permissions), because `commit` may not refuse.
     ///
     /// Called once per attempt, and by `tidegate check`, so it writes nothing that stays. For
     /// replaying commits after a crash it is called with the **stored** configuration and
@@ -194,7 +194,7 @@ pub trait SinkEpoch: Debug + Send + Sync {
     /// first, through the context's journal.
     async fn writer(&self, id: WriterId) -> Result<Writer>;
 
-    /// Returns when CPU writers may go on: when no more of what they gave away is still under way to
+    /// Returns when CPU writers may continue: when no more of what they gave away is still under way to
     /// the outside than may be. Asked after each of their writes; until it returns, nothing more is
     /// read for this sink, and other branches go on. Cancellation: dropped when the attempt ends.
     async fn ready(&self) {}

@@ -65,7 +65,7 @@ pub trait Source: Debug + Send + Sync {
     fn streams(&self) -> Vec<Stream>;
 
     /// What the user should know of the way it will read, and can't see from the file alone (which
-    /// of several ways the user's rights allow). Shown by `tidegate check` and `tidegate plan` after
+    /// of several ways the user's privileges allow). Shown by `tidegate check` and `tidegate plan` after
     /// the component's name, so each is a sentence without its subject: "reads over 4 connections".
     fn notes(&self) -> Vec<String> {
         Vec::new()
@@ -96,14 +96,14 @@ pub trait Source: Debug + Send + Sync {
     ///
     /// The law of [`Replay::Offset`] and [`Replay::Whole`]: for every `resume` that was given, in any
     /// later process, `read(split, scans, Some(resume))` gives exactly the events after it: the same
-    /// rows in the same order (in batches of any size), none missing, none doubled. `resume` is
+    /// rows in the same order (in batches of any size), none missing, none duplicated. `resume` is
     /// always `None` where a stream has another [`Replay`].
     ///
     /// The stream is polled by one task; what it reads ahead is bounded by itself. Cancellation:
     /// the runtime drops the stream (or the future) at any await point; connections, threads and
     /// files must end with it. Errors end the attempt; `Transient` and `RateLimited` lead to
     /// another from the last checkpoint, so a source retries by itself what it can retry cheaply.
-    /// `Exhausted` stops the run as Ctrl-C does: what was read is committed, and the next run goes on
+    /// `Exhausted` stops the run as Ctrl-C does: what was read is committed, and the next run continues
     /// after it.
     async fn read(
         &self,
@@ -175,7 +175,7 @@ pub struct Ask<'a> {
     pub finished: &'a [FinishedSplit],
     /// Whether this is the first ask of a run (asked again if the process died before the answer
     /// was stored). A source that reads everything in every run starts over here; one that is
-    /// incremental goes on from `state`.
+    /// incremental resumes from `state`.
     pub first: bool,
 }
 
@@ -189,7 +189,7 @@ pub struct Plan {
     /// Reading stops at once, and what was read ahead is dropped. What was handed out by then is
     /// committed, without waiting for the interval; [`Source::acknowledge`] then tells the last
     /// position, as finished. Only from then on may somebody else read on, after this position: so no
-    /// row is lost or doubled. A split that stands between two positions, or can't be read from an
+    /// row is lost or duplicated. A split that stands between two positions, or can't be read from an
     /// offset, is dropped back to the last checkpoint, and all others with it: the attempt is given up,
     /// and the next one has no such split and tells nothing of it.
     ///

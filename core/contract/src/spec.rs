@@ -17,7 +17,7 @@ use crate::{
 pub struct PipelineSpec {
     /// The name under which its state is kept.
     pub name: String,
-    /// The folder that relative paths are relative to.
+    /// The directory that relative paths are relative to.
     pub base: PathBuf,
     /// How it runs.
     pub options: PipelineOptions,
@@ -46,7 +46,7 @@ pub struct PipelineOptions {
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointOptions {
     /// At this interval, more than 0: of a stream, the latency until rows are visible. Default:
-    /// `"5m"` for a bounded run, `"10s"` for one without an end.
+    /// `"5m"` for a bounded run, `"10s"` for an unbounded one.
     #[serde(deserialize_with = "positive")]
     pub interval: Option<Span>,
     /// After so many bytes, as they are in memory; more than 0. Default: no limit.
@@ -70,7 +70,7 @@ pub enum Guarantee {
     AtLeastOnce,
     /// No row is lost; after a crash some may be written again, with the same effect as once.
     EffectivelyOnce,
-    /// No row is lost, none is doubled.
+    /// No row is lost, none is duplicated.
     ExactlyOnce,
 }
 
@@ -215,7 +215,7 @@ impl PipelineSpec {
     /// read exists, is read once and doesn't go round in a circle. A pipeline file was checked so
     /// when it was loaded.
     ///
-    /// Errors: `Config`, the first mistake.
+    /// Errors: `Config`, the first error.
     pub fn check(&self) -> Result<()> {
         for (at, component) in self.components.iter().enumerate() {
             let before = &self.components[..at];

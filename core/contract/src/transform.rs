@@ -145,7 +145,7 @@ pub trait Gather: Debug + Send + Sync {
     /// What is needed of the `input`-th input. The batches may have more columns than asked for.
     fn scan(&self, input: usize) -> Scan;
 
-    /// Whether the user has agreed that, where a source never ends, each epoch's rows are gathered
+    /// Whether the user has agreed that, where a source is unbounded, each epoch's rows are gathered
     /// by themselves (`scope = "epoch"`). Without it such a pipeline is refused.
     fn epoch_scoped(&self) -> bool {
         false

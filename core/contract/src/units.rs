@@ -68,7 +68,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text)
             .map(Self)
-            .map_err(|_| format!("`{text}` is not a time span such as \"60s\" or \"5m\""))
+            .map_err(|_| format!("`{text}` is not a duration such as \"60s\" or \"5m\""))
     }
 }
 
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Human(
-            "a time span such as \"60s\"",
+            "a duration such as \"60s\"",
             std::marker::PhantomData,
         ))
     }

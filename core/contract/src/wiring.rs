@@ -174,7 +174,7 @@ impl Check<'_> {
         }
     }
 
-    /// Rows that come in by two ways would be doubled.
+    /// Rows that come in by two ways would be duplicated.
     fn twice(&mut self, component: usize) {
         let reader = &self.components[component];
         for (index, input) in reader.inputs.iter().enumerate() {

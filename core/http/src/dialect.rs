@@ -57,13 +57,13 @@ impl Dialect for Plain {}
 pub struct Refusal {
     /// What the caller is told if no further attempt is made.
     pub error: Error,
-    /// Which requests may be made again.
+    /// Which requests may be retried.
     pub again: Again,
     /// How long the server asks to wait before the next attempt.
     pub wait: Option<Duration>,
 }
 
-/// Which requests may be made again after a failure.
+/// Which requests may be retried after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
     /// None: it would fail again.
@@ -146,7 +146,7 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => (
             ErrorKind::Auth,
             Again::Never,
-            "the server does not know who is asking",
+            "401 Unauthorized: authentication failed",
         ),
         StatusCode::FORBIDDEN => (
             ErrorKind::Auth,
@@ -161,7 +161,7 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         StatusCode::TOO_MANY_REQUESTS => (
             ErrorKind::RateLimited { wait },
             Again::Always,
-            "the server takes no more requests for now",
+            "429 Too Many Requests: rate limited",
         ),
         StatusCode::REQUEST_TIMEOUT => (
             passing,

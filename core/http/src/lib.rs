@@ -13,7 +13,7 @@
 //!       └─> Response (whole body in memory) ── 304 to a conditional request, too
 //! ```
 //!
-//! A request is made again where that can help and can't harm, an answer is never larger than the
+//! A request is retried where that can help and can't harm, an answer is never larger than the
 //! limit, and every error says which URL (without its secrets), which status and how the body
 //! begins. The user tunes it in the table `[http]` of `tidegate.toml`: [`HttpSettings`].
 //!

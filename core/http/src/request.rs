@@ -113,7 +113,7 @@ impl<'a> Request<'a> {
     }
 
     /// Says whether making the request twice has the same effect as once. By default its method
-    /// tells: POST and PATCH have not. What has not is only made again where the server surely did
+    /// tells: POST and PATCH have not. What has not is only retried where the server surely did
     /// not act on it (no connection, 429).
     pub fn idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = idempotent;
@@ -148,7 +148,7 @@ impl<'a> Request<'a> {
     }
 
     /// Makes every attempt when so few others are under way that this one is within the limit, which
-    /// follows how the server takes them. An attempt that waits to be made again isn't under way.
+    /// follows how the server takes them. An attempt that waits to be retried isn't under way.
     pub fn within(mut self, limit: &'a Adaptive) -> Self {
         self.within = Some(limit);
         self

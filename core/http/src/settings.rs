@@ -18,7 +18,7 @@ pub struct HttpSettings {
     pub connect_timeout: Span,
     /// The longest time that one attempt may take, from connecting to the last byte of the body.
     pub request_timeout: Span,
-    /// How often a request is made before it counts as failed; 1 means that none is made again.
+    /// How often a request is made before it counts as failed; 1 means that none is retried.
     /// Only what may go away is tried again: lost connections, time-outs, 408, 429, 5xx.
     pub attempts: u32,
     /// The wait before the second attempt. It doubles with each further one, up to `max_backoff`;

@@ -14,13 +14,13 @@ use crate::stats::{Given, RunStats};
 pub enum Status {
     /// All input is committed.
     Completed,
-    /// Stopped on request, or because an upstream gives no more for now; the next run goes on where
+    /// Stopped on request, or because an upstream gives no more for now; the next run resumes where
     /// this one ended.
     Stopped,
     /// Stopped in the same way, but what was read after the last checkpoint isn't committed: it could
     /// not be, or all had to be read first. The next run reads it again.
     Abandoned,
-    /// It failed; the next run goes on from the last checkpoint.
+    /// It failed; the next run resumes from the last checkpoint.
     Failed,
 }
 
@@ -79,7 +79,7 @@ impl Exhausted {
     }
 }
 
-/// What is known of a run while it goes on.
+/// What is known of a run while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) run: Option<RunId>,
@@ -118,9 +118,9 @@ pub struct ComponentReport {
     pub files: u64,
     /// Requests made, the repeated ones too.
     pub requests: u64,
-    /// Requests made again.
+    /// Requests retried.
     pub retries: u64,
-    /// The time for which requests were held back by rate limits and waits that the upstream asked
+    /// The time for which requests were throttled: by rate limits and waits that the upstream asked
     /// for, in seconds, all added up.
     pub waited_s: f64,
     /// The time that threads spent in it, in seconds, all added up.

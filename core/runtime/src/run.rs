@@ -156,12 +156,12 @@ impl Pipeline {
         process.unwrap_or_else(|| RuntimeSettings::process_memory_of(ByteSize(sum)))
     }
 
-    /// What the run counts, to be read while it goes on.
+    /// What the run counts, to be read while it runs.
     pub fn stats(&self) -> Arc<RunStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Opens every component and types the whole graph, as if the pipeline had never run; reads no row
+    /// Opens every component and resolves and checks the schemas of the whole graph, as if the pipeline had never run; reads no row
     /// and changes nothing.
     pub async fn check(&self) -> Result<Graph> {
         self.open(Lineage::new()).await
@@ -197,7 +197,7 @@ impl Pipeline {
             .collect())
     }
 
-    /// Runs the pipeline: goes on with an unfinished run, or begins a new one.
+    /// Runs the pipeline: resumes an unfinished run, or begins a new one.
     ///
     /// The report tells what was done, also when the run failed. Dropping the future leaves the
     /// work of the last checkpoint, as a crash would.

@@ -15,7 +15,7 @@ const KEPT_FREE: u64 = 512 << 20;
 /// that was killed is removed when the next one begins.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     _lock: File,
     room: u64,
 }
@@ -31,21 +31,21 @@ impl Scratch {
                 .with("path", std::env::temp_dir().display())
                 .hint("set TMPDIR to a directory on a disk with room")
         };
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
-        let folder = folder.map_err(failed)?;
-        let lock = lock(folder.path()).map_err(failed)?;
-        sweep(folder.path());
-        let free = free(folder.path());
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir();
+        let directory = directory.map_err(failed)?;
+        let lock = lock(directory.path()).map_err(failed)?;
+        sweep(directory.path());
+        let free = free(directory.path());
         Ok(Self {
             room: spill.map_or(free, |spill| spill.0.min(free)),
-            folder,
+            directory,
             _lock: lock,
         })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     /// How many bytes may be written to it.
@@ -55,11 +55,11 @@ impl Scratch {
 }
 
 /// A lock that is held before it has its name: nobody finds it free in between.
-fn lock(folder: &Path) -> std::io::Result<File> {
-    let begun = folder.join("lock.new");
+fn lock(directory: &Path) -> std::io::Result<File> {
+    let begun = directory.join("lock.new");
     let file = File::create_new(&begun)?;
     file.lock()?;
-    fs::rename(&begun, folder.join(LOCK))?;
+    fs::rename(&begun, directory.join(LOCK))?;
     Ok(file)
 }
 
@@ -79,11 +79,11 @@ fn sweep(own: &Path) {
     }
 }
 
-fn is_left_over(folder: &Path) -> bool {
-    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|entry| entry.is_dir());
-    let lock = folder.join(LOCK);
+fn is_left_over(directory: &Path) -> bool {
+    let is_directory = |path: &Path| path.symlink_metadata().is_ok_and(|entry| entry.is_dir());
+    let lock = directory.join(LOCK);
     let is_file = lock.symlink_metadata().is_ok_and(|entry| entry.is_file());
-    if !is_folder(folder) || !is_file {
+    if !is_directory(directory) || !is_file {
         return false;
     }
     // Only what its owner may write can be opened so.

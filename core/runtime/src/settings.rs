@@ -38,10 +38,10 @@ pub struct RuntimeSettings {
     /// their own, and 512 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_memory: Option<ByteSize>,
-    /// How often a run is begun again from its last checkpoint after a passing error, without
+    /// How often a run is begun again from its last checkpoint after a transient error, without
     /// any progress in between. Default: 5.
     pub attempts: u32,
-    /// Where pipelines keep their state, if the command line doesn't say: a folder, or a place on
+    /// Where pipelines keep their state, if the command line doesn't say: a directory, or a place on
     /// object storage (`"s3://bucket/prefix"`). Default: `".tidegate"`.
     pub state: Option<String>,
     /// How long the state of a running pipeline on object storage may stand still before another

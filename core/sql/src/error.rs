@@ -458,7 +458,7 @@ pub(crate) fn lake(error: &DataFusionError) -> Error {
     let error = running(error);
     match error.kind() {
         tidegate_core::ErrorKind::Data if error.hint_text() != Some(NANOSECONDS) => error.hint(
-            "say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
+            "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
         ),
         tidegate_core::ErrorKind::Config if error.message().contains("memory") => error.hint(
             "raise `--memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can",
@@ -500,7 +500,7 @@ fn disk(error: &io::Error) -> Error {
         "what doesn't fit in memory could not be kept on disk",
         io::Error::new(root.kind(), root.to_string()),
     )
-    .hint("set TMPDIR to a folder on a disk with more room, or raise the transform's `memory`")
+    .hint("set TMPDIR to a directory on a disk with more room, or raise the transform's `memory`")
 }
 
 /// DataFusion says it by itself, or as what failed when a spill file was written.
@@ -518,7 +518,7 @@ fn value(error: &DataFusionError) -> Error {
     ));
     error.hint(match beyond_nanoseconds(&text) {
         true => NANOSECONDS,
-        false => "say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one",
+        false => "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one",
     })
 }
 

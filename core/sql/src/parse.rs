@@ -184,7 +184,7 @@ fn reads_only(body: &SetExpr) -> bool {
 fn refused(statement: &str) -> Error {
     let verb = statement.split_whitespace().next().unwrap_or_default();
     Error::config(format!(
-        "a query reads: it is one SELECT, perhaps after WITH, and not `{verb}`"
+        "a query reads: it is one SELECT, optionally with CTEs, and not `{verb}`"
     ))
     .hint("what is to be done with the rows is said by the pipeline's sinks")
 }

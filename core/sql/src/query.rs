@@ -135,7 +135,7 @@ impl Query {
     pub async fn run(&self, tables: &[Table], resources: &Resources) -> Result<Vec<BatchStream>> {
         std::fs::create_dir_all(&resources.scratch).map_err(|error| {
             Error::io(
-                "the folder for what doesn't fit in memory can't be made",
+                "the directory for what doesn't fit in memory can't be made",
                 error,
             )
             .with("path", resources.scratch.display())

@@ -31,7 +31,7 @@ pub(crate) const UNNAMED: &str = "_";
 pub struct Resources {
     /// How many bytes it may hold. What doesn't fit is sorted, joined and aggregated on disk.
     pub memory: u64,
-    /// The folder for what doesn't fit; made when a query runs.
+    /// The directory for what doesn't fit; made when a query runs.
     pub scratch: PathBuf,
     /// How many bytes it may write there.
     pub spill: u64,
@@ -84,7 +84,7 @@ impl RunningSession {
     }
 }
 
-/// What operators share: the memory, and the folder for what doesn't fit in it.
+/// What operators share: the memory, and the directory for what doesn't fit in it.
 pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<Shares>)> {
     let limit = usize::try_from(resources.memory).unwrap_or(usize::MAX);
     let memory = Arc::new(Shares::new(limit));

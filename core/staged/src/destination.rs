@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::files::{FilesEpoch, Format};
-use crate::prepared::{File, Old, Values, folder_of};
+use crate::prepared::{File, Old, Values, directory_of};
 use crate::room::Room;
 
 /// How many files an epoch holds open: well below the usual limit of 1024 a process.
@@ -115,7 +115,7 @@ impl Destination {
         format!("{owner}-{most}-{}-{most}", u16::MAX)
     }
 
-    /// The folder.
+    /// The directory.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
@@ -145,11 +145,11 @@ impl Destination {
         if let Some(registrar) = &self.registrar {
             // Without rows there still is a table.
             values.register = vec![registrar.registration([])?];
-            let filled: BTreeSet<_> = files.iter().map(|file| folder_of(file.key())).collect();
+            let filled: BTreeSet<_> = files.iter().map(|file| directory_of(file.key())).collect();
             let emptied: BTreeSet<_> = values
                 .delete
                 .iter()
-                .map(|old| folder_of(&old.key))
+                .map(|old| directory_of(&old.key))
                 .collect();
             values.forget = registrar.partitions(emptied.difference(&filled).copied());
         }
@@ -189,12 +189,14 @@ impl Destination {
         }
         match self.storage.link_above(key).await? {
             None => Ok(()),
-            Some(folder) => Err(Error::config("a folder that is to be overwritten is a link")
-                .with("path", self.storage.show(&folder))
-                .hint(
-                    "nothing behind links is overwritten: put the folder itself where the link is, \
+            Some(directory) => Err(Error::config(
+                "a directory that is to be overwritten is a link",
+            )
+            .with("path", self.storage.show(&directory))
+            .hint(
+                "nothing behind links is overwritten: put the directory itself where the link is, \
                      or choose `mode = \"append\"`",
-                )),
+            )),
         }
     }
 
@@ -215,16 +217,16 @@ impl Destination {
     }
 
     /// Takes the partitions out of the catalog that this commit has emptied. A replay may come
-    /// after a successor has filled one of them again, so the folders are looked at.
+    /// after a successor has filled one of them again, so the directories are looked at.
     async fn forget<A>(&self, values: &Values<A>) -> Result<()> {
         let (Some(registrar), [one, ..]) = (&self.registrar, &*values.register) else {
             return Ok(());
         };
         let mut empty = Vec::new();
         for partition in &values.forget {
-            let folder = partition.location.strip_prefix(&one.table.location);
-            let folder = folder.unwrap_or_default().trim_start_matches('/');
-            if !folder.is_empty() && self.storage.list_folder(folder).await?.is_empty() {
+            let directory = partition.location.strip_prefix(&one.table.location);
+            let directory = directory.unwrap_or_default().trim_start_matches('/');
+            if !directory.is_empty() && self.storage.list_directory(directory).await?.is_empty() {
                 empty.push(partition.clone());
             }
         }

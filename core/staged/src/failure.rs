@@ -1,4 +1,4 @@
-//! The first error of an epoch's files, told to everyone who goes on with it.
+//! The first error of an epoch's files, told to everyone who continues with it.
 
 use std::error::Error as StdError;
 use std::fmt;

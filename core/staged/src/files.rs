@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::destination::Destination;
 use crate::failure::Failure;
-use crate::prepared::{File, Values, folder_of};
+use crate::prepared::{File, Values, directory_of};
 use crate::room::{FILE_COST, Parcel};
 
 /// The bytes that an open upload holds back until they are a part, at most.
@@ -33,7 +33,7 @@ pub trait Format: Debug + Send + Sync + Sized + 'static {
     /// What the sink wants to know of a file when the run ends.
     type About: Debug + Clone + Serialize + DeserializeOwned + Send + Sync;
 
-    /// The key of a file in the sink's folder; `unique` tells it from all others.
+    /// The key of a file in the sink's directory; `unique` tells it from all others.
     fn name(&self, key: &Self::Key, unique: &str) -> String;
 
     /// What is to be remembered of a file.
@@ -246,7 +246,7 @@ impl<F: Format> Files<F> {
     }
 
     /// A slot has no open file any more. Who looks for the one that was idle longest would find
-    /// this one for ever.
+    /// this one forever.
     fn lost(&self, slot: &Slot<F>) {
         if slot.open.swap(false, Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -395,8 +395,8 @@ impl<F: Format> SinkEpoch for FilesEpoch<F> {
         let register = match &destination.registrar {
             None => Vec::new(),
             Some(registrar) => {
-                let folders = files.iter().map(|file| folder_of(file.key()));
-                vec![registrar.registration(folders)?]
+                let directories = files.iter().map(|file| directory_of(file.key()));
+                vec![registrar.registration(directories)?]
             }
         };
         let bytes = files.iter().map(|file| file.staged.bytes).sum();

@@ -24,4 +24,4 @@ mod room;
 
 pub use destination::Destination;
 pub use files::{Files, FilesEpoch, Format, Outlet};
-pub use prepared::{File, Old, Values, folder_of};
+pub use prepared::{File, Old, Values, directory_of};

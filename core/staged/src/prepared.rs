@@ -106,7 +106,7 @@ impl<A: Serialize + DeserializeOwned> Values<A> {
     }
 }
 
-/// The folder of a key; empty if it lies right in the sink's.
-pub fn folder_of(key: &str) -> &str {
-    key.rsplit_once('/').map_or("", |(folder, _)| folder)
+/// The directory of a key; empty if it lies right in the sink's.
+pub fn directory_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(directory, _)| directory)
 }

@@ -91,11 +91,11 @@ async fn destination(cx: &TestContext, target: u64) -> Arc<Destination> {
     Destination::new(storage, None, target, &cx.sink(Vec::new()))
 }
 
-/// Runs what mustn't wait for ever.
+/// Runs what mustn't wait forever.
 async fn soon<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     let task = tokio::task::spawn_blocking(call);
     let done = tokio::time::timeout(Duration::from_secs(30), task).await;
-    done.expect("it waits for ever").expect("no panic")
+    done.expect("it waits forever").expect("no panic")
 }
 
 fn files_under(cx: &TestContext) -> usize {
@@ -130,7 +130,7 @@ async fn another_writer_goes_on_after_an_append_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_writer_and_the_seal_are_told_why_a_file_failed() {
     let cx = context();
-    // A file stands where the folder is to be.
+    // A file stands where the directory is to be.
     std::fs::write(cx.path("out"), "").unwrap();
     let destination = destination(&cx, 1 << 20).await;
     let epoch = destination.epoch(Epoch(1), Keys);

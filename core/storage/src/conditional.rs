@@ -13,12 +13,12 @@ use crate::{Place, Storage};
 impl Storage {
     /// Checks that this kind of place can replace objects on condition.
     ///
-    /// Errors: `Unsupported` for a local folder.
+    /// Errors: `Unsupported` for a local directory.
     pub fn check_conditional(&self) -> Result<()> {
         match self.location().place() {
             Place::Memory | Place::S3 => Ok(()),
             Place::Local => Err(Error::unsupported(
-                "files of a folder can't be replaced on condition",
+                "files of a directory can't be replaced on condition",
             )
             .with("path", self.location())),
         }
@@ -45,7 +45,7 @@ impl Storage {
     /// Replaces the object if its ETag still is `expected` (`None`: makes it if there is none).
     /// Gives the new ETag; `None` if the object was another one.
     ///
-    /// A request whose answer was lost is made again. So `None` may also mean that this very write
+    /// A request whose answer was lost is retried. So `None` may also mean that this very write
     /// took place: only its content tells.
     pub async fn replace(
         &self,
@@ -122,9 +122,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = open(&folder.path().display().to_string()).await;
+    async fn a_directory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = open(&directory.path().display().to_string()).await;
         let error = storage.replace("x", "y".into(), None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }

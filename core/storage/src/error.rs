@@ -13,9 +13,9 @@ pub(crate) fn local(doing: &str, path: &Path, error: io::Error) -> Error {
     let at = |error: Error| error.with("path", path.display());
     match kind {
         Io::IsADirectory => at(Error::config(message).because(error))
-            .hint("there is a folder of this name; give a file's name, or another url"),
+            .hint("there is a directory of this name; give a file's name, or another url"),
         Io::NotADirectory | Io::AlreadyExists => at(Error::config(message).because(error))
-            .hint("part of this path is a file where a folder is needed"),
+            .hint("part of this path is a file where a directory is needed"),
         Io::InvalidFilename => at(Error::config(message).because(error))
             .hint("the file system refuses this name; most allow 255 bytes"),
         _ => at(Error::io(message, error)),
@@ -40,7 +40,7 @@ pub(crate) fn object(doing: &str, what: &str, error: object_store::Error) -> Err
             )
             .because(error),
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => Error::auth(message)
-            .hint("check the permissions of the file and of its folder")
+            .hint("check the permissions of the file and of its directory")
             .because(error),
         Store::InvalidPath { .. } => Error::config(message).because(error),
         Store::NotSupported { .. } => Error::config(message)

@@ -1,4 +1,4 @@
-//! Patterns of paths: `*`, `?` and `[..]` within a name, `**` over any number of folders.
+//! Patterns of paths: `*`, `?` and `[..]` within a name, `**` over any number of directories.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use tidegate_core::{Error, Result};
 
 use crate::listing::is_hidden;
 
-/// One step of a pattern, from the folder where its first wildcard stands.
+/// One step of a pattern, from the directory where its first wildcard stands.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Exactly this name.
     Name(String),
     /// Names that match.
     Names { glob: GlobMatcher, hidden: bool },
-    /// Any number of folders that aren't hidden.
+    /// Any number of directories that aren't hidden.
     Deep,
 }
 
@@ -107,13 +107,13 @@ pub(crate) fn matches(steps: &[Step], path: &[&str]) -> bool {
     }
 }
 
-/// Whether files below a folder, which is relative to the pattern's root, may match its steps.
-pub(crate) fn may_hold(steps: &[Step], folder: &[&str]) -> bool {
-    match (steps, folder) {
+/// Whether files below a directory, which is relative to the pattern's root, may match its steps.
+pub(crate) fn may_hold(steps: &[Step], directory: &[&str]) -> bool {
+    match (steps, directory) {
         ([], _) => false,
         (_, []) => true,
         ([Step::Deep, rest @ ..], [name, below @ ..]) => {
-            may_hold(rest, folder) || (steps[0].matches(name) && may_hold(steps, below))
+            may_hold(rest, directory) || (steps[0].matches(name) && may_hold(steps, below))
         }
         ([step, rest @ ..], [name, below @ ..]) => step.matches(name) && may_hold(rest, below),
     }
@@ -128,8 +128,8 @@ mod tests {
         let steps: Vec<_> = steps.collect::<Result<_>>().unwrap();
         let names: Vec<_> = path.trim_start_matches('/').split('/').collect();
         let found = matches(&steps, &names);
-        let folders = (1..names.len()).all(|depth| may_hold(&steps, &names[..depth]));
-        assert!(folders || !found, "{pattern} {path}");
+        let directories = (1..names.len()).all(|depth| may_hold(&steps, &names[..depth]));
+        assert!(directories || !found, "{pattern} {path}");
         found
     }
 
@@ -158,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_cant_have_it_arent_looked_into() {
+    fn directories_that_cant_have_it_arent_looked_into() {
         let steps: Vec<_> = ["a*", "**", "c", "x"]
             .map(|name| step(name).unwrap())
             .into();
-        for (folder, may) in [("a", true), ("b", false), ("a/c", true), ("a/.b", false)] {
-            let names: Vec<_> = folder.split('/').collect();
-            assert_eq!(may_hold(&steps, &names), may, "{folder}");
+        for (directory, may) in [("a", true), ("b", false), ("a/c", true), ("a/.b", false)] {
+            let names: Vec<_> = directory.split('/').collect();
+            assert_eq!(may_hold(&steps, &names), may, "{directory}");
         }
         let steps: Vec<_> = ["a", "x"].map(|name| step(name).unwrap()).into();
         assert!(!may_hold(&steps, &["a", "x"]));

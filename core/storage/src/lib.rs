@@ -8,7 +8,7 @@
 //!                                └── discard (it will never be)         └── publish (it appears, whole)
 //! ```
 //!
-//! A [`Location`] is a url or path of the pipeline file, made absolute; a [`Storage`] is the folder
+//! A [`Location`] is a url or path of the pipeline file, made absolute; a [`Storage`] is the directory
 //! or prefix there, and all keys are relative to it. Reading goes through [`object_store`]; listing
 //! (`Lister`) and writing ([`Staging`]) have one implementation per kind of place.
 //!
@@ -31,7 +31,7 @@ mod storage;
 mod unblock;
 
 pub use access::Access;
-pub use listing::{LeftOut, Listing, Names, folders, is_hidden};
+pub use listing::{LeftOut, Listing, Names, directories, is_hidden};
 pub use location::{Location, Place};
 pub use pattern::{Pattern, spread};
 pub use read::{ByteStream, FileMeta, ReadAhead};

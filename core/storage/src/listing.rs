@@ -1,4 +1,4 @@
-//! What lies in a folder or under a prefix, and what of it can't be read.
+//! What lies in a directory or under a prefix, and what of it can't be read.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tidegate_core::Result;
 
 use crate::read::FileMeta;
 
-/// Whether folders are read without what has this name: it begins with `.`, or with `_` and is no
+/// Whether directories are read without what has this name: it begins with `.`, or with `_` and is no
 /// `_key=value`. That is the rule of Spark (`HadoopFSUtils.shouldFilterOutPathName`).
 ///
 /// ```
@@ -21,10 +21,10 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
 }
 
-/// Which names of a folder count.
+/// Which names of a directory count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
-    /// Those that aren't hidden ([`is_hidden`]): what a folder means to readers.
+    /// Those that aren't hidden ([`is_hidden`]): what a directory means to readers.
     Visible,
     /// All but those that begin with `.`: whatever a sink may have written.
     NoDotfiles,
@@ -61,17 +61,17 @@ pub struct LeftOut {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
-    Folder,
+    Directory,
 }
 
-/// Whether a key is looked for: as a file, or as a folder that may have such files below it.
+/// Whether a key is looked for: as a file, or as a directory that may have such files below it.
 pub(crate) type Wanted = Arc<dyn Fn(Kind, &str) -> bool + Send + Sync>;
 
 /// What a place found. Keys are relative to the storage.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) files: Vec<FileMeta>,
-    pub(crate) folders: Vec<String>,
+    pub(crate) directories: Vec<String>,
     /// Keys, with the reasons.
     pub(crate) left_out: Vec<(String, String)>,
 }
@@ -83,7 +83,7 @@ impl Found {
 
     pub(crate) fn extend(&mut self, other: Self) {
         self.files.extend(other.files);
-        self.folders.extend(other.folders);
+        self.directories.extend(other.directories);
         self.left_out.extend(other.left_out);
     }
 }
@@ -92,23 +92,23 @@ impl Found {
 /// over; what is wanted and can't be read is left out with its reason.
 #[async_trait]
 pub(crate) trait Lister: Debug + Send + Sync {
-    /// The files and folders right in the folder `key`; none if it isn't there.
-    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found>;
+    /// The files and directories right in the directory `key`; none if it isn't there.
+    async fn directory(&self, key: &str, wanted: &Wanted) -> Result<Found>;
 
-    /// The files in the folder `key` and below; none if it isn't there.
+    /// The files in the directory `key` and below; none if it isn't there.
     async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found>;
 
-    /// Of the files in the folder `key`, and below it if `deep`, those that a writer may have put
+    /// Of the files in the directory `key`, and below it if `deep`, those that a writer may have put
     /// there itself: where a place has links, none that is a link or lies behind one.
     async fn own(&self, key: &str, wanted: &Wanted, deep: bool) -> Result<Found> {
         match deep {
             true => self.below(key, wanted).await,
-            false => self.folder(key, wanted).await,
+            false => self.directory(key, wanted).await,
         }
     }
 
-    /// Whether `key` is a folder. Where there are no folders, it is one if a key is under it.
-    async fn is_folder(&self, key: &str) -> Result<bool>;
+    /// Whether `key` is a directory. Where there are no directories, it is one if a key is under it.
+    async fn is_directory(&self, key: &str) -> Result<bool>;
 }
 
 /// Why a file of this name can't be read, if it can't: what `object_store`'s paths can't be.
@@ -123,23 +123,23 @@ pub(crate) fn unreadable(key: &str) -> Option<&'static str> {
     })
 }
 
-/// The key of a name in a folder.
-pub(crate) fn join(folder: &str, name: &str) -> String {
-    match folder {
+/// The key of a name in a directory.
+pub(crate) fn join(directory: &str, name: &str) -> String {
+    match directory {
         "" => name.to_owned(),
-        folder => format!("{folder}/{name}"),
+        directory => format!("{directory}/{name}"),
     }
 }
 
-/// The folders that a key lies in, the innermost first; the last is the storage itself, an empty key.
+/// The directories that a key lies in, the innermost first; the last is the storage itself, an empty key.
 ///
 /// ```
-/// let folders: Vec<_> = tidegate_storage::folders("a/b/c.csv").collect();
-/// assert_eq!(folders, ["a/b", "a", ""]);
+/// let directories: Vec<_> = tidegate_storage::directories("a/b/c.csv").collect();
+/// assert_eq!(directories, ["a/b", "a", ""]);
 /// ```
-pub fn folders(key: &str) -> impl Iterator<Item = &str> {
+pub fn directories(key: &str) -> impl Iterator<Item = &str> {
     let parent = |key: &str| key.rfind('/').unwrap_or(0);
-    std::iter::successors(Some(&key[..parent(key)]), move |folder| {
-        (!folder.is_empty()).then(|| &folder[..parent(folder)])
+    std::iter::successors(Some(&key[..parent(key)]), move |directory| {
+        (!directory.is_empty()).then(|| &directory[..parent(directory)])
     })
 }

@@ -1,6 +1,6 @@
 //! Staged writes on a local disk: a hidden temporary file, and a rename.
 //!
-//! Before `finish` returns, the file's bytes and the folder's entry of it are on the disk; before
+//! Before `finish` returns, the file's bytes and the directory's entry of it are on the disk; before
 //! `publish` returns, the rename is. So a machine that loses power finds each file either hidden or
 //! published, never half.
 
@@ -40,21 +40,21 @@ const SUFFIX: &str = ".tidegate-tmp";
 
 /// The key of the hidden file: `.name.<unique>.tidegate-tmp` beside the target.
 pub(crate) fn hidden_key(token: &StagedToken) -> String {
-    let (folder, name) = split(&token.key);
+    let (directory, name) = split(&token.key);
     let name = &name[..name.floor_char_boundary(NAME_LIMIT)];
-    format!("{folder}.{name}.{}{SUFFIX}", token.unique)
+    format!("{directory}.{name}.{}{SUFFIX}", token.unique)
 }
 
 /// The key under which a file appears whose own name is too long: its two ends, and between them what
 /// tells it from all others.
 fn shorter_key(staged: &Staged) -> String {
-    let (folder, name) = split(staged.key());
+    let (directory, name) = split(staged.key());
     let begin = &name[..name.floor_char_boundary(100)];
     let end = &name[name.ceil_char_boundary(name.len().saturating_sub(40))..];
-    format!("{folder}{begin}-{}-{end}", staged.token.unique)
+    format!("{directory}{begin}-{}-{end}", staged.token.unique)
 }
 
-/// A key's folder, with its `/`, and its name.
+/// A key's directory, with its `/`, and its name.
 fn split(key: &str) -> (&str, &str) {
     key.split_at(key.rfind('/').map_or(0, |slash| slash + 1))
 }
@@ -66,10 +66,10 @@ fn link_in<'a>(root: &Path, key: &'a str) -> Option<&'a str> {
     parts.find(|part| !part.is_empty() && root.join(part).is_symlink())
 }
 
-/// The outermost folder of a key, below `root`, that is a link.
+/// The outermost directory of a key, below `root`, that is a link.
 pub(crate) fn link_above<'a>(root: &Path, key: &'a str) -> Option<&'a str> {
-    let (folder, _) = split(key);
-    link_in(root, folder.trim_end_matches('/'))
+    let (directory, _) = split(key);
+    link_in(root, directory.trim_end_matches('/'))
 }
 
 pub(crate) fn vanished(target: &dyn std::fmt::Display) -> Error {
@@ -98,7 +98,7 @@ impl LocalStaging {
         let strange = |name: &str| matches!(name, "" | "." | "..") || name.contains('\0');
         if key.split('/').any(strange) {
             return Err(Error::config(format!("`{key}` can't name a file"))
-                .with("folder", self.root.display()));
+                .with("directory", self.root.display()));
         }
         Ok(self.root.join(key))
     }
@@ -139,11 +139,11 @@ impl Staging for LocalStaging {
             let missing = path
                 .ancestors()
                 .skip(1)
-                .take_while(|folder| !folder.exists());
+                .take_while(|directory| !directory.exists());
             Ok(StagedToken {
                 key,
                 unique: Uuid::new_v4().simple().to_string(),
-                folders: u32::try_from(missing.count()).unwrap_or(u32::MAX),
+                directories: u32::try_from(missing.count()).unwrap_or(u32::MAX),
             })
         })
         .await
@@ -175,18 +175,18 @@ impl Staging for LocalStaging {
                 shorter: self.path(&shorter_key(file))?,
             });
         }
-        let folders = unblock(move || {
-            let mut folders = BTreeSet::new();
+        let directories = unblock(move || {
+            let mut directories = BTreeSet::new();
             for file in moves {
                 file.publish()?;
-                folders.extend(file.target.parent().map(Path::to_path_buf));
+                directories.extend(file.target.parent().map(Path::to_path_buf));
             }
-            Ok(folders)
+            Ok(directories)
         })
         .await?;
-        // A folder's fsync waits for the disk, not for us: several wait together.
-        futures::stream::iter(folders)
-            .map(|folder| unblock(move || sync_folder(&folder)))
+        // A directory's fsync waits for the disk, not for us: several wait together.
+        futures::stream::iter(directories)
+            .map(|directory| unblock(move || sync_directory(&directory)))
             .buffer_unordered(8)
             .try_collect()
             .await
@@ -195,17 +195,17 @@ impl Staging for LocalStaging {
     async fn discard(&self, tokens: &[StagedToken]) -> Result<()> {
         let mut hidden = Vec::with_capacity(tokens.len());
         for token in tokens {
-            hidden.push((self.path(&hidden_key(token))?, token.folders));
+            hidden.push((self.path(&hidden_key(token))?, token.directories));
         }
         unblock(move || {
-            // Deepest first, and after all files: several writes may have made one folder.
+            // Deepest first, and after all files: several writes may have made one directory.
             let mut made = BTreeSet::new();
-            for (path, folders) in &hidden {
+            for (path, directories) in &hidden {
                 remove_file(path)?;
-                made.extend(path.ancestors().skip(1).take(*folders as usize));
+                made.extend(path.ancestors().skip(1).take(*directories as usize));
             }
-            for folder in made.into_iter().rev() {
-                remove_empty(std::iter::once(folder), 1);
+            for directory in made.into_iter().rev() {
+                remove_empty(std::iter::once(directory), 1);
             }
             Ok(())
         })
@@ -222,7 +222,7 @@ impl Staging for LocalStaging {
             let mut links = HashMap::new();
             for (key, path) in &paths {
                 // Who listed what is to go has left out what lies behind links, but that may have
-                // been before a folder became one.
+                // been before a directory became one.
                 let link = links
                     .entry(split(key).0)
                     .or_insert_with(|| link_above(&root, key));
@@ -235,7 +235,7 @@ impl Staging for LocalStaging {
                 remove_empty(path.ancestors().skip(1), key.matches('/').count());
             }
             if root.is_dir() {
-                sync_folder(&root)?;
+                sync_directory(&root)?;
             }
             Ok(())
         })
@@ -245,18 +245,18 @@ impl Staging for LocalStaging {
     async fn check_writable(&self) -> Result<()> {
         let root = self.root.clone();
         unblock(move || {
-            let Some(existing) = root.ancestors().find(|folder| folder.exists()) else {
+            let Some(existing) = root.ancestors().find(|directory| directory.exists()) else {
                 return Ok(());
             };
             if !existing.is_dir() {
                 let error = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(failed("write in this folder", existing, error));
+                return Err(failed("write in this directory", existing, error));
             }
-            // Only trying says the truth: rights may come from groups, mounts or quotas. A file
+            // Only trying says the truth: permissions may come from groups, mounts or quotas. A file
             // without a name, where the system has such: a process killed here leaves nothing.
             tempfile::tempfile_in(existing)
                 .map(drop)
-                .map_err(|error| failed("write in this folder", existing, error))
+                .map_err(|error| failed("write in this directory", existing, error))
         })
         .await
     }
@@ -265,34 +265,34 @@ impl Staging for LocalStaging {
 fn create_file(path: &Path) -> Result<File> {
     let mut attempts = 0;
     loop {
-        if let Some(folder) = path.parent() {
-            create_folder(folder)?;
+        if let Some(directory) = path.parent() {
+            create_directory(directory)?;
         }
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => return Ok(file),
-            // Someone's `discard` or `delete` has just removed the empty folder.
+            // Someone's `discard` or `delete` has just removed the empty directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 16 => attempts += 1,
             Err(error) => return Err(failed("make a file", path, error)),
         }
     }
 }
 
-/// Makes a folder and those above it, each entry durable before this returns.
-fn create_folder(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
+/// Makes a directory and those above it, each entry durable before this returns.
+fn create_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
         return Ok(());
     }
-    let parent = folder.parent();
+    let parent = directory.parent();
     if let Some(parent) = parent {
-        create_folder(parent)?;
+        create_directory(parent)?;
     }
-    match fs::create_dir(folder) {
+    match fs::create_dir(directory) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        Err(error) => return Err(failed("make a folder", folder, error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
+        Err(error) => return Err(failed("make a directory", directory, error)),
     }
     match parent {
-        Some(parent) => sync_folder(parent),
+        Some(parent) => sync_directory(parent),
         None => Ok(()),
     }
 }
@@ -322,12 +322,12 @@ impl Move {
                 }
             }
             // It wasn't there when the file was begun, so the pipeline file isn't to blame.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                Err(Error::conflict("a folder stands where a file is to appear")
-                    .with("path", target.display())
-                    .hint("move it away and run the same command again: nothing is lost")
-                    .because(error))
-            }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Error::conflict(
+                "a directory stands where a file is to appear",
+            )
+            .with("path", target.display())
+            .hint("move it away and run the same command again: nothing is lost")
+            .because(error)),
             // `begin` refuses such a name, but what an earlier version has begun, or what another
             // file system was to take, is in a checkpoint: its rows are read from nowhere else.
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
@@ -368,10 +368,10 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes up to `count` of these folders, innermost first, until one isn't empty.
-fn remove_empty<'a>(folders: impl Iterator<Item = &'a Path>, count: usize) {
-    for folder in folders.take(count) {
-        match fs::remove_dir(folder) {
+/// Removes up to `count` of these directories, innermost first, until one isn't empty.
+fn remove_empty<'a>(directories: impl Iterator<Item = &'a Path>, count: usize) {
+    for directory in directories.take(count) {
+        match fs::remove_dir(directory) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(_) => return,
@@ -379,10 +379,10 @@ fn remove_empty<'a>(folders: impl Iterator<Item = &'a Path>, count: usize) {
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| failed("make a folder durable", folder, error))
+fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| failed("make a directory durable", directory, error))
 }
 
 #[derive(Debug)]
@@ -440,7 +440,7 @@ impl StagedWriter for LocalWriter {
             behind
                 .and_then(|()| file.sync_all())
                 .map_err(|error| failed("make a file durable", &hidden, error))?;
-            hidden.parent().map_or(Ok(()), sync_folder)
+            hidden.parent().map_or(Ok(()), sync_directory)
         })
         .await?;
         Ok(Staged {

@@ -31,7 +31,7 @@ pub enum Place {
     S3,
 }
 
-/// A place: a folder or a file, given by an absolute path. May hold glob characters and
+/// A place: a directory or a file, given by an absolute path. May hold glob characters and
 /// placeholders: it is text until a [`Storage`](crate::Storage) is opened there.
 ///
 /// ```

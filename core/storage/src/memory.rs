@@ -40,7 +40,7 @@ impl MemoryLister {
         Some(key.trim_start_matches('/').to_owned())
     }
 
-    fn folder_path(&self, key: &str) -> ObjectPath {
+    fn directory_path(&self, key: &str) -> ObjectPath {
         path(&self.root, key)
     }
 
@@ -52,19 +52,21 @@ impl MemoryLister {
 
 #[async_trait]
 impl Lister for MemoryLister {
-    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
-        let prefix = self.folder_path(key);
+    async fn directory(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+        let prefix = self.directory_path(key);
         let listing = self.objects.list_with_delimiter(Some(&prefix)).await;
         let listing = listing.map_err(failed)?;
-        let folders = listing.common_prefixes.iter();
-        let folders = folders.filter_map(|folder| self.key(folder));
+        let directories = listing.common_prefixes.iter();
+        let directories = directories.filter_map(|directory| self.key(directory));
         Ok(Found {
             files: listing
                 .objects
                 .iter()
                 .filter_map(|object| self.file(object, wanted))
                 .collect(),
-            folders: folders.filter(|key| wanted(Kind::Folder, key)).collect(),
+            directories: directories
+                .filter(|key| wanted(Kind::Directory, key))
+                .collect(),
             left_out: Vec::new(),
         })
     }
@@ -72,7 +74,7 @@ impl Lister for MemoryLister {
     async fn below(&self, key: &str, wanted: &Wanted) -> Result<Found> {
         let objects: Vec<_> = self
             .objects
-            .list(Some(&self.folder_path(key)))
+            .list(Some(&self.directory_path(key)))
             .try_collect()
             .await
             .map_err(failed)?;
@@ -85,8 +87,8 @@ impl Lister for MemoryLister {
         })
     }
 
-    async fn is_folder(&self, key: &str) -> Result<bool> {
-        let prefix = self.folder_path(key);
+    async fn is_directory(&self, key: &str) -> Result<bool> {
+        let prefix = self.directory_path(key);
         let mut under = self.objects.list(Some(&prefix));
         Ok(under.try_next().await.map_err(failed)?.is_some())
     }
@@ -135,7 +137,7 @@ impl Staging for MemoryStaging {
         Ok(StagedToken {
             key: key.to_owned(),
             unique: Uuid::new_v4().simple().to_string(),
-            folders: 0,
+            directories: 0,
         })
     }
 

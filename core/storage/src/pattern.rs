@@ -1,4 +1,4 @@
-//! Finding files by a path, a folder or a glob.
+//! Finding files by a path, a directory or a glob.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub fn spread<T: Clone>(files: &[T], most: usize) -> Vec<T> {
     files.iter().step_by(step).chain(last).cloned().collect()
 }
 
-/// Files named by a path, a folder or a glob.
+/// Files named by a path, a directory or a glob.
 ///
 /// A name that is there is taken as it is, whatever its characters: `sales[1].csv` is that file, and
-/// a pattern only if there is none. A folder means all files under it but hidden ones
-/// ([`is_hidden`](crate::is_hidden)), and so do the folders of `**`. A wildcard within a name finds names
+/// a pattern only if there is none. A directory means all files under it but hidden ones
+/// ([`is_hidden`](crate::is_hidden)), and so do the directories of `**`. A wildcard within a name finds names
 /// that begin with `.` (with them the temporary files of staged writes) only if it begins with `.`.
 #[derive(Debug, Clone)]
 pub struct Pattern {
@@ -71,7 +71,7 @@ impl Pattern {
         })
     }
 
-    /// The storage that the found files' keys are relative to: the folder before the first
+    /// The storage that the found files' keys are relative to: the directory before the first
     /// wildcard, or the file named.
     pub fn storage(&self) -> &Storage {
         &self.storage
@@ -98,7 +98,7 @@ impl Pattern {
         }
         let mut error = Error::not_found(format!("no file matches `{}`", self.text));
         error = match self.storage.exists().await? {
-            true => error.with("folder", root),
+            true => error.with("directory", root),
             false => error.with("missing", root),
         };
         for left_out in &listing.left_out {
@@ -107,7 +107,7 @@ impl Pattern {
         }
         let literally = self.text.contains(['[', '?']) && !self.steps.is_empty();
         Err(error.hint(if self.text.starts_with("~/") {
-            "`~` is a folder of this name here: write the whole path, or `${HOME}/…`".to_owned()
+            "`~` is a directory of this name here: write the whole path, or `${HOME}/…`".to_owned()
         } else if let Some(name) = shell_variable(&self.text) {
             format!("`${name}` is taken as it stands: a variable is written `${{{name}}}`")
         } else if self.text.contains('{') && self.text.contains(',') {
@@ -139,7 +139,7 @@ impl Pattern {
                 let names: Vec<_> = key.split('/').collect();
                 match kind {
                     Kind::File => glob::matches(&steps, &names),
-                    Kind::Folder => glob::may_hold(&steps, &names),
+                    Kind::Directory => glob::may_hold(&steps, &names),
                 }
             });
             self.storage.lister().below("", &wanted).await?
@@ -149,9 +149,9 @@ impl Pattern {
         Ok(self.storage.listed(found))
     }
 
-    /// Goes down folder by folder, so that what can't match is never listed.
+    /// Goes down directory by directory, so that what can't match is never listed.
     async fn walk(&self) -> Result<Found> {
-        let mut folders = vec![String::new()];
+        let mut directories = vec![String::new()];
         let mut found = Found::default();
         for (index, step) in self.steps.iter().enumerate() {
             let (step, last) = (step.clone(), index + 1 == self.steps.len());
@@ -159,15 +159,15 @@ impl Pattern {
                 let name = key.rsplit('/').next().unwrap_or(key);
                 (kind == Kind::File) == last && step.matches(name)
             });
-            let list = |folder: String| {
+            let list = |directory: String| {
                 let wanted = &wanted;
-                async move { self.storage.lister().folder(&folder, wanted).await }
+                async move { self.storage.lister().directory(&directory, wanted).await }
             };
-            let mut listings = futures::stream::iter(std::mem::take(&mut folders))
+            let mut listings = futures::stream::iter(std::mem::take(&mut directories))
                 .map(list)
                 .buffered(8);
             while let Some(mut listing) = listings.try_next().await? {
-                folders.append(&mut listing.folders);
+                directories.append(&mut listing.directories);
                 found.extend(listing);
             }
         }
@@ -179,18 +179,18 @@ fn names(location: &Location) -> impl Iterator<Item = &str> {
     location.path().split('/').filter(|name| !name.is_empty())
 }
 
-/// Whether there is a file or folder of exactly this name.
-async fn is_there(location: &Location, folder: bool, access: &Access) -> Result<bool> {
+/// Whether there is a file or directory of exactly this name.
+async fn is_there(location: &Location, directory: bool, access: &Access) -> Result<bool> {
     let storage = Storage::open(location, access).await?;
-    match folder {
-        true => storage.is_folder("").await,
+    match directory {
+        true => storage.is_directory("").await,
         false => storage.exists().await,
     }
 }
 
 /// Says that a name is taken as it is where others would match it as a pattern.
 async fn warn_of_others(
-    folder: &Location,
+    directory: &Location,
     name: &str,
     pattern: &str,
     access: &Access,
@@ -198,12 +198,12 @@ async fn warn_of_others(
     let Ok(step) = glob::step(pattern) else {
         return Ok(());
     };
-    let storage = Storage::open(folder, access).await?;
+    let storage = Storage::open(directory, access).await?;
     let itself = name.to_owned();
     let wanted: Wanted = Arc::new(move |_, key| key != itself && step.matches(key));
-    let found = storage.lister().folder("", &wanted).await?;
+    let found = storage.lister().directory("", &wanted).await?;
     let files = found.files.iter().map(|file| &file.key);
-    if let Some(other) = files.chain(&found.folders).next() {
+    if let Some(other) = files.chain(&found.directories).next() {
         tracing::warn!(
             "`{name}` is there and is taken as it is, not as the pattern that `{other}` would match too"
         );

@@ -103,7 +103,7 @@ impl Default for ReadAhead {
 
 impl Storage {
     /// What is known of the file at `key` (empty: of the storage's own path), `None` if there is
-    /// no file (a folder is none).
+    /// no file (a directory is none).
     pub async fn file(&self, key: &str) -> Result<Option<FileMeta>> {
         let path = self.object_path(key)?;
         if path.is_root() {
@@ -118,7 +118,7 @@ impl Storage {
                 Ok(Some(FileMeta::new(key.to_owned(), &object)))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(_) if self.is_folder(key).await.unwrap_or(false) => Ok(None),
+            Err(_) if self.is_directory(key).await.unwrap_or(false) => Ok(None),
             Err(error) => Err(crate::error::object(
                 "look at a file",
                 &self.show(key),
@@ -170,7 +170,7 @@ impl Storage {
             .map(move |begin| {
                 let (storage, file) = (storage.clone(), file.clone());
                 let end = range.end.min(begin.saturating_add(chunk));
-                // A task of its own, so that it goes on while nobody polls the stream.
+                // A task of its own, so that it continues while nobody polls the stream.
                 let read = async move { storage.read(&file, begin..end).await };
                 async move {
                     match tokio::runtime::Handle::try_current() {

@@ -4,7 +4,7 @@
 //! `aws-sdk-s3`: the one for keys that `object_store` knows no paths for, the other because a staged
 //! write is a multipart upload that one process begins and another one may complete. Both use one chain of credentials and one way to find the endpoint.
 //!
-//! What is done needs these rights: `s3:GetObject`, `s3:ListBucket`; to write, also
+//! What is done needs these permissions: `s3:GetObject`, `s3:ListBucket`; to write, also
 //! `s3:PutObject`, `s3:AbortMultipartUpload`, `s3:ListMultipartUploadParts`,
 //! `s3:ListBucketMultipartUploads`; to overwrite, also `s3:DeleteObject`.
 

@@ -16,9 +16,9 @@ pub struct StagedToken {
     pub key: String,
     /// Tells this write from any other of the same key: the temporary file's name, or the upload's.
     pub unique: String,
-    /// How many folders above the key did not exist when it began.
+    /// How many directories above the key did not exist when it began.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub folders: u32,
+    pub directories: u32,
 }
 
 /// A write that is durable and invisible.
@@ -31,7 +31,7 @@ pub struct Staged {
     /// What else the place needs to publish it (the parts of an upload).
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub receipt: Value,
-    /// The key under which it is to appear instead of its token's, in the same folder.
+    /// The key under which it is to appear instead of its token's, in the same directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed: Option<String>,
 }
@@ -66,7 +66,7 @@ pub trait Staging: Debug + Send + Sync {
 
     /// Makes a token for a write to `key`. Nothing that has bytes is made.
     ///
-    /// Errors: `Config` if `key` can't be a file (there is a folder of that name, a part of it is too
+    /// Errors: `Config` if `key` can't be a file (there is a directory of that name, a part of it is too
     /// long), `Auth`.
     async fn begin(&self, key: &str) -> Result<StagedToken>;
 
@@ -79,11 +79,11 @@ pub trait Staging: Debug + Send + Sync {
     /// Errors: `Conflict` if one of them neither waits nor has appeared: someone removed it.
     async fn publish(&self, staged: &[Staged]) -> Result<()>;
 
-    /// Removes what was begun and not published, with the folders made for it if they are empty.
+    /// Removes what was begun and not published, with the directories made for it if they are empty.
     /// What isn't there (any more) is fine; what was published stays.
     async fn discard(&self, tokens: &[StagedToken]) -> Result<()>;
 
-    /// Deletes files, with the folders that this leaves empty. What isn't there is fine. What lies
+    /// Deletes files, with the directories that this leaves empty. What isn't there is fine. What lies
     /// behind a link below here stays, with a warning.
     async fn delete(&self, keys: &[String]) -> Result<()>;
 

@@ -1,4 +1,4 @@
-//! One folder or prefix, somewhere.
+//! One directory or prefix, somewhere.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
 use crate::{Access, Location, Place, ReadAhead};
 
-/// One folder or prefix, or one file, somewhere. All keys are relative to it, with `/` between
+/// One directory or prefix, or one file, somewhere. All keys are relative to it, with `/` between
 /// their parts. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);
@@ -84,7 +84,7 @@ impl Storage {
 
     /// The url of a key (empty: of the storage itself), as catalogs keep it and as
     /// [`Location::parse`] reads it again: `s3://bucket/prefix/key`, its characters as they are;
-    /// `file:///folder/key`, percent-encoded.
+    /// `file:///directory/key`, percent-encoded.
     pub fn url(&self, key: &str) -> String {
         self.0.location.url(key)
     }
@@ -106,7 +106,7 @@ impl Storage {
         self.0.location.show(key)
     }
 
-    /// The path of a key, without the folders that `base` lies in: what those are called says nothing
+    /// The path of a key, without the directories that `base` lies in: what those are called says nothing
     /// of the file. Elsewhere than below `base`, the whole path.
     pub fn below(&self, key: &str, base: &Path) -> Result<String> {
         let location = &self.0.location;
@@ -139,8 +139,8 @@ impl Storage {
         })
     }
 
-    /// The files in the folder `key` and below that `names` takes, from that folder on, sorted by
-    /// key; none if there is no such folder. What can't be read is left out with a warning.
+    /// The files in the directory `key` and below that `names` takes, from that directory on, sorted by
+    /// key; none if there is no such directory. What can't be read is left out with a warning.
     pub async fn list(&self, key: &str, names: Names) -> Result<Vec<FileMeta>> {
         Ok(self.warned(self.listing(key, names).await?))
     }
@@ -156,20 +156,20 @@ impl Storage {
         Ok(self.listed(self.0.lister.below(key, &wanted).await?))
     }
 
-    /// The files right in the folder `key` that don't begin with `.`, sorted by key; none if there
-    /// is no such folder. What can't be read is left out with a warning.
-    pub async fn list_folder(&self, key: &str) -> Result<Vec<FileMeta>> {
+    /// The files right in the directory `key` that don't begin with `.`, sorted by key; none if there
+    /// is no such directory. What can't be read is left out with a warning.
+    pub async fn list_directory(&self, key: &str) -> Result<Vec<FileMeta>> {
         let wanted: Wanted = Arc::new(|kind, key| {
             let name = key.rsplit('/').next().unwrap_or(key);
             kind == Kind::File && Names::NoDotfiles.take(name)
         });
-        let found = self.0.lister.folder(key, &wanted).await?;
+        let found = self.0.lister.directory(key, &wanted).await?;
         Ok(self.warned(self.listed(found)))
     }
 
-    /// The files in the folder `key`, and below it if `deep`, that `takes` takes by their keys,
+    /// The files in the directory `key`, and below it if `deep`, that `takes` takes by their keys,
     /// sorted by key: what a sink may have written here itself and replaces. So none that begins with
-    /// `.`, or in a folder below `key` that does, and none that is a link or lies behind one below
+    /// `.`, or in a directory below `key` that does, and none that is a link or lies behind one below
     /// here: that is left out with a warning.
     pub async fn list_own(
         &self,
@@ -182,7 +182,7 @@ impl Storage {
             let mut below = key.get(from..).unwrap_or_default().split('/');
             let goes = match kind {
                 Kind::File => takes(key),
-                Kind::Folder => deep,
+                Kind::Directory => deep,
             };
             goes && below.all(|name| Names::NoDotfiles.take(name))
         });
@@ -190,7 +190,7 @@ impl Storage {
         Ok(self.warned(self.listed(found)))
     }
 
-    /// The outermost folder of a key, below here, that is a link; `None` where there are no links.
+    /// The outermost directory of a key, below here, that is a link; `None` where there are no links.
     pub async fn link_above(&self, key: &str) -> Result<Option<String>> {
         if self.0.location.place() != Place::Local {
             return Ok(None);
@@ -241,7 +241,7 @@ impl Storage {
         listing.files
     }
 
-    /// Whether there is anything here: a file, or a folder.
+    /// Whether there is anything here: a file, or a directory.
     pub async fn exists(&self) -> Result<bool> {
         if self.0.location.place() == Place::Local {
             let path = self.0.location.path().to_owned();
@@ -249,7 +249,7 @@ impl Storage {
             let there = move || Ok(std::path::Path::new(&path).symlink_metadata().is_ok());
             return crate::unblock::unblock(there).await;
         }
-        Ok(self.is_folder("").await? || self.file("").await?.is_some())
+        Ok(self.is_directory("").await? || self.file("").await?.is_some())
     }
 
     /// What a link leads to that there isn't.
@@ -262,8 +262,8 @@ impl Storage {
         crate::unblock::unblock(target).await
     }
 
-    pub(crate) async fn is_folder(&self, key: &str) -> Result<bool> {
-        self.0.lister.is_folder(key).await
+    pub(crate) async fn is_directory(&self, key: &str) -> Result<bool> {
+        self.0.lister.is_directory(key).await
     }
 }
 

@@ -42,7 +42,7 @@ async fn open(path: &Path) -> Storage {
     Storage::open(&location, &Access::default()).await.unwrap()
 }
 
-/// What is left out below a folder, with the reasons.
+/// What is left out below a directory, with the reasons.
 async fn left_out(path: &Path) -> Vec<(String, String)> {
     let listing = open(path).await.listing("", Names::Visible).await.unwrap();
     let root = format!("{}/", path.display());
@@ -85,13 +85,13 @@ async fn a8_a_name_that_is_there_is_taken_as_it_is() {
     put(root, "allx.csv");
     for name in odd {
         assert_eq!(found(name, root).await, [name], "{name}");
-        let folder = format!("in {name}");
-        let file = format!("{folder}/a.csv");
-        assert_eq!(found(&folder, root).await, [file.as_str()], "{name}");
+        let directory = format!("in {name}");
+        let file = format!("{directory}/a.csv");
+        assert_eq!(found(&directory, root).await, [file.as_str()], "{name}");
         assert_eq!(found(&file, root).await, [file.as_str()], "{name}");
-        let inside = format!("{folder}/*.csv");
+        let inside = format!("{directory}/*.csv");
         assert_eq!(found(&inside, root).await, [file.as_str()], "{name}");
-        let around = format!("{folder}/../{name}");
+        let around = format!("{directory}/../{name}");
         assert_eq!(found(&around, root).await, [name], "{name}");
         let url = open(root).await.url(name);
         assert_eq!(found(&url, Path::new("/")).await, [name], "{url}");
@@ -103,7 +103,7 @@ async fn a8_a_name_that_is_there_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a8_the_folder_of_the_pipeline_file_is_no_pattern() {
+async fn a8_the_directory_of_the_pipeline_file_is_no_pattern() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("sales[1] {x}?*");
     for key in [
@@ -122,7 +122,7 @@ async fn a8_the_folder_of_the_pipeline_file_is_no_pattern() {
         assert_eq!(found(text, &base).await.len(), count, "{text}");
     }
     assert_eq!(found("../sales1 *b/in/*", &base).await.len(), 1);
-    // A folder that isn't there yet isn't looked for elsewhere either.
+    // A directory that isn't there yet isn't looked for elsewhere either.
     assert!(found("in/a.csv", &base).await.is_empty());
 }
 
@@ -182,9 +182,9 @@ async fn a9_names_that_end_in_a_number_sign_and_digits_are_read() {
     assert_eq!(found("in/extract#1", dir.path()).await, [all[3]]);
     assert_eq!(found("in/*#[12]", dir.path()).await, all[3..]);
     let storage = open(dir.path()).await;
-    assert_eq!(storage.list_folder("in").await.unwrap().len(), 4);
+    assert_eq!(storage.list_directory("in").await.unwrap().len(), 4);
     storage.delete(&["in/extract#1".to_owned()]).await.unwrap();
-    assert_eq!(storage.list_folder("in").await.unwrap().len(), 3);
+    assert_eq!(storage.list_directory("in").await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn c8_an_odd_neighbour_hides_nothing_and_is_named_where_it_is_looked_for()
     assert!(named("d\u{fffd}").contains("UTF-8"));
     assert!(named("dangling.csv").contains("link to nothing"));
     assert!(!named("itself.csv").is_empty());
-    assert!(named("sub/up").contains("link to a folder"));
+    assert!(named("sub/up").contains("link to a directory"));
     assert!(named("socket.csv").contains("socket"));
     assert_eq!(reasons.len(), 7, "{reasons:?}");
 
@@ -244,12 +244,12 @@ async fn c8_links_that_lead_in_circles_are_followed_once() {
     symlink("a", root.join("again")).unwrap();
     assert_eq!(found("a", root).await, ["b/y.csv", "a/x.csv"]);
     assert_eq!(left_out(&root.join("a")).await.len(), 1);
-    // Twice the same folder is no circle.
+    // Twice the same directory is no circle.
     assert_eq!(found("*/x.csv", root).await.len(), 2);
 }
 
 #[tokio::test]
-async fn c8_a_folder_that_may_not_be_listed_is_left_out() {
+async fn c8_a_directory_that_may_not_be_listed_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "in/a.csv");
     put(dir.path(), "in/locked/b.csv");
@@ -309,10 +309,10 @@ async fn pipes_devices_and_files_made_when_they_are_read_are_refused_with_a_way_
     assert_eq!(found("empty.csv", dir.path()).await, [""]);
 }
 
-/// A folder that is there and can't be listed: what a process that has ended leaves of its network.
+/// A directory that is there and can't be listed: what a process that has ended leaves of its network.
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn a_folder_that_fails_hides_no_others_and_is_left_out() {
+async fn a_directory_that_fails_hides_no_others_and_is_left_out() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let process = std::path::PathBuf::from(format!("/proc/{}", child.id()));
     while fs::read_dir(process.join("net")).is_ok_and(|mut entries| entries.all(|one| one.is_ok()))
@@ -362,7 +362,7 @@ async fn nothing_behind_a_link_is_ones_own_or_is_deleted() {
         assert_eq!(found.as_deref(), link, "{key}");
     }
 
-    // What was listed before a folder became a link, and what others have listed.
+    // What was listed before a directory became a link, and what others have listed.
     let keys = ["link/x", "a=2/link/x", "a=1/x", "a=2/x", "y"];
     storage.delete(&keys.map(str::to_owned)).await.unwrap();
     assert!(root.join("precious/x").exists());

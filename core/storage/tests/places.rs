@@ -1,4 +1,4 @@
-//! What storage promises, in every place: a folder, memory, and two servers of S3.
+//! What storage promises, in every place: a directory, memory, and two servers of S3.
 
 #![cfg(feature = "s3")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -27,13 +27,13 @@ struct World {
 
 impl World {
     async fn local() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         Self {
-            url: folder.path().to_str().unwrap().to_owned(),
+            url: directory.path().to_str().unwrap().to_owned(),
             settings: json!({}),
             metrics: Arc::default(),
             server: None,
-            _folder: folder,
+            _folder: directory,
         }
     }
 
@@ -200,7 +200,7 @@ in_every_place! {
     an_empty_file_is_a_file,
     many_files_are_written_at_once,
     a_check_leaves_nothing_behind,
-    a_folder_is_where_keys_are,
+    a_directory_is_where_keys_are,
     a_file_that_changed_is_not_read_on,
     names_that_cannot_be_are_refused,
     a8_a_name_that_is_there_is_taken_as_it_is,
@@ -438,19 +438,19 @@ async fn a_check_leaves_nothing_behind(world: World) {
     }
 }
 
-async fn a_folder_is_where_keys_are(world: World) {
+async fn a_directory_is_where_keys_are(world: World) {
     let root = world.open("root").await;
     assert!(!root.exists().await.unwrap());
     put(&root, "a/b/c.csv", b"1").await;
     put(&root, "a/d.csv", b"1").await;
     put(&root, "ab.csv", b"1").await;
     assert!(root.exists().await.unwrap());
-    let folder = world.open("root/a").await;
-    assert!(folder.exists().await.unwrap());
+    let directory = world.open("root/a").await;
+    assert!(directory.exists().await.unwrap());
     assert!(!world.open("root/a/b/c").await.exists().await.unwrap());
     assert_eq!(root.file("a").await.unwrap(), None);
-    assert_eq!(keys(&folder).await, ["b/c.csv", "d.csv"]);
-    let right_here = root.list_folder("a").await.unwrap();
+    assert_eq!(keys(&directory).await, ["b/c.csv", "d.csv"]);
+    let right_here = root.list_directory("a").await.unwrap();
     assert_eq!(right_here.len(), 1);
     assert_eq!(right_here[0].key, "a/d.csv");
     let file = world.open("root/a/d.csv").await;
@@ -535,7 +535,7 @@ on_s3! {
     only_uploads_of_exactly_the_journalled_keys_are_discarded,
     a_rename_that_died_halfway_is_finished,
     a_bucket_that_is_not_there_is_named,
-    empty_folders_of_a_console_are_no_files,
+    empty_directories_of_a_console_are_no_files,
     names_of_either_normal_form_are_told_apart,
 }
 
@@ -657,7 +657,7 @@ async fn a_bucket_that_is_not_there_is_named(world: World) {
     }
 }
 
-async fn empty_folders_of_a_console_are_no_files(world: World) {
+async fn empty_directories_of_a_console_are_no_files(world: World) {
     let storage = world.open("out").await;
     put(&storage, "a/empty", b"").await;
     let prefix = world.url.strip_prefix("s3://lake/").unwrap();
@@ -666,7 +666,7 @@ async fn empty_folders_of_a_console_are_no_files(world: World) {
         request.key(format!("{prefix}/{key}")).send().await.unwrap();
     }
     assert_eq!(keys(&storage).await, ["a/empty"]);
-    assert_eq!(storage.list_folder("").await.unwrap(), []);
+    assert_eq!(storage.list_directory("").await.unwrap(), []);
     let all = storage.url("*");
     let found = Pattern::parse(&all, Path::new("/"), &world.access())
         .await
@@ -674,7 +674,7 @@ async fn empty_folders_of_a_console_are_no_files(world: World) {
     assert_eq!(found.list().await.unwrap(), []);
 }
 
-/// SeaweedFS is a file system below, which has no empty names and takes `folder/` for a folder.
+/// SeaweedFS is a file system below, which has no empty names and takes `directory/` for a directory.
 #[tokio::test]
 async fn c8_keys_that_cant_be_read_hide_no_others() {
     let world = World::moto().await;

@@ -22,12 +22,12 @@ fn put(root: &Path, key: &str, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Every file under a folder, hidden ones too.
+/// Every file under a directory, hidden ones too.
 fn tree(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else {
+    let mut directories = vec![root.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(directory) else {
             continue;
         };
         for entry in entries {
@@ -40,7 +40,7 @@ fn tree(root: &Path) -> Vec<String> {
                 .to_owned();
             if path.is_dir() {
                 names.push(format!("{name}/"));
-                folders.push(path);
+                directories.push(path);
             } else {
                 names.push(name);
             }
@@ -226,7 +226,7 @@ async fn discard_leaves_nothing_behind_but_what_was_there() {
 }
 
 #[tokio::test]
-async fn deleting_removes_the_folders_that_it_empties() {
+async fn deleting_removes_the_directories_that_it_empties() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "t/y=1/m=1/a", b"1");
     put(dir.path(), "t/y=2/b", b"1");
@@ -242,10 +242,10 @@ async fn deleting_removes_the_folders_that_it_empties() {
 #[tokio::test]
 async fn names_are_refused_where_they_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
-    put(dir.path(), "folder/x", b"1");
+    put(dir.path(), "directory/x", b"1");
     put(dir.path(), "file", b"1");
     let storage = open(dir.path()).await;
-    let error = storage.begin("folder").await.unwrap_err();
+    let error = storage.begin("directory").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().is_some());
     for key in ["../x", "a//b", "", "a/./b"] {
@@ -383,7 +383,7 @@ async fn a_name_that_became_too_long_is_published_under_a_shorter_one() {
     let token = |unique: &str| StagedToken {
         key: format!("day=1/{}.csv.gz", "ü".repeat(140)),
         unique: unique.to_owned(),
-        folders: 1,
+        directories: 1,
     };
     let mut staged = Vec::new();
     for unique in [

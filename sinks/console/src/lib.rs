@@ -13,7 +13,7 @@
 //! and may show rows of an epoch that fails.
 //!
 //! A table is as wide as the terminal at most: columns that have no room are left out and counted.
-//! When the program that reads standard output has ended, nothing more is shown, and the run goes on
+//! When the program that reads standard output has ended, nothing more is shown, and the run continues
 //! for its other sinks.
 
 mod config;

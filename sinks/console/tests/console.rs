@@ -131,7 +131,7 @@ async fn a_reader_that_has_ended_is_not_waited_for() {
     when_closed(move || {
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    // The run goes on for its other sinks.
+    // The run continues for its other sinks.
     writer.write(0, batch(2)).await.unwrap();
     writer.write(0, batch(2)).await.unwrap();
     assert_eq!(told.load(Ordering::SeqCst), 1);

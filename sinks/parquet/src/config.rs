@@ -11,18 +11,18 @@ use tidegate_core::{ByteSize, Error, Result, Sink, SinkConfig, SinkContext, asyn
 use crate::properties;
 use crate::sink::ParquetSink;
 
-/// Writes Parquet files, partitioned into folders if asked.
+/// Writes Parquet files, partitioned into directories if asked.
 ///
 /// Files appear when their epoch is committed, whole and exactly once. All inputs must have the
 /// same columns.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParquetConfig {
-    /// The folder: a path (relative to the pipeline file), or a `file://` or `s3://` url. It is made if it
+    /// The directory: a path (relative to the pipeline file), or a `file://` or `s3://` url. It is made if it
     /// isn't there.
     pub url: String,
 
-    /// Columns by whose values rows go into folders, outermost first: `yr_num=2024/wk_num=7/…`.
+    /// Columns by whose values rows go into directories, outermost first: `yr_num=2024/wk_num=7/…`.
     /// These columns are not in the files. Special characters are percent-encoded as Hive and
     /// Spark do; NULL and empty text become `__HIVE_DEFAULT_PARTITION__`.
     #[serde(default)]
@@ -54,7 +54,7 @@ pub struct ParquetConfig {
     #[serde(default)]
     pub types: Types,
 
-    /// How columns are called in the files and their folders. A catalog may go further: Glue has
+    /// How columns are called in the files and their directories. A catalog may go further: Glue has
     /// lower-case names only.
     #[serde(default)]
     pub names: Names,

@@ -16,7 +16,7 @@ use crate::writer::{Bounds, ParquetWriter};
 /// How many bytes leave for the file at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// How rows become files: one open file for each folder.
+/// How rows become files: one open file for each directory.
 #[derive(Debug, Clone)]
 pub(crate) struct ParquetFiles {
     pub(crate) fit: Arc<Fit>,
@@ -25,7 +25,7 @@ pub(crate) struct ParquetFiles {
     pub(crate) bounds: Bounds,
 }
 
-/// What a file is called in its folder.
+/// What a file is called in its directory.
 pub(crate) fn file_name(unique: &str) -> String {
     format!("part-{unique}.parquet")
 }
@@ -35,10 +35,10 @@ impl Format for ParquetFiles {
     type Encoder = ParquetFile;
     type About = ();
 
-    fn name(&self, folder: &Arc<str>, unique: &str) -> String {
-        match &**folder {
+    fn name(&self, directory: &Arc<str>, unique: &str) -> String {
+        match &**directory {
             "" => file_name(unique),
-            folder => format!("{folder}/{}", file_name(unique)),
+            directory => format!("{directory}/{}", file_name(unique)),
         }
     }
 

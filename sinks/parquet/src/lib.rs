@@ -1,4 +1,4 @@
-//! The sink `parquet`: rows into Parquet files, in Hive folders if asked.
+//! The sink `parquet`: rows into Parquet files, in Hive directories if asked.
 //!
 //! ```toml
 //! [sinks.lake]

@@ -7,11 +7,11 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
-use tidegate_catalog::{NAME_LIMIT, NULL_PARTITION, check_key, folder_name, value_text};
+use tidegate_catalog::{NAME_LIMIT, NULL_PARTITION, check_key, directory_name, value_text};
 use tidegate_core::{Error, Origin, Rejected, Result};
 use tidegate_formats::row_to_json;
 
-/// Which columns make the folders, and which go into the files.
+/// Which columns make the directories, and which go into the files.
 #[derive(Debug)]
 pub(crate) struct Partitioning {
     by: Vec<usize>,
@@ -20,7 +20,7 @@ pub(crate) struct Partitioning {
 }
 
 impl Partitioning {
-    /// Fails with `Schema` where a column isn't there, or can't make folders, or none is left.
+    /// Fails with `Schema` where a column isn't there, or can't make directories, or none is left.
     pub(crate) fn new(input: &Schema, columns: &[String]) -> Result<Self> {
         let by = positions(input, columns)?;
         for index in &by {
@@ -45,7 +45,7 @@ impl Partitioning {
         &self.schema
     }
 
-    /// Whether all rows go into one folder.
+    /// Whether all rows go into one directory.
     pub(crate) fn is_none(&self) -> bool {
         self.by.is_empty()
     }
@@ -73,11 +73,11 @@ pub(crate) struct Partitioner {
     rows: Option<RowConverter>,
 }
 
-/// Rows of one batch that go into one folder.
+/// Rows of one batch that go into one directory.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// `a=1/b=2`; empty without partitions.
-    pub(crate) folder: String,
+    pub(crate) directory: String,
     /// The columns of the files.
     pub(crate) batch: RecordBatch,
 }
@@ -93,8 +93,8 @@ impl Partitioner {
         Ok(Self { partitioning, rows })
     }
 
-    /// The parts of a batch, in the order in which their folders are first met, and the rows
-    /// whose values can't name a folder, as they were in `original`.
+    /// The parts of a batch, in the order in which their directories are first met, and the rows
+    /// whose values can't name a directory, as they were in `original`.
     pub(crate) fn split(
         &self,
         batch: &RecordBatch,
@@ -103,9 +103,9 @@ impl Partitioner {
         let kept = batch.project(&self.partitioning.kept)?;
         let mut rejected = Rejected::default();
         let Some(converter) = &self.rows else {
-            let folder = String::new();
+            let directory = String::new();
             let batch = kept;
-            return Ok((vec![Part { folder, batch }], rejected));
+            return Ok((vec![Part { directory, batch }], rejected));
         };
         let by = self.partitioning.by.iter();
         let by: Vec<_> = by.map(|index| Arc::clone(batch.column(*index))).collect();
@@ -128,8 +128,8 @@ impl Partitioner {
         let whole = members.len() == 1;
         let mut parts = Vec::with_capacity(members.len());
         for members in members {
-            let folder = match self.folder(batch, members[0] as usize)? {
-                Ok(folder) => folder,
+            let directory = match self.directory(batch, members[0] as usize)? {
+                Ok(directory) => directory,
                 Err(reason) => {
                     for row in members {
                         let row = row_to_json(original, row as usize)?;
@@ -142,13 +142,13 @@ impl Partitioner {
                 true => kept.clone(),
                 false => take_record_batch(&kept, &UInt32Array::from(members))?,
             };
-            parts.push(Part { folder, batch });
+            parts.push(Part { directory, batch });
         }
         Ok((parts, rejected))
     }
 
-    /// The folder of a row, or why it can't have one.
-    fn folder(&self, batch: &RecordBatch, row: usize) -> Result<Result<String, String>> {
+    /// The directory of a row, or why it can't have one.
+    fn directory(&self, batch: &RecordBatch, row: usize) -> Result<Result<String, String>> {
         let mut path = String::new();
         for index in &self.partitioning.by {
             let schema = batch.schema_ref();
@@ -156,13 +156,13 @@ impl Partitioner {
             let value = value_text(batch.column(*index), row)?;
             if value.as_deref() == Some(NULL_PARTITION) {
                 return Ok(Err(format!(
-                    "column `{column}`: a folder named `{NULL_PARTITION}` means NULL, and can't mean this text"
+                    "column `{column}`: a directory named `{NULL_PARTITION}` means NULL, and can't mean this text"
                 )));
             }
-            let name = folder_name(column, value.as_deref());
+            let name = directory_name(column, value.as_deref());
             if name.len() > NAME_LIMIT {
                 return Ok(Err(format!(
-                    "column `{column}`: too long to name a folder, which may have {NAME_LIMIT} bytes"
+                    "column `{column}`: too long to name a directory, which may have {NAME_LIMIT} bytes"
                 )));
             }
             if !path.is_empty() {

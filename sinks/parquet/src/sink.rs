@@ -10,7 +10,7 @@ use tidegate_core::{
     Commit, Delivery, Distribution, Epoch, Error, Input, Prepared, Recovery, Result, Sink,
     SinkContext, SinkEpoch, Spread, TableFormat, Visibility, async_trait,
 };
-use tidegate_staged::{Destination, Old, Values, folder_of};
+use tidegate_staged::{Destination, Old, Values, directory_of};
 use tidegate_storage::{Access, Location, Storage};
 
 use crate::config::{Mode, ParquetConfig, Types};
@@ -97,7 +97,7 @@ impl ParquetSink {
                     rename: config.names.of(),
                     columns: &*columns(config, &input)?,
                     partition_by: &config.partition_by,
-                    folders: &[],
+                    directories: &[],
                     positional: false,
                 };
                 let (table, fit) = Registrar::open(target, &cx.common, &wanted).await?;
@@ -117,7 +117,7 @@ impl ParquetSink {
     }
 }
 
-/// The columns of the files, with those that make folders: as the input has them, renamed, in the
+/// The columns of the files, with those that make directories: as the input has them, renamed, in the
 /// types that are asked for.
 fn columns(config: &ParquetConfig, input: &Schema) -> Result<SchemaRef> {
     let typed = match config.types {
@@ -215,11 +215,11 @@ impl Sink for ParquetSink {
     async fn conclude(&self, prepared: &[Prepared]) -> Result<Option<Prepared>> {
         let files = Values::<()>::decode(prepared)?.files;
         let ours: HashSet<_> = files.iter().map(|file| file.key()).collect();
-        let folders: BTreeSet<_> = ours.iter().map(|key| folder_of(key)).collect();
+        let directories: BTreeSet<_> = ours.iter().map(|key| directory_of(key)).collect();
         let replaced = |key: &str| match self.config.mode {
             Mode::Append => false,
             Mode::Overwrite => true,
-            Mode::OverwritePartitions => folders.contains(folder_of(key)),
+            Mode::OverwritePartitions => directories.contains(directory_of(key)),
         };
         let there = self.destination.storage().list_own("", true, is_parquet);
         let there = there.await?.into_iter();

@@ -55,27 +55,27 @@ impl ParquetWriter {
         self.files.format()
     }
 
-    /// Ends a folder's row group.
-    fn close(&self, folder: &Arc<str>, open: Open) -> Result<()> {
+    /// Ends a directory's row group.
+    fn close(&self, directory: &Arc<str>, open: Open) -> Result<()> {
         let group = open.group.close(&self.format().layout)?;
         let bytes = group.bytes as u64;
         let append = |file: &mut ParquetFile, out: &mut Outlet| file.append(group, out);
-        self.files.append(folder, bytes, append)
+        self.files.append(directory, bytes, append)
     }
 
-    fn append(&mut self, folder: &str, batch: &RecordBatch) -> Result<()> {
+    fn append(&mut self, directory: &str, batch: &RecordBatch) -> Result<()> {
         let files = Arc::clone(&self.files);
         let ParquetFiles { layout, bounds, .. } = files.format();
         let mut from = 0;
         while from < batch.num_rows() {
-            if !self.open.contains_key(folder) {
+            if !self.open.contains_key(directory) {
                 if self.open.len() >= OPEN_PARTITIONS {
                     self.flush_by(|open| u64::MAX - open.used)?;
                 }
                 let group = RowGroup::new(layout)?;
-                self.open.insert(folder.into(), Open { group, used: 0 });
+                self.open.insert(directory.into(), Open { group, used: 0 });
             }
-            let Some(open) = self.open.get_mut(folder) else {
+            let Some(open) = self.open.get_mut(directory) else {
                 continue;
             };
             self.clock += 1;
@@ -86,8 +86,8 @@ impl ParquetWriter {
             from += rows;
             let full =
                 open.group.rows() >= bounds.rows || open.group.encoded_size() >= bounds.bytes;
-            if full && let Some((folder, open)) = self.open.remove_entry(folder) {
-                self.close(&folder, open)?;
+            if full && let Some((directory, open)) = self.open.remove_entry(directory) {
+                self.close(&directory, open)?;
             }
         }
         Ok(())
@@ -96,11 +96,11 @@ impl ParquetWriter {
     /// Ends the row group that scores highest.
     fn flush_by(&mut self, score: impl Fn(&Open) -> u64) -> Result<()> {
         let highest = self.open.iter().max_by_key(|(_, open)| score(open));
-        let Some(folder) = highest.map(|(folder, _)| Arc::clone(folder)) else {
+        let Some(directory) = highest.map(|(directory, _)| Arc::clone(directory)) else {
             return Ok(());
         };
-        match self.open.remove(&folder) {
-            Some(open) => self.close(&folder, open),
+        match self.open.remove(&directory) {
+            Some(open) => self.close(&directory, open),
             None => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ impl CpuWriter for ParquetWriter {
         let (parts, nameless) = self.partitioner.split(&fitted.batch, &fitted.original)?;
         rejected.extend(nameless);
         for part in parts {
-            self.append(&part.folder, &part.batch)?;
+            self.append(&part.directory, &part.batch)?;
         }
         while self.memory() > self.format().bounds.memory {
             self.flush_by(|open| open.group.memory_size() as u64)?;
@@ -133,8 +133,8 @@ impl CpuWriter for ParquetWriter {
     fn finish(mut self: Box<Self>) -> Result<Rejected> {
         let mut open: Vec<_> = std::mem::take(&mut self.open).into_iter().collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
-        for (folder, open) in open {
-            self.close(&folder, open)?;
+        for (directory, open) in open {
+            self.close(&directory, open)?;
         }
         Ok(Rejected::default())
     }

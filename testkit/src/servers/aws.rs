@@ -60,7 +60,7 @@ impl AwsServer {
     }
 
     fn secret_file(&self) -> PathBuf {
-        self.0.folder().join("secret")
+        self.0.directory().join("secret")
     }
 
     pub(super) fn start(
@@ -94,8 +94,8 @@ fn settings(url: &str, secret: &std::path::Path) -> Value {
 /// If it isn't installed or doesn't start.
 pub fn seaweedfs() -> AwsServer {
     let weed = installed("seaweedfs/bin/weed");
-    AwsServer::start("seaweedfs", "/healthz", |port, folder| {
-        let identities = folder.join("identities.json");
+    AwsServer::start("seaweedfs", "/healthz", |port, directory| {
+        let identities = directory.join("identities.json");
         let identity = |name, key, actions: &[&str]| {
             json!({
                 "name": name,
@@ -112,7 +112,7 @@ pub fn seaweedfs() -> AwsServer {
             .unwrap_or_else(|error| panic!("its identities can't be written: {error}"));
         let mut command = Command::new(weed);
         command.arg("mini");
-        command.arg(format!("-dir={}", folder.display()));
+        command.arg(format!("-dir={}", directory.display()));
         command.arg(format!("-s3.config={}", identities.display()));
         command.arg(format!("-s3.port={port}"));
         for option in [
@@ -165,14 +165,14 @@ pub fn moto() -> AwsServer {
 /// If it isn't installed or doesn't start.
 pub fn ministack() -> AwsServer {
     let server = installed("ministack/bin/ministack");
-    AwsServer::start("ministack", "/_ministack/health", |port, folder| {
+    AwsServer::start("ministack", "/_ministack/health", |port, directory| {
         let mut command = Command::new(server);
         command
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("IOT_MTLS_ENABLED", "0")
-            .env("S3_DATA_DIR", folder.join("s3"));
+            .env("S3_DATA_DIR", directory.join("s3"));
         command
     })
 }

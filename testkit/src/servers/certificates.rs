@@ -6,10 +6,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// An authority, and a server's certificate that it signed: `ca.pem`, `server.pem` and `server.key` of a
-/// folder that goes with this.
+/// directory that goes with this.
 #[derive(Debug)]
 pub struct Certificates {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Certificates {
@@ -19,10 +19,10 @@ impl Certificates {
     ///
     /// If openssl fails.
     pub fn new(names: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("a folder: {error}"));
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}"));
         let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         let extension = format!("subjectAltName={names}");
-        std::fs::write(folder.path().join("names"), extension)
+        std::fs::write(directory.path().join("names"), extension)
             .unwrap_or_else(|error| panic!("a file of its own: {error}"));
         for command in [
             format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"),
@@ -31,14 +31,14 @@ impl Certificates {
              -extfile names -out server.pem"
                 .to_owned(),
         ] {
-            openssl(folder.path(), &command);
+            openssl(directory.path(), &command);
         }
-        Self { folder }
+        Self { directory }
     }
 
-    /// A file of the folder.
+    /// A file of the directory.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// As options of MariaDB's server.
@@ -50,15 +50,15 @@ impl Certificates {
     }
 }
 
-/// Runs openssl in a folder; gives what it printed.
+/// Runs openssl in a directory; gives what it printed.
 ///
 /// # Panics
 ///
 /// If it fails.
-pub fn openssl(folder: &Path, arguments: &str) -> Vec<u8> {
+pub fn openssl(directory: &Path, arguments: &str) -> Vec<u8> {
     let output = Command::new("openssl")
         .args(arguments.split_whitespace())
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .unwrap_or_else(|error| panic!("openssl can't be run: {error}"));
     let error = String::from_utf8_lossy(&output.stderr);

@@ -34,9 +34,9 @@ pub fn jsonplaceholder() -> Server {
 pub fn json_server() -> Server {
     let script = installed("json-server/node_modules/json-server/lib/bin.js");
     let data = jsonplaceholder_data();
-    Server::start("json-server", "/users/1", |port, folder| {
+    Server::start("json-server", "/users/1", |port, directory| {
         // It writes to its data file, so it gets one of its own.
-        let own = folder.join("data.json");
+        let own = directory.join("data.json");
         fs::copy(&data, &own)
             .unwrap_or_else(|error| panic!("{} can't be copied: {error}", data.display()));
         let mut node = Command::new("node");

@@ -15,7 +15,7 @@ use super::process::{Server, installed};
 /// Where Debian has it, which is not on everybody's PATH.
 const DAEMON: &str = "/usr/sbin/mariadbd";
 
-/// A MariaDB with an empty data folder of its own, its binlog on (rows, whole images, names of
+/// A MariaDB with an empty data directory of its own, its binlog on (rows, whole images, names of
 /// columns). `root` comes in without a password.
 #[derive(Debug)]
 pub struct MariaDb {
@@ -33,7 +33,7 @@ pub fn mariadb() -> MariaDb {
     MariaDb::with::<&str>(&[])
 }
 
-/// The folder of the plugins that Debian has in packages which would start a service:
+/// The directory of the plugins that Debian has in packages which would start a service:
 /// `--plugin-dir=…`, then `--plugin-load-add=auth_ed25519`.
 ///
 /// # Panics
@@ -54,9 +54,9 @@ impl MariaDb {
             .iter()
             .map(|option| option.as_ref().to_owned())
             .collect();
-        let server = Server::start_when("mariadb", greets, |port, folder| {
-            install(folder);
-            daemon(port, folder, &options)
+        let server = Server::start_when("mariadb", greets, |port, directory| {
+            install(directory);
+            daemon(port, directory, &options)
         });
         Self { server, options }
     }
@@ -76,9 +76,9 @@ impl MariaDb {
         self.server.log()
     }
 
-    /// Its folder, for files that are to be gone with it (certificates).
-    pub fn folder(&self) -> &Path {
-        self.server.folder()
+    /// Its directory, for files that are to be gone with it (certificates).
+    pub fn directory(&self) -> &Path {
+        self.server.directory()
     }
 
     /// Ends it without a shutdown, and starts it again on the same port and data.
@@ -87,7 +87,7 @@ impl MariaDb {
     ///
     /// If it doesn't start.
     pub fn restart(&mut self) {
-        let command = daemon(self.port(), self.server.folder(), &self.options);
+        let command = daemon(self.port(), self.server.directory(), &self.options);
         self.server
             .restart("mariadb", greets, &command)
             .unwrap_or_else(|error| panic!("MariaDB could not be started again: {error}"));
@@ -141,30 +141,30 @@ impl MariaDb {
     }
 }
 
-/// Gives a server an empty data folder: a copy, because to make one takes as long as to start.
-fn install(folder: &Path) {
+/// Gives a server an empty data directory: a copy, because to make one takes as long as to start.
+fn install(directory: &Path) {
     let copied = empty().and_then(|empty| {
         let mut copy = Command::new("cp");
-        copy.arg("-a").arg(empty).arg(data(folder));
+        copy.arg("-a").arg(empty).arg(data(directory));
         run(&mut copy)
     });
     if let Err(error) = copied {
-        panic!("MariaDB's data folder can't be made: {error}; run `cargo xtask setup`");
+        panic!("MariaDB's data directory can't be made: {error}; run `cargo xtask setup`");
     }
 }
 
-/// An empty data folder of the installed MariaDB, made by whoever needs it first.
+/// An empty data directory of the installed MariaDB, made by whoever needs it first.
 fn empty() -> io::Result<PathBuf> {
     let program = std::fs::metadata(DAEMON)?;
     let built = program.modified()?.duration_since(UNIX_EPOCH);
     let built = built.map_err(io::Error::other)?.as_secs();
-    let folder = place::root().join("mariadb");
-    let empty = folder.join(format!("empty-{built}-{}", program.len()));
+    let directory = place::root().join("mariadb");
+    let empty = directory.join(format!("empty-{built}-{}", program.len()));
     if empty.exists() {
         return Ok(empty);
     }
-    std::fs::create_dir_all(&folder)?;
-    let making = TempDir::with_prefix_in("making-", &folder)?;
+    std::fs::create_dir_all(&directory)?;
+    let making = TempDir::with_prefix_in("making-", &directory)?;
     let mut install = Command::new("mariadb-install-db");
     install
         .args(["--no-defaults", "--basedir=/usr", "--user=root"])
@@ -190,7 +190,7 @@ fn run(command: &mut Command) -> io::Result<()> {
     }
 }
 
-fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
+fn daemon(port: u16, directory: &Path, options: &[String]) -> Command {
     let mut daemon = Command::new(DAEMON);
     daemon
         .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"])
@@ -202,21 +202,21 @@ fn daemon(port: u16, folder: &Path, options: &[String]) -> Command {
         // Durable against a crash of the process, which is all that a test has.
         .args(["--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"])
         .arg(format!("--port={port}"))
-        .arg(path("--datadir=", &data(folder)))
-        .arg(path("--tmpdir=", &own_tmp(folder)))
-        .arg(path("--socket=", &folder.join("socket")))
-        .arg(path("--pid-file=", &folder.join("pid")))
+        .arg(path("--datadir=", &data(directory)))
+        .arg(path("--tmpdir=", &own_tmp(directory)))
+        .arg(path("--socket=", &directory.join("socket")))
+        .arg(path("--pid-file=", &directory.join("pid")))
         .args(options);
     daemon
 }
 
-fn data(folder: &Path) -> PathBuf {
-    folder.join("data")
+fn data(directory: &Path) -> PathBuf {
+    directory.join("data")
 }
 
 /// Each has its own: where one starts, it removes all temporary tables.
-fn own_tmp(folder: &Path) -> PathBuf {
-    let tmp = folder.join("tmp");
+fn own_tmp(directory: &Path) -> PathBuf {
+    let tmp = directory.join("tmp");
     // If it can't be made, the server says so.
     let _ = std::fs::create_dir_all(&tmp);
     tmp

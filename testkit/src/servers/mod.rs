@@ -1,6 +1,6 @@
 //! Real servers, started for a test and ended with it.
 //!
-//! Each is the genuine thing, installed by `cargo xtask setup` into one folder. A test that
+//! Each is the genuine thing, installed by `cargo xtask setup` into one directory. A test that
 //! needs one that isn't there fails and says so.
 //!
 //! ```no_run

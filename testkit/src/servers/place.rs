@@ -4,11 +4,11 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The folder of the test servers: `$TIDEGATE_TEST_SERVERS`; else `.test-servers` in the workspace
+/// The directory of the test servers: `$TIDEGATE_TEST_SERVERS`; else `.test-servers` in the workspace
 /// if it is there; else `test-servers` in the [cache](`cache`), where a fresh clone finds them too.
 pub(crate) fn root() -> PathBuf {
-    if let Some(folder) = folder_of("TIDEGATE_TEST_SERVERS") {
-        return folder;
+    if let Some(directory) = directory_of("TIDEGATE_TEST_SERVERS") {
+        return directory;
     }
     let local = workspace().join(".test-servers");
     match cache() {
@@ -20,19 +20,19 @@ pub(crate) fn root() -> PathBuf {
 /// What Tidegate's development keeps outside the clone: `tidegate` in `$XDG_CACHE_HOME` or
 /// `~/.cache`; none for a user without a home.
 pub(crate) fn cache() -> Option<PathBuf> {
-    folder_of("XDG_CACHE_HOME")
-        .or_else(|| folder_of("HOME").map(|home| home.join(".cache")))
-        .map(|folder| folder.join("tidegate"))
+    directory_of("XDG_CACHE_HOME")
+        .or_else(|| directory_of("HOME").map(|home| home.join(".cache")))
+        .map(|directory| directory.join("tidegate"))
 }
 
-/// The workspace: the folder that this file's crate lies in.
+/// The workspace: the directory that this file's crate lies in.
 pub(crate) fn workspace() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package)
 }
 
 /// A variable that holds an absolute path.
-fn folder_of(variable: &str) -> Option<PathBuf> {
+fn directory_of(variable: &str) -> Option<PathBuf> {
     env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())

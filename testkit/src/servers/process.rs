@@ -24,16 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Linux gives out ports from 32768 on.
 const PORTS: Range<u16> = 12_000..32_000;
 
-/// A server that runs on a port of 127.0.0.1, in a temporary folder, until this is dropped.
+/// A server that runs on a port of 127.0.0.1, in a temporary directory, until this is dropped.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
     guard: Child,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Server {
-    /// Starts the command that `command` makes for a free port and an empty folder, and waits
+    /// Starts the command that `command` makes for a free port and an empty directory, and waits
     /// until `GET {ready}` answers with 200.
     ///
     /// # Panics
@@ -59,19 +59,19 @@ impl Server {
         ready: impl Fn(u16) -> io::Result<bool>,
         command: impl FnOnce(u16, &Path) -> Command,
     ) -> io::Result<Self> {
-        let folder = TempDir::with_prefix(format!("tidegate-{name}-"))?;
+        let directory = TempDir::with_prefix(format!("tidegate-{name}-"))?;
         let port = free_port()?;
-        let server = command(port, folder.path());
+        let server = command(port, directory.path());
         let mut server = Self {
             port,
-            guard: spawn(name, &server, folder.path())?,
-            folder,
+            guard: spawn(name, &server, directory.path())?,
+            directory,
         };
         server.wait_until_it_answers(ready)?;
         Ok(server)
     }
 
-    /// Ends it, as a crash of the machine would, and starts `command` on the same port and folder.
+    /// Ends it, as a crash of the machine would, and starts `command` on the same port and directory.
     pub(super) fn restart(
         &mut self,
         name: &str,
@@ -79,7 +79,7 @@ impl Server {
         command: &Command,
     ) -> io::Result<()> {
         self.end();
-        self.guard = spawn(name, command, self.folder.path())?;
+        self.guard = spawn(name, command, self.directory.path())?;
         self.wait_until_it_answers(ready)
     }
 
@@ -97,14 +97,14 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The folder that is its own, gone with it.
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// The directory that is its own, gone with it.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What it has printed so far.
     pub fn log(&self) -> String {
-        let log = fs::read(self.folder.path().join("server.log")).unwrap_or_default();
+        let log = fs::read(self.directory.path().join("server.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
@@ -136,17 +136,17 @@ impl Drop for Server {
 }
 
 /// Starts a server under the guard; what it prints is appended to its log.
-fn spawn(name: &str, server: &Command, folder: &Path) -> io::Result<Child> {
+fn spawn(name: &str, server: &Command, directory: &Path) -> io::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
-        .open(folder.join("server.log"))?;
+        .open(directory.join("server.log"))?;
     let mut guard = Command::new("sh");
     guard
         .args(["-c", GUARD, name])
         .arg(server.get_program())
         .args(server.get_args())
-        .current_dir(server.get_current_dir().unwrap_or(folder))
+        .current_dir(server.get_current_dir().unwrap_or(directory))
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -13,7 +13,7 @@ use tidegate_core::{
     async_trait,
 };
 
-/// Makes the contexts that a component is opened with: a temporary folder as `base`, stores in
+/// Makes the contexts that a component is opened with: a temporary directory as `base`, stores in
 /// memory, a journal that remembers.
 ///
 /// ```
@@ -33,7 +33,7 @@ pub struct TestContext {
     _folder: TempDir,
 }
 
-/// A context with a temporary folder, 4 CPU threads and 256 MiB.
+/// A context with a temporary directory, 4 CPU threads and 256 MiB.
 pub fn context() -> TestContext {
     TestContext::new()
 }
@@ -42,16 +42,16 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl TestContext {
     /// See [`context`].
-    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    #[expect(clippy::new_without_default, reason = "it makes a directory")]
     #[expect(
         clippy::expect_used,
-        reason = "a test without a temporary folder can't go on"
+        reason = "a test without a temporary directory can't go on"
     )]
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("tidegate-test-")
             .tempdir()
-            .expect("a temporary folder for a test");
+            .expect("a temporary directory for a test");
         let (canceller, cancel) = Cancel::new();
         let lineage = Lineage::new();
         let cuts = Arc::new(AtomicU64::new(0));
@@ -62,10 +62,10 @@ impl TestContext {
             lineage,
             run: RunId::new(),
             executor: 0,
-            base: folder.path().join("base").into(),
+            base: directory.path().join("base").into(),
             parallelism: 4,
             memory: 256 << 20,
-            scratch: folder.path().join("scratch").into(),
+            scratch: directory.path().join("scratch").into(),
             spill: u64::MAX,
             store: Arc::new(MemoryKeyValue::default()),
             shared: Arc::new(MemoryKeyValue::default()),
@@ -83,13 +83,13 @@ impl TestContext {
                 Kept::default(),
             ),
         };
-        std::fs::create_dir(&common.base).expect("a folder in a folder of ours");
+        std::fs::create_dir(&common.base).expect("a directory in a directory of ours");
         Self {
             common,
             cuts,
             journal: Arc::default(),
             canceller: Some(canceller),
-            _folder: folder,
+            _folder: directory,
         }
     }
 
@@ -114,7 +114,7 @@ impl TestContext {
         self
     }
 
-    /// With another base folder, such as one of fixtures.
+    /// With another base directory, such as one of fixtures.
     #[must_use]
     pub fn base(mut self, base: impl AsRef<Path>) -> Self {
         self.common.base = base.as_ref().into();
@@ -126,7 +126,7 @@ impl TestContext {
         self.common.clone()
     }
 
-    /// What a source gets. A context made in passing (`context().source()`) has a base folder
+    /// What a source gets. A context made in passing (`context().source()`) has a base directory
     /// that is already gone; keep the `TestContext` where files matter.
     pub fn source(&self) -> SourceContext {
         self.common()
@@ -167,7 +167,7 @@ impl TestContext {
         self
     }
 
-    /// A path in the base folder.
+    /// A path in the base directory.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.common.path(path)
     }

@@ -13,7 +13,7 @@
 //! (`tests/doubles.rs`).
 //!
 //! Every check of a sink gets a destination of its own: its context's `base` is a new, empty
-//! folder, and its `pipeline` a new name for destinations that are no folders.
+//! directory, and its `pipeline` a new name for destinations that are no directories.
 //!
 //! # A source in five lines
 //!

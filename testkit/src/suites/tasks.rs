@@ -78,9 +78,9 @@ impl Lingering {
 
     #[cfg(target_os = "linux")]
     fn threads(&self) -> Result<usize> {
-        let folder = std::fs::read_dir("/proc/self/task")
+        let directory = std::fs::read_dir("/proc/self/task")
             .map_err(|error| Error::io("the threads can't be counted", error))?;
-        let names = folder
+        let names = directory
             .flatten()
             // A thread that ended meanwhile has no name any more.
             .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());

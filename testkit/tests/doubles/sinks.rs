@@ -211,12 +211,16 @@ fn suite(defect: Defect, visibility: Visibility, delivery: Delivery) -> SinkSuit
         Ok(staged.chain(place.visible.keys().cloned()).collect())
     })
     .in_order()
-    .refuses("no such folder", ErrorKind::NotFound, move || async move {
-        Err(match defect {
-            Defect::WrongKind => Error::internal("no such folder"),
-            _ => Error::not_found("no such folder"),
-        })
-    })
+    .refuses(
+        "no such directory",
+        ErrorKind::NotFound,
+        move || async move {
+            Err(match defect {
+                Defect::WrongKind => Error::internal("no such directory"),
+                _ => Error::not_found("no such directory"),
+            })
+        },
+    )
 }
 
 /// A destination, shared by all processes.

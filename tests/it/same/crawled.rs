@@ -1,4 +1,4 @@
-//! Folders, and the tables that a crawl makes of them.
+//! Directories, and the tables that a crawl makes of them.
 
 use super::super::support::Site;
 use super::{Case, queried, run_of, same};
@@ -56,7 +56,7 @@ fn site() -> Site {
 }
 
 #[test]
-fn a_crawled_table_gives_a_run_and_a_query_what_its_folder_gives() {
+fn a_crawled_table_gives_a_run_and_a_query_what_its_directory_gives() {
     for layout in LAYOUTS {
         let site = site();
         for (path, text) in layout.files {

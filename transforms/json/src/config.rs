@@ -202,10 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_schema_is_given_or_learnt_from_a_sample_beside_the_pipeline() {
-        let folder = tempfile::tempdir().unwrap();
-        let cx = context(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let cx = context(directory.path());
         std::fs::write(
-            folder.path().join("users.ndjson"),
+            directory.path().join("users.ndjson"),
             "{\"id\":1}\n{\"id\":2.5}\n",
         )
         .unwrap();

@@ -7,7 +7,7 @@
 //! dedupe    rows ─> those that weren't there before, within a window
 //! ```
 //!
-//! Each has a folder: `config.rs` has the keys and what can be checked about them, `map.rs` what is
+//! Each has a directory: `config.rs` has the keys and what can be checked about them, `map.rs` what is
 //! done to a batch. `inputs.rs` has what those share that pass all columns on.
 //!
 //! What belongs here needs one batch at a time and no expression: what can be said in a query is the

@@ -27,9 +27,9 @@ use crate::map::SqlMap;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlConfig {
-    /// One SELECT, perhaps after WITH, in DataFusion's dialect.
+    /// One SELECT, optionally with CTEs, in DataFusion's dialect.
     pub query: String,
-    /// Which rows a query that needs all of them sees. In a pipeline without an end it must be
+    /// Which rows a query that needs all of them sees. In an unbounded pipeline it must be
     /// said: `"epoch"` is the rows between two checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,

@@ -37,25 +37,25 @@ impl Form {
 /// The files of one size.
 #[derive(Debug)]
 pub(super) struct Data {
-    folder: PathBuf,
+    directory: PathBuf,
     pub(super) rows: u64,
 }
 
 impl Data {
     /// The files, made if they aren't there.
     pub(super) fn prepare(tidegate: &Tidegate, rows: u64) -> Result<Self> {
-        let folder = cache()?.join(format!("rows-{rows}"));
-        let data = Self { folder, rows };
-        let stamp = data.folder.join(".made-by");
+        let directory = cache()?.join(format!("rows-{rows}"));
+        let data = Self { directory, rows };
+        let stamp = data.directory.join(".made-by");
         if fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == PIPELINE) {
             return Ok(data);
         }
-        println!("making the data in {} …", data.folder.display());
-        empty(&data.folder)?;
-        let pipeline = data.folder.join("data.toml");
+        println!("making the data in {} …", data.directory.display());
+        empty(&data.directory)?;
+        let pipeline = data.directory.join("data.toml");
         fs::write(&pipeline, PIPELINE)?;
         // One worker: the rows come in their order, so that the file is always the same.
-        let mut command = tidegate.run(&pipeline, &data.folder.join(".state"));
+        let mut command = tidegate.run(&pipeline, &data.directory.join(".state"));
         command.args(["--workers", "1", "--set"]);
         command.arg(format!("sources.rows.rows={rows}"));
         crate::process::run(&mut command)?;
@@ -66,7 +66,7 @@ impl Data {
     }
 
     pub(super) fn path(&self, form: Form) -> PathBuf {
-        self.folder.join(format!("rows.{}", form.name()))
+        self.directory.join(format!("rows.{}", form.name()))
     }
 
     pub(super) fn bytes(&self, form: Form) -> Result<u64> {
@@ -82,8 +82,8 @@ impl Data {
 
 /// Where data and results lie, outside the clone.
 pub(super) fn cache() -> Result<PathBuf> {
-    let folder = place::cache().context("there is no home folder to keep the data in")?;
-    Ok(folder.join("bench"))
+    let directory = place::cache().context("there is no home directory to keep the data in")?;
+    Ok(directory.join("bench"))
 }
 
 fn gzip(plain: &Path, packed: &Path) -> Result<()> {

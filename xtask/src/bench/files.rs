@@ -18,7 +18,7 @@ use crate::setup;
 
 /// NDJSON, CSV and gzipped NDJSON to Parquet, beside DuckDB and Polars
 ///
-/// The data is made once, in the cache folder outside the clone. All sides read the same file from
+/// The data is made once, in the cache directory outside the clone. All sides read the same file from
 /// the system's cache, are told the same columns, use all cores, need not keep the rows' order and
 /// compress with the same codec and level; only Tidegate makes its output durable before it ends.
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ impl Files {
             data.rows, self.level, self.rounds
         );
         let mut arena = Arena {
-            folder: cache()?.join(format!("run-{}", std::process::id())),
+            directory: cache()?.join(format!("run-{}", std::process::id())),
             tidegate,
             rivals,
             data,
@@ -67,7 +67,7 @@ impl Files {
             .try_for_each(|form| self.compare(&mut arena, form))
             .and_then(|()| start_up(&arena.tidegate));
         // What is left behind is found by the next one who looks into the cache.
-        drop(fs::remove_dir_all(&arena.folder));
+        drop(fs::remove_dir_all(&arena.directory));
         shown
     }
 
@@ -96,7 +96,7 @@ impl Files {
 /// Where the rounds are run.
 #[derive(Debug)]
 struct Arena {
-    folder: PathBuf,
+    directory: PathBuf,
     tidegate: Tidegate,
     rivals: Rivals,
     data: Data,
@@ -104,15 +104,17 @@ struct Arena {
 }
 
 impl Arena {
-    /// One side once, in an empty folder.
+    /// One side once, in an empty directory.
     fn round(&self, form: Form, outcome: &mut Outcome<Count>) -> Result<()> {
-        let folder = &self.folder;
-        let out = folder.join("out");
-        empty(folder)?;
+        let directory = &self.directory;
+        let out = directory.join("out");
+        empty(directory)?;
         empty(&out)?;
         let source = self.data.path(form);
         let mut command = match outcome.side {
-            Side::Tidegate => self.tidegate.convert(form, &source, folder, self.level)?,
+            Side::Tidegate => self
+                .tidegate
+                .convert(form, &source, directory, self.level)?,
             Side::Rival(rival) => self.rivals.convert(rival, form, &source, &out, self.level),
         };
         outcome.runs.push(measure(&mut command)?);

@@ -65,20 +65,20 @@ impl Ingest {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
         let tidegate = Tidegate::new(&self.program)?;
-        let folder = cache()?.join("ingest");
-        let script = script(&folder)?;
+        let directory = cache()?.join("ingest");
+        let script = script(&directory)?;
         println!(
             "\nfdatasync of 1 KB at a time: {:.0} a second",
-            syncs(&folder)?
+            syncs(&directory)?
         );
         println!(
             "\n{:<10}{:>12}{:>12}{:>10}{:>10}{:>14}{:>10}{:>12}",
             "", "connections", "requests/s", "median", "99 %", "CPU/request", "peak MB", "stored"
         );
         for connections in &self.connections {
-            self.tidegate(&tidegate, &folder, &script, *connections)?;
+            self.tidegate(&tidegate, &directory, &script, *connections)?;
             if !self.alone {
-                self.nginx(&folder, &script, *connections)?;
+                self.nginx(&directory, &script, *connections)?;
             }
         }
         Ok(())
@@ -87,11 +87,11 @@ impl Ingest {
     fn tidegate(
         &self,
         tidegate: &Tidegate,
-        folder: &Path,
+        directory: &Path,
         script: &Path,
         connections: u32,
     ) -> Result<()> {
-        let site = folder.join("site");
+        let site = directory.join("site");
         empty(&site)?;
         let pipeline = site.join("pipeline.toml");
         fs::write(
@@ -123,8 +123,8 @@ impl Ingest {
         Ok(())
     }
 
-    fn nginx(&self, folder: &Path, script: &Path, connections: u32) -> Result<()> {
-        let site = folder.join("site");
+    fn nginx(&self, directory: &Path, script: &Path, connections: u32) -> Result<()> {
+        let site = directory.join("site");
         empty(&site)?;
         let config = site.join("nginx.conf");
         fs::write(
@@ -219,9 +219,9 @@ fn show(name: &str, connections: u32, load: &Load, cost: &Cost, stored: Option<u
 }
 
 /// What wrk sends: each body is another one.
-fn script(folder: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let path = folder.join("post.lua");
+fn script(directory: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(directory)?;
+    let path = directory.join("post.lua");
     let filler = BODY - "{\"number\":1000000000,\"text\":\"\"}".len();
     let text = format!(
         "local number = 1000000000\n\
@@ -236,8 +236,8 @@ fn script(folder: &Path) -> Result<PathBuf> {
 }
 
 /// How often a second this disk makes 1 KB durable, one after the other.
-fn syncs(folder: &Path) -> Result<f64> {
-    let path = folder.join("syncs");
+fn syncs(directory: &Path) -> Result<f64> {
+    let path = directory.join("syncs");
     let mut file = File::create(&path)?;
     file.write_all(&vec![0; 8 << 20])?;
     file.sync_all()?;

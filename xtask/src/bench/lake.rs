@@ -108,7 +108,7 @@ impl Lake {
         let rivals = Rivals::find();
         let [duckdb, polars] = rivals.versions()?;
         let arena = Arena {
-            folder: cache()?.join(format!("run-{}", std::process::id())),
+            directory: cache()?.join(format!("run-{}", std::process::id())),
             servers: Servers::start(&["seaweedfs", "--bucket", BUCKET])?,
             tidegate,
             rivals,
@@ -126,7 +126,7 @@ impl Lake {
                 .try_for_each(|question| self.read(&arena, question, bytes))
         });
         // What is left behind is found by the next one who looks into the cache.
-        drop(fs::remove_dir_all(&arena.folder));
+        drop(fs::remove_dir_all(&arena.directory));
         shown
     }
 
@@ -235,7 +235,7 @@ struct Answer {
 /// Where the rounds are run.
 #[derive(Debug)]
 struct Arena {
-    folder: PathBuf,
+    directory: PathBuf,
     servers: Servers,
     tidegate: Tidegate,
     rivals: Rivals,
@@ -243,21 +243,21 @@ struct Arena {
 }
 
 impl Arena {
-    /// An empty folder.
-    fn folder(&self) -> Result<&Path> {
-        let folder = &self.folder;
-        empty(folder)?;
-        Ok(folder)
+    /// An empty directory.
+    fn directory(&self) -> Result<&Path> {
+        let directory = &self.directory;
+        empty(directory)?;
+        Ok(directory)
     }
 
     fn write(&self, outcome: &mut Outcome<Count>, level: u32) -> Result<()> {
-        let folder = self.folder()?;
+        let directory = self.directory()?;
         let source = self.data.path(Form::Ndjson);
         let url = url_of(outcome.side);
         let environment = self.servers.environment();
         self.rivals.clear(&url, environment)?;
         let command = match outcome.side {
-            Side::Tidegate => self.tidegate.upload(&source, &url, folder, level)?,
+            Side::Tidegate => self.tidegate.upload(&source, &url, directory, level)?,
             Side::Rival(rival) => self.rivals.upload(rival, &source, &url, level),
         };
         outcome.runs.push(self.measure(command)?);
@@ -266,7 +266,7 @@ impl Arena {
     }
 
     fn read(&self, outcome: &mut Outcome<Answer>, question: Question, url: &str) -> Result<()> {
-        let output = self.folder()?.join("answer.csv");
+        let output = self.directory()?.join("answer.csv");
         let command = match outcome.side {
             Side::Tidegate => self.tidegate.query(&question.sql(url), &output),
             Side::Rival(rival) => self.rivals.query(rival, question.name(), url, &output),
@@ -279,7 +279,7 @@ impl Arena {
     fn measure(&self, mut command: Command) -> Result<super::measure::Usage> {
         command
             .envs(self.servers.environment())
-            .current_dir(&self.folder);
+            .current_dir(&self.directory);
         measure(&mut command)
     }
 }

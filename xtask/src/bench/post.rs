@@ -79,13 +79,13 @@ impl Post {
 
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn measure(&self, tidegate: &Tidegate, is_faulty: bool) -> Result<()> {
-        let folder = cache()?.join("post");
-        empty(&folder)?;
+        let directory = cache()?.join("post");
+        empty(&directory)?;
         let mut rows = String::new();
         for number in 0..self.rows {
             let _ = writeln!(rows, "{{\"number\":{number}}}");
         }
-        fs::write(folder.join("rows.ndjson"), rows)?;
+        fs::write(directory.join("rows.ndjson"), rows)?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let far = Arc::new(Far {
@@ -103,7 +103,7 @@ impl Post {
                 thread::spawn(move || of.serve(&stream));
             }
         });
-        let pipeline = folder.join("pipeline.toml");
+        let pipeline = directory.join("pipeline.toml");
         fs::write(
             &pipeline,
             format!(
@@ -116,7 +116,7 @@ impl Post {
         // Retries that are spent end a run; the next one resumes from the last checkpoint.
         let mut runs = 0;
         let run = || {
-            let mut run = tidegate.run(&pipeline, &folder.join("state"));
+            let mut run = tidegate.run(&pipeline, &directory.join("state"));
             run.args(["--workers", "2"]);
             output(run)
         };
@@ -150,7 +150,7 @@ impl Post {
             taken.requests - taken.bodies.len(),
             taken.bodies.len(),
         );
-        fs::remove_dir_all(&folder)?;
+        fs::remove_dir_all(&directory)?;
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Rivals {
     scripts: PathBuf,
 }
 
-/// What lies in a folder of Parquet files, by a reader that none of the sides wrote.
+/// What lies in a directory of Parquet files, by a reader that none of the sides wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) rows: u64,
@@ -119,12 +119,12 @@ impl Rivals {
         output(command).map(drop)
     }
 
-    /// Counts what lies in a folder.
-    pub(super) fn count(&self, folder: &Path) -> Result<Count> {
+    /// Counts what lies in a directory.
+    pub(super) fn count(&self, directory: &Path) -> Result<Count> {
         let mut command = self.command(&["count"]);
-        command.arg(folder);
+        command.arg(directory);
         parse_count(&output(command)?)
-            .with_context(|| format!("{} could not be counted", folder.display()))
+            .with_context(|| format!("{} could not be counted", directory.display()))
     }
 
     /// Runs the script of the benchmark `mysql`.

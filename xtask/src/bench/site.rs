@@ -9,34 +9,37 @@ use anyhow::{Context as _, Result};
 use crate::place;
 use crate::process::output;
 
-/// Makes an empty folder of it.
-pub(super) fn empty(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
+/// Makes an empty directory of it.
+pub(super) fn empty(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
+    fs::create_dir_all(directory).with_context(|| format!("{} can't be made", directory.display()))
 }
 
-/// How many rows of Parquet lie in a folder, by a reader that isn't ours.
-pub(super) fn parquet_rows(folder: &Path) -> Result<u64> {
+/// How many rows of Parquet lie in a directory, by a reader that isn't ours.
+pub(super) fn parquet_rows(directory: &Path) -> Result<u64> {
     count(
-        folder,
-        "import pyarrow.dataset as d; print(d.dataset(folder, format='parquet').count_rows())",
+        directory,
+        "import pyarrow.dataset as d; print(d.dataset(directory, format='parquet').count_rows())",
     )
 }
 
-/// How many lines the files in a folder have.
-pub(super) fn lines(folder: &Path) -> Result<u64> {
+/// How many lines the files in a directory have.
+pub(super) fn lines(directory: &Path) -> Result<u64> {
     count(
-        folder,
-        "import pathlib; print(sum(1 for f in pathlib.Path(folder).iterdir() for _ in f.open('rb')))",
+        directory,
+        "import pathlib; print(sum(1 for f in pathlib.Path(directory).iterdir() for _ in f.open('rb')))",
     )
 }
 
-fn count(folder: &Path, code: &str) -> Result<u64> {
+fn count(directory: &Path, code: &str) -> Result<u64> {
     let mut python = Command::new(place::root().join("sql/bin/python"));
     python
-        .args(["-c", &format!("import sys; folder = sys.argv[1]; {code}")])
-        .arg(folder);
+        .args([
+            "-c",
+            &format!("import sys; directory = sys.argv[1]; {code}"),
+        ])
+        .arg(directory);
     output(python)?.trim().parse().context("a number of rows")
 }

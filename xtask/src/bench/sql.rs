@@ -131,7 +131,7 @@ impl Sql {
             tidegate: Tidegate::new(&self.program)?,
             duckdb: DuckDb::find(),
             data: cache()?.join(format!("sql-{}", self.rows)),
-            folder: cache()?.join(format!("run-{}", std::process::id())),
+            directory: cache()?.join(format!("run-{}", std::process::id())),
         };
         arena.prepare(self.rows)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -145,7 +145,7 @@ impl Sql {
         let mut asked = all.filter(|one| self.question.is_empty() || self.question.contains(one));
         let shown = asked.try_for_each(|question| self.ask(&arena, question));
         // What is left behind is found by the next one who looks into the cache.
-        drop(fs::remove_dir_all(&arena.folder));
+        drop(fs::remove_dir_all(&arena.directory));
         shown
     }
 
@@ -213,7 +213,7 @@ struct Arena {
     tidegate: Tidegate,
     duckdb: DuckDb,
     data: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Arena {
@@ -256,18 +256,18 @@ impl Arena {
     }
 
     fn answer(&self, side: Side) -> PathBuf {
-        self.folder.join(side.name())
+        self.directory.join(side.name())
     }
 
     fn ask(&self, outcome: &mut Outcome<u64, Side>, question: Question) -> Result<()> {
-        let folder = self.answer(outcome.side);
-        empty(&folder)?;
-        let file = folder.join("answer.parquet");
+        let directory = self.answer(outcome.side);
+        empty(&directory)?;
+        let file = directory.join("answer.parquet");
         let of_files = |pattern: &'static str| {
             move |name: &str| format!("'{}/{name}{pattern}'", self.data.display())
         };
         let mut command = match outcome.side {
-            Side::Run => self.pipeline(question, &folder)?,
+            Side::Run => self.pipeline(question, &directory)?,
             Side::Query => {
                 let sql = question.sql(of_files("/"));
                 self.tidegate.query_to_parquet(&sql, &file)
@@ -280,12 +280,12 @@ impl Arena {
         };
         outcome
             .runs
-            .push(measure(command.current_dir(&self.folder))?);
+            .push(measure(command.current_dir(&self.directory))?);
         Ok(())
     }
 
-    /// A pipeline from the tables to `folder/out`.
-    fn pipeline(&self, question: Question, folder: &Path) -> Result<Command> {
+    /// A pipeline from the tables to `directory/out`.
+    fn pipeline(&self, question: Question, directory: &Path) -> Result<Command> {
         let mut text = "name = \"bench\"\n".to_owned();
         let mut inputs = Vec::new();
         for name in question.tables() {
@@ -302,9 +302,9 @@ impl Arena {
             inputs.join(", "),
             question.sql(str::to_owned)
         );
-        let file = folder.join("sql.toml");
+        let file = directory.join("sql.toml");
         fs::write(&file, text)?;
-        Ok(self.tidegate.run(&file, &folder.join(".state")))
+        Ok(self.tidegate.run(&file, &directory.join(".state")))
     }
 
     /// Compares two sides' answers; gives the number of rows.

@@ -24,7 +24,7 @@ const COLUMNS: &str = r#"
     { name = "comment", type = "string" },
 "#;
 
-/// The pipeline from a file to a folder.
+/// The pipeline from a file to a directory.
 fn to_parquet(source: &str, url: &str, level: u32) -> String {
     format!(
         "name = \"bench\"\n\
@@ -61,48 +61,48 @@ impl Tidegate {
         command
     }
 
-    /// Turns a file into Parquet in `folder/out`.
+    /// Turns a file into Parquet in `directory/out`.
     pub(super) fn convert(
         &self,
         form: Form,
         source: &Path,
-        folder: &Path,
+        directory: &Path,
         level: u32,
     ) -> Result<Command> {
         let source = source
             .to_str()
-            .context("the cache folder's name is not UTF-8")?;
-        let pipeline = folder.join(format!("{}.toml", form.name()));
+            .context("the cache directory's name is not UTF-8")?;
+        let pipeline = directory.join(format!("{}.toml", form.name()));
         fs::write(&pipeline, to_parquet(source, "out", level))?;
-        Ok(self.run(&pipeline, &folder.join(".state")))
+        Ok(self.run(&pipeline, &directory.join(".state")))
     }
 
-    /// Turns the NDJSON into Parquet at an `s3://` url; pipeline and state lie in `folder`.
+    /// Turns the NDJSON into Parquet at an `s3://` url; pipeline and state lie in `directory`.
     pub(super) fn upload(
         &self,
         source: &Path,
         url: &str,
-        folder: &Path,
+        directory: &Path,
         level: u32,
     ) -> Result<Command> {
         let source = source
             .to_str()
-            .context("the cache folder's name is not UTF-8")?;
-        let pipeline = folder.join("upload.toml");
+            .context("the cache directory's name is not UTF-8")?;
+        let pipeline = directory.join("upload.toml");
         fs::write(&pipeline, to_parquet(source, url, level))?;
-        Ok(self.run(&pipeline, &folder.join(".state")))
+        Ok(self.run(&pipeline, &directory.join(".state")))
     }
 
-    /// Turns a table of MySQL into Parquet in `folder/out`; `keys` are further ones of the source.
+    /// Turns a table of MySQL into Parquet in `directory/out`; `keys` are further ones of the source.
     pub(super) fn extract(
         &self,
         url: &str,
         table: &str,
         keys: &[String],
-        folder: &Path,
+        directory: &Path,
         level: u32,
     ) -> Result<Command> {
-        let pipeline = folder.join("extract.toml");
+        let pipeline = directory.join("extract.toml");
         let text = format!(
             "name = \"bench\"\n\
              [sources.shop]\n\
@@ -116,7 +116,7 @@ impl Tidegate {
              compression_level = {level}\n"
         );
         fs::write(&pipeline, text)?;
-        let mut command = self.run(&pipeline, &folder.join(".state"));
+        let mut command = self.run(&pipeline, &directory.join(".state"));
         for key in keys {
             command.arg("--set").arg(format!("sources.shop.{key}"));
         }

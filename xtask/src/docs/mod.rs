@@ -33,10 +33,10 @@ type Pages = BTreeMap<PathBuf, String>;
 
 impl Docs {
     pub(crate) fn run(&self) -> Result<()> {
-        let folder = place::workspace().join("docs/reference");
+        let directory = place::workspace().join("docs/reference");
         let wanted = page::all(&Program::build()?)?;
         let mut there = Pages::new();
-        read(&folder, Path::new(""), &mut there)?;
+        read(&directory, Path::new(""), &mut there)?;
         let differing: Vec<_> = there
             .keys()
             .chain(wanted.keys())
@@ -56,10 +56,10 @@ impl Docs {
             return Ok(());
         }
         for path in there.keys().filter(|path| !wanted.contains_key(*path)) {
-            fs::remove_file(folder.join(path))?;
+            fs::remove_file(directory.join(path))?;
         }
         for (path, text) in &wanted {
-            let path = folder.join(path);
+            let path = directory.join(path);
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
@@ -71,17 +71,17 @@ impl Docs {
     }
 }
 
-fn read(folder: &Path, below: &Path, pages: &mut Pages) -> Result<()> {
-    let Ok(entries) = fs::read_dir(folder.join(below)) else {
+fn read(directory: &Path, below: &Path, pages: &mut Pages) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory.join(below)) else {
         return Ok(());
     };
     for entry in entries {
         let entry = entry?;
         let path = below.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            read(folder, &path, pages)?;
+            read(directory, &path, pages)?;
         } else {
-            let text = fs::read_to_string(folder.join(&path))
+            let text = fs::read_to_string(directory.join(&path))
                 .with_context(|| format!("docs/reference/{} can't be read", path.display()))?;
             pages.insert(path, text);
         }

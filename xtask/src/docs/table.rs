@@ -24,7 +24,7 @@ pub(crate) fn text(schema: &Value) -> String {
     let mut in_code = false;
     let paragraphs = paragraphs.map(|paragraph| {
         let as_it_is = in_code || paragraph.starts_with("```") || paragraph.starts_with('|');
-        // Code goes on over empty lines.
+        // Code continues over empty lines.
         in_code ^= paragraph.matches("```").count() % 2 == 1;
         match as_it_is {
             true => paragraph.to_owned(),

@@ -28,7 +28,7 @@ enum What {
 
 /// Random tables through every format, and random SQL through run, query and DuckDB
 ///
-/// What differs is made smaller and kept as a folder with a `repro.sh`.
+/// What differs is made smaller and kept as a directory with a `repro.sh`.
 #[derive(Debug, Args)]
 struct Values {
     /// The same seed gives the same cases. Default: another each time

@@ -10,10 +10,10 @@ use crate::process::{answer, run_quietly};
 /// The tool that installs Python packages: pip 23 looks for versions that fit for minutes.
 const UV: &str = "uv==0.13.8";
 
-/// Packages that are installed together into a folder of their own.
+/// Packages that are installed together into a directory of their own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Installation {
-    /// What it is for; its folder.
+    /// What it is for; its directory.
     pub(super) name: &'static str,
     /// Where the packages come from.
     pub(super) registry: Registry,
@@ -26,21 +26,22 @@ pub(super) struct Installation {
 pub(super) enum Registry {
     /// npm: into `node_modules`.
     Npm,
-    /// PyPI: the folder is a virtual environment.
+    /// PyPI: the directory is a virtual environment.
     Python,
 }
 
 impl Installation {
     /// Whether all of it is there and can run.
     pub(super) fn is_complete(&self, root: &Path) -> bool {
-        let folder = root.join(self.name);
-        let stamped = fs::read_to_string(folder.join(STAMP)).is_ok_and(|text| text == self.stamp());
+        let directory = root.join(self.name);
+        let stamped =
+            fs::read_to_string(directory.join(STAMP)).is_ok_and(|text| text == self.stamp());
         stamped
             && match self.registry {
                 Registry::Npm => system::node().is_some(),
                 // It points at the system's Python, which may have gone.
                 Registry::Python => {
-                    let python = folder.join("bin/python");
+                    let python = directory.join("bin/python");
                     let runs = answer(&python.to_string_lossy(), &["-c", ""]).is_some();
                     runs && (!self.needs_java() || system::java())
                 }
@@ -55,38 +56,38 @@ impl Installation {
 
     /// Installs all of it anew.
     pub(super) fn install(&self, root: &Path) -> Result<()> {
-        let folder = root.join(self.name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
+        let directory = root.join(self.name);
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
         }
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(&directory)?;
         match self.registry {
-            Registry::Npm => self.install_with_npm(&folder)?,
-            Registry::Python => self.install_with_uv(&folder)?,
+            Registry::Npm => self.install_with_npm(&directory)?,
+            Registry::Python => self.install_with_uv(&directory)?,
         }
         // The last thing that is done, so that what was broken off is done again.
-        fs::write(folder.join(STAMP), self.stamp()).context("the stamp can't be written")
+        fs::write(directory.join(STAMP), self.stamp()).context("the stamp can't be written")
     }
 
-    fn install_with_npm(&self, folder: &Path) -> Result<()> {
+    fn install_with_npm(&self, directory: &Path) -> Result<()> {
         system::need_node()?;
         run_quietly(
             Command::new("npm")
                 .args(["install", "--prefix"])
-                .arg(folder)
+                .arg(directory)
                 .args(["--ignore-scripts", "--no-audit", "--no-fund"])
                 .arg("--loglevel=error")
                 .args(self.packages),
         )
     }
 
-    fn install_with_uv(&self, folder: &Path) -> Result<()> {
+    fn install_with_uv(&self, directory: &Path) -> Result<()> {
         system::need_python()?;
         if self.needs_java() {
             system::need_java()?;
         }
-        run_quietly(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-        let python = folder.join("bin/python");
+        run_quietly(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+        let python = directory.join("bin/python");
         run_quietly(
             Command::new(&python)
                 .args(["-m", "pip", "install", "--quiet", UV])
@@ -98,7 +99,7 @@ impl Installation {
                 .arg(&python)
                 .args(self.packages),
         )?;
-        ensure!(python.exists(), "{} has no Python", folder.display());
+        ensure!(python.exists(), "{} has no Python", directory.display());
         Ok(())
     }
 
@@ -107,5 +108,5 @@ impl Installation {
     }
 }
 
-/// The file that says what a folder holds.
+/// The file that says what a directory holds.
 const STAMP: &str = ".installed";

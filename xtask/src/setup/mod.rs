@@ -84,9 +84,9 @@ const FOR_BENCHMARKS: &[Installation] = &[
     },
 ];
 
-/// Install what tests need: through apt what the system lacks, the rest into one folder
+/// Install what tests need: through apt what the system lacks, the rest into one directory
 ///
-/// The folder is `$TIDEGATE_TEST_SERVERS`, else `.test-servers` in the workspace if it is there,
+/// The directory is `$TIDEGATE_TEST_SERVERS`, else `.test-servers` in the workspace if it is there,
 /// else `~/.cache/tidegate/test-servers`. What is already installed is left alone.
 #[derive(Debug, Args)]
 pub(crate) struct Setup {
@@ -100,9 +100,9 @@ impl Setup {
         let root = place::root();
         fs::create_dir_all(&root).with_context(|| format!("{} can't be made", root.display()))?;
         println!("setup: {}", root.display());
-        // Two clones share the folder; the lock goes with the file.
+        // Two clones share the directory; the lock goes with the file.
         let lock = File::create(root.join(".lock"))?;
-        lock.lock().context("the folder can't be locked")?;
+        lock.lock().context("the directory can't be locked")?;
 
         let mut wanted: Vec<_> = FOR_TESTS.iter().collect();
         if self.bench {

@@ -87,24 +87,24 @@ pub(super) fn need_openssl() -> Result<()> {
 /// MariaDB's login plugins. Debian has them in the package that would start a service, so it is
 /// unpacked and not installed.
 pub(super) fn need_mariadb_plugins(root: &Path) -> Result<()> {
-    let folder = root.join("mariadb/plugin");
-    if folder.join("auth_ed25519.so").exists() {
+    let directory = root.join("mariadb/plugin");
+    if directory.join("auth_ed25519.so").exists() {
         println!("  {:<16} plugins of mariadb-server", "mariadb");
         return Ok(());
     }
     println!("  {:<16} plugins of mariadb-server: unpacking …", "mariadb");
     unpack("mariadb-server", &root.join("mariadb"), |unpacked| {
-        fs::rename(unpacked.join("usr/lib/mysql/plugin"), &folder)
+        fs::rename(unpacked.join("usr/lib/mysql/plugin"), &directory)
             .context("the package mariadb-server has no plugins where they are looked for")
     })
 }
 
-/// Unpacks a package of Debian's below `folder`, without installing it, and lets `take` take what it
+/// Unpacks a package of Debian's below `directory`, without installing it, and lets `take` take what it
 /// wants of it.
-fn unpack(package: &str, folder: &Path, take: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let unpacked = folder.join("unpacked");
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
+fn unpack(package: &str, directory: &Path, take: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unpacked = directory.join("unpacked");
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
     }
     fs::create_dir_all(&unpacked)?;
     apt_update()?;
@@ -132,11 +132,11 @@ pub(super) fn need_wrk_and_nginx(root: &Path) -> Result<()> {
         apt_install(&["wrk"])?;
         ensure!(wrk(), "wrk is needed, and apt has none");
     }
-    let folder = root.join("nginx");
-    if !folder.join("nginx").exists() {
+    let directory = root.join("nginx");
+    if !directory.join("nginx").exists() {
         println!("  {:<16} nginx: unpacking …", "nginx");
-        unpack("nginx", &folder, |unpacked| {
-            fs::rename(unpacked.join("usr/sbin/nginx"), folder.join("nginx"))
+        unpack("nginx", &directory, |unpacked| {
+            fs::rename(unpacked.join("usr/sbin/nginx"), directory.join("nginx"))
                 .context("the package nginx has no program where it is looked for")
         })?;
     }

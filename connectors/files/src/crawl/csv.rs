@@ -163,7 +163,7 @@ fn is_identifier(text: &str) -> bool {
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether a text is a number, a truth value, a date or a time.
+/// Whether a text is a number, a boolean, a date or a time.
 fn typed(text: &str) -> bool {
     let text = text.trim();
     text.parse::<f64>().is_ok()

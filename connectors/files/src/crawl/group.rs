@@ -1,4 +1,4 @@
-//! Which folders are one table.
+//! Which directories are one table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tidegate_formats::{Compression, Format};
 use tidegate_storage::{Access, FileMeta, LeftOut, Listing, Location, Names, Storage, spread};
 
 use super::classify::{Classified, classify};
-use super::folders::{Folder, join};
+use super::directories::{Directory, join};
 use super::report::{CrawlOptions, CrawlReport, CrawledTable, Skipped};
 use super::schemas::Columns;
 use super::{keys, schemas};
@@ -21,10 +21,10 @@ use crate::read::ALL_BYTES;
 /// Files looked at at once.
 const LOOKS: usize = 8;
 
-/// How many plain bytes of a file tell which table its folder is of. There may be many folders.
+/// How many plain bytes of a file tell which table its directory is of. There may be many directories.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// Finds the tables at a location: a path (relative ones to `cx.base`) or a url of a folder.
+/// Finds the tables at a location: a path (relative ones to `cx.base`) or a url of a directory.
 ///
 /// Reads listings and the beginnings of some files, and changes nothing. What can't be understood
 /// is skipped with its reason.
@@ -36,16 +36,16 @@ pub async fn crawl(location: &str, cx: &Context, options: &CrawlOptions) -> Resu
     let location = Location::parse(location, &cx.base)?;
     let storage = Storage::open(&location, &access).await?;
     if location.path().contains(['*', '?', '[']) && !storage.exists().await? {
-        return Err(Error::config("a crawl takes a folder, not a pattern")
+        return Err(Error::config("a crawl takes a directory, not a pattern")
             .with("url", &location)
-            .hint("name the folder that the tables lie in"));
+            .hint("name the directory that the tables lie in"));
     }
     let Listing { files, left_out } = storage.listing("", Names::Visible).await?;
     if files.is_empty() && left_out.is_empty() {
         return Err(Error::not_found("there are no files").with("path", &location));
     }
     let crawl = Crawl { storage, options };
-    let root = Folder::tree(files);
+    let root = Directory::tree(files);
     let skipped = left_out
         .into_iter()
         .map(|LeftOut { path, reason }| Skipped { path, reason });
@@ -53,7 +53,7 @@ pub async fn crawl(location: &str, cx: &Context, options: &CrawlOptions) -> Resu
         skipped: skipped.collect(),
         ..CrawlReport::default()
     };
-    let mut found = crawl.folder(&root, 0, &mut report.skipped).await?;
+    let mut found = crawl.directory(&root, 0, &mut report.skipped).await?;
     for table in &mut found {
         crawl.sample(&root, table, &report.skipped).await?;
     }
@@ -70,22 +70,22 @@ struct Crawl<'a> {
 /// A table that may still become part of a larger one.
 #[derive(Debug)]
 struct Candidate {
-    /// Its folder's path.
+    /// Its directory's path.
     path: String,
     format: TableFormat,
     columns: Columns,
-    /// The keys of its levels, outermost first; `None` for folders that name none.
+    /// The keys of its levels, outermost first; `None` for directories that name none.
     keys: Vec<Option<String>>,
     partitions: Vec<Leaf>,
     files: u64,
     bytes: u64,
     compression: Option<Compression>,
-    /// Whether files lie beside folders of files in it, so that those folders say nothing.
+    /// Whether files lie beside directories of files in it, so that those directories say nothing.
     mixed: bool,
     notes: Vec<String>,
 }
 
-/// A folder of files.
+/// A directory of files.
 #[derive(Debug)]
 struct Leaf {
     path: String,
@@ -107,7 +107,7 @@ impl Candidate {
         }
     }
 
-    /// Notes what others of its files are like. Gives whether they can lie in one folder.
+    /// Notes what others of its files are like. Gives whether they can lie in one directory.
     fn learn(&mut self, format: &TableFormat, columns: &Columns) -> bool {
         let (Some(format_of_both), Some(columns)) = (
             guessed_format(&self.format, format),
@@ -139,7 +139,7 @@ impl Candidate {
         }
     }
 
-    /// Whether files of both can lie in one folder.
+    /// Whether files of both can lie in one directory.
     fn can_take(&self, other: &Self) -> bool {
         guessed_format(&self.format, &other.format).is_some()
             && self.columns.merged(&other.columns).is_some()
@@ -153,11 +153,11 @@ impl Candidate {
     }
 }
 
-/// Folders side by side that can be partitions of one table.
+/// Directories side by side that can be partitions of one table.
 struct Group<'a> {
-    /// The keys of the levels below, as of the folder that is the deepest.
+    /// The keys of the levels below, as of the directory that is the deepest.
     keys: Vec<Option<String>>,
-    /// Whether no folder may be deeper than `keys`, or less deep.
+    /// Whether no directory may be deeper than `keys`, or less deep.
     even: bool,
     members: Vec<(&'a str, Candidate)>,
 }
@@ -171,7 +171,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Takes a folder's table that is like the others; else gives it back. Keys that it doesn't have,
+    /// Takes a directory's table that is like the others; else gives it back. Keys that it doesn't have,
     /// or that only it has, are NULL for the others.
     fn take(&mut self, name: &'a str, table: Candidate) -> Option<Candidate> {
         let mut both = self.keys.iter().zip(&table.keys);
@@ -197,34 +197,37 @@ impl<'a> Group<'a> {
 }
 
 impl Crawl<'_> {
-    /// The tables in a folder that lies so deep.
-    fn folder<'b>(
+    /// The tables in a directory that lies so deep.
+    fn directory<'b>(
         &'b self,
-        folder: &'b Folder,
+        directory: &'b Directory,
         depth: usize,
         skipped: &'b mut Vec<Skipped>,
     ) -> BoxFuture<'b, Result<Vec<Candidate>>> {
         async move {
             let mut below = BTreeMap::new();
-            for (name, inner) in &folder.folders {
-                below.insert(name.as_str(), self.folder(inner, depth + 1, skipped).await?);
+            for (name, inner) in &directory.directories {
+                below.insert(
+                    name.as_str(),
+                    self.directory(inner, depth + 1, skipped).await?,
+                );
             }
-            let own = self.files(folder, skipped).await?;
+            let own = self.files(directory, skipped).await?;
             let mut tables = match self.options.table_level {
                 Some(level) if depth < level => below.into_values().flatten().collect(),
-                _ => self.side_by_side(folder, below),
+                _ => self.side_by_side(directory, below),
             };
             let Some(mut own) = own else {
                 return Ok(tables);
             };
-            // Files beside folders: one table, if all of it is alike, else the folders' tables.
+            // Files beside directories: one table, if all of it is alike, else the directories' tables.
             let alike = |table: &Candidate| {
                 schemas::similar((&own.format, &own.columns), (&table.format, &table.columns))
             };
             if tables.iter().all(alike) {
                 if !tables.is_empty() {
                     own.mixed = true;
-                    own.note(&self.mixed(folder));
+                    own.note(&self.mixed(directory));
                 }
                 for mut table in tables {
                     table.partitions.clear();
@@ -232,47 +235,47 @@ impl Crawl<'_> {
                 }
                 return Ok(vec![own]);
             }
-            let reason = "it lies beside folders of other tables";
-            skipped.extend(folder.files.iter().map(|file| self.skip(file, reason)));
+            let reason = "it lies beside directories of other tables";
+            skipped.extend(directory.files.iter().map(|file| self.skip(file, reason)));
             tables.sort_by(|a, b| a.path.cmp(&b.path));
             Ok(tables)
         }
         .boxed()
     }
 
-    /// That files and folders of files lie side by side.
-    fn mixed(&self, folder: &Folder) -> String {
+    /// That files and directories of files lie side by side.
+    fn mixed(&self, directory: &Directory) -> String {
         let mut keys = Vec::new();
-        folder.keys(&mut keys);
-        let path = self.storage.show(&folder.path);
+        directory.keys(&mut keys);
+        let path = self.storage.show(&directory.path);
         let mut note =
-            format!("`{path}` has files and folders of files alike: it has no partitions");
+            format!("`{path}` has files and directories of files alike: it has no partitions");
         if !keys.is_empty() {
             let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
             note += &format!(
-                ", and the table no columns {}, which `files` and `query` read from the folders' \
-                 names: move the files into folders of their own",
+                ", and the table no columns {}, which `files` and `query` read from the directories' \
+                 names: move the files into directories of their own",
                 keys.join(", ")
             );
         }
         note
     }
 
-    /// Joins the tables of folders side by side to partitioned ones, where most are alike.
+    /// Joins the tables of directories side by side to partitioned ones, where most are alike.
     fn side_by_side(
         &self,
-        folder: &Folder,
+        directory: &Directory,
         below: BTreeMap<&str, Vec<Candidate>>,
     ) -> Vec<Candidate> {
-        // Folders of one key, or of none, can be partitions of one table.
+        // Directories of one key, or of none, can be partitions of one table.
         let mut levels: BTreeMap<Option<String>, Vec<(&str, Candidate)>> = BTreeMap::new();
         let folded = |name: &str| keys::key(name).map(|key| key.to_lowercase());
         let mut tables = Vec::new();
         for (name, found) in below {
             let mut found = found.into_iter();
             match (found.next(), found.next()) {
-                // The table lies in this folder itself, not further down.
-                (Some(only), None) if only.path == join(&folder.path, name) => {
+                // The table lies in this directory itself, not further down.
+                (Some(only), None) if only.path == join(&directory.path, name) => {
                     levels.entry(folded(name)).or_default().push((name, only));
                 }
                 (first, second) => tables.extend(first.into_iter().chain(second).chain(found)),
@@ -297,7 +300,7 @@ impl Crawl<'_> {
                 let many = group.members.len() * 2 > count;
                 let values = key.is_some() || names().all(keys::is_value);
                 if (group.members.len() > 1 || values) && many {
-                    tables.extend(partitioned(folder, group));
+                    tables.extend(partitioned(directory, group));
                 } else {
                     tables.extend(group.members.into_iter().map(|(_, table)| table));
                 }
@@ -306,18 +309,18 @@ impl Crawl<'_> {
         tables
     }
 
-    /// The table that a folder's own files are.
+    /// The table that a directory's own files are.
     async fn files(
         &self,
-        folder: &Folder,
+        directory: &Directory,
         skipped: &mut Vec<Skipped>,
     ) -> Result<Option<Candidate>> {
-        if folder.files.is_empty() {
+        if directory.files.is_empty() {
             return Ok(None);
         }
         // By extension, so that a stray file of another kind is noticed wherever it stands.
         let mut kinds: BTreeMap<(&str, Option<&str>), Vec<&FileMeta>> = BTreeMap::new();
-        for file in &folder.files {
+        for file in &directory.files {
             let format = Format::from_path(&file.key).map(Format::name);
             let extension = match format {
                 Some(_) => None,
@@ -339,7 +342,7 @@ impl Crawl<'_> {
                     Err(reason) => strange.push(self.skip(file, reason)),
                     Ok(found) => {
                         known = true;
-                        let found = candidate(folder, found.clone(), files);
+                        let found = candidate(directory, found.clone(), files);
                         match &mut table {
                             None => table = Some(found),
                             Some(table) if table.can_take(&found) => {
@@ -363,8 +366,8 @@ impl Crawl<'_> {
             }
         }
         if several {
-            let reason = "its folder has files of several kinds, and a table is a folder";
-            skipped.extend(folder.files.iter().map(|file| self.skip(file, reason)));
+            let reason = "its directory has files of several kinds, and a table is a directory";
+            skipped.extend(directory.files.iter().map(|file| self.skip(file, reason)));
             return Ok(None);
         }
         if let Some(table) = &mut table {
@@ -375,7 +378,7 @@ impl Crawl<'_> {
                 let path = self.storage.show(&file.key);
                 strange.iter().any(|strange| strange.path == path)
             };
-            for file in folder.files.iter().filter(|file| !is_strange(file)) {
+            for file in directory.files.iter().filter(|file| !is_strange(file)) {
                 table.files += 1;
                 table.bytes += file.size;
             }
@@ -423,14 +426,14 @@ impl Crawl<'_> {
     /// Looks at files of a table from all over, as those do who read it without a catalog.
     async fn sample(
         &self,
-        root: &Folder,
+        root: &Directory,
         table: &mut Candidate,
         skipped: &[Skipped],
     ) -> Result<()> {
         let mut files = Vec::new();
         for leaf in &table.partitions {
-            if let Some(folder) = root.find(&leaf.path) {
-                folder.all(&mut files);
+            if let Some(directory) = root.find(&leaf.path) {
+                directory.all(&mut files);
             }
         }
         let is_skipped = |file: &FileMeta| {
@@ -491,7 +494,7 @@ impl Crawl<'_> {
             root if root.is_empty() => vec![location.bucket().to_owned()],
             root => root,
         };
-        let folders: Vec<Vec<String>> = found
+        let directories: Vec<Vec<String>> = found
             .iter()
             .map(|table| {
                 let path = table.path.split('/').filter(|name| !name.is_empty());
@@ -501,7 +504,7 @@ impl Crawl<'_> {
                     .collect()
             })
             .collect();
-        let names = keys::distinct(&folders, &self.options.prefix);
+        let names = keys::distinct(&directories, &self.options.prefix);
         for (candidate, name) in found.into_iter().zip(names) {
             let name = TableName::new(&self.options.database, name);
             report.tables.push(self.table(candidate, name));
@@ -537,7 +540,7 @@ impl Crawl<'_> {
                 .any(|key| same_name(key.name(), field.name()));
             if key {
                 notes.push(format!(
-                    "the files have `{}` too, which is a partition key: the folder's value counts",
+                    "the files have `{}` too, which is a partition key: the directory's value counts",
                     field.name()
                 ));
             }
@@ -585,18 +588,18 @@ fn stumble(path: &str, reason: &str) -> String {
     )
 }
 
-/// The table of a folder's files.
-fn candidate(folder: &Folder, found: Classified, files: &[&FileMeta]) -> Candidate {
+/// The table of a directory's files.
+fn candidate(directory: &Directory, found: Classified, files: &[&FileMeta]) -> Candidate {
     let mut compressions = files.iter().map(|file| Compression::from_path(&file.key));
     let first = compressions.next();
     let compression = first.filter(|first| compressions.all(|other| other == *first));
     Candidate {
-        path: folder.path.clone(),
+        path: directory.path.clone(),
         format: found.format,
         columns: found.columns,
         keys: Vec::new(),
         partitions: vec![Leaf {
-            path: folder.path.clone(),
+            path: directory.path.clone(),
             values: Vec::new(),
         }],
         files: 0,
@@ -607,10 +610,10 @@ fn candidate(folder: &Folder, found: Classified, files: &[&FileMeta]) -> Candida
     }
 }
 
-/// One table of those in these folders.
-fn partitioned(folder: &Folder, group: Group<'_>) -> Option<Candidate> {
+/// One table of those in these directories.
+fn partitioned(directory: &Directory, group: Group<'_>) -> Option<Candidate> {
     let mut whole: Option<Candidate> = None;
-    // As the first folder writes it.
+    // As the first directory writes it.
     let key = group.members.first().and_then(|(name, _)| keys::key(name));
     let below = group.keys;
     for (name, mut table) in group.members {
@@ -621,7 +624,7 @@ fn partitioned(folder: &Folder, group: Group<'_>) -> Option<Candidate> {
         }
         table.keys.clone_from(&below);
         table.keys.insert(0, key.clone());
-        table.path.clone_from(&folder.path);
+        table.path.clone_from(&directory.path);
         match &mut whole {
             None => whole = Some(table),
             Some(whole) => whole.take(table),

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use arrow_schema::DataType;
 use tidegate_catalog::parse_name;
 
-/// What a level of folders is: its key, if they name one, and whether a single folder of it is a
+/// What a level of directories is: its key, if they name one, and whether a single directory of it is a
 /// partition already.
 pub(super) fn key(name: &str) -> Option<String> {
     parse_name(name).map(|(key, _)| key)
 }
 
-/// The value that a folder's name stands for; `None` is NULL.
+/// The value that a directory's name stands for; `None` is NULL.
 pub(super) fn value(name: &str) -> Option<String> {
     match parse_name(name) {
         Some((_, value)) => value,
@@ -51,16 +51,16 @@ pub(super) fn table_name(text: &str) -> String {
     }
 }
 
-/// Names for the tables in these folders (each a list of the names from the outside in), none
+/// Names for the tables in these directories (each a list of the names from the outside in), none
 /// twice: what isn't told apart by its last name gets those before it.
-pub(super) fn distinct(folders: &[Vec<String>], prefix: &str) -> Vec<String> {
+pub(super) fn distinct(directories: &[Vec<String>], prefix: &str) -> Vec<String> {
     let named = |parts: &[String], depth: usize| {
         let from = parts.len().saturating_sub(depth);
         format!("{prefix}{}", table_name(&parts[from..].join("_")))
     };
     let mut taken = BTreeSet::new();
-    let mut names = Vec::with_capacity(folders.len());
-    for parts in folders {
+    let mut names = Vec::with_capacity(directories.len());
+    for parts in directories {
         let mut name = named(parts, 1);
         for depth in 2..=parts.len() {
             if !taken.contains(&name) {
@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_one_name_are_told_apart_by_their_folders() {
-        let folders = ["a/Sales 2", "b/sales-2", "sales_2", "c/x", "sales.2"];
-        let folders: Vec<Vec<String>> = folders
+    fn tables_of_one_name_are_told_apart_by_their_directories() {
+        let directories = ["a/Sales 2", "b/sales-2", "sales_2", "c/x", "sales.2"];
+        let directories: Vec<Vec<String>> = directories
             .iter()
             .map(|path| path.split('/').map(str::to_owned).collect())
             .collect();
         assert_eq!(
-            distinct(&folders, "raw_"),
+            distinct(&directories, "raw_"),
             [
                 "raw_sales_2",
                 "raw_b_sales_2",

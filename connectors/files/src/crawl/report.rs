@@ -16,10 +16,10 @@ pub struct CrawlOptions {
     pub prefix: String,
     /// The formats that count; others are passed over. Empty: Parquet, NDJSON and CSV.
     pub formats: Vec<Format>,
-    /// How many folders below the location the tables lie: folders above that level are never joined
-    /// to one table. Default: wherever folders are alike.
+    /// How many directories below the location the tables lie: directories above that level are never joined
+    /// to one table. Default: wherever directories are alike.
     pub table_level: Option<usize>,
-    /// How many files of each table are looked at, from all over, besides two of each folder (one
+    /// How many files of each table are looked at, from all over, besides two of each directory (one
     /// if this is 1).
     pub sample_files: usize,
     /// How many plain bytes of each text file are looked at; fewer where many files are.

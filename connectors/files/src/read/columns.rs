@@ -26,7 +26,7 @@ pub(crate) struct Columns {
     pub(crate) learnt: bool,
     /// Columns whose times have no zone in the files, where the stream's have one.
     pub(crate) naive: Arc<[String]>,
-    /// The values of the last columns in all rows of the file, one row each: what its folder says.
+    /// The values of the last columns in all rows of the file, one row each: what its directory says.
     pub(crate) constants: Arc<[ArrayRef]>,
     /// What files call columns that aren't read from them, because those values count.
     pub(crate) shadowed: Arc<[String]>,

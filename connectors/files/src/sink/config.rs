@@ -21,13 +21,13 @@ use super::template::Template;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesSinkConfig {
-    /// A folder, or a file's name with its extension: a path (relative to the pipeline file), or a
+    /// A directory, or a file's name with its extension: a path (relative to the pipeline file), or a
     /// `file://` or `s3://` url. `{stream}` is the input's name (`shop.sales`), `{table}` the same
     /// without its component's (`sales`); `{date}` (`2024-02-29`), `{hour}` (`07`) and
     /// `{%Y/%m/%d}` (any strftime pattern) tell the time at which the epoch began.
     ///
     /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or
-    /// before the extension: `users.ndjson` becomes `users-….ndjson`, and a folder has
+    /// before the extension: `users.ndjson` becomes `users-….ndjson`, and a directory has
     /// `part-….ndjson`. With `mode = "overwrite"`, no `{part}`, and one input or a `url` that tells
     /// inputs apart, a name that only one file of the run has is used as it stands.
     pub url: String,
@@ -68,7 +68,7 @@ pub struct FilesSinkConfig {
     /// "clicks" }`. The format must be `ndjson`, `csv` or `parquet`, and all inputs must have the
     /// same columns.
     ///
-    /// The table lies in the folder before the first placeholder, which is its alone; folders
+    /// The table lies in the directory before the first placeholder, which is its alone; directories
     /// below it must be `key=value`, and become its partition keys, of text: `url =
     /// "lake/clicks/date={date}/hour={hour}"`. Columns are compared with the table's before the
     /// first row, as `schema_policy` says; columns and partitions are added when files have

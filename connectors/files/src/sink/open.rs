@@ -50,7 +50,7 @@ impl FilesSink {
                     rename: str::to_owned,
                     columns: &*portable(stream)?,
                     partition_by: &[],
-                    folders: &keys(&template, &cx.inputs)?,
+                    directories: &keys(&template, &cx.inputs)?,
                 };
                 let (table, fit) = Registrar::open(target, &cx.common, &wanted).await?;
                 fits = vec![Some(Arc::new(fit)); cx.inputs.len()];
@@ -109,15 +109,15 @@ impl FilesSink {
         }
         let exact = self.inputs.template.exact;
         let names: Arc<[Name]> = names.into();
-        let folders: BTreeSet<_> = names.iter().map(|name| name.folder()).collect();
+        let directories: BTreeSet<_> = names.iter().map(|name| name.directory()).collect();
         let mut all = Vec::new();
-        for folder in folders {
+        for directory in directories {
             let (names, id) = (Arc::clone(&names), self.id.clone());
             let ours = move |key: &str| {
                 let named = |name: &Name| name.made(key, &id) || (exact && name.plain() == key);
                 names.iter().any(named)
             };
-            let (from, deep) = (folder.unwrap_or_default(), folder.is_none());
+            let (from, deep) = (directory.unwrap_or_default(), directory.is_none());
             let own = self.destination.storage().list_own(from, deep, ours);
             all.extend(own.await?);
         }
@@ -160,13 +160,13 @@ fn one_schema(inputs: &[Input]) -> Result<&Schema> {
     }
 }
 
-/// The partition keys that the folders of all inputs name.
+/// The partition keys that the directories of all inputs name.
 fn keys(template: &Template, inputs: &[Input]) -> Result<Vec<String>> {
     let mut all = inputs.iter().map(|input| template.keys(&input.name));
     let first = all.next().transpose()?.unwrap_or_default();
     for keys in all {
         if keys? != first {
-            return Err(Error::config("the inputs' folders have different keys")
+            return Err(Error::config("the inputs' directories have different keys")
                 .with("key", "url")
                 .hint("write key={stream}, so that only values differ"));
         }

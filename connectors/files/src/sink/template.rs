@@ -5,16 +5,16 @@ use std::fmt::Write;
 use arrow_array::timezone::Tz;
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
-use tidegate_catalog::parse_folder;
+use tidegate_catalog::parse_directory;
 use tidegate_core::{ComponentId, Error, Result};
 use tidegate_formats::{Compression, Format};
 
 use super::config::FilesSinkConfig;
 
-/// A name with placeholders, below a folder without any.
+/// A name with placeholders, below a directory without any.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
-    /// The url of the folder.
+    /// The url of the directory.
     pub(super) root: String,
     parts: Vec<Part>,
     /// The zone of the times; none is UTC.
@@ -45,7 +45,7 @@ pub(super) struct Name {
 }
 
 impl Template {
-    /// Errors: `Config`, with the key that has the mistake.
+    /// Errors: `Config`, with the key that has the error.
     pub(super) fn parse(config: &FilesSinkConfig) -> Result<Self> {
         let template = Self::of_url(config).map_err(|error| error.with("key", "url"))?;
         let zone = config.time_zone.as_deref().map(|zone| template.zone(zone));
@@ -60,7 +60,7 @@ impl Template {
         let url = config.url.as_str();
         let first = url.find('{').unwrap_or(url.len());
         let is_file = !url.ends_with('/') && Format::from_path(url).is_some();
-        // The folder is everything before the first placeholder, or before the file's name.
+        // The directory is everything before the first placeholder, or before the file's name.
         let root_end = match (is_file, first < url.len()) {
             (false, false) => url.len(),
             _ => url[..first].rfind('/').map_or(0, |slash| slash + 1),
@@ -68,7 +68,7 @@ impl Template {
         let (root, rest) = url.split_at(root_end);
         let scheme_end = url.find("://").map_or(0, |at| at + 3);
         if root_end < scheme_end || url.is_empty() {
-            return Err(Error::config(format!("`{url}` names no folder")));
+            return Err(Error::config(format!("`{url}` names no directory")));
         }
         let mut parts = parse(rest)?;
         let has_part = parts.iter().any(|part| matches!(part, Part::Unique { .. }));
@@ -109,16 +109,16 @@ impl Template {
         })
     }
 
-    /// The partition keys that the folders below [`Template::root`] name, for an input.
+    /// The partition keys that the directories below [`Template::root`] name, for an input.
     ///
-    /// Errors: `Config` where a folder isn't `key=value`.
+    /// Errors: `Config` where a directory isn't `key=value`.
     pub(super) fn keys(&self, stream: &str) -> Result<Vec<String>> {
         let name = self.name(stream, DateTime::<Utc>::UNIX_EPOCH);
-        let parts = name.folder().and_then(parse_folder);
+        let parts = name.directory().and_then(parse_directory);
         let keys = parts.map(|parts| parts.into_iter().map(|(key, _)| key).collect());
         keys.ok_or_else(|| {
             Error::config(
-                "with `catalog`, the folders of `url` that have placeholders must be key=value",
+                "with `catalog`, the directories of `url` that have placeholders must be key=value",
             )
             .with("key", "url")
             .hint("for example url = \"lake/clicks/date={date}/hour={hour}\"")
@@ -170,15 +170,15 @@ impl Name {
         format!("{}{}", self.before, self.after)
     }
 
-    /// The folder of all files of this name; `None` if each has a folder of its own.
-    pub(super) fn folder(&self) -> Option<&str> {
+    /// The directory of all files of this name; `None` if each has a directory of its own.
+    pub(super) fn directory(&self) -> Option<&str> {
         if self.after.contains('/') {
             return None;
         }
         Some(
             self.before
                 .rsplit_once('/')
-                .map_or("", |(folder, _)| folder),
+                .map_or("", |(directory, _)| directory),
         )
     }
 
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_a_folder_and_a_name() {
+    fn a_url_is_a_directory_and_a_name() {
         let check = |url: &str, root: &str, unique: &str| {
             let (found, key, _) = names(url);
             assert_eq!((found.as_str(), key.as_str()), (root, unique), "{url}");
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_a_table_name_its_partition_keys() {
+    fn directories_of_a_table_name_its_partition_keys() {
         let keys = |url: &str| Template::parse(&config(url)).unwrap().keys("shop.sales");
         assert!(keys("out").unwrap().is_empty());
         assert!(keys("out/{stream}.ndjson").unwrap().is_empty());

@@ -23,9 +23,9 @@ use super::open::FilesSource;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesSourceConfig {
-    /// A path (relative to the pipeline file), or a `file://` or `s3://` url: of a file, of a folder (all
+    /// A path (relative to the pipeline file), or a `file://` or `s3://` url: of a file, of a directory (all
     /// files in it and below, but those that begin with `.`, or with `_` and have no `=`), or with `*`,
-    /// `?` and `[..]` within a name and `**` over folders. A name that is there is taken as it is, even
+    /// `?` and `[..]` within a name and `**` over directories. A name that is there is taken as it is, even
     /// with such characters. Nothing found is an error, unless `watch` is set.
     pub url: String,
 
@@ -47,9 +47,9 @@ pub struct FilesSourceConfig {
     /// Parquet, from all files). A file that contradicts them is an error that names the file and
     /// the column.
     ///
-    /// Folders named as partitions are, `year=2024`, give columns too, the last ones, as in
-    /// `tidegate query`: integers, dates or text, NULL where a file's path has no such folder. Where
-    /// `schema` is given, only those that it names. A folder's value counts where the files have
+    /// Directories named as partitions are, `year=2024`, give columns too, the last ones, as in
+    /// `tidegate query`: integers, dates or text, NULL where a file's path has no such directory. Where
+    /// `schema` is given, only those that it names. A directory's value counts where the files have
     /// the column as well.
     #[serde(default)]
     pub schema: SchemaSpec,
@@ -70,7 +70,7 @@ pub struct FilesSourceConfig {
     #[serde(default)]
     pub incremental: bool,
 
-    /// Whether to run for ever and take files as they arrive; implies `incremental`. A file is
+    /// Whether to run forever and take files as they arrive; implies `incremental`. A file is
     /// taken once it has stood still for `poll`; better rename it into place when it is whole.
     #[serde(default)]
     pub watch: bool,

@@ -2,7 +2,7 @@
 
 mod added;
 mod config;
-mod folders;
+mod directories;
 mod open;
 mod schema;
 

@@ -14,20 +14,20 @@ use tidegate_formats::{Decoder, Format, OnNewColumns};
 use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 
 use super::config::FilesSourceConfig;
-use super::folders::{Folders, Named};
+use super::directories::{Directories, Named};
 use super::{added, schema};
 use crate::read::{Columns, Found, Mark, Piece, Reader, State};
 
 /// What relative paths are relative to.
-const BASE: &str = "the pipeline file's folder";
+const BASE: &str = "the pipeline file's directory";
 
 #[derive(Debug)]
 pub(super) struct FilesSource {
     config: FilesSourceConfig,
     pattern: Pattern,
-    /// The files' columns, then those that their folders name.
+    /// The files' columns, then those that their directories name.
     schema: SchemaRef,
-    folders: Folders,
+    directories: Directories,
     on_new: Option<Arc<OnNewColumns>>,
     reader: Reader,
     /// Files that `watch` saw and did not take yet.
@@ -52,8 +52,8 @@ impl FilesSource {
             Some(NewColumns::Add) => added::with(cx, config, found).await?,
             _ => found,
         };
-        let (schema, folders) = named.split(config, storage, columns.fields(), &cx.base)?;
-        let stored = &schema.fields()[..schema.fields().len() - folders.keys().len()];
+        let (schema, directories) = named.split(config, storage, columns.fields(), &cx.base)?;
+        let stored = &schema.fields()[..schema.fields().len() - directories.keys().len()];
         if !config.schema.is_empty() {
             schema::check_given(config, storage, &files, stored).await?;
         }
@@ -72,7 +72,7 @@ impl FilesSource {
             config: config.clone(),
             pattern,
             schema,
-            folders,
+            directories,
             on_new: config
                 .on_new()
                 .map(|policy| match config.schema.is_empty() {
@@ -96,7 +96,7 @@ impl FilesSource {
     /// The columns that the files have themselves.
     fn stored(&self) -> &[FieldRef] {
         let fields = self.schema.fields();
-        &fields[..fields.len() - self.folders.keys().len()]
+        &fields[..fields.len() - self.directories.keys().len()]
     }
 
     fn found(&self, file: FileMeta) -> Result<Found> {
@@ -131,7 +131,7 @@ impl FilesSource {
     }
 }
 
-/// One stream has one schema, so a folder of several formats is a mistake.
+/// One stream has one schema, so a directory of several formats is an error.
 fn same_format(config: &FilesSourceConfig, storage: &Storage, files: &[FileMeta]) -> Result<()> {
     let Some((first, others)) = files.split_first() else {
         return Ok(());
@@ -190,9 +190,9 @@ impl Source for FilesSource {
             }
             let storage = self.storage();
             let values = self
-                .folders
+                .directories
                 .check(&self.config, storage, &file, self.stored())?;
-            if !may_match_all(predicates, self.folders.keys(), &values) {
+            if !may_match_all(predicates, self.directories.keys(), &values) {
                 continue;
             }
             fresh.push((file.key.clone(), mark, self.found(file)?));
@@ -224,7 +224,9 @@ impl Source for FilesSource {
         let Piece { file, part, .. } = split.data.decode()?;
         let all = Scan::all(&self.config.stream);
         let scan = scans.first().unwrap_or(&all);
-        let constants = self.folders.values(&self.config, self.storage(), &file)?;
+        let constants = self
+            .directories
+            .values(&self.config, self.storage(), &file)?;
         let found = self.found(file)?;
         let columns = Columns {
             // A text's values have no types but those of the schema.
@@ -232,7 +234,7 @@ impl Source for FilesSource {
             on_new: self.on_new.clone(),
             learnt: self.config.schema.is_empty(),
             constants,
-            shadowed: self.folders.shadowed(),
+            shadowed: self.directories.shadowed(),
             ..Columns::found(Arc::clone(&self.schema))
         };
         self.reader.events(found, part, columns, scan, resume).await
@@ -242,8 +244,8 @@ impl Source for FilesSource {
         let Some(wider) = self.on_new.as_ref().and_then(|on_new| on_new.wider()) else {
             return Ok(());
         };
-        // Those of folders are found there.
-        let keys = self.folders.keys();
+        // Those of directories are found there.
+        let keys = self.directories.keys();
         let fields = wider.fields().iter();
         let stored = fields.filter(|field| !keys.iter().any(|key| key.name() == field.name()));
         let stored = Schema::new(stored.cloned().collect::<Vec<_>>());

@@ -13,7 +13,7 @@ use tidegate_core::{
 
 use super::open::TableSource;
 
-/// Reads a table of a catalog: Parquet, NDJSON or CSV files in folders that the catalog knows.
+/// Reads a table of a catalog: Parquet, NDJSON or CSV files in directories that the catalog knows.
 ///
 /// It has one stream with the table's columns, its partition keys last. Where a consumer only
 /// wants some partitions (`WHERE year = 2024`), the others aren't even listed, and of Parquet
@@ -23,7 +23,7 @@ use super::open::TableSource;
 /// missing is NULL, and other types are turned into the table's. Where a crawl has guessed the types
 /// of text, a value has to be written as values of its type are. A row with a value that the table's
 /// type can't hold goes to `<id>.rejected`, with its file, its line (in Parquet its row,
-/// from 0) and the reason. Of a row group that isn't fetched, nothing is rejected. Files and folders
+/// from 0) and the reason. Of a row group that isn't fetched, nothing is rejected. Files and directories
 /// that begin with `.`, or with `_` and have no `=`, aren't read.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
-use tidegate_catalog::folder;
+use tidegate_catalog::directory;
 use tidegate_core::{CatalogTable, Result, TablePartition};
 use tidegate_formats::{Compression, Format};
-use tidegate_storage::{Access, FileMeta, Location, Names, Storage, folders, is_hidden};
+use tidegate_storage::{Access, FileMeta, Location, Names, Storage, directories, is_hidden};
 
 use crate::read::Found;
 
-/// Folders listed at once.
+/// Directories listed at once.
 const LISTINGS: usize = 16;
 
-/// With more folders than this, all of a table's are found by one listing of its location.
+/// With more directories than this, all of a table's are found by one listing of its location.
 const FEW: usize = 8;
 
 /// Where a table's files lie.
@@ -48,7 +48,7 @@ impl Finder {
         })
     }
 
-    /// A partition's storage, and its folder there.
+    /// A partition's storage, and its directory there.
     async fn place(&self, partition: &TablePartition) -> Result<(Storage, String)> {
         let location = Location::parse(&partition.location, &self.base)?;
         if let Some(key) = self.storage.location().key_of(&location) {
@@ -120,35 +120,37 @@ impl Finder {
     ) -> Result<Vec<Found>> {
         let mut places = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (storage, folder) = self.place(&partition).await?;
-            places.push((partition, storage, folder));
+            let (storage, directory) = self.place(&partition).await?;
+            places.push((partition, storage, directory));
         }
         // Many small listings cost more than one large one, unless it finds much that isn't asked for.
-        let mut by_folder: HashMap<String, Vec<FileMeta>> = HashMap::new();
+        let mut by_directory: HashMap<String, Vec<FileMeta>> = HashMap::new();
         if all && places.len() > FEW {
-            // That listing has no hidden folders, which may be partitions all the same.
-            by_folder = places
+            // That listing has no hidden directories, which may be partitions all the same.
+            by_directory = places
                 .iter()
-                .filter(|(_, storage, folder)| {
-                    self.is_here(storage) && !folder.split('/').any(is_hidden)
+                .filter(|(_, storage, directory)| {
+                    self.is_here(storage) && !directory.split('/').any(is_hidden)
                 })
-                .map(|(_, _, folder)| (folder.clone(), Vec::new()))
+                .map(|(_, _, directory)| (directory.clone(), Vec::new()))
                 .collect();
             for file in list(&self.storage, "").await? {
-                for folder in folders(&file.key) {
-                    if let Some(files) = by_folder.get_mut(folder) {
+                for directory in directories(&file.key) {
+                    if let Some(files) = by_directory.get_mut(directory) {
                         files.push(file.clone());
                     }
                 }
             }
         }
-        let listings = places.into_iter().map(|(partition, storage, folder)| {
-            let known = by_folder.get(&folder).filter(|_| self.is_here(&storage));
+        let listings = places.into_iter().map(|(partition, storage, directory)| {
+            let known = by_directory
+                .get(&directory)
+                .filter(|_| self.is_here(&storage));
             let known = known.cloned();
             async move {
                 let files = match known {
                     Some(files) => files,
-                    None => list(&storage, &folder).await?,
+                    None => list(&storage, &directory).await?,
                 };
                 let found = files
                     .into_iter()
@@ -165,7 +167,7 @@ impl Finder {
         Ok(found)
     }
 
-    /// Two partitions may lie in one folder, whose files are then read for both.
+    /// Two partitions may lie in one directory, whose files are then read for both.
     fn tell_apart(&self, found: &mut [Found]) {
         let mut names = HashSet::new();
         let keys: Vec<_> = self
@@ -177,16 +179,16 @@ impl Finder {
         for file in found {
             if !names.insert(file.name.clone()) {
                 let values = file.partition.as_ref().map_or(&[][..], |p| &p.values);
-                file.name = format!("{} as {}", file.name, folder(&keys, values));
+                file.name = format!("{} as {}", file.name, directory(&keys, values));
                 names.insert(file.name.clone());
             }
         }
     }
 }
 
-/// The files of a table in a folder and below.
-async fn list(storage: &Storage, folder: &str) -> Result<Vec<FileMeta>> {
-    let mut files = storage.list(folder, Names::Visible).await?;
+/// The files of a table in a directory and below.
+async fn list(storage: &Storage, directory: &str) -> Result<Vec<FileMeta>> {
+    let mut files = storage.list(directory, Names::Visible).await?;
     files.retain(|file| file.size > 0);
     Ok(files)
 }

@@ -114,7 +114,7 @@ fn few(names: &[String]) -> String {
     }
 }
 
-/// Refuses tables whose files or partitions a folder alone doesn't tell.
+/// Refuses tables whose files or partitions a directory alone doesn't tell.
 fn check_kind(table: &CatalogTable) -> Result<()> {
     let is = |key: &str, value: &str| {
         let found = table.properties.iter();

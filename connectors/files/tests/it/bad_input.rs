@@ -184,7 +184,7 @@ async fn a_later_file_that_has_other_columns_is_named() {
 }
 
 #[tokio::test]
-async fn a_folder_without_matches_and_mixed_formats_are_refused() {
+async fn a_directory_without_matches_and_mixed_formats_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refused = error(dir.path(), json!({"url": "in/*.csv"})).await;
     assert_eq!(refused.kind(), ErrorKind::NotFound);

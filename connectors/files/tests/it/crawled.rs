@@ -1,4 +1,4 @@
-//! Tables that a crawl has made give what `files` gives of their folders.
+//! Tables that a crawl has made give what `files` gives of their directories.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ async fn given(source: Result<Arc<dyn Source>>) -> Result<Given> {
     Ok((rows, reasons))
 }
 
-async fn folder(base: &Path) -> Result<Given> {
+async fn directory(base: &Path) -> Result<Given> {
     given(support::source(base, json!({ "url": "t/" })).await).await
 }
 
@@ -71,10 +71,10 @@ impl Crawled {
         self.catalog.table(&name).await.unwrap().unwrap()
     }
 
-    /// What the table gives, which has to be what the folder gives.
+    /// What the table gives, which has to be what the directory gives.
     async fn same(&self) -> Given {
         let table = table(self.dir.path()).await.unwrap();
-        assert_eq!(table, folder(self.dir.path()).await.unwrap());
+        assert_eq!(table, directory(self.dir.path()).await.unwrap());
         table
     }
 }
@@ -318,7 +318,7 @@ async fn keys_that_differ_in_case_alone_are_one() {
 }
 
 #[tokio::test]
-async fn folders_that_end_early_have_no_value_of_the_deeper_keys() {
+async fn directories_that_end_early_have_no_value_of_the_deeper_keys() {
     let crawled = Crawled::of(&[
         ("y=1/m=2/a.csv", "id\n1\n"),
         ("y=2/a.csv", "id\n2\n"),
@@ -329,7 +329,7 @@ async fn folders_that_end_early_have_no_value_of_the_deeper_keys() {
 }
 
 #[tokio::test]
-async fn columns_that_only_a_folders_name_tells_are_said_to_be_missing() {
+async fn columns_that_only_a_directories_name_tells_are_said_to_be_missing() {
     let files = [
         ("y=1/m=2/a.csv", "id\n1\n"),
         ("y=1/b.csv", "id\n2\n"),
@@ -338,7 +338,7 @@ async fn columns_that_only_a_folders_name_tells_are_said_to_be_missing() {
     let (report, _) = Crawled::of(&files).await.again(&[]).await;
     let notes = report.tables[0].notes.join("\n");
     assert!(notes.contains("no columns `y`, `m`"), "{notes}");
-    // What lies deeper in one folder is no reason to lose the key of the folders above.
+    // What lies deeper in one directory is no reason to lose the key of the directories above.
     let files = [
         ("y=1/m=2/a.csv", "id\n1\n"),
         ("y=1/b.csv", "id\n2\n"),

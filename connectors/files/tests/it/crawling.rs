@@ -1,4 +1,4 @@
-//! Tables found in folders of files.
+//! Tables found in directories of files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn skipped(report: &CrawlReport, base: &Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn folders_of_all_formats_are_tables_and_junk_is_named() {
+async fn directories_of_all_formats_are_tables_and_junk_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path();
     for year in [2023, 2024] {
@@ -160,7 +160,7 @@ async fn folders_of_all_formats_are_tables_and_junk_is_named() {
 }
 
 #[tokio::test]
-async fn most_folders_alike_are_one_table_and_the_odd_one_is_its_own() {
+async fn most_directories_alike_are_one_table_and_the_odd_one_is_its_own() {
     let dir = tempfile::tempdir().unwrap();
     for shop in ["kiel", "bonn", "ulm"] {
         write(

@@ -9,7 +9,7 @@ mod bad_input;
 mod conformance;
 mod crawled;
 mod crawling;
-mod folders;
+mod directories;
 mod many;
 mod new_columns;
 mod pruning;

@@ -26,17 +26,17 @@ fn open_files_that_wait_hold_no_threads() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let text = ndjson(0..200_000);
         for file in 0..4 {
-            write(folder.path(), &format!("{file}.ndjson"), &text);
+            write(directory.path(), &format!("{file}.ndjson"), &text);
             write(
-                folder.path(),
+                directory.path(),
                 &format!("{file}.ndjson.gz"),
                 gzip(text.as_bytes()),
             );
         }
-        let source = source(folder.path(), json!({"url": "."})).await.unwrap();
+        let source = source(directory.path(), json!({"url": "."})).await.unwrap();
         let planned = plan(&source, None, true).await.unwrap();
         let scans = [Scan::all("rows")];
         let mut open = Vec::new();
@@ -76,8 +76,8 @@ fn component(kind: Kind, id: &str, inputs: &[&str], config: &Value) -> Component
     }
 }
 
-fn lines(folder: &Path) -> usize {
-    let Ok(files) = std::fs::read_dir(folder) else {
+fn lines(directory: &Path) -> usize {
+    let Ok(files) = std::fs::read_dir(directory) else {
         return 0;
     };
     let texts = files.map(|file| file.unwrap()).filter(|file| {
@@ -95,17 +95,17 @@ fn lines(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_under_watch_with_more_files_than_threads_is_read() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_directory_under_watch_with_more_files_than_threads_is_read() {
+    let directory = tempfile::tempdir().unwrap();
     for file in 0..FILES {
         let rows = ndjson(file * 10..file * 10 + 10);
-        write(folder.path(), &format!("in/{file}.ndjson"), rows);
+        write(directory.path(), &format!("in/{file}.ndjson"), rows);
     }
     let mut options = PipelineOptions::default();
     options.checkpoint.interval = Some(Span(Duration::from_millis(200)));
     let spec = PipelineSpec {
         name: "watched".into(),
-        base: folder.path().to_owned(),
+        base: directory.path().to_owned(),
         options,
         components: vec![
             component(
@@ -126,12 +126,12 @@ async fn a_folder_under_watch_with_more_files_than_threads_is_read() {
         Pipeline::new(spec, Registry::linked().unwrap(), serde_json::Map::new()).unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let options = RunOptions {
-        state: folder.path().join("state").into(),
+        state: directory.path().join("state").into(),
         stop: stopped,
         ..RunOptions::default()
     };
     let run = tokio::spawn(async move { pipeline.run(options).await });
-    let out = folder.path().join("out");
+    let out = directory.path().join("out");
     let deadline = Instant::now() + Duration::from_secs(60);
     while lines(&out) < 6400 {
         assert!(Instant::now() < deadline, "{} of 6400 rows", lines(&out));

@@ -222,7 +222,7 @@ fn place(members: &[&str], values: [i64; 2]) -> ArrayRef {
     Arc::new(StructArray::from(members.collect::<Vec<_>>()))
 }
 
-/// A folder of one Parquet file, to which another is added that has more columns.
+/// A directory of one Parquet file, to which another is added that has more columns.
 fn late(dir: &Path) -> impl Fn() {
     let at = ["x"];
     let columns = vec![("id", ints([Some(0), Some(1)])), ("at", place(&at, [1, 2]))];

@@ -138,7 +138,7 @@ pub(crate) async fn plan(
     source.plan(&ask).await
 }
 
-/// An event's rows, decoded as a worker does, and where to go on after it.
+/// An event's rows, decoded as a worker does, and where to resume after it.
 pub(crate) async fn read(
     source: &Arc<dyn Source>,
     split: &Split,
@@ -184,7 +184,7 @@ pub(crate) fn ids<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec
     batches.into_iter().flat_map(of).collect()
 }
 
-/// A sink in a folder of its own, with what the runtime would hold.
+/// A sink in a directory of its own, with what the runtime would hold.
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) journal: Arc<Begun>,
@@ -247,12 +247,12 @@ impl Bench {
     /// The names of all files, hidden ones too.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut names = Vec::new();
-        let mut folders = vec![self.dir.path().to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
+        let mut directories = vec![self.dir.path().to_path_buf()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    folders.push(path);
+                    directories.push(path);
                 } else {
                     let name = path.strip_prefix(self.dir.path()).unwrap();
                     names.push(name.to_str().unwrap().to_owned());

@@ -98,7 +98,7 @@ fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-/// A folder with a catalog and a table whose files are these.
+/// A directory with a catalog and a table whose files are these.
 async fn site(format: TableFormat, years: &[i32], files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let location = dir.path().join("t").to_str().unwrap().to_owned();
@@ -208,9 +208,9 @@ async fn partitions_that_nobody_wants_are_not_looked_at() {
     );
     // From here on, whoever looks finds a file that has no records.
     for y in &years[..13] {
-        let folder = dir.path().join(format!("t/year={y}"));
-        std::fs::remove_dir_all(&folder).unwrap();
-        std::fs::write(&folder, "not a folder").unwrap();
+        let directory = dir.path().join(format!("t/year={y}"));
+        std::fs::remove_dir_all(&directory).unwrap();
+        std::fs::write(&directory, "not a directory").unwrap();
     }
     let scan = Scan {
         columns: Some(vec!["year".into(), "id".into()]),
@@ -391,19 +391,19 @@ async fn partitions_that_begin_with_an_underscore_are_read() {
     catalog.merge(&table).await.unwrap();
     let mut partitions = Vec::new();
     for year in &years {
-        let folder = format!("_op={year}");
+        let directory = format!("_op={year}");
         support::write(
             dir.path(),
-            &format!("u/{folder}/a.ndjson"),
+            &format!("u/{directory}/a.ndjson"),
             support::ndjson(0..2),
         );
-        let location = format!("{}/{folder}", table.location);
+        let location = format!("{}/{directory}", table.location);
         partitions.push(TablePartition {
             values: vec![Some(year.to_string())],
             location,
         });
     }
-    // Two of one folder, one in a folder that listings pass over.
+    // Two of one directory, one in a directory that listings pass over.
     let both = TablePartition {
         values: vec![Some("1".to_owned())],
         location: partitions[0].location.clone(),

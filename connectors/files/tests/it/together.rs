@@ -161,8 +161,8 @@ fn parquet(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-/// A folder `in` of files with one column, `x`.
-fn folder(columns: Vec<ArrayRef>) -> tempfile::TempDir {
+/// A directory `in` of files with one column, `x`.
+fn directory(columns: Vec<ArrayRef>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (number, column) in columns.into_iter().enumerate() {
         let name = format!("in/{number}.parquet");
@@ -198,7 +198,7 @@ async fn c2_files_are_read_in_the_type_that_holds_all() {
         Arc::new(NullArray::new(1)),
         Arc::new(Int8Array::from(vec![-3])),
     ];
-    let (all, rejected) = column(folder(ints).path(), json!({})).await;
+    let (all, rejected) = column(directory(ints).path(), json!({})).await;
     let ints = all.as_primitive::<Int64Type>();
     assert_eq!(
         ints.iter().collect::<Vec<_>>(),
@@ -211,7 +211,7 @@ async fn c2_files_are_read_in_the_type_that_holds_all() {
         Arc::new(arrow_array::Float64Array::from(vec![0.1])),
         Arc::new(arrow_array::Float32Array::from(vec![1.5])),
     ];
-    let (all, _) = column(folder(floats).path(), json!({})).await;
+    let (all, _) = column(directory(floats).path(), json!({})).await;
     assert_eq!(all.as_primitive::<Float64Type>().values(), &[7.0, 0.1, 1.5]);
 
     let mixed: Vec<ArrayRef> = vec![
@@ -220,7 +220,7 @@ async fn c2_files_are_read_in_the_type_that_holds_all() {
         Arc::new(Int32Array::from(vec![7])),
         Arc::new(UInt64Array::from(vec![u64::MAX])),
     ];
-    let (all, _) = column(folder(mixed).path(), json!({})).await;
+    let (all, _) = column(directory(mixed).path(), json!({})).await;
     let all = all.as_primitive::<Decimal128Type>();
     assert_eq!(all.scale(), 4);
     let wanted = [
@@ -239,7 +239,7 @@ async fn c2_files_are_read_in_the_type_that_holds_all() {
         Arc::new(arrow_array::StringViewArray::from(vec!["c"])),
         Arc::new(words),
     ];
-    let (all, _) = column(folder(texts).path(), json!({})).await;
+    let (all, _) = column(directory(texts).path(), json!({})).await;
     let texts: Vec<_> = all.as_string::<i64>().iter().flatten().collect();
     assert_eq!(texts, ["a", "b", "c", "d"]);
 }
@@ -252,7 +252,7 @@ async fn c2_many_small_dictionaries_are_read_together() {
         let words: arrow_array::DictionaryArray<arrow_array::types::Int8Type> = words.collect();
         Arc::new(words)
     };
-    let (all, _) = column(folder(vec![words(0), words(100)]).path(), json!({})).await;
+    let (all, _) = column(directory(vec![words(0), words(100)]).path(), json!({})).await;
     let texts: Vec<_> = all
         .as_string::<i32>()
         .iter()
@@ -272,7 +272,7 @@ async fn c2_times_lose_no_digit_and_none_wraps() {
         micros(Some("+00:00"), 2),
         micros(Some("Europe/Berlin"), 3),
     ];
-    let (all, _) = column(folder(zones).path(), json!({})).await;
+    let (all, _) = column(directory(zones).path(), json!({})).await;
     assert_eq!(
         all.data_type(),
         &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -284,7 +284,7 @@ async fn c2_times_lose_no_digit_and_none_wraps() {
 
     let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000_000_001]));
     let units = vec![micros(None, 5), nanos, micros(None, TIMES[1])];
-    let dir = folder(units);
+    let dir = directory(units);
     let (all, rejected) = column(dir.path(), json!({})).await;
     let nanos = all.as_primitive::<TimestampNanosecondType>();
     assert_eq!(nanos.values(), &[5_000, 1_000_000_001]);
@@ -322,7 +322,7 @@ async fn c2_members_are_found_by_name_and_added() {
         ("b", text("y")),
         ("a", Arc::new(Int32Array::from(vec![300]))),
     ]);
-    let (all, _) = column(folder(vec![first, second]).path(), json!({})).await;
+    let (all, _) = column(directory(vec![first, second]).path(), json!({})).await;
     let all = all.as_struct();
     let a = all.column_by_name("a").unwrap();
     assert_eq!(
@@ -369,7 +369,7 @@ async fn c2_columns_are_added_and_found_whatever_their_case() {
 
 #[tokio::test]
 async fn c2_a_schema_reads_what_it_can_say() {
-    let dir = folder(vec![
+    let dir = directory(vec![
         Arc::new(Int32Array::from(vec![1])),
         Arc::new(Int64Array::from(vec![1 << 40])),
     ]);
@@ -380,11 +380,11 @@ async fn c2_a_schema_reads_what_it_can_say() {
     let (all, rejected) = column(dir.path(), of_type("int32")).await;
     assert_eq!((all.len(), rejected.rows.len()), (1, 1));
 
-    let dir = folder(vec![Arc::new(LargeStringArray::from(vec!["polars"]))]);
+    let dir = directory(vec![Arc::new(LargeStringArray::from(vec!["polars"]))]);
     let (all, _) = column(dir.path(), of_type("string")).await;
     assert_eq!(all.as_string::<i32>().value(0), "polars");
 
-    let dir = folder(vec![decimals(vec![125], 5, 2)]);
+    let dir = directory(vec![decimals(vec![125], 5, 2)]);
     let (all, _) = column(dir.path(), of_type("decimal(10,2)")).await;
     assert_eq!(all.data_type(), &DataType::Decimal128(10, 2));
 
@@ -392,7 +392,7 @@ async fn c2_a_schema_reads_what_it_can_say() {
     let offsets = arrow_buffer::OffsetBuffer::from_lengths([2]);
     let items = Arc::new(Int32Array::from(vec![1, 2]));
     let list = arrow_array::ListArray::try_new(item, offsets, items, None).unwrap();
-    let dir = folder(vec![Arc::new(list)]);
+    let dir = directory(vec![Arc::new(list)]);
     let (all, _) = column(dir.path(), of_type("list<int64>")).await;
     assert_eq!(
         all.as_list::<i32>()
@@ -405,7 +405,7 @@ async fn c2_a_schema_reads_what_it_can_say() {
 
 #[tokio::test]
 async fn c2_a_schema_is_held_to_the_files() {
-    let dir = folder(vec![
+    let dir = directory(vec![
         Arc::new(Int64Array::from(vec![1])),
         Arc::new(NullArray::new(1)),
     ]);
@@ -424,7 +424,7 @@ async fn c2_a_schema_is_held_to_the_files() {
 
 #[tokio::test]
 async fn c2_a_file_that_comes_later_is_held_to_the_streams_types() {
-    let dir = folder(vec![Arc::new(Int32Array::from(vec![1]))]);
+    let dir = directory(vec![Arc::new(Int32Array::from(vec![1]))]);
     let source = source(dir.path(), json!({"url": "in"})).await.unwrap();
     let wide: ArrayRef = Arc::new(Int64Array::from(vec![2]));
     write(dir.path(), "in/1.parquet", parquet(vec![("x", wide)]));
@@ -441,7 +441,7 @@ async fn c2_a_file_that_comes_later_is_held_to_the_streams_types() {
 
 #[tokio::test]
 async fn c2_row_groups_of_narrower_files_are_left_out_rightly() {
-    let dir = folder(vec![
+    let dir = directory(vec![
         Arc::new(Int32Array::from(vec![1, 2])),
         Arc::new(Int64Array::from(vec![1 << 40])),
         decimals(vec![150], 5, 2),

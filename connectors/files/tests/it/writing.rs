@@ -281,7 +281,7 @@ async fn files_lie_where_their_zone_has_the_time() {
 }
 
 #[tokio::test]
-async fn rejected_rows_can_lie_in_folders_of_times() {
+async fn rejected_rows_can_lie_in_directories_of_times() {
     let config = json!({"url": "bad/{stream}/{%Y/%m/%d/%H}/", "format": "ndjson"});
     let mut bench = Bench::new(config, Rejected::schema());
     bench.cx.inputs[0].name = "rows.rejected".into();
@@ -292,11 +292,11 @@ async fn rejected_rows_can_lie_in_folders_of_times() {
         .to_batch(&ComponentId::new("rows").unwrap())
         .unwrap();
     written(&bench, vec![vec![rows]]).await;
-    let folder = |time: DateTime<Utc>| {
+    let directory = |time: DateTime<Utc>| {
         time.format("bad/rows.rejected/%Y/%m/%d/%H/part-")
             .to_string()
     };
-    let wanted = [before, Utc::now()].map(folder);
+    let wanted = [before, Utc::now()].map(directory);
     let [name] = &bench.files()[..] else {
         panic!("{:?}", bench.files())
     };
@@ -309,7 +309,7 @@ async fn rejected_rows_can_lie_in_folders_of_times() {
 }
 
 #[tokio::test]
-async fn two_sinks_of_a_pipeline_can_share_a_folder() {
+async fn two_sinks_of_a_pipeline_can_share_a_directory() {
     let mut bench = bench(json!({"url": "out"}));
     written(&bench, vec![vec![batch(0..3)]]).await;
     bench.cx.common.id = ComponentId::new("other").unwrap();
@@ -351,11 +351,11 @@ async fn an_overwrite_deletes_nothing_behind_a_link() {
     let (sink, first) = run(&mut bench, std::slice::from_ref(&one)).await;
     sink.commit(&bench.commit(&first)).await.unwrap();
     // What this sink wrote is elsewhere now, and is somebody's.
-    let folder = bench.dir.path().join("out/shop.sales");
+    let directory = bench.dir.path().join("out/shop.sales");
     let [name] = &bench.files()[..] else {
         panic!("{:?}", bench.files())
     };
-    let part = folder.join(name.split('/').nth(2).unwrap());
+    let part = directory.join(name.split('/').nth(2).unwrap());
     let precious = bench.dir.path().join("precious");
     std::fs::rename(&part, &precious).unwrap();
     std::os::unix::fs::symlink("../../precious", &part).unwrap();
@@ -365,8 +365,8 @@ async fn an_overwrite_deletes_nothing_behind_a_link() {
     assert!(part.is_symlink());
 
     // Nor does it write there.
-    std::fs::rename(&folder, bench.dir.path().join("other")).unwrap();
-    std::os::unix::fs::symlink("../other", &folder).unwrap();
+    std::fs::rename(&directory, bench.dir.path().join("other")).unwrap();
+    std::os::unix::fs::symlink("../other", &directory).unwrap();
     let sink = bench.open().await.unwrap();
     let refused = tidegate_testkit::suites::sealed(sink.as_ref(), 1, vec![vec![batch(0..1)]]);
     let error = refused.await.unwrap_err();

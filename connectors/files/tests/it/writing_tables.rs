@@ -91,7 +91,7 @@ async fn each_format_becomes_a_table_that_is_read_back() {
 }
 
 #[tokio::test]
-async fn folders_with_placeholders_become_partitions() {
+async fn directories_with_placeholders_become_partitions() {
     let bench = bench(json!({ "url": "out/of={stream}/year={%Y}", "format": "ndjson" }));
     write(&bench, vec![batch(0..10)]).await;
     let table = table(&bench).await.unwrap();

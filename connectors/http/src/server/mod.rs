@@ -237,7 +237,7 @@ impl Connections {
         while open.join_next().await.is_some() {}
     }
 
-    /// Takes connections, for ever.
+    /// Takes connections, forever.
     async fn accept(&self, open: &mut JoinSet<()>) {
         loop {
             let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {

@@ -38,7 +38,7 @@ impl Path {
                 Some(name) if name.contains(['{', '}']) => Err(wrong("has braces within braces")),
                 Some(name) if !name.starts_with('*') => Ok(Part::One),
                 Some(_) if number + 1 == parts.len() => Ok(Part::Rest),
-                Some(_) => Err(wrong("goes on after `{*…}`")),
+                Some(_) => Err(wrong("resumes after `{*…}`")),
                 None if part.contains(['{', '}']) => {
                     Err(wrong("has braces around a part of a segment"))
                 }

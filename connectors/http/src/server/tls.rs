@@ -35,7 +35,7 @@ impl Certificate {
         TlsAcceptor::from(Arc::clone(&config))
     }
 
-    /// Looks after the files for ever. What can't be used is logged, and the one before stays.
+    /// Looks after the files forever. What can't be used is logged, and the one before stays.
     pub(crate) async fn follow(&self) {
         let changed = |path: &Path| {
             std::fs::metadata(path)

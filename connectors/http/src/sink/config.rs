@@ -27,11 +27,11 @@ use super::live::HttpSink;
 /// | 307, 308 | followed within the host; never to another one |
 /// | other 3xx | the run ends: it would have been asked without the rows |
 /// | 400, 413, 422 and, without `server_dedupes`, 409 | one row: it goes to `<id>.rejected`, with the status and the beginning of the answer. Several: they are sent again in two halves, until those that are refused are alone |
-/// | 409 with `server_dedupes` | made again, because the row may be worked on already; then as above |
+/// | 409 with `server_dedupes` | retried, because the row may be worked on already; then as above |
 /// | 404, 405, 410 | where `url` has a placeholder in its path, the request's rows go to `<id>.rejected`; else the run ends |
 /// | other 4xx | with one row a request, it goes to `<id>.rejected`; else the run ends |
 /// | 401, 403, 407 | the run ends: see `auth` |
-/// | 408, 429, 5xx, lost connections, time-outs | made again, after what `Retry-After` says, as the settings `[http]` allow; then the run goes on from its last checkpoint. 501 and 505 end it |
+/// | 408, 429, 5xx, lost connections, time-outs | retried, after what `Retry-After` says, as the settings `[http]` allow; then the run resumes from its last checkpoint. 501 and 505 end it |
 ///
 /// Where rows of one request are refused together, that takes about two requests for each halving of
 /// each bad row: rows that are known to be bad are cheaper left out before.
@@ -54,7 +54,7 @@ use super::live::HttpSink;
 /// | `body` | string | the answer's body, unpacked; NULL where it isn't UTF-8 |
 /// | `body_bytes` | binary | such a body; else NULL |
 ///
-/// After a crash, requests are made again, and their answers are in the stream again unless the sink
+/// After a crash, requests are retried, and their answers are in the stream again unless the sink
 /// that reads it shows rows only with a checkpoint, as `files` does.
 ///
 /// ```toml
@@ -109,8 +109,8 @@ pub struct HttpSinkConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderText>,
 
-    /// How the server knows who is asking: `{ type = "bearer", token = { env = "API_TOKEN" } }`.
-    /// Default: it isn't told.
+    /// How requests are authenticated: `{ type = "bearer", token = { env = "API_TOKEN" } }`.
+    /// Default: no authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 

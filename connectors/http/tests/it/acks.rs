@@ -9,8 +9,8 @@ use crate::site::{Site, free_port, pipeline, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_disk_comes_once_after_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut site = Site::start(directory.path(), json!({})).await;
     assert_eq!(site.post("/", "1").await.0, 202);
     assert_eq!(site.payloads(1).await, ["1"]);
     // The program doesn't say that it has these, so they aren't committed.
@@ -20,11 +20,11 @@ async fn what_is_on_disk_comes_once_after_a_crash() {
     let committed = site.taken.next().await.unwrap();
     site.crash().await;
     drop(committed);
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let mut site = Site::start(directory.path(), json!({})).await;
     assert_eq!(site.post("/", "4").await.0, 202);
     assert_eq!(site.payloads(3).await, ["2", "3", "4"]);
     site.stop().await;
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let mut site = Site::start(directory.path(), json!({})).await;
     assert_eq!(site.post("/", "5").await.0, 202);
     assert_eq!(site.payloads(1).await, ["5"]);
     site.stop().await;
@@ -32,18 +32,18 @@ async fn what_is_on_disk_comes_once_after_a_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_log_is_refused_and_a_restart_takes_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut site = Site::start(folder.path(), json!({ "log": "one" })).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut site = Site::start(directory.path(), json!({ "log": "one" })).await;
     site.post("/", "1").await;
     site.payloads(1).await;
     site.crash().await;
     let (_taken, pipeline) = pipeline(
-        folder.path(),
+        directory.path(),
         &json!({ "log": "two", "listen": format!("127.0.0.1:{}", free_port()) }),
         &["in"],
     );
     let options = tidegate_runtime::RunOptions {
-        state: folder.path().join("state").into(),
+        state: directory.path().join("state").into(),
         ..tidegate_runtime::RunOptions::default()
     };
     let (_, result) = pipeline.run(options).await;
@@ -56,9 +56,9 @@ async fn another_log_is_refused_and_a_restart_takes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_commit_the_answer_comes_after_the_commit() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "ack": "commit", "max_wait": "10ms", "commit_timeout": "2s" });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     let url = site.url.clone();
     let sending = tokio::spawn(async move {
         let answer = reqwest::Client::new()
@@ -85,9 +85,9 @@ async fn with_commit_the_answer_comes_after_the_commit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_wait_for_a_commit_are_answered_together() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let mut site = Site::start(
-        folder.path(),
+        directory.path(),
         json!({ "ack": "commit", "max_wait": "20ms" }),
     )
     .await;
@@ -116,13 +116,13 @@ async fn the_guarantee_is_that_of_the_answer_and_a_check_doesn_t_listen() {
         ("commit", Guarantee::AtLeastOnce),
         ("memory", Guarantee::None),
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let keys = json!({ "ack": ack, "listen": format!("127.0.0.1:{port}") });
-        let (_taken, pipeline) = pipeline(folder.path(), &keys, &["in"]);
+        let (_taken, pipeline) = pipeline(directory.path(), &keys, &["in"]);
         let graph = pipeline.check().await.unwrap();
         let found = graph.describe().components[1].guarantee;
         assert!(
-            !folder.path().join(".tidegate").exists(),
+            !directory.path().join(".tidegate").exists(),
             "a check leaves nothing"
         );
         if ack != "disk" {
@@ -134,8 +134,8 @@ async fn the_guarantee_is_that_of_the_answer_and_a_check_doesn_t_listen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_taken_and_a_log_that_is_open_are_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let site = Site::start(folder.path(), json!({ "log": "log" })).await;
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::start(directory.path(), json!({ "log": "log" })).await;
     let other = tempfile::tempdir().unwrap();
     for (keys, what) in [
         (
@@ -145,7 +145,7 @@ async fn an_address_that_is_taken_and_a_log_that_is_open_are_told() {
         (
             json!({
                 "listen": format!("127.0.0.1:{}", free_port()),
-                "log": folder.path().join("log"),
+                "log": directory.path().join("log"),
             }),
             "another process",
         ),
@@ -164,9 +164,9 @@ async fn an_address_that_is_taken_and_a_log_that_is_open_are_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_log_answers_503_until_there_is_room() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "max_log": "2 MiB", "max_body": "900 KB" });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     let body = format!("\"{}\"", "x".repeat(800 << 10));
     let mut taken = 0;
     let answer: Value = loop {
@@ -188,10 +188,10 @@ async fn a_full_log_answers_503_until_there_is_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_fills_is_committed_before_the_interval_is_over() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "max_log": "2 MiB", "max_body": "600 KB" });
     let hour = Duration::from_secs(3600);
-    let mut site = Site::start_every(hour, folder.path(), keys, &["in"]).await;
+    let mut site = Site::start_every(hour, directory.path(), keys, &["in"]).await;
     let body = format!("\"{}\"", "x".repeat(200 << 10));
     let (mut refused, begun) = (0, Instant::now());
     for _ in 0..40 {
@@ -211,9 +211,9 @@ async fn a_log_that_fills_is_committed_before_the_interval_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_that_the_log_is_full() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "max_log": "2 MiB", "max_body": "900 KB" });
-    let site = Site::start(folder.path(), keys).await;
+    let site = Site::start(directory.path(), keys).await;
     let health = async || {
         let request = reqwest::Client::new().get(format!("{}/health", site.url));
         site.send(request).await.0
@@ -228,10 +228,10 @@ async fn health_says_that_the_log_is_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_were_stored_are_answered_at_a_stop() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let (mut stored, mut answered) = (Vec::new(), Vec::new());
     for round in 0..5 {
-        let site = Site::start(folder.path(), json!({})).await;
+        let site = Site::start(directory.path(), json!({})).await;
         let clients: Vec<_> = (0..8)
             .map(|client| {
                 let url = site.url.clone();
@@ -259,7 +259,7 @@ async fn requests_that_were_stored_are_answered_at_a_stop() {
         }
     }
     // What came after the last commit is in the log.
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let mut site = Site::start(directory.path(), json!({})).await;
     assert_eq!(site.post("/", "0").await.0, 202);
     while stored.last().is_none_or(|last| last != "0") {
         stored.extend(site.payloads(1).await);

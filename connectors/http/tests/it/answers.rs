@@ -9,9 +9,9 @@ use crate::site::{Site, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_gets_the_answer_that_the_reference_promises() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "paths": ["/{anything}"], "max_body": 1000 });
-    let site = Site::start(folder.path(), keys).await;
+    let site = Site::start(directory.path(), keys).await;
     let http = Client::new();
     let at = |path: &str| format!("{}{path}", site.url);
     let long = format!("\"{}\"", "x".repeat(1000));
@@ -100,9 +100,9 @@ async fn each_request_gets_the_answer_that_the_reference_promises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_has_what_was_sent() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "headers": ["X-Kind", "User-Agent"] });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     let before = chrono::Utc::now().timestamp_micros();
     let body = "{ \"n\" : 1.50,\n \"größe\": \"\\u00df\" }";
     let request = Client::new()
@@ -157,8 +157,8 @@ async fn bodies_of_several_rows_give_them_all() {
             &["a", "b"],
         ),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut site = Site::start(folder.path(), json!({ "accept": accept })).await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut site = Site::start(directory.path(), json!({ "accept": accept })).await;
         let request = Client::new()
             .post(&site.url)
             .header("content-encoding", "gzip")
@@ -177,8 +177,8 @@ async fn bodies_of_several_rows_give_them_all() {
         assert_eq!(site.payloads(rows.len()).await, rows, "{accept}");
         site.stop().await;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let site = Site::start(folder.path(), json!({ "accept": "ndjson" })).await;
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::start(directory.path(), json!({ "accept": "ndjson" })).await;
     let (status, answer) = site.post("/", "{}\n{\n").await;
     assert_eq!((status, &answer["position"]), (400, &json!(4)), "{answer}");
     site.stop().await;

@@ -25,9 +25,9 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_heads_and_bodies_are_given_up_while_others_are_served() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "header_timeout": "1s", "body_timeout": "1s" });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     let mut slow = Vec::new();
     for sent in [
         "",
@@ -62,8 +62,8 @@ async fn slow_heads_and_bodies_are_given_up_while_others_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_without_end_and_bombs_are_refused_early() {
-    let folder = tempfile::tempdir().unwrap();
-    let site = Site::start(folder.path(), json!({ "max_body": "1 MB" })).await;
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::start(directory.path(), json!({ "max_body": "1 MB" })).await;
     // Half a GB, unpacked.
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let spaces = vec![b' '; 1 << 20];
@@ -104,8 +104,8 @@ async fn bodies_without_end_and_bombs_are_refused_early() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_its_own_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut site = Site::start(directory.path(), json!({})).await;
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01"[..],
         b"GET\r\n\r\n",
@@ -130,8 +130,8 @@ async fn garbage_ends_its_own_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_idle_connections_leave_room_for_those_that_speak() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut site = Site::start(folder.path(), json!({})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut site = Site::start(directory.path(), json!({})).await;
     let before = resident();
     let mut idle = Vec::new();
     for _ in 0..1000 {
@@ -158,9 +158,9 @@ fn resident() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_at_once_than_is_allowed_is_told_to_come_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({ "ack": "commit", "max_in_flight": 2, "max_wait": "1ms" });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     let waiting = (0..2).map(|_| {
         let request = reqwest::Client::new().post(&site.url).body("1");
         tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })

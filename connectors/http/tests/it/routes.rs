@@ -18,7 +18,7 @@ fn config(keys: Value) -> Result<(), tidegate_core::Error> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_route_has_a_stream_and_what_nobody_reads_isn_t_taken() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let keys = json!({
         "headers": ["X-Kind"],
         "routes": {
@@ -27,7 +27,7 @@ async fn each_route_has_a_stream_and_what_nobody_reads_isn_t_taken() {
             "unread": { "paths": ["/unread"] },
         },
     });
-    let mut site = Site::start_with(folder.path(), keys, &["in.orders", "in.raw"]).await;
+    let mut site = Site::start_with(directory.path(), keys, &["in.orders", "in.raw"]).await;
     assert_eq!(site.post("/unread", "1").await.0, 404);
     for (path, body) in [
         ("/orders", "{\"a\":1}"),
@@ -45,9 +45,9 @@ async fn each_route_has_a_stream_and_what_nobody_reads_isn_t_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_has_a_key_may_send() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for (name, key) in [("one", "first key"), ("two", "second key")] {
-        std::fs::write(folder.path().join(name), format!("{key}\n")).unwrap();
+        std::fs::write(directory.path().join(name), format!("{key}\n")).unwrap();
     }
     let both = json!([{ "file": "one" }, { "file": "two" }]);
     let keys = json!({
@@ -56,7 +56,7 @@ async fn only_who_has_a_key_may_send() {
             "header": { "paths": ["/h"], "auth": { "type": "header", "name": "X-Api-Key", "values": both } },
         },
     });
-    let site = Site::start_with(folder.path(), keys, &["in.bearer", "in.header"]).await;
+    let site = Site::start_with(directory.path(), keys, &["in.bearer", "in.header"]).await;
     for (path, header, value, status) in [
         ("/b", "authorization", "Bearer first key", 202),
         ("/b", "authorization", "bearer second key", 202),
@@ -82,8 +82,12 @@ async fn only_who_has_a_key_may_send() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_signed_is_taken() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("secret"), "It's a Secret to Everybody").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("secret"),
+        "It's a Secret to Everybody",
+    )
+    .unwrap();
     let secret = json!({ "file": "secret" });
     let keys = json!({
         "accept": "any",
@@ -96,7 +100,12 @@ async fn only_what_is_signed_is_taken() {
             } },
         },
     });
-    let site = Site::start_with(folder.path(), keys, &["in.github", "in.stripe", "in.other"]).await;
+    let site = Site::start_with(
+        directory.path(),
+        keys,
+        &["in.github", "in.stripe", "in.other"],
+    )
+    .await;
     let key = b"It's a Secret to Everybody";
     let sha256 = |text: &str| {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
@@ -141,8 +150,12 @@ async fn only_what_is_signed_is_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_allowed_origins_may_send_and_no_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let site = Site::start(folder.path(), json!({ "cors": ["https://shop.example"] })).await;
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::start(
+        directory.path(),
+        json!({ "cors": ["https://shop.example"] }),
+    )
+    .await;
     for (origin, allowed) in [
         ("https://shop.example", true),
         ("https://evil.example", false),

@@ -171,7 +171,7 @@ async fn what_kafka_says_of_the_whole_ends_the_run() {
 }
 
 /// Kinesis behind a gateway, with the stream `s-1`. `PutRecords` fails the first time for partition
-/// keys that end in 3; records whose id ends in 7 fail for ever. Records are told of in their order.
+/// keys that end in 3; records whose id ends in 7 fail forever. Records are told of in their order.
 fn kinesis(log: &Mutex<Log>, seen: &Seen) -> Answer {
     assert_eq!(seen.method, "PUT");
     assert_eq!(seen.header("content-type"), Some("application/json"));

@@ -419,18 +419,18 @@ async fn with_a_server_that_dedupes_a_conflict_is_asked_again() {
     let far = Far::start(|seen, number| match (seen.json()["id"].as_i64(), number) {
         (Some(0), 0..3) => answer(409, "being worked on"),
         (Some(0), _) => answer(200, ""),
-        _ => answer(409, "for ever"),
+        _ => answer(409, "forever"),
     })
     .await;
     let dedupes = keys(&far.url, json!({ "server_dedupes": true, "ordered": true }));
     let rejected = send(dedupes, rows(0, 2)).await.unwrap();
     assert_eq!(rejected.len(), 1);
-    assert!(reasons(&rejected)[0].contains("for ever"), "{rejected:?}");
+    assert!(reasons(&rejected)[0].contains("forever"), "{rejected:?}");
     let before = far.seen().len();
     let rejected = send(keys(&far.url, json!({})), rows(1, 1)).await.unwrap();
     assert_eq!(
         reasons(&rejected),
-        ["the server answered 409 Conflict: for ever"]
+        ["the server answered 409 Conflict: forever"]
     );
     assert_eq!(far.seen().len(), before + 1);
 }

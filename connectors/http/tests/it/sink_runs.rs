@@ -22,7 +22,7 @@ use crate::sink_far::{
 use crate::site::Site;
 
 /// So many generated rows (`id`) into the sink with these keys.
-fn pipeline(folder: &Path, count: usize, more: Value, keys: Value) -> Pipeline {
+fn pipeline(directory: &Path, count: usize, more: Value, keys: Value) -> Pipeline {
     let mut generate = json!({
         "rows": count,
         "batch_rows": 50,
@@ -32,7 +32,7 @@ fn pipeline(folder: &Path, count: usize, more: Value, keys: Value) -> Pipeline {
         .as_object_mut()
         .unwrap()
         .extend(more.as_object().unwrap().clone());
-    let mut spec = PipelineSpec::new("send", folder)
+    let mut spec = PipelineSpec::new("send", directory)
         .source("in", "generate", generate)
         .unwrap()
         .sink("out", "http", &["in"], keys)
@@ -45,9 +45,9 @@ fn pipeline(folder: &Path, count: usize, more: Value, keys: Value) -> Pipeline {
     Pipeline::new(spec, Registry::linked().unwrap(), settings).unwrap()
 }
 
-async fn run(folder: &Path, pipeline: Pipeline) -> (Report, Result<()>) {
+async fn run(directory: &Path, pipeline: Pipeline) -> (Report, Result<()>) {
     let options = RunOptions {
-        state: folder.join("state").into(),
+        state: directory.join("state").into(),
         ..RunOptions::default()
     };
     pipeline.run(options).await
@@ -110,14 +110,18 @@ async fn unreliable(ledger: &Ledger) -> (Far, Proxy) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_row_arrives_once_where_the_server_knows_the_keys() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
     let (far, proxy) = unreliable(&ledger).await;
     let keys = keys(
         &proxy.url(),
         json!({ "server_dedupes": true, "concurrency": 8 }),
     );
-    let (report, result) = run(folder.path(), pipeline(folder.path(), 600, json!({}), keys)).await;
+    let (report, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 600, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     assert_eq!(ledger.sorted(), (0..600).collect::<Vec<_>>());
     assert!(far.seen().len() > 600, "some came again");
@@ -126,7 +130,7 @@ async fn each_row_arrives_once_where_the_server_knows_the_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_rows_arrive_in_batches_too() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
     let (_far, proxy) = unreliable(&ledger).await;
     let keys = keys(
@@ -134,8 +138,8 @@ async fn all_rows_arrive_in_batches_too() {
         json!({ "body": "ndjson", "batch_rows": 20, "concurrency": 4, "compression": "gzip" }),
     );
     let (_, result) = run(
-        folder.path(),
-        pipeline(folder.path(), 3000, json!({}), keys),
+        directory.path(),
+        pipeline(directory.path(), 3000, json!({}), keys),
     )
     .await;
     result.unwrap();
@@ -170,14 +174,18 @@ async fn the_order_is_kept_whatever_fails() {
 /// Where a source's splits lie side by side, each one's rows arrive in their order.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_of_a_split_is_kept_in_a_run() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
     let (_far, proxy) = unreliable(&ledger).await;
     let keys = keys(
         &proxy.url(),
         json!({ "ordered": true, "server_dedupes": true }),
     );
-    let (_, result) = run(folder.path(), pipeline(folder.path(), 400, json!({}), keys)).await;
+    let (_, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 400, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     let done = ledger.done();
     assert_eq!(ledger.sorted(), (0..400).collect::<Vec<_>>());
@@ -193,7 +201,7 @@ async fn the_order_of_a_split_is_kept_in_a_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_rows_come_again_with_their_keys() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
     let kept = ledger.clone();
     let far = Far::start(move |seen, _| {
@@ -209,8 +217,8 @@ async fn after_a_crash_rows_come_again_with_their_keys() {
         json!({ "server_dedupes": true, "concurrency": 4 }),
     );
     for wanted in [100, 250] {
-        let pipeline = pipeline(folder.path(), 600, json!({}), keys.clone());
-        let place = folder.path().to_owned();
+        let pipeline = pipeline(directory.path(), 600, json!({}), keys.clone());
+        let place = directory.path().to_owned();
         let running = tokio::spawn(async move { run(&place, pipeline).await });
         while ledger.done().len() < wanted {
             assert!(!running.is_finished());
@@ -219,16 +227,20 @@ async fn after_a_crash_rows_come_again_with_their_keys() {
         running.abort();
         let _ = running.await;
     }
-    let (report, result) = run(folder.path(), pipeline(folder.path(), 600, json!({}), keys)).await;
+    let (report, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 600, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     assert!(report.resumed);
     assert_eq!(ledger.sorted(), (0..600).collect::<Vec<_>>());
 }
 
-/// It stays away for longer than a request is made again.
+/// It stays away for longer than a request is retried.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_goes_on_from_its_checkpoint_when_the_server_is_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::default();
     let kept = ledger.clone();
     let far = Far::start(move |seen, number| {
@@ -243,7 +255,11 @@ async fn a_run_goes_on_from_its_checkpoint_when_the_server_is_back() {
         &far.url,
         json!({ "server_dedupes": true, "concurrency": 2 }),
     );
-    let (report, result) = run(folder.path(), pipeline(folder.path(), 300, json!({}), keys)).await;
+    let (report, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 300, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     assert!(report.restarts > 0);
     assert_eq!(ledger.sorted(), (0..300).collect::<Vec<_>>());
@@ -251,10 +267,10 @@ async fn a_run_goes_on_from_its_checkpoint_when_the_server_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarantee_is_given_only_with_a_server_that_dedupes() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let far = Far::start(|_, _| answer(200, "")).await;
     for (dedupes, fits) in [(false, false), (true, true)] {
-        let mut spec = PipelineSpec::new("send", folder.path())
+        let mut spec = PipelineSpec::new("send", directory.path())
             .source(
                 "in",
                 "generate",
@@ -270,7 +286,7 @@ async fn a_guarantee_is_given_only_with_a_server_that_dedupes() {
             .unwrap();
         spec.options.guarantee = Some(Guarantee::EffectivelyOnce);
         let pipeline = Pipeline::new(spec, Registry::linked().unwrap(), Map::new()).unwrap();
-        let (_, result) = run(folder.path(), pipeline).await;
+        let (_, result) = run(directory.path(), pipeline).await;
         assert_eq!(result.is_ok(), fits, "{result:?}");
     }
 }
@@ -278,7 +294,7 @@ async fn a_guarantee_is_given_only_with_a_server_that_dedupes() {
 /// A program's own rows have no lasting positions.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_origins_are_sent_without_keys_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let far = Far::start(|_, _| answer(200, "")).await;
     for (more, fits) in [
         (json!({}), false),
@@ -287,13 +303,13 @@ async fn rows_without_origins_are_sent_without_keys_or_not_at_all() {
         let mut registry = Registry::linked().unwrap();
         let (sent, source) = tidegate_program::source("own", rows(0, 0).schema());
         registry.add(source).unwrap();
-        let spec = PipelineSpec::new("send", folder.path())
+        let spec = PipelineSpec::new("send", directory.path())
             .source("in", "own", json!({}))
             .unwrap()
             .sink("out", "http", &["in"], keys(&far.url, more))
             .unwrap();
         let pipeline = Pipeline::new(spec, registry, Map::new()).unwrap();
-        let place = folder.path().to_owned();
+        let place = directory.path().to_owned();
         let running = tokio::spawn(async move { run(&place, pipeline).await });
         if fits {
             sent.send(rows(0, 3)).await.unwrap();
@@ -320,7 +336,7 @@ async fn what_is_under_way_is_bounded() {
     let sink = open(&cx, limited, &rows(0, 0)).await.unwrap();
     let limits = sink.in_flight();
     assert_eq!((limits.writers, limits.rows, limits.bytes), (7, 1, 2 << 20));
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let far = Far::start(|_, _| Answer {
         after: Duration::from_millis(20),
         ..answer(200, "")
@@ -331,8 +347,8 @@ async fn what_is_under_way_is_bounded() {
         json!({ "body": "array", "batch_rows": 10, "concurrency": 3 }),
     );
     let (_, result) = run(
-        folder.path(),
-        pipeline(folder.path(), 1000, json!({}), keys),
+        directory.path(),
+        pipeline(directory.path(), 1000, json!({}), keys),
     )
     .await;
     result.unwrap();
@@ -341,7 +357,7 @@ async fn what_is_under_way_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_slow_requests_take_little_longer_than_one_and_no_threads() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let threads: Arc<Mutex<usize>> = Arc::default();
     let (kept, counted) = (Arc::clone(&times), Arc::clone(&threads));
@@ -358,7 +374,11 @@ async fn two_hundred_slow_requests_take_little_longer_than_one_and_no_threads() 
     .await;
     let before = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let keys = keys(&far.url, json!({ "concurrency": 200 }));
-    let (_, result) = run(folder.path(), pipeline(folder.path(), 200, json!({}), keys)).await;
+    let (_, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 200, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     let times = times.lock().unwrap();
     assert_eq!(times.len(), 200);
@@ -373,7 +393,7 @@ async fn two_hundred_slow_requests_take_little_longer_than_one_and_no_threads() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_overloaded_gets_fewer_requests_at_once() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let now = Arc::new(Mutex::new(Vec::<Instant>::new()));
     // It takes five in 20 ms and refuses more.
     let far = Far::start(move |_, _| {
@@ -391,7 +411,11 @@ async fn a_server_that_is_overloaded_gets_fewer_requests_at_once() {
     })
     .await;
     let keys = keys(&far.url, json!({ "concurrency": 64 }));
-    let (_, result) = run(folder.path(), pipeline(folder.path(), 400, json!({}), keys)).await;
+    let (_, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 400, json!({}), keys),
+    )
+    .await;
     result.unwrap();
     // With 64 at once, all the time, more than nine of ten would be refused.
     let refused = far.seen().len() - 400;
@@ -400,10 +424,14 @@ async fn a_server_that_is_overloaded_gets_fewer_requests_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_known_ends_the_run() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let far = Far::start(|_, _| answer(401, "who?")).await;
     let keys = keys(&far.url, json!({}));
-    let (report, result) = run(folder.path(), pipeline(folder.path(), 100, json!({}), keys)).await;
+    let (report, result) = run(
+        directory.path(),
+        pipeline(directory.path(), 100, json!({}), keys),
+    )
+    .await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Auth);
     assert_eq!(report.restarts, 0);
     assert!(far.seen().len() <= 16, "{}", far.seen().len());
@@ -411,7 +439,7 @@ async fn who_is_not_known_ends_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_server_takes_what_our_sink_sends() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let far = tempfile::tempdir().unwrap();
     let mut site = Site::start(far.path(), json!({ "accept": "ndjson" })).await;
     let keys = keys(
@@ -419,8 +447,8 @@ async fn our_own_server_takes_what_our_sink_sends() {
         json!({ "body": "ndjson", "compression": "gzip", "batch_rows": 100 }),
     );
     let (_, result) = run(
-        folder.path(),
-        pipeline(folder.path(), 1000, json!({}), keys),
+        directory.path(),
+        pipeline(directory.path(), 1000, json!({}), keys),
     )
     .await;
     result.unwrap();

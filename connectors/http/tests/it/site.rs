@@ -26,20 +26,20 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// The pipeline of a source with these keys, and what takes its rows, all inputs in one.
-pub(crate) fn pipeline(folder: &Path, keys: &Value, inputs: &[&str]) -> (RowsOut, Pipeline) {
-    pipeline_every(INTERVAL, folder, keys, inputs)
+pub(crate) fn pipeline(directory: &Path, keys: &Value, inputs: &[&str]) -> (RowsOut, Pipeline) {
+    pipeline_every(INTERVAL, directory, keys, inputs)
 }
 
 fn pipeline_every(
     interval: Duration,
-    folder: &Path,
+    directory: &Path,
     keys: &Value,
     inputs: &[&str],
 ) -> (RowsOut, Pipeline) {
     let mut registry = Registry::linked().unwrap();
-    let (taken, sink) = tidegate_program::sink("taken", folder.join("rows"));
+    let (taken, sink) = tidegate_program::sink("taken", directory.join("rows"));
     registry.add(sink).unwrap();
-    let mut spec = PipelineSpec::new("site", folder)
+    let mut spec = PipelineSpec::new("site", directory)
         .source("in", "http_server", keys.clone())
         .unwrap();
     for (number, input) in inputs.iter().enumerate() {
@@ -63,18 +63,18 @@ pub(crate) struct Site {
 
 impl Site {
     /// Starts one with these keys beside `listen`, and waits until it answers.
-    pub(crate) async fn start(folder: &Path, keys: Value) -> Self {
-        Self::start_with(folder, keys, &["in"]).await
+    pub(crate) async fn start(directory: &Path, keys: Value) -> Self {
+        Self::start_with(directory, keys, &["in"]).await
     }
 
-    pub(crate) async fn start_with(folder: &Path, keys: Value, inputs: &[&str]) -> Self {
-        Self::start_every(INTERVAL, folder, keys, inputs).await
+    pub(crate) async fn start_with(directory: &Path, keys: Value, inputs: &[&str]) -> Self {
+        Self::start_every(INTERVAL, directory, keys, inputs).await
     }
 
     /// The same, with checkpoints at this interval.
     pub(crate) async fn start_every(
         interval: Duration,
-        folder: &Path,
+        directory: &Path,
         mut keys: Value,
         inputs: &[&str],
     ) -> Self {
@@ -85,10 +85,10 @@ impl Site {
         } else {
             "http"
         };
-        let (mut taken, pipeline) = pipeline_every(interval, folder, &keys, inputs);
+        let (mut taken, pipeline) = pipeline_every(interval, directory, &keys, inputs);
         let (hand, stop) = watch::channel(false);
         let options = RunOptions {
-            state: folder.join("state").into(),
+            state: directory.join("state").into(),
             stop,
             ..RunOptions::default()
         };

@@ -9,11 +9,11 @@ use tidegate_testkit::servers::Certificates;
 
 use crate::site::Site;
 
-/// Puts a certificate for 127.0.0.1 into the folder; gives its authority.
-fn certificate(folder: &Path) -> Certificate {
+/// Puts a certificate for 127.0.0.1 into the directory; gives its authority.
+fn certificate(directory: &Path) -> Certificate {
     let made = Certificates::new("IP:127.0.0.1");
     for name in ["server.pem", "server.key"] {
-        std::fs::copy(made.file(name), folder.join(name)).unwrap();
+        std::fs::copy(made.file(name), directory.join(name)).unwrap();
     }
     Certificate::from_pem(&std::fs::read(made.file("ca.pem")).unwrap()).unwrap()
 }
@@ -28,14 +28,14 @@ fn client(known: Certificate) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_changes_is_used_without_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = client(certificate(folder.path()));
+    let directory = tempfile::tempdir().unwrap();
+    let first = client(certificate(directory.path()));
     let keys = json!({ "tls": { "cert_file": "server.pem", "key_file": "server.key" } });
-    let mut site = Site::start(folder.path(), keys).await;
+    let mut site = Site::start(directory.path(), keys).await;
     assert_eq!(site.send(first.post(&site.url).body("1")).await.0, 202);
     // One that can't be used changes nothing.
-    std::fs::write(folder.path().join("server.pem"), "no certificate").unwrap();
-    let second = client(certificate(folder.path()));
+    std::fs::write(directory.path().join("server.pem"), "no certificate").unwrap();
+    let second = client(certificate(directory.path()));
     let begun = Instant::now();
     while second.post(&site.url).body("2").send().await.is_err() {
         assert!(

@@ -23,7 +23,7 @@ use crate::config::check_name;
 /// lost, some may be put again. Records that it doesn't take are put again until it does, and those
 /// alone. A row whose record is larger than 1,000 KiB is rejected.
 ///
-/// The rights that are needed: `firehose:DescribeDeliveryStream`, `firehose:PutRecordBatch`.
+/// The permissions that are needed: `firehose:DescribeDeliveryStream`, `firehose:PutRecordBatch`.
 ///
 /// ```toml
 /// [sinks.archive]

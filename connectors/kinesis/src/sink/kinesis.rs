@@ -25,7 +25,7 @@ use crate::config::check_name;
 /// A row is rejected if its record is larger than `max_record`, or if its partition key is NULL, empty,
 /// or longer than 256 characters.
 ///
-/// The rights that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`,
+/// The permissions that are needed: `kinesis:DescribeStreamSummary`, `kinesis:PutRecords`,
 /// `kinesis:ListShards` with `aggregate` and `partition_key`, and `kms:GenerateDataKey` for a stream
 /// that is encrypted with a key of one's own.
 ///

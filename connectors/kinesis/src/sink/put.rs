@@ -52,7 +52,7 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
-/// A request of which nothing is taken is made again so often, unless for being too fast.
+/// A request of which nothing is taken is retried so often, unless for being too fast.
 const TRIES: u32 = 8;
 
 /// After so many refusals for too many records it is worth a warning.

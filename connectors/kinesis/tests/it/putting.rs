@@ -353,7 +353,7 @@ async fn a_pipeline_puts_what_a_source_reads_in_order() {
 }
 
 async fn check_pipeline(aggregate: bool) {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let site = Site::with_shards(3).await;
     let mut registry = Registry::linked().unwrap();
     let rows = |numbers: std::ops::Range<u32>| {
@@ -373,7 +373,7 @@ async fn check_pipeline(aggregate: bool) {
     };
     let (hand, source) = tidegate_program::source("rows", rows(0..1).schema());
     registry.add(source).unwrap();
-    let mut spec = PipelineSpec::new("put", folder.path())
+    let mut spec = PipelineSpec::new("put", directory.path())
         .source("in", "rows", json!({}))
         .unwrap()
         .sink(
@@ -393,7 +393,7 @@ async fn check_pipeline(aggregate: bool) {
     spec.options.checkpoint.interval = Some(Span(Duration::from_millis(50)));
     let pipeline = Pipeline::new(spec, registry, Map::new()).unwrap();
     let options = RunOptions {
-        state: folder.path().join("state").into(),
+        state: directory.path().join("state").into(),
         ..RunOptions::default()
     };
     let running = tokio::spawn(async move { pipeline.run(options).await });

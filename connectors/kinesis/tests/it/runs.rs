@@ -20,18 +20,18 @@ struct Run {
 }
 
 impl Run {
-    fn start(folder: &Path, keys: Value) -> Self {
+    fn start(directory: &Path, keys: Value) -> Self {
         let mut registry = Registry::linked().unwrap();
-        let (taken, sink) = tidegate_program::sink("taken", folder.join("rows"));
+        let (taken, sink) = tidegate_program::sink("taken", directory.join("rows"));
         registry.add(sink).unwrap();
-        let spec = PipelineSpec::new("clicks", folder);
+        let spec = PipelineSpec::new("clicks", directory);
         let spec = spec.source("in", "kinesis", keys).unwrap();
         let mut spec = spec.sink("out", "taken", &["in"], json!({})).unwrap();
         spec.options.checkpoint.interval = Some(Span(Duration::from_millis(100)));
         let pipeline = Pipeline::new(spec, registry, Map::new()).unwrap();
         let (hand, stop) = watch::channel(false);
         let options = RunOptions {
-            state: folder.join("state").into(),
+            state: directory.join("state").into(),
             stop,
             ..RunOptions::default()
         };
@@ -81,10 +81,10 @@ impl Run {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_costs_no_row_and_doubles_none() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let site = Site::with_shards(2).await;
     site.put_numbers(0..100, 10).await;
-    let mut run = Run::start(folder.path(), site.keys(json!({})));
+    let mut run = Run::start(directory.path(), site.keys(json!({})));
     let mut rows = run.rows(100).await;
     site.put_numbers(100..200, 10).await;
     site.split("shardId-000000000000").await;
@@ -95,7 +95,7 @@ async fn a_crash_costs_no_row_and_doubles_none() {
     run.crash().await;
     drop(taken);
     site.put_numbers(300..400, 10).await;
-    let mut run = Run::start(folder.path(), site.keys(json!({})));
+    let mut run = Run::start(directory.path(), site.keys(json!({})));
     rows.extend(run.rows(400 - rows.len()).await);
     site.merge("shardId-000000000002", "shardId-000000000003")
         .await;
@@ -107,30 +107,30 @@ async fn a_crash_costs_no_row_and_doubles_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_with_an_end_follow_each_other() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let site = Site::with_shards(2).await;
     let keys = site.keys(json!({ "until": "now" }));
-    let mut rows = Run::start(folder.path(), keys.clone()).end().await;
+    let mut rows = Run::start(directory.path(), keys.clone()).end().await;
     assert!(rows.is_empty());
     for round in 0..4 {
         site.put_numbers(round * 100..round * 100 + 100, 10).await;
         if round == 1 {
             site.split("shardId-000000000001").await;
         }
-        rows.extend(Run::start(folder.path(), keys.clone()).end().await);
+        rows.extend(Run::start(directory.path(), keys.clone()).end().await);
         assert_all(&rows, 0..round * 100 + 100);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn latest_begins_with_the_run_and_not_with_each_process() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let site = Site::with_shards(2).await;
     site.put_numbers(1000..1050, 10).await;
     // Times are in milliseconds.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let keys = site.keys(json!({ "start": "latest" }));
-    let run = Run::start(folder.path(), keys.clone());
+    let run = Run::start(directory.path(), keys.clone());
     let seen = || {
         let seen = site.proxy.seen();
         let mut seen = seen.iter();
@@ -141,7 +141,7 @@ async fn latest_begins_with_the_run_and_not_with_each_process() {
     }
     run.crash().await;
     site.put_numbers(0..100, 10).await;
-    let mut run = Run::start(folder.path(), keys);
+    let mut run = Run::start(directory.path(), keys);
     let mut rows = run.rows(100).await;
     rows.extend(run.stop().await);
     assert_all(&rows, 0..100);
@@ -156,9 +156,9 @@ async fn shards_in_which_nothing_came_are_read_on_from_the_start_that_was_asked_
     let time = chrono::Utc::now().to_rfc3339();
     let mut put = 0;
     for start in [json!("latest"), json!({ "at_timestamp": time })] {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let keys = site.keys(json!({ "start": start, "until": "now" }));
-        let rows = async || Run::start(folder.path(), keys.clone()).end().await;
+        let rows = async || Run::start(directory.path(), keys.clone()).end().await;
         let first = rows().await;
         assert_all(&first, 0..put);
         assert_eq!(rows().await, [], "{start}");

@@ -41,7 +41,7 @@ impl Pool {
         Self::with(Some((connector, set_up)), most, Vec::new(), None)
     }
 
-    /// Of these and no others, whose transactions can't be made again.
+    /// Of these and no others, whose transactions can't be retried.
     pub(crate) fn of(connections: Vec<Connection>, guard: Option<Connection>) -> Arc<Self> {
         Self::with(None, connections.len(), connections, guard)
     }
@@ -84,7 +84,7 @@ impl Pool {
         Ok(Loan {
             pool: Arc::clone(self),
             turn: Some(turn),
-            // Of those that can't be made again, it is lost with this loan.
+            // Of those that can't be retried, it is lost with this loan.
             only: self.more.is_none().then(|| self.used()).flatten(),
         })
     }

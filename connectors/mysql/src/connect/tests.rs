@@ -91,9 +91,9 @@ async fn users_come_in_by_their_passwords() {
          CREATE USER tls IDENTIFIED BY 'ä secret' REQUIRE SSL; \
          CREATE DATABASE shop; GRANT ALL ON shop.* TO native, ed",
     );
-    let folder = TempDir::new().unwrap();
+    let directory = TempDir::new().unwrap();
     let secret = |password: &str| {
-        let file = folder.path().join(format!("{password}.txt"));
+        let file = directory.path().join(format!("{password}.txt"));
         std::fs::write(&file, password).unwrap();
         Some(Secret::File(file))
     };

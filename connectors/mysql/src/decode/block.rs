@@ -109,7 +109,7 @@ impl<'a> Block<'a> {
         ended.then_some(()).ok_or_else(broken)
     }
 
-    /// Goes on to the next column.
+    /// Continues to the next column.
     pub(super) fn next(&mut self) {
         self.column += 1;
     }

@@ -358,7 +358,7 @@ fn reason(why: Fault, column: &Column, value: &str) -> String {
         ),
         Fault::NotUtf8 => format!("column `{name}` holds a text that is not UTF-8: {shown}"),
         Fault::NeitherTrueNorFalse => format!(
-            "column `{name}` is {declared}, read as a truth value, but holds {shown}; \
+            "column `{name}` is {declared}, read as a boolean, but holds {shown}; \
              `map_tinyint1_to_bool = false` reads it as a number"
         ),
         Fault::NotADecimal => format!("column `{name}` holds `{shown}`, which is no decimal"),

@@ -1,4 +1,4 @@
-//! Numbers and truth values.
+//! Numbers and booleans.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn fill<T: Default>(
     });
 }
 
-/// A column of truth values.
+/// A column of booleans.
 pub(super) struct Truths<F> {
     values: Vec<bool>,
     marks: Marks,
@@ -93,7 +93,7 @@ impl<F: Fn(&[u8], &mut usize) -> Result<bool, Fault>> Build for Truths<F> {
     }
 }
 
-/// A TINYINT(1) that is a truth value. What it says beyond 0 and 1 would be lost.
+/// A TINYINT(1) that is a boolean. What it says beyond 0 and 1 would be lost.
 #[inline(always)]
 pub(super) fn truth(bytes: &[u8], at: &mut usize) -> Result<bool, Fault> {
     match fixed(bytes, at) {

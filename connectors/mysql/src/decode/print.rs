@@ -155,7 +155,7 @@ pub(super) fn json(cells: &[Cell<'_>], columns: &[Column]) -> String {
 /// Errors: `Unsupported` for a NULL, or a type of which no key is made.
 pub(super) fn literal(cell: &Cell<'_>, column: &Column) -> Result<String> {
     let unusable = || {
-        Error::unsupported("a value of this column can't be a position to go on from")
+        Error::unsupported("a value of this column can't be a position to resume from")
             .with("column", &column.name)
             .with("type", &column.declared)
             .with("value", cell.shown())

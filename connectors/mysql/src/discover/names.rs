@@ -103,7 +103,7 @@ fn missing(database: &str, pattern: &str, all: &[&str]) -> Error {
     error.hint(match all.iter().find(same) {
         Some(name) => format!("did you mean `{name}`? This server tells upper from lower case"),
         None if all.is_empty() => {
-            "this user sees no table in the database: check its name, and the user's rights by \
+            "this user sees no table in the database: check its name, and the user's privileges by \
              SHOW GRANTS"
                 .to_owned()
         }

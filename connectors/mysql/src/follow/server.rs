@@ -30,7 +30,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Checks that the server can be followed, and that we may do so.
 ///
-/// Errors: `Config` for the server's settings, `Auth` for missing rights.
+/// Errors: `Config` for the server's settings, `Auth` for missing permissions.
 pub(crate) async fn check(connector: &Connector) -> Result<()> {
     let mut connection = connector.connect().await?;
     let settings = settings(&mut connection).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn check(connector: &Connector) -> Result<()> {
         );
     }
     let (file, byte, _) = status(&mut connection).await?;
-    // Whether we may read it is seen by reading its end: rights come by roles and in many ways.
+    // Whether we may read it is seen by reading its end: permissions come by roles and in many ways.
     // Number 0 is nobody's, so no other reader is cut off.
     let body = dump_body(&file, u32::try_from(byte).unwrap_or(FIRST), NON_BLOCK, 0);
     connection.command(READING, COM_BINLOG_DUMP, &body).await?;

@@ -90,7 +90,7 @@ pub(super) fn fit(table: &Table, map: &TableMap) -> Result<Option<Fit>> {
 }
 
 /// A definition made of what a map says, which must be full; what the map doesn't say (whether a
-/// TINYINT is a truth value, a LONGTEXT a JSON) is taken from other definitions of the table.
+/// TINYINT is a boolean, a LONGTEXT a JSON) is taken from other definitions of the table.
 pub(super) fn compose(map: &TableMap, others: &[&Table]) -> Result<Table> {
     let Some(last) = others.first() else {
         return Err(Error::internal("a table without any definition"));

@@ -27,7 +27,7 @@ const MOST_SPLITS: u64 = 4_096;
 /// Plans a run: everything in the first answer.
 ///
 /// `follow` notes the position of the binary log before this, adds `Piece::Binlog` after all of
-/// these splits, and goes on with it in later runs. `sample` gives `Piece::Sample` instead.
+/// these splits, and continues with it in later runs. `sample` gives `Piece::Sample` instead.
 pub(crate) async fn plan(shared: &Arc<Shared>, ask: &Ask<'_>) -> Result<Plan> {
     let mut memory: Memory = match ask.state {
         Some(state) => state.decode()?,

@@ -109,7 +109,7 @@ pub(super) async fn find(
     Ok(Some((window, bookmark)))
 }
 
-/// Rows that a cursor can't place would be missed for ever.
+/// Rows that a cursor can't place would be missed forever.
 async fn refuse_nulls(
     connection: &mut Connection,
     relation: &Relation,

@@ -66,7 +66,7 @@ impl Sample {
     }
 }
 
-/// A time span, or one that is drawn anew each time: `"1s"`, `"0s..2s"`.
+/// A duration, or one that is drawn anew each time: `"1s"`, `"0s..2s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// At least this long.
@@ -101,7 +101,7 @@ impl FromStr for Wait {
         let span = |text: &str| match text.trim().parse::<Span>() {
             Ok(Span(time)) => Ok(time),
             Err(_) => Err(format!(
-                "`{text}` is not a time span such as \"1s\" or \"0s..2s\""
+                "`{text}` is not a duration such as \"1s\" or \"0s..2s\""
             )),
         };
         let (least, most) = (span(least)?, span(most)?);
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Wait {
             type Value = Wait;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time span such as \"1s\" or \"0s..2s\"")
+                f.write_str("a duration such as \"1s\" or \"0s..2s\"")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Wait, E> {

@@ -1,4 +1,4 @@
-//! Random numbers by position: no state but a counter, so that a loop goes on where it was.
+//! Random numbers by position: no state but a counter, so that a loop resumes where it was.
 
 use std::time::Duration;
 

@@ -155,7 +155,7 @@ impl<'a> Marker<'a> {
         connection.run("make the table of markers", &create).await
     }
 
-    /// Refuses to go on where another state has written under this pipeline's name. Writes nothing.
+    /// Refuses to resume where another state has written under this pipeline's name. Writes nothing.
     pub(super) async fn check(&self, connection: &mut Connection, cx: &Context) -> Result<()> {
         match self.read(connection, "").await {
             Ok(Some(stand)) => self.same_lineage(&stand, &cx.lineage.to_string()),
@@ -338,7 +338,7 @@ pub(super) async fn no_twins(
         .hint("let each key come once, with a `sql` transform for instance; the table is as it was"))
 }
 
-/// A commit fails only for what passes, for rights, or for what others changed meanwhile.
+/// A commit fails only for what passes, for permissions, or for what others changed meanwhile.
 fn allowed(error: Error) -> Error {
     if matches!(
         error.kind(),

@@ -21,7 +21,7 @@ with_connection! {
     ///
     /// Rows appear when their epoch is committed, all at once and exactly once: they are first
     /// written to staging tables beside the target (`_tg_…`), and moved in one transaction. That
-    /// needs the rights SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER and DROP on the database. The
+    /// needs the permissions SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER and DROP on the database. The
     /// last commit of each pipeline is noted in the table `_tidegate_markers`; don't delete it.
     ///
     /// All inputs must have the same columns. They are written to the table's columns of the same
@@ -54,7 +54,7 @@ with_connection! {
 
         /// Creates the table, if it isn't there, before the first row. Columns that came from a
         /// MySQL or MariaDB get the type they had there. The others: integers, FLOAT, DOUBLE and
-        /// DECIMAL as they are (at most 65 digits, 30 behind the point); truth values TINYINT(1);
+        /// DECIMAL as they are (at most 65 digits, 30 behind the point); booleans TINYINT(1);
         /// texts LONGTEXT, in a key VARCHAR(255); bytes LONGBLOB, in a key VARBINARY(255), of a
         /// fixed length VARBINARY; dates DATE; times and durations TIME(6); timestamps DATETIME(6),
         /// those with a zone in UTC; lists, structs and maps JSON. Texts are utf8mb4, and compare
@@ -87,7 +87,7 @@ pub enum Mode {
     Upsert,
     /// At the end of the run the table holds exactly the run's rows, also when there are none. Until
     /// then it stays as it was. Rows are deleted and inserted, in one transaction: the table itself,
-    /// its rights, indexes and triggers stay, and whoever reads sees either the old rows or the new
+    /// its permissions, indexes and triggers stay, and whoever reads sees either the old rows or the new
     /// ones. A row whose key another row of the run had is rejected where it is noticed in time, or
     /// stops the run before anything is replaced.
     Replace,

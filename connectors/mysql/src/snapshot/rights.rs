@@ -23,7 +23,7 @@ struct Grant {
 
 impl Rights {
     pub(super) async fn ask(connection: &mut Connection) -> Result<Self> {
-        let lines = connection.query("ask for the user's rights", "SHOW GRANTS");
+        let lines = connection.query("ask for the user's privileges", "SHOW GRANTS");
         let lines = match lines.await {
             Ok(lines) => lines,
             // A server that doesn't keep grants has none to show.
@@ -38,7 +38,7 @@ impl Rights {
     }
 
     /// The first way that should work. A server may refuse more than its grants say (RDS does
-    /// with FLUSH TABLES WITH READ LOCK), and rights may come by a role that isn't listed: taking
+    /// with FLUSH TABLES WITH READ LOCK), and permissions may come by a role that isn't listed: taking
     /// the snapshot tries them all.
     ///
     /// `databases`: those of the tables, if all tables are known.

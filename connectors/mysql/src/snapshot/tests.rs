@@ -14,7 +14,7 @@ use crate::connect::{ConnectionKeys, Connector};
 use crate::discover::Table;
 
 /// Two tables whose values sum up to 2000 and which have equally many rows, after every commit; and
-/// users with different rights.
+/// users with different permissions.
 const SHOP: &str = "
 CREATE DATABASE shop; USE shop;
 CREATE TABLE a (id INT PRIMARY KEY, v BIGINT NOT NULL);

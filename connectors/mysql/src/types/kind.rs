@@ -27,7 +27,7 @@ pub enum ZeroDates {
 /// How types are mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mapping {
-    /// TINYINT(1) is a truth value.
+    /// TINYINT(1) is a boolean.
     pub(crate) tinyint1_to_bool: bool,
     pub(crate) zero_dates: ZeroDates,
 }
@@ -44,7 +44,7 @@ impl Default for Mapping {
 /// A column's type at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Type {
-    /// TINYINT(1), if truth values are asked for. Signed: `TINYINT(1) UNSIGNED` is a number.
+    /// TINYINT(1), if booleans are asked for. Signed: `TINYINT(1) UNSIGNED` is a number.
     Bool,
     TinyInt {
         unsigned: bool,

@@ -119,10 +119,10 @@ mod tests {
     use super::*;
 
     fn made(kind: &str) -> Vec<u8> {
-        let folder = TempDir::new().unwrap();
+        let directory = TempDir::new().unwrap();
         let make = format!("genpkey -algorithm {kind} -out private.key");
-        openssl(folder.path(), &make);
-        openssl(folder.path(), "pkey -in private.key -pubout")
+        openssl(directory.path(), &make);
+        openssl(directory.path(), "pkey -in private.key -pubout")
     }
 
     fn rsa(bits: usize) -> Vec<u8> {

@@ -85,7 +85,7 @@ pub(super) struct Greeted {
     pub(super) capabilities: CapabilityFlags,
 }
 
-/// Answers the greeting, with TLS if wanted, and goes on until the server lets us in.
+/// Answers the greeting, with TLS if wanted, and continues until the server lets us in.
 pub(super) async fn log_in(
     mut transport: Transport,
     address: SocketAddr,
@@ -348,9 +348,9 @@ mod tests {
     fn the_password_goes_to_nobody_whom_nothing_authenticates() {
         use Protection::{Authenticated, Encrypted, Plain};
         use Way::{Inside, Never, WithOurs, WithTheirs};
-        let folder = tempfile::TempDir::new().unwrap();
-        openssl(folder.path(), "genrsa -out rsa.key 2048");
-        let key = openssl(folder.path(), "rsa -in rsa.key -pubout");
+        let directory = tempfile::TempDir::new().unwrap();
+        openssl(directory.path(), "genrsa -out rsa.key 2048");
+        let key = openssl(directory.path(), "rsa -in rsa.key -pubout");
         let key = PublicKey::from_pem(&key);
         let here = [
             "127.0.0.1:3306",

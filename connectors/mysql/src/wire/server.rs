@@ -131,7 +131,7 @@ pub(crate) fn refused(doing: &str, cause: ServerError) -> Error {
         ),
         1142 | 1143 | 1227 | 1370 | 1410 => (
             Error::auth(sentence),
-            Some("the user lacks this right: see SHOW GRANTS"),
+            Some("the user lacks this privilege: see SHOW GRANTS"),
         ),
         1049 => (
             Error::not_found(sentence),

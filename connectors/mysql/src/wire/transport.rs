@@ -70,7 +70,7 @@ impl Transport {
         nothing.then_some((self.socket, self.sequence, self.patience))
     }
 
-    /// Goes on with packet numbers where another layer left off.
+    /// Continues with packet numbers where another layer left off.
     pub(super) fn with_sequence(mut self, sequence: u8) -> Self {
         self.sequence = sequence;
         self

@@ -13,7 +13,7 @@ use tidegate_testkit::suites::context;
 use crate::support::{config, ids, open, plan, read_all, run, scans};
 
 /// A server's certificate for `localhost` that signs itself, and its key.
-fn certificate(folder: &Path) {
+fn certificate(directory: &Path) {
     let output = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
         .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
@@ -25,7 +25,7 @@ fn certificate(folder: &Path) {
         ])
         .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", "server.key", "-out", "server.pem"])
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -33,9 +33,9 @@ fn certificate(folder: &Path) {
 
 #[tokio::test]
 async fn a_source_logs_in_with_a_password_over_tls() {
-    let folder = TempDir::new().unwrap();
-    certificate(folder.path());
-    let file = |name: &str| folder.path().join(name);
+    let directory = TempDir::new().unwrap();
+    certificate(directory.path());
+    let file = |name: &str| directory.path().join(name);
     let server = MariaDb::with(&[
         &format!("--ssl-cert={}", file("server.pem").display()),
         &format!("--ssl-key={}", file("server.key").display()),

@@ -175,7 +175,7 @@ async fn snapshot_and_changes_together_are_the_table() {
             }
         }
     }
-    // The reader is killed again and again, and goes on from the last offset, now and then in a
+    // The reader is killed again and again, and resumes from the last offset, now and then in a
     // source that was opened anew.
     let mut resume = None;
     let mut positions = BTreeSet::new();

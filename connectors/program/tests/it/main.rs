@@ -34,10 +34,10 @@ fn numbers(committed: &Committed) -> Vec<i64> {
 }
 
 /// A pipeline from a program to itself.
-fn pipeline(folder: &Path) -> (RowsIn, RowsOut, Pipeline) {
+fn pipeline(directory: &Path) -> (RowsIn, RowsOut, Pipeline) {
     let mut registry = Registry::linked().unwrap();
     let (sent, source) = tidegate_program::source("sent", batch(0, 0).schema());
-    let (taken, sink) = tidegate_program::sink("taken", folder.join("rows"));
+    let (taken, sink) = tidegate_program::sink("taken", directory.join("rows"));
     registry.add(source).unwrap();
     registry.add(sink).unwrap();
     let component = |kind, id, tag: &str, inputs: &[&str]| ComponentSpec {
@@ -50,7 +50,7 @@ fn pipeline(folder: &Path) -> (RowsIn, RowsOut, Pipeline) {
     };
     let spec = PipelineSpec {
         name: "program".to_owned(),
-        base: folder.to_owned(),
+        base: directory.to_owned(),
         options: PipelineOptions::default(),
         components: vec![
             component(Kind::Source, "in", "sent", &[]),
@@ -66,10 +66,10 @@ fn pipeline(folder: &Path) -> (RowsIn, RowsOut, Pipeline) {
 
 type Running = JoinHandle<(Report, tidegate_core::Result<()>)>;
 
-fn run(folder: &Path, pipeline: Pipeline) -> (watch::Sender<bool>, Running) {
+fn run(directory: &Path, pipeline: Pipeline) -> (watch::Sender<bool>, Running) {
     let (hand, stop) = watch::channel(false);
     let options = RunOptions {
-        state: folder.join("state").into(),
+        state: directory.join("state").into(),
         stop,
         ..RunOptions::default()
     };
@@ -81,9 +81,9 @@ fn run(folder: &Path, pipeline: Pipeline) -> (watch::Sender<bool>, Running) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_is_committed_when_sending_returns_and_the_run_ends_with_the_hand() {
-    let folder = tempfile::tempdir().unwrap();
-    let (sent, mut taken, pipeline) = pipeline(folder.path());
-    let (_hand, running) = run(folder.path(), pipeline);
+    let directory = tempfile::tempdir().unwrap();
+    let (sent, mut taken, pipeline) = pipeline(directory.path());
+    let (_hand, running) = run(directory.path(), pipeline);
     let taking = tokio::spawn(async move {
         let mut all = Vec::new();
         while let Some(committed) = taken.next().await {
@@ -108,15 +108,15 @@ async fn what_is_sent_is_committed_when_sending_returns_and_the_run_ends_with_th
     let mut all = taking.await.unwrap();
     all.sort_unstable();
     assert_eq!(all, (0..900).collect::<Vec<_>>());
-    let left = std::fs::read_dir(folder.path().join("rows")).unwrap();
+    let left = std::fs::read_dir(directory.path().join("rows")).unwrap();
     assert_eq!(left.count(), 0, "files of rows that were taken are left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_committed_is_told_and_what_was_not_taken_comes_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let (sent, mut taken, first) = pipeline(folder.path());
-    let (_hand, running) = run(folder.path(), first);
+    let directory = tempfile::tempdir().unwrap();
+    let (sent, mut taken, first) = pipeline(directory.path());
+    let (_hand, running) = run(directory.path(), first);
     let sending = tokio::spawn({
         let sent = sent.clone();
         async move { sent.send(batch(0, 10)).await }
@@ -132,8 +132,8 @@ async fn what_was_not_committed_is_told_and_what_was_not_taken_comes_again() {
     assert_eq!(error.kind(), ErrorKind::Transient);
     drop(sent);
 
-    let (sent, mut taken, second) = pipeline(folder.path());
-    let (hand, running) = run(folder.path(), second);
+    let (sent, mut taken, second) = pipeline(directory.path());
+    let (hand, running) = run(directory.path(), second);
     let committed = taken.next().await.unwrap();
     assert_eq!((committed.lineage, committed.epoch), (lineage, epoch));
     assert_eq!(numbers(&committed), (0..10).collect::<Vec<_>>());
@@ -149,8 +149,8 @@ async fn what_was_not_committed_is_told_and_what_was_not_taken_comes_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_columns_are_refused_and_a_pipeline_that_is_gone_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let (sent, _taken, pipeline) = pipeline(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let (sent, _taken, pipeline) = pipeline(directory.path());
     let text = Arc::new(StringArray::from(vec!["a"]));
     for other in [("m", text.clone() as _), ("n", text as _)] {
         let other = RecordBatch::try_from_iter([other]).unwrap();

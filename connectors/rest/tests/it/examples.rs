@@ -14,8 +14,8 @@ use crate::support::{Log, Pipeline, Seen, params, serve};
 
 /// The only source of an example, asking another server.
 fn source(file: &str, url: impl Into<String>) -> Value {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rest");
-    let text = std::fs::read_to_string(folder.join(file)).unwrap();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rest");
+    let text = std::fs::read_to_string(directory.join(file)).unwrap();
     let document: DocumentMut = text.parse().unwrap();
     let sources = document["sources"].as_table_like().unwrap();
     let (_, only) = sources.iter().next().unwrap();

@@ -106,7 +106,7 @@ fn dates(from: Option<i64>) -> Window {
     Window::Dates { from, to: Some(TO) }
 }
 
-/// Reads to the end. Each page is taken by a walk that goes on from a stored position, as a
+/// Reads to the end. Each page is taken by a walk that resumes from a stored position, as a
 /// later process would.
 fn read(
     api: &mut Api,

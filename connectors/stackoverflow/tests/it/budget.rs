@@ -84,7 +84,7 @@ async fn a_run_that_was_refused_does_what_it_was_advised_to() {
 
 #[tokio::test]
 async fn two_accounts_ask_no_faster_than_their_address_may() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let api = api(Rules::default().key("one").key("two"), 100);
     // The filter is made before.
     let mut before = pipeline(&api);
@@ -92,7 +92,7 @@ async fn two_accounts_ask_no_faster_than_their_address_may() {
     before.run().await.unwrap();
     // Each asks for other pages.
     let mut pipelines = [("one", 5), ("two", 6)].map(|(key, pagesize)| {
-        let path = folder.path().join(key);
+        let path = directory.path().join(key);
         std::fs::write(&path, key).unwrap();
         let mut pipeline = pipeline(&api);
         pipeline.config.key = Some(Secret::File(path));

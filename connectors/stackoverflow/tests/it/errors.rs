@@ -162,9 +162,9 @@ async fn a_site_that_does_not_exist_is_told_with_its_key() {
 
 #[tokio::test]
 async fn keys_and_tokens_are_sent_and_never_shown() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let secret = |name: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::write(&path, name).unwrap();
         Some(Secret::File(path))
     };

@@ -77,7 +77,7 @@ impl Pipeline {
         self.config.open(&self.context()).await
     }
 
-    /// A process: it goes on with what the last one left, or else plans and reads what is new.
+    /// A process: it continues with what the last one left, or else plans and reads what is new.
     pub(crate) async fn run(&mut self) -> Result<()> {
         self.metrics = Arc::default();
         let source = self.source().await?;

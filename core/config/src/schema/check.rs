@@ -1,4 +1,4 @@
-//! Checks a table against a JSON Schema and reports every mistake.
+//! Checks a table against a JSON Schema and reports every error.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub(crate) fn check(node: &mut Node, schema: &Value, what: &str, out: &mut Diagn
                         error.masked()
                     ),
                 )
-                .hint("this is a mistake of the component, not of the file"),
+                .hint("this is an error of the component, not of the file"),
             );
             return;
         }

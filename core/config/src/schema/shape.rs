@@ -287,21 +287,21 @@ impl Unit {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Size => "a size",
-            Self::Span => "a time span",
+            Self::Span => "a duration",
         }
     }
 
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::Size => "sizes are written like \"5 MB\" or \"64 MiB\"",
-            Self::Span => "time spans are written like \"500ms\", \"60s\" or \"1h 30m\"",
+            Self::Span => "durations are written like \"500ms\", \"60s\" or \"1h 30m\"",
         }
     }
 
     fn describe(self) -> String {
         match self {
             Self::Size => "a size such as \"5 MB\"".to_owned(),
-            Self::Span => "a time span such as \"60s\"".to_owned(),
+            Self::Span => "a duration such as \"60s\"".to_owned(),
         }
     }
 }

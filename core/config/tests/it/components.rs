@@ -16,7 +16,7 @@ fn never_opened<T>() -> Result<T> {
     Err(Error::internal("these components are only read"))
 }
 
-/// Files of a folder.
+/// Files of a directory.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FilesConfig {
@@ -182,7 +182,7 @@ pub(crate) struct ParquetConfig {
     /// How they are compressed.
     #[serde(default)]
     compression: Compression,
-    /// The columns that make the folders.
+    /// The columns that make the directories.
     #[serde(default)]
     partition_by: Vec<String>,
     /// The table that the files belong to.
@@ -217,9 +217,9 @@ enum Catalog {
         /// The table.
         table: String,
     },
-    /// A folder.
+    /// A directory.
     Local {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 }

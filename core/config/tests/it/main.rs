@@ -18,16 +18,16 @@ use tempfile::TempDir;
 use tidegate_config::{Diagnostics, LoadOptions, Loaded, load};
 use tidegate_core::Registry;
 
-/// A folder with a pipeline file, and what it is loaded with.
+/// A directory with a pipeline file, and what it is loaded with.
 pub(crate) struct Files {
-    pub(crate) folder: TempDir,
+    pub(crate) directory: TempDir,
     pub(crate) options: LoadOptions,
 }
 
 impl Files {
     pub(crate) fn new(pipeline: impl AsRef<[u8]>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pipeline.toml");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pipeline.toml");
         std::fs::write(&file, pipeline).unwrap();
         let options = LoadOptions {
             file,
@@ -36,11 +36,11 @@ impl Files {
             env: Vec::new(),
             settings: None,
         };
-        Self { folder, options }
+        Self { directory, options }
     }
 
     pub(crate) fn with(self, name: &str, text: &str) -> Self {
-        std::fs::write(self.folder.path().join(name), text).unwrap();
+        std::fs::write(self.directory.path().join(name), text).unwrap();
         self
     }
 
@@ -60,7 +60,7 @@ impl Files {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     pub(crate) fn load(&self) -> Result<Loaded, Diagnostics> {
@@ -71,11 +71,11 @@ impl Files {
         self.load().unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 
-    /// The mistakes as they are printed, without the folder's name.
+    /// The errors as they are printed, without the directory's name.
     pub(crate) fn mistakes(&self) -> String {
-        let wrong = self.load().expect_err("the file has mistakes");
-        let folder = format!("{}/", self.folder.path().display());
-        wrong.to_string().replace(&folder, "")
+        let wrong = self.load().expect_err("the file has errors");
+        let directory = format!("{}/", self.directory.path().display());
+        wrong.to_string().replace(&directory, "")
     }
 }
 

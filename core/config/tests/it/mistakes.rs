@@ -1,4 +1,4 @@
-//! Every mistake has a snapshot of what the user sees.
+//! Every error has a snapshot of what the user sees.
 
 use crate::{Files, GOOD};
 

@@ -67,8 +67,8 @@ fn a_components_error_is_shown_in_its_text() {
         .with("column", 8)
         .hint("did you mean `price`?");
     let shown = document.explain("weekly", &error).to_string();
-    let folder = format!("{}/", files.path().display());
-    insta::assert_snapshot!(shown.replace(&folder, ""));
+    let directory = format!("{}/", files.path().display());
+    insta::assert_snapshot!(shown.replace(&directory, ""));
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_components_error_never_tells_a_password() {
 #[test]
 fn a_components_error_without_a_place_is_shown_at_its_header() {
     let document = Files::new(GOOD).loaded().document;
-    let error = Error::not_found("no such folder").with("path", "/data");
+    let error = Error::not_found("no such directory").with("path", "/data");
     let shown = document.explain("shop", &error);
     assert_eq!((shown.line(), shown.column()), (2, 1));
-    assert_eq!(shown.message(), "no such folder (path: /data)");
+    assert_eq!(shown.message(), "no such directory (path: /data)");
 }

@@ -92,7 +92,7 @@ impl Decompressor {
     /// pushed. Errors: `Data` for bytes that are not of this compression or are damaged.
     #[expect(
         clippy::should_implement_trait,
-        reason = "fallible, and goes on after None"
+        reason = "fallible, and resumes after None"
     )]
     pub fn next(&mut self) -> Result<Option<Bytes>> {
         match &mut self.codec {

@@ -42,7 +42,7 @@ impl Compression {
         Self::split_path(path).1
     }
 
-    /// A path without the folders before it and the extension of its compression.
+    /// A path without the directories before it and the extension of its compression.
     pub(crate) fn split_path(path: &str) -> (&str, Self) {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         match name.rsplit_once('.') {

@@ -109,7 +109,7 @@ impl PlainText {
     /// bytes that are damaged, cut off, or no text that can be read.
     #[expect(
         clippy::should_implement_trait,
-        reason = "fallible, and goes on after None"
+        reason = "fallible, and resumes after None"
     )]
     pub fn next(&mut self) -> Result<Option<Bytes>> {
         loop {

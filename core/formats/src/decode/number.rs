@@ -62,7 +62,7 @@ impl Number {
         Self::lex_rest::<JSON>(text, negative, mantissa, start, at)
     }
 
-    /// Goes on at the point or exponent at `at`.
+    /// Resumes at the point or exponent at `at`.
     #[inline]
     fn lex_rest<const JSON: bool>(
         text: &[u8],

@@ -373,7 +373,7 @@ impl<T: ArrowPrimitiveType<Native = i64>> Parse for Timestamp<T> {
     }
 }
 
-/// Truth values.
+/// Booleans.
 pub(crate) struct Bools {
     values: BooleanBufferBuilder,
     nulls: NullBufferBuilder,

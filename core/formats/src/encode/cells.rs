@@ -60,7 +60,7 @@ enum Values<'a> {
 /// What a text needs before it can stand in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Numbers and truth values.
+    /// Numbers and booleans.
     Bare,
     /// Dates, times, base64: nothing that must be escaped.
     Plain,

@@ -138,7 +138,7 @@ impl Unread {
         self.replace(larger);
     }
 
-    /// Goes on with another buffer; gives the one before.
+    /// Continues with another buffer; gives the one before.
     fn replace(&mut self, buffer: Vec<u8>) -> Vec<u8> {
         self.from = 0;
         std::mem::replace(&mut self.buffer, buffer)

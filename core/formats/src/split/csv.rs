@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 
 use crate::csv_options::Dialect;
 
-/// The search for a record's end, going on where it stopped when more bytes have come.
+/// The search for a record's end, resuming where it stopped when more bytes have come.
 #[derive(Debug)]
 pub(crate) struct CsvScan {
     delimiter: u8,

@@ -40,7 +40,7 @@ impl CsvHeader {
 
     /// Reads the header from a file's first bytes; `None` when they don't hold all of it.
     /// `complete` says that the file has no more. A splitter does this itself; it is needed where
-    /// reading goes on in the middle of a file.
+    /// reading continues in the middle of a file.
     ///
     /// Errors: `Schema` for names that are not UTF-8.
     pub fn parse(bytes: &[u8], csv: &CsvOptions, complete: bool) -> Result<Option<Self>> {

@@ -63,7 +63,7 @@ impl JsonScan {
         }
     }
 
-    /// Goes on over `bytes`, which begin where the last chunk ended, until the values make a chunk
+    /// Continues over `bytes`, which begin where the last chunk ended, until the values make a chunk
     /// of `least` bytes, or an array ends.
     pub(crate) fn advance(
         &mut self,
@@ -213,7 +213,7 @@ impl JsonScan {
         }
     }
 
-    /// A chunk of the whole values, if there are any; the scan goes on behind it.
+    /// A chunk of the whole values, if there are any; the scan continues behind it.
     fn cut(&mut self) -> Option<Cut> {
         if self.whole == self.skip {
             return None;

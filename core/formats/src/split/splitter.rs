@@ -254,7 +254,7 @@ impl Splitter {
     /// CSV header.
     #[expect(
         clippy::should_implement_trait,
-        reason = "fallible, and goes on after None"
+        reason = "fallible, and resumes after None"
     )]
     pub fn next(&mut self) -> Result<Option<Chunk>> {
         loop {

@@ -215,11 +215,11 @@ impl Authorizer {
         along || matches!(&self.with, With::Query(name, _) if name == param)
     }
 
-    /// What the user should do when the server doesn't know who is asking (401), or doesn't allow
+    /// What the user should do when the server doesn't accept the credentials (401), or doesn't allow
     /// what is asked (403).
     pub fn hint(&self, status: StatusCode) -> String {
         if self.is_nobody() {
-            return "the API may want to know who is asking: see `auth`".to_owned();
+            return "the API may need authentication: see `auth`".to_owned();
         }
         match status {
             StatusCode::FORBIDDEN => format!("check {}, and what it may do", self.to_check),

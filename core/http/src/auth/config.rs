@@ -6,7 +6,7 @@ use url::Url;
 
 use super::wire;
 
-/// How the API knows who is asking.
+/// How requests are authenticated.
 ///
 /// Secrets don't stand in the file: `{ env = "NAME" }` names an environment variable and
 /// `{ file = "PATH" }` a file that holds them.
@@ -68,7 +68,7 @@ pub enum Auth {
     },
 }
 
-/// How a token endpoint is told who is asking.
+/// How a client authenticates at the token endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthStyle {

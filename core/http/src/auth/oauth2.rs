@@ -172,7 +172,7 @@ impl TokenSource {
         })
     }
 
-    /// What the endpoint refuses is about who is asking, whatever its status (RFC 6749, 5.2: 400).
+    /// What the endpoint refuses is about authentication, whatever its status (RFC 6749, 5.2: 400).
     fn refused(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Config | ErrorKind::Auth => {

@@ -21,7 +21,7 @@ pub(crate) struct Document {
     pace: Option<Hold>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     methods: BTreeMap<String, Method>,
-    /// Requests that may not be made again yet, by their identity.
+    /// Requests that may not be retried yet, by their identity.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     asked: BTreeMap<String, Hold>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Note {
 /// A request that wants to be made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    /// What tells it from all other requests, also the same one made again.
+    /// What tells it from all other requests, also the same one retried.
     pub(crate) id: Uuid,
     pub(crate) method: &'a str,
     /// What tells it from requests that ask something else.

@@ -51,7 +51,7 @@ impl Hold {
     }
 
     /// A hold that was written down in the future begins now: the clock was set back, and waiting
-    /// for the old one could take for ever. Says whether it was so.
+    /// for the old one could take forever. Says whether it was so.
     pub(crate) fn mend(&mut self, now: DateTime<Utc>) -> bool {
         let now = now.timestamp_millis();
         let ahead = self.0.saturating_sub(now) > SKEW_MS;

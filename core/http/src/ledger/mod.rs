@@ -43,7 +43,7 @@ pub use options::{LedgerOptions, OnQuota, Quota};
 /// answers, and where they say nothing, requests are counted here. Requests under way are taken off
 /// before they are sent, so that no process asks more than there is.
 ///
-/// A request that is made again is a request, to the API and here: it waits for its turn like any
+/// A request that is retried is a request, to the API and here: it waits for its turn like any
 /// other.
 ///
 /// Times are by this machine's clock. One that is set back makes no wait longer than it was.

@@ -17,7 +17,7 @@ pub struct LedgerOptions {
     /// Default: any number. Where an API counts all accounts of an address together,
     /// `[http] rate_limit` keeps those of one process.
     pub per_second: Option<f64>,
-    /// How soon the same request may be made again. Default: at once.
+    /// How soon the same request may be retried. Default: at once.
     pub repeat_after: Option<Duration>,
     /// How long a method is left alone after a request whose answer was never seen (a killed
     /// process): it may have asked for a backoff. Default: a minute.

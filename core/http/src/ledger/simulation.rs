@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// `alive`: whether a process is behind it; what was sent goes on without.
+    /// `alive`: whether a process is behind it; what was sent continues without.
     fn later(&mut self, wait: i64, step: Step, alive: bool) {
         self.next += 1;
         self.queue.push(Reverse((self.now + wait, self.next)));
@@ -196,7 +196,7 @@ impl World {
             self.later(0, step, true);
         }
         while self.done < requests {
-            let Reverse((now, id)) = self.queue.pop().expect("processes go on for ever");
+            let Reverse((now, id)) = self.queue.pop().expect("processes go on forever");
             assert!(now < 3_600_000, "no progress: {} done", self.done);
             self.now = now;
             let (step, mut alive) = self.steps.remove(&id).unwrap();

@@ -197,7 +197,7 @@ impl Ledger {
             error = error.with("quota", max);
         }
         Ok(error.with("resets", &until).hint(format!(
-            "run it again after {until}: it goes on where it stopped"
+            "run it again after {until}: it resumes where it stopped"
         )))
     }
 }

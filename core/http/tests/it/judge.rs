@@ -144,7 +144,7 @@ impl Judge {
             state.violations.append(&mut wrong);
             state.left
         };
-        // It goes on when its client is gone.
+        // It continues when its client is gone.
         let worker = judge.clone();
         let (takes, backoff) = (number("takes"), number("backoff"));
         let work = tokio::spawn(async move {

@@ -112,7 +112,7 @@ async fn a_request_that_was_held_back_after_it_was_noted_takes_its_turn_again() 
     let ask = |path| {
         let request = slow.client.get(url.join(path).unwrap()).dialect(&Api);
         request
-            .paced("held back", 2.0)
+            .paced("throttled", 2.0)
             .through(&slow.ledger, "m")
             .send()
     };

@@ -56,7 +56,7 @@ pub enum Refused {
 /// What the writer, readers and senders share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) folder: PathBuf,
+    pub(crate) directory: PathBuf,
     pub(crate) options: Options,
     id: Uuid,
     pending: Mutex<Pending>,
@@ -110,7 +110,7 @@ pub(crate) struct Waiting {
     pub(crate) told: oneshot::Sender<Result<u64>>,
 }
 
-/// What lies in the folder.
+/// What lies in the directory.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// Where segments begin; the last one is written.
@@ -125,12 +125,12 @@ const MOMENT: Duration = Duration::from_micros(200);
 const ENOUGH: usize = 1 << 20;
 
 impl Log {
-    /// Opens the log in `folder`, which is made if it isn't there. Blocks.
+    /// Opens the log in `directory`, which is made if it isn't there. Blocks.
     ///
     /// Errors: `Conflict` if another process has it open; `Data` if it is damaged; those of the file
     /// system.
-    pub fn open(folder: &Path, options: Options) -> Result<Self> {
-        let opened = open::open(folder, options)?;
+    pub fn open(directory: &Path, options: Options) -> Result<Self> {
+        let opened = open::open(directory, options)?;
         let at = opened.end;
         let (progress, _) = watch::channel(Progress {
             durable: at,
@@ -138,7 +138,7 @@ impl Log {
         });
         let first = opened.segments.front().copied().unwrap_or(at);
         let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
+            directory: directory.to_owned(),
             options,
             id: opened.mark.log,
             pending: Mutex::new(Pending {
@@ -223,7 +223,7 @@ impl Log {
         let end = self.shared.progress.borrow().durable;
         if begin.is_none_or(|begin| from < begin) || from > end {
             return Err(Error::data("the write-ahead log has no such position")
-                .with("path", self.shared.folder.display())
+                .with("path", self.shared.directory.display())
                 .with("position", from)
                 .with("begins", begin.unwrap_or(end))
                 .with("ends", end));
@@ -241,12 +241,12 @@ impl Log {
             log: self.shared.id,
             trimmed: upto,
         };
-        mark.write(&self.shared.folder)?;
+        mark.write(&self.shared.directory)?;
         kept.trimmed = upto;
         while kept.segments.get(1).is_some_and(|next| *next <= upto)
             && let Some(base) = kept.segments.pop_front()
         {
-            let path = segment::path(&self.shared.folder, base);
+            let path = segment::path(&self.shared.directory, base);
             fs::remove_file(&path).map_err(|error| segment::writing(error, &path))?;
         }
         let first = kept.segments.front().copied();

@@ -8,7 +8,7 @@
 //! trim: what lies before a position isn't needed any more; whole segments are deleted
 //! ```
 //!
-//! A position is a number of bytes since the log was made; it never goes back. The folder has:
+//! A position is a number of bytes since the log was made; it never goes back. The directory has:
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -22,8 +22,8 @@ pub(crate) struct Mark {
 const MARK: &str = "mark";
 
 impl Mark {
-    fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(MARK);
+    fn read(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join(MARK);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -37,8 +37,8 @@ impl Mark {
     }
 
     /// Replaces the mark, durably.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        let (path, anew) = (folder.join(MARK), folder.join("mark.anew"));
+    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
+        let (path, anew) = (directory.join(MARK), directory.join("mark.anew"));
         let text = serde_json::to_vec(self)
             .map_err(|error| Error::internal("a mark can't be written").because(error))?;
         let mut options = segment::private();
@@ -49,7 +49,7 @@ impl Mark {
             fs::rename(&anew, &path)
         });
         written.map_err(|error| segment::writing(error, &path))?;
-        segment::sync_folder(folder)
+        segment::sync_directory(directory)
     }
 }
 
@@ -63,30 +63,30 @@ pub(crate) struct Opened {
     pub(crate) end: u64,
 }
 
-pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened> {
+pub(crate) fn open(directory: &Path, options: Options) -> Result<Opened> {
     if options.max_bytes < 2 * options.segment() {
         return Err(Error::config(
             "a write-ahead log needs room for at least 2 MiB",
         ));
     }
-    fs::create_dir_all(folder).map_err(|error| segment::writing(error, folder))?;
-    let lock = lock(folder)?;
-    let bases = segment::list(folder)?;
-    let mark = match (Mark::read(folder)?, bases.first()) {
+    fs::create_dir_all(directory).map_err(|error| segment::writing(error, directory))?;
+    let lock = lock(directory)?;
+    let bases = segment::list(directory)?;
+    let mark = match (Mark::read(directory)?, bases.first()) {
         (Some(mark), _) => mark,
         (None, first) => {
             let mark = Mark {
                 log: Uuid::new_v4(),
                 trimmed: first.copied().unwrap_or_default(),
             };
-            mark.write(folder)?;
+            mark.write(directory)?;
             mark
         }
     };
     let mut segments = VecDeque::new();
     let mut end = bases.first().copied().unwrap_or(mark.trimmed);
     for (number, base) in bases.iter().copied().enumerate() {
-        let path = segment::path(folder, base);
+        let path = segment::path(directory, base);
         if base != end {
             return Err(segment::damaged(&path, end));
         }
@@ -94,17 +94,17 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened> {
             let found = fs::metadata(&path).map_err(|error| segment::reading(error, &path))?;
             end += found.len();
         } else {
-            end = segment::end(folder, base)?;
-            segment::rewrite(folder, base, end)?;
+            end = segment::end(directory, base)?;
+            segment::rewrite(directory, base, end)?;
         }
-        // One that holds nothing is made again, by the same name.
+        // One that holds nothing is created again, by the same name.
         if end > base {
             segments.push_back(base);
         }
     }
     // The mark is stored before what lies before it is deleted, so what ends before it has lost some.
     if end < mark.trimmed {
-        return Err(segment::damaged(folder, end));
+        return Err(segment::damaged(directory, end));
     }
     Ok(Opened {
         lock,
@@ -114,9 +114,9 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened> {
     })
 }
 
-/// Takes the folder for this process.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
+/// Takes the directory for this process.
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join("lock");
     let mut options = segment::private();
     let file = options.write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| segment::writing(error, &path))?;
@@ -126,7 +126,7 @@ fn lock(folder: &Path) -> Result<File> {
             tidegate_core::ErrorKind::Conflict,
             "another process has the write-ahead log open",
         )
-        .with("path", folder.display())),
+        .with("path", directory.display())),
         Err(TryLockError::Error(error)) => Err(segment::writing(error, &path)),
     }
 }

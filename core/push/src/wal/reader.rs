@@ -57,14 +57,14 @@ impl Reader {
         let file = match &self.open {
             Some((of, file)) if *of == base => Arc::clone(file),
             _ => {
-                let path = segment::path(&self.shared.folder, base);
+                let path = segment::path(&self.shared.directory, base);
                 let file = File::open(&path).map_err(|error| segment::reading(error, &path))?;
                 let file = Arc::new(file);
                 self.open = Some((base, Arc::clone(&file)));
                 file
             }
         };
-        let path = segment::path(&self.shared.folder, base);
+        let path = segment::path(&self.shared.directory, base);
         let read = tokio::task::spawn_blocking(move || {
             let bytes =
                 read(&file, base, at, limit).map_err(|error| segment::reading(error, &path))?;

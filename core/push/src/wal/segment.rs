@@ -13,15 +13,15 @@ use super::frame;
 const ENDING: &str = ".log";
 
 /// A segment's path.
-pub(crate) fn path(folder: &Path, base: u64) -> PathBuf {
-    folder.join(format!("{base:020}{ENDING}"))
+pub(crate) fn path(directory: &Path, base: u64) -> PathBuf {
+    directory.join(format!("{base:020}{ENDING}"))
 }
 
 /// The positions at which segments begin, in order.
-pub(crate) fn list(folder: &Path) -> Result<Vec<u64>> {
-    let failed = |error| reading(error, folder);
+pub(crate) fn list(directory: &Path) -> Result<Vec<u64>> {
+    let failed = |error| reading(error, directory);
     let mut bases = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
+    for entry in fs::read_dir(directory).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let base = name.to_str().and_then(|name| name.strip_suffix(ENDING));
         bases.extend(base.and_then(|base| base.parse::<u64>().ok()));
@@ -39,8 +39,8 @@ pub(crate) fn private() -> OpenOptions {
 
 /// Makes a segment's file, with room for `room` bytes, so that a sync needn't write where the file
 /// ends as well.
-pub(crate) fn create(folder: &Path, base: u64, room: u64) -> Result<File> {
-    let path = path(folder, base);
+pub(crate) fn create(directory: &Path, base: u64, room: u64) -> Result<File> {
+    let path = path(directory, base);
     let file = private()
         .write(true)
         .create(true)
@@ -49,7 +49,7 @@ pub(crate) fn create(folder: &Path, base: u64, room: u64) -> Result<File> {
     let file = file.map_err(|error| writing(error, &path))?;
     reserve(&file, room).map_err(|error| writing(error, &path))?;
     file.sync_all().map_err(|error| writing(error, &path))?;
-    sync_folder(folder)?;
+    sync_directory(directory)?;
     Ok(file)
 }
 
@@ -63,18 +63,18 @@ fn reserve(file: &File, room: u64) -> io::Result<()> {
     }
 }
 
-/// Makes a change of the folder's names durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| writing(error, folder))
+/// Makes a change of the directory's names durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| writing(error, directory))
 }
 
 /// Where the frames of the last segment end.
 ///
 /// What follows was written after the last sync, and was promised to nobody. Should a frame of a later
 /// group follow, it was promised: then this is damage.
-pub(crate) fn end(folder: &Path, base: u64) -> Result<u64> {
-    let path = path(folder, base);
+pub(crate) fn end(directory: &Path, base: u64) -> Result<u64> {
+    let path = path(directory, base);
     let bytes = fs::read(&path).map_err(|error| reading(error, &path))?;
     let mut at = 0;
     while let Some((header, _)) = frame::record(&bytes[at..], base + at as u64) {
@@ -99,9 +99,9 @@ pub(crate) fn end(folder: &Path, base: u64) -> Result<u64> {
 ///
 /// They may have been read from memory only: a kernel that failed to write a page may show it as
 /// written. So nothing is built on it.
-pub(crate) fn rewrite(folder: &Path, base: u64, end: u64) -> Result<()> {
-    let path = path(folder, base);
-    let anew = folder.join("anew");
+pub(crate) fn rewrite(directory: &Path, base: u64, end: u64) -> Result<()> {
+    let path = path(directory, base);
+    let anew = directory.join("anew");
     let mut bytes = fs::read(&path).map_err(|error| reading(error, &path))?;
     bytes.truncate(usize::try_from(end - base).unwrap_or(usize::MAX));
     let failed = |error| writing(error, &anew);
@@ -114,7 +114,7 @@ pub(crate) fn rewrite(folder: &Path, base: u64, end: u64) -> Result<()> {
     file.write_all_at(&bytes, 0).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     fs::rename(&anew, &path).map_err(failed)?;
-    sync_folder(folder)
+    sync_directory(directory)
 }
 
 /// A frame can't be read that was durable.
@@ -122,7 +122,7 @@ pub(crate) fn damaged(path: &Path, at: u64) -> Error {
     Error::data("the write-ahead log is damaged: a record can't be read that was stored")
         .with("path", path.display())
         .with("position", at)
-        .hint("check the disk; what follows this record is still in the folder, so keep a copy before you remove it")
+        .hint("check the disk; what follows this record is still in the directory, so keep a copy before you remove it")
 }
 
 pub(crate) fn reading(error: io::Error, path: &Path) -> Error {

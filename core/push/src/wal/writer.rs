@@ -59,7 +59,7 @@ pub(crate) struct Active {
 impl Active {
     /// Begins a segment at `at`.
     pub(crate) fn begin(shared: &Shared, at: u64) -> Result<Self> {
-        let file = segment::create(&shared.folder, at, shared.options.segment())?;
+        let file = segment::create(&shared.directory, at, shared.options.segment())?;
         shared.kept().segments.push_back(at);
         Ok(Self {
             file,
@@ -77,15 +77,20 @@ impl Active {
         }
         let written = self.file.write_all_at(bytes, at - self.base);
         let synced = written.and_then(|()| self.file.sync_data());
-        synced
-            .map_err(|error| segment::writing(error, &segment::path(&shared.folder, self.base)))?;
+        synced.map_err(|error| {
+            segment::writing(error, &segment::path(&shared.directory, self.base))
+        })?;
         self.end = end;
         Ok(())
     }
 
     fn close_at(&self, shared: &Shared) -> Result<()> {
-        self.close()
-            .map_err(|error| error.with("path", segment::path(&shared.folder, self.base).display()))
+        self.close().map_err(|error| {
+            error.with(
+                "path",
+                segment::path(&shared.directory, self.base).display(),
+            )
+        })
     }
 
     /// Gives back the room that was reserved: a segment before the last ends where its frames do.

@@ -39,7 +39,7 @@ pub(crate) enum Outcome {
         committed: bool,
         exhausted: Option<Error>,
     },
-    /// A stream's schema changed: what is committed stays, and the next attempt goes on. With the
+    /// A stream's schema changed: what is committed stays, and the next attempt continues. With the
     /// error that told it, if it was found too late to commit what came before.
     SchemaChanged(Option<Error>),
 }
@@ -99,7 +99,7 @@ pub(super) struct Sealing {
 }
 
 impl Attempt {
-    /// Prepares an attempt that goes on from `state`. Nothing is read yet. `canceller` is the hand
+    /// Prepares an attempt that resumes from `state`. Nothing is read yet. `canceller` is the hand
     /// on what the components' surroundings have to say when to stop.
     pub(crate) fn new(
         common: &Arc<Common>,
@@ -237,7 +237,7 @@ impl Attempt {
             Err(error) if error.kind() == ErrorKind::SchemaChanged => match on_schema_change {
                 SchemaChange::Evolve => Ok(Outcome::SchemaChanged(Some(error))),
                 SchemaChange::Fail => {
-                    Err(error.hint("on_schema_change = \"evolve\" goes on with other columns"))
+                    Err(error.hint("on_schema_change = \"evolve\" continues with other columns"))
                 }
             },
             Err(error) if error.kind() == ErrorKind::Exhausted => Ok(Outcome::Stopped {

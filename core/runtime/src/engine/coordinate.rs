@@ -164,7 +164,7 @@ impl Attempt {
             Leaving::SchemaChange => match self.options.on_schema_change {
                 SchemaChange::Evolve => Ok(Outcome::SchemaChanged(None)),
                 SchemaChange::Fail => Err(Error::schema("a stream's schema changed").hint(
-                    "what was read before is committed; on_schema_change = \"evolve\" goes on",
+                    "what was read before is committed; on_schema_change = \"evolve\" continues",
                 )),
             },
         }

@@ -19,7 +19,7 @@ pub(crate) struct CpuLane {
     idle: Mutex<Vec<Box<dyn CpuWriter>>>,
     freed: Condvar,
     closed: AtomicBool,
-    /// Waits until writers may go on, with the gate shut.
+    /// Waits until writers may continue, with the gate shut.
     waiting: Arc<Mutex<Option<AbortHandle>>>,
     /// Writers by hash of a row's columns; the first of them where there may be only one.
     slots: Vec<Mutex<Option<Box<dyn CpuWriter>>>>,

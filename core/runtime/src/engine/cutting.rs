@@ -61,7 +61,7 @@ impl Cutting {
         step == self.step && self.waiting.remove(&executor) && self.waiting.is_empty()
     }
 
-    /// Goes on to the last step.
+    /// Continues to the last step.
     pub(crate) fn cut(&mut self, executors: &Executors) {
         executors.tell_all(|| Command::Cut);
         self.step = Step::Cut;

@@ -168,13 +168,13 @@ impl Carrier {
         }
     }
 
-    /// Goes on with another epoch. Nothing may be held.
+    /// Continues with another epoch. Nothing may be held.
     pub(crate) fn enter(&mut self, set: Arc<EpochSet>) {
         debug_assert!(!self.is_holding());
         self.set = set;
     }
 
-    /// Goes on with the rows of another event; of a stage, which has none.
+    /// Continues with the rows of another event; of a stage, which has none.
     pub(crate) fn begin(&mut self, source: NodeId, mark: Option<Mark>) {
         self.event = mark.map(|mark| Event {
             origin: mark.origins.then(|| {
@@ -201,7 +201,7 @@ impl Carrier {
         });
     }
 
-    /// Goes on behind so many rows.
+    /// Continues behind so many rows.
     pub(crate) fn stand_behind(&mut self, rows: usize) {
         if let Some(places) = &mut self.places {
             places.first += rows;

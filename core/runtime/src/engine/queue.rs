@@ -4,7 +4,7 @@
 //! more, waiting until the workers are done with what they have, and reading the positions: no
 //! alignment, no barriers. A split between two events that carry no position is *in the middle*;
 //! during a cut, only such splits go on. One that can only be read whole is in the middle until its
-//! end, which may take long. So a cut first *settles*: everything goes on, but no such split begins,
+//! end, which may take long. So a cut first *settles*: everything continues, but no such split begins,
 //! and the others are held back only when the last one has ended.
 
 use std::collections::{HashMap, VecDeque};
@@ -185,7 +185,7 @@ struct Position {
     handed_out: bool,
     finished: bool,
     revoked: bool,
-    /// Its stream's schema changed: it goes on in the next attempt.
+    /// Its stream's schema changed: it resumes in the next attempt.
     held: bool,
     /// Rows that were rejected since the last cut.
     rejected: u64,

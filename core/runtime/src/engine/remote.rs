@@ -282,9 +282,9 @@ pub(super) fn opening(
     full: Option<u64>,
 ) -> Result<Opening> {
     let (around, mut spec) = (&common.around, common.spec.clone());
-    // It may have been started in another folder.
+    // It may have been started in another directory.
     spec.base = absolute(&spec.base)
-        .map_err(|error| Error::io("the pipeline file's folder can't be told", error))?;
+        .map_err(|error| Error::io("the pipeline file's directory can't be told", error))?;
     Ok(Opening {
         spec,
         settings: around.settings.as_ref().clone(),

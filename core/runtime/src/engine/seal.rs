@@ -83,7 +83,7 @@ async fn seal(shared: &Arc<Shared>, set: &Arc<EpochSet>, id: NodeId) -> Result<V
         }
     };
     let mut failed: Option<Error> = None;
-    // All are waited for, also after one has failed: none may go on beside what comes then.
+    // All are waited for, also after one has failed: none may continue beside what comes then.
     for task in tasks {
         let finished = match task.await {
             Ok(Ok(written)) => carry(shared, set, id, written).await,

@@ -51,7 +51,7 @@ struct Read {
 }
 
 impl SourceSplits {
-    /// Goes on from what is stored. `usual`: how many splits are read at once, where the source says
+    /// Resumes from what is stored. `usual`: how many splits are read at once, where the source says
     /// nothing of it.
     pub(crate) fn new(
         node: NodeId,

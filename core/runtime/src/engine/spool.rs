@@ -77,7 +77,7 @@ impl Drop for Spilled {
 pub(crate) struct Spool {
     schema: SchemaRef,
     budget: Arc<Budget>,
-    folder: PathBuf,
+    directory: PathBuf,
     name: String,
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -106,13 +106,13 @@ impl Spool {
         schema: SchemaRef,
         partitions: usize,
         budget: &Arc<Budget>,
-        folder: &Path,
+        directory: &Path,
         name: String,
     ) -> Self {
         Self {
             schema,
             budget: Arc::clone(budget),
-            folder: folder.to_owned(),
+            directory: directory.to_owned(),
             name,
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -142,8 +142,10 @@ impl Spool {
     }
 
     fn spill(&self, partition: usize) -> Result<(PathBuf, StreamWriter<BufWriter<Spilled>>)> {
-        std::fs::create_dir_all(&self.folder).map_err(|error| self.disk(error.into()))?;
-        let path = self.folder.join(format!("{}-{partition}.arrow", self.name));
+        std::fs::create_dir_all(&self.directory).map_err(|error| self.disk(error.into()))?;
+        let path = self
+            .directory
+            .join(format!("{}-{partition}.arrow", self.name));
         let file = File::create(&path).map_err(|error| self.disk(error.into()))?;
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
@@ -166,7 +168,7 @@ impl Spool {
             ),
             other => other.into(),
         };
-        error.with("folder", self.folder.display()).hint(
+        error.with("directory", self.directory.display()).hint(
             "rows that wait for a join or a sort go there; raise `spill` or `memory` in `[runtime]`, or set TMPDIR to a disk with more room",
         )
     }
@@ -224,7 +226,7 @@ impl Drop for Spool {
             let partition = partition.get_mut().unwrap_or_else(PoisonError::into_inner);
             if let Some((path, writer)) = partition.spilled.take() {
                 drop(writer);
-                // The whole scratch folder goes with the run; this only frees the disk sooner.
+                // The whole scratch directory goes with the run; this only frees the disk sooner.
                 let _ = std::fs::remove_file(path);
             }
         }

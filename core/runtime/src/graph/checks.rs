@@ -74,7 +74,7 @@ impl Graph {
                 && sink.visibility() == Visibility::Run
             {
                 return Err(Error::config(format!(
-                    "sink `{}` shows its rows at the end of the run, but the run never ends",
+                    "sink `{}` shows its rows at the end of the run, but the run is unbounded",
                     node.spec.id
                 ))
                 .with("component", &node.spec.id)

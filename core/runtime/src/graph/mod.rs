@@ -106,7 +106,7 @@ pub(crate) struct Edge {
 }
 
 impl Graph {
-    /// Opens every component and types the whole graph, before any row moves.
+    /// Opens every component and resolves and checks the schemas of the whole graph, before any row moves.
     ///
     /// `schemas` are those that streams changed to in an unfinished run.
     pub(crate) async fn open(

@@ -16,7 +16,7 @@ pub enum Change {
         /// The run.
         run: RunState,
     },
-    /// The run goes on with another configuration.
+    /// The run continues with another configuration.
     Reconfigure {
         /// The run, with its new components.
         run: RunState,

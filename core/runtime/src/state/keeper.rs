@@ -15,7 +15,7 @@ use super::places::{HeadStore, Version, Written};
 use super::{Change, Fence, PipelineState, let_go, taken_over};
 use crate::retry;
 
-/// How often a write is tried again after passing errors, and after it lost against a change of
+/// How often a write is tried again after transient errors, and after it lost against a change of
 /// values.
 const TRIES: u32 = 4;
 const LOSSES: u32 = 100;

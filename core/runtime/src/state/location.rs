@@ -7,7 +7,7 @@ use tidegate_core::{Error, Result};
 
 use super::{Listed, PipelineState, SqliteStore, StateStore};
 
-/// Where pipelines' states are: a folder of this machine, or any other store.
+/// Where pipelines' states are: a directory of this machine, or any other store.
 ///
 /// ```
 /// use tidegate_runtime::state::StateLocation;
@@ -16,18 +16,18 @@ use super::{Listed, PipelineState, SqliteStore, StateStore};
 /// ```
 #[derive(Debug, Clone)]
 pub enum StateLocation {
-    /// A folder, made when a run needs it: [`SqliteStore`].
-    Folder(PathBuf),
+    /// A directory, made when a run needs it: [`SqliteStore`].
+    Directory(PathBuf),
     /// A store that is open.
     Store(Arc<dyn StateStore>),
 }
 
 impl StateLocation {
-    /// Opens the store, and makes the folder.
+    /// Opens the store, and makes the directory.
     pub async fn open(&self) -> Result<Arc<dyn StateStore>> {
         match self {
             Self::Store(store) => Ok(Arc::clone(store)),
-            Self::Folder(folder) => Ok(Arc::new(in_folder(folder).await?)),
+            Self::Directory(directory) => Ok(Arc::new(in_directory(directory).await?)),
         }
     }
 
@@ -51,65 +51,66 @@ impl StateLocation {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no state here, `Unsupported` if it isn't in a folder.
+    /// `NotFound` if there is no state here, `Unsupported` if it isn't in a directory.
     pub async fn export(&self, file: &Path) -> Result<()> {
-        let Self::Folder(folder) = self else {
-            return Err(
-                Error::unsupported("only a state in a folder can be copied into a file").hint(
-                    "copy all objects of the place while none of its pipelines runs, or let the \
+        let Self::Directory(directory) = self else {
+            return Err(Error::unsupported(
+                "only a state in a directory can be copied into a file",
+            )
+            .hint(
+                "copy all objects of the place while none of its pipelines runs, or let the \
                      bucket keep their versions",
-                ),
-            );
+            ));
         };
         if self.is_empty().await {
             return Err(Error::not_found("there is no state here")
-                .with("path", folder.join("state.db").display())
+                .with("path", directory.join("state.db").display())
                 .hint("say with --state where pipelines keep it"));
         }
-        in_folder(folder).await?.export(file).await
+        in_directory(directory).await?.export(file).await
     }
 
     /// Whether nothing was ever kept here, as far as that can be told without making it.
     async fn is_empty(&self) -> bool {
-        let Self::Folder(folder) = self else {
+        let Self::Directory(directory) = self else {
             return false;
         };
-        !tokio::fs::try_exists(folder.join("state.db"))
+        !tokio::fs::try_exists(directory.join("state.db"))
             .await
             .unwrap_or(true)
     }
 }
 
-async fn in_folder(folder: &Path) -> Result<SqliteStore> {
-    let folder = folder.to_owned();
-    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&folder));
+async fn in_directory(directory: &Path) -> Result<SqliteStore> {
+    let directory = directory.to_owned();
+    let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&directory));
     opening
         .await
         .map_err(|error| Error::internal("the state's thread broke").because(error))?
 }
 
 impl Default for StateLocation {
-    /// The folder `.tidegate`.
+    /// The directory `.tidegate`.
     fn default() -> Self {
-        Self::Folder(".tidegate".into())
+        Self::Directory(".tidegate".into())
     }
 }
 
 impl From<PathBuf> for StateLocation {
-    fn from(folder: PathBuf) -> Self {
-        Self::Folder(folder)
+    fn from(directory: PathBuf) -> Self {
+        Self::Directory(directory)
     }
 }
 
 impl From<&Path> for StateLocation {
-    fn from(folder: &Path) -> Self {
-        Self::Folder(folder.to_owned())
+    fn from(directory: &Path) -> Self {
+        Self::Directory(directory.to_owned())
     }
 }
 
 impl From<&str> for StateLocation {
-    fn from(folder: &str) -> Self {
-        Self::Folder(folder.into())
+    fn from(directory: &str) -> Self {
+        Self::Directory(directory.into())
     }
 }
 

@@ -104,10 +104,10 @@ pub trait StateStore: Debug + Send + Sync {
 pub(crate) fn taken_over(pipeline: &str) -> Error {
     Error::conflict("another process has taken over this pipeline")
         .with("pipeline", pipeline)
-        .hint("nothing that this process did since then was committed; the other one goes on")
+        .hint("nothing that this process did since then was committed; the other one continues")
 }
 
-/// What a part of a run is told that goes on after the run has let go of the pipeline.
+/// What a part of a run is told that resumes after the run has let go of the pipeline.
 fn let_go(pipeline: &str) -> Error {
     Error::conflict("the run that held this pipeline was dropped")
         .with("pipeline", pipeline)

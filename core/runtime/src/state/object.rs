@@ -33,7 +33,7 @@ const LOSSES: u32 = 100;
 /// different machines are never compared. A run that is dropped gives its pipeline back at once.
 ///
 /// What is written on top of what no longer is the present version never takes place. So a process
-/// that was stopped and goes on later changes nothing.
+/// that was stopped and continues later changes nothing.
 #[derive(Debug, Clone)]
 pub struct ObjectState {
     shared: Arc<Shared>,

@@ -1,10 +1,10 @@
-//! The state store in a folder: one SQLite database for all pipelines that share the folder.
+//! The state store in a directory: one SQLite database for all pipelines that share the directory.
 //!
 //! What a run publishes rests on what it has stored. So three things are noticed, and refused:
 //!
 //! - a database that is older than the last run left it, because its `-wal` was lost or damaged:
 //!   each change is counted in it, and the number is then written to the pipeline's lock file;
-//! - a folder that is removed or replaced while a run goes on: nothing is answered after that;
+//! - a directory that is removed or replaced while a run is under way: nothing is answered after that;
 //! - a damaged database, as far as SQLite's own check finds it.
 
 mod files;
@@ -36,14 +36,14 @@ const VERSION: i64 = 1;
 /// How long to wait for other processes that use the database.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The folder of the lock files, in the state's.
+/// The directory of the lock files, in the state's.
 const LOCKS: &str = "locks";
 
 /// A database up to this size is checked when it is opened, in bytes: that takes a fraction of a
 /// second.
 const CHECKED: u64 = 64 << 20;
 
-/// The state store in a folder (`--state`, by default `.tidegate`): `state.db`, and a lock file
+/// The state store in a directory (`--state`, by default `.tidegate`): `state.db`, and a lock file
 /// for each pipeline, which the operating system frees when its holder dies.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -52,7 +52,7 @@ pub struct SqliteStore {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
+    directory: PathBuf,
     database: Opened,
     connection: Mutex<Connection>,
     held: Mutex<HashMap<String, Mine>>,
@@ -86,12 +86,12 @@ struct Locks {
 }
 
 impl SqliteStore {
-    /// Opens the store in `folder`, making both if they aren't there.
-    pub fn open(folder: &Path) -> Result<Self> {
-        files::make_folder(folder).map_err(|error| {
-            Error::io("the state folder can't be made", error).with("path", folder.display())
+    /// Opens the store in `directory`, making both if they aren't there.
+    pub fn open(directory: &Path) -> Result<Self> {
+        files::make_directory(directory).map_err(|error| {
+            Error::io("the state directory can't be made", error).with("path", directory.display())
         })?;
-        let path = folder.join("state.db");
+        let path = directory.join("state.db");
         files::make_database(&path);
         files::make_private(&path);
         let connect = || -> rusqlite::Result<Connection> {
@@ -112,12 +112,12 @@ impl SqliteStore {
                 Error::conflict("the state was written by another version of Tidegate")
                     .with("path", path.display())
                     .with("layout", found)
-                    .hint("use that version, or another folder with --state"),
+                    .hint("use that version, or another directory with --state"),
             );
         }
-        // SQLite gives these the rights of the database; earlier versions left them to all.
+        // SQLite gives these the permissions of the database; earlier versions left them to all.
         for name in ["state.db-wal", "state.db-shm"] {
-            files::make_private(&folder.join(name));
+            files::make_private(&directory.join(name));
         }
         let database = Opened::at(&path).map_err(|error| {
             Error::io("the state can't be found", error).with("path", path.display())
@@ -125,7 +125,7 @@ impl SqliteStore {
         check(&connection, &path)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                folder: folder.to_owned(),
+                directory: directory.to_owned(),
                 database,
                 connection: Mutex::new(connection),
                 held: Mutex::default(),
@@ -204,18 +204,20 @@ impl Shared {
                 .hint("give the copy another name, or remove that file")
         };
         let file = std::path::absolute(file).map_err(failed)?;
-        let folder = file.parent().unwrap_or(Path::new("/"));
+        let directory = file.parent().unwrap_or(Path::new("/"));
         if file.symlink_metadata().is_ok() {
             return Err(there());
         }
         // It has its name only when it is whole.
         let mut unfinished = tempfile::Builder::new();
         let unfinished = unfinished.prefix(".").suffix(".tidegate-tmp");
-        let copy = unfinished.tempfile_in(folder).map_err(failed)?;
+        let copy = unfinished.tempfile_in(directory).map_err(failed)?;
         let copy = copy.into_temp_path();
         let Some(name) = copy.to_str() else {
-            return Err(Error::config("the name of the copy's folder isn't UTF-8")
-                .with("path", file.display()));
+            return Err(
+                Error::config("the name of the copy's directory isn't UTF-8")
+                    .with("path", file.display()),
+            );
         };
         {
             let connection = self.connection();
@@ -233,26 +235,26 @@ impl Shared {
                 std::io::ErrorKind::AlreadyExists => there(),
                 _ => failed(error.error),
             })?;
-        let folder = File::open(folder).and_then(|folder| folder.sync_all());
-        folder.map_err(failed)
+        let directory = File::open(directory).and_then(|directory| directory.sync_all());
+        directory.map_err(failed)
     }
 
     /// Locks the pipeline; `None` while another one has it.
     ///
-    /// Earlier versions locked a file right in the folder, by a name that several pipelines could
+    /// Earlier versions locked a file right in the directory, by a name that several pipelines could
     /// share. That file is locked too, but shared: so an earlier version and this one never run a
     /// pipeline together, whichever was first, while pipelines of this version don't meet there.
     /// Where its name is too long for a file, no earlier version has ever run the pipeline.
     fn lock(&self, pipeline: &str) -> Result<Option<Locks>> {
-        let locks = self.folder.join(LOCKS);
-        files::make_folder(&locks).map_err(|error| {
-            Error::io("the folder for locks can't be made", error).with("path", locks.display())
+        let locks = self.directory.join(LOCKS);
+        files::make_directory(&locks).map_err(|error| {
+            Error::io("the directory for locks can't be made", error).with("path", locks.display())
         })?;
         let path = locks.join(file_name(pipeline));
         let own = lock(&path, File::try_lock)?;
         let earlier = earlier_file_name(pipeline);
         let earlier = match earlier.len() {
-            0..256 => match lock(&self.folder.join(earlier), File::try_lock_shared)? {
+            0..256 => match lock(&self.directory.join(earlier), File::try_lock_shared)? {
                 None => return Ok(None),
                 locked => locked,
             },
@@ -421,10 +423,10 @@ impl StateStore for SqliteStore {
             return Err(Error::conflict("the pipeline is already running")
                 .with("pipeline", pipeline)
                 .with("holder", holder.as_deref().unwrap_or("unknown"))
-                .hint("wait until it ends, or give this run another folder with --state"));
+                .hint("wait until it ends, or give this run another directory with --state"));
         };
         let (witness, seen) = (Arc::clone(&locks.witness), locks.witness.changes()?);
-        let (place, lock) = (self.shared.folder.join("state.db"), Arc::clone(&witness));
+        let (place, lock) = (self.shared.directory.join("state.db"), Arc::clone(&witness));
         let locks = Arc::new(locks);
         let wanted = Arc::downgrade(&locks);
         let holder = format!("process {}", std::process::id());
@@ -613,21 +615,21 @@ fn failed(error: rusqlite::Error) -> Error {
 }
 
 const DAMAGED: &str =
-    "state.db is damaged: restore it, or start over in another folder with --state";
+    "state.db is damaged: restore it, or start over in another directory with --state";
 
 fn sqlite(message: &str, error: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode;
     let error_of = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::transient(message),
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
-            Error::auth(message).hint("check the permissions of the state folder (--state)")
+            Error::auth(message).hint("check the permissions of the state directory (--state)")
         }
         Some(ErrorCode::DiskFull) => {
             Error::internal(message).hint("free some space, then run the same command again")
         }
         // SQLite says so too when its helper files can't grow.
         Some(ErrorCode::SystemIoFailure) => Error::internal(message)
-            .hint("is the disk of the state folder (--state) full, or broken?"),
+            .hint("is the disk of the state directory (--state) full, or broken?"),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::conflict(message).hint(DAMAGED)
         }

@@ -58,7 +58,7 @@ pub struct NumbersConfig {
     /// Every k-th event has a position; the others have none.
     #[serde(default = "one")]
     pub resume_every: i64,
-    /// Goes on for ever, a round of splits after the other.
+    /// Continues forever, a round of splits after the other.
     #[serde(default)]
     pub endless: bool,
     /// Each split waits for the one before.
@@ -70,7 +70,7 @@ pub struct NumbersConfig {
     /// Announces another schema after this number.
     #[serde(default)]
     pub change_at: Option<i64>,
-    /// Goes on in each run where the last one ended.
+    /// Continues in each run where the last one ended.
     #[serde(default)]
     pub incremental: bool,
     /// Only tunes.
@@ -111,7 +111,7 @@ pub struct NumbersConfig {
     /// The fault of this name takes the first split back; so does `<name>/last` the last one.
     #[serde(default)]
     pub revokes: Option<String>,
-    /// A mistake: all splits have one id.
+    /// An error: all splits have one id.
     #[serde(default)]
     pub twins: bool,
 }

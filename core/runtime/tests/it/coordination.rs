@@ -133,7 +133,7 @@ async fn an_epoch_of_so_many_bytes_waits_for_the_one_before() {
     assert!(seen.0 < 500_000, "{} rows", seen.0);
     assert_eq!(came(&gate), 1);
     open(&gate);
-    until("it goes on", || came(&gate) > 20).await;
+    until("it continues", || came(&gate) > 20).await;
     running.stop().await;
     let rows = world.place("out").rows();
     assert!(rows == all(rows.len() as i64));
@@ -773,12 +773,12 @@ async fn what_was_handed_out_of_a_revoked_split_is_committed_and_the_rest_left_t
         acknowledged(&place).get("0").is_some_and(|told| told.1)
     })
     .await;
-    // Somebody else may read on from here: exactly what comes before is committed, for ever.
+    // Somebody else may read on from here: exactly what comes before is committed, forever.
     let upto = acknowledged(&place)["0"].0.unwrap();
     assert!(upto > 0);
     assert_eq!(of_both(&world).0, upto);
     let seen = running.rows_out(0);
-    until("the other goes on", || running.rows_out(0) > seen + 500).await;
+    until("the other continues", || running.rows_out(0) > seen + 500).await;
     running.stop().await;
     let (_, seen) = of_both(&world);
     every(&mut world, 50);

@@ -25,7 +25,7 @@ pub async fn crash_until_done(world: &World, seed: u64) -> u32 {
             return crashes;
         }
         // With a state on object storage, every other process is gone at once and as a whole. The
-        // rest, as in a folder, leave threads that are in the middle of something.
+        // rest, as in a directory, leave threads that are in the middle of something.
         if crashes % 2 == 0 {
             world.kill();
         }

@@ -1,4 +1,4 @@
-//! A state in a folder that is lost, damaged, replaced, looked into by others, and copied.
+//! A state in a directory that is lost, damaged, replaced, looked into by others, and copied.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,11 +15,11 @@ use crate::running::Running;
 use crate::state::begun;
 use crate::world::{World, all, until};
 
-fn open(folder: &Path) -> SqliteStore {
-    SqliteStore::open(folder).unwrap()
+fn open(directory: &Path) -> SqliteStore {
+    SqliteStore::open(directory).unwrap()
 }
 
-/// What a crash at this moment leaves of a folder.
+/// What a crash at this moment leaves of a directory.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A run that was killed after some commits; the folder, with a WAL that nobody emptied.
+/// A run that was killed after some commits; the directory, with a WAL that nobody emptied.
 async fn killed(name: &str) -> (World, tempfile::TempDir) {
     let mut world = World::new(name)
         .source("n", json!({"rows": 2000, "step": 100, "pause_ms": 20}))
@@ -85,7 +85,7 @@ async fn a_lost_wal_is_refused_and_nothing_is_published_twice() {
     assert_eq!(report.status, Status::Failed);
     assert_eq!(world.place("out").rows(), before);
 
-    // Put back together, it goes on as if nothing had been.
+    // Put back together, it continues as if nothing had been.
     fs::copy(
         left.path().join("state.db-wal"),
         damaged.join("state.db-wal"),
@@ -116,7 +116,7 @@ async fn an_older_copy_is_refused_until_the_lock_file_is_removed() {
     // Nor does it matter if all of it is gone.
     fs::remove_file(left.path().join("state.db")).unwrap();
     expect_older(&open(left.path()).acquire("older_copy").await.unwrap_err());
-    // The other pipelines of the folder have lost nothing.
+    // The other pipelines of the directory have lost nothing.
     open(left.path()).acquire("another").await.unwrap();
 
     fs::remove_file(left.path().join("locks/older_copy")).unwrap();
@@ -133,20 +133,20 @@ async fn flipped_bits_in_the_wal_are_refused_or_lose_nothing() {
     let (_world, left) = killed("flipped").await;
     let scratch = tempfile::tempdir().unwrap();
     let in_a_copy = |name: &str| {
-        let folder = scratch.path().join(name);
-        copy(left.path(), &folder);
-        folder
+        let directory = scratch.path().join(name);
+        copy(left.path(), &directory);
+        directory
     };
     let whole = open(&in_a_copy("whole")).load("flipped").await.unwrap();
     let wal = fs::read(left.path().join("state.db-wal")).unwrap();
     let (mut refused, flips) = (0, 40);
     for flip in 0..flips {
-        let folder = in_a_copy(&flip.to_string());
+        let directory = in_a_copy(&flip.to_string());
         let mut bytes = wal.clone();
         let at = wal.len() * flip / flips;
         bytes[at] ^= 1 << (flip % 8);
-        fs::write(folder.join("state.db-wal"), bytes).unwrap();
-        let store = open(&folder);
+        fs::write(directory.join("state.db-wal"), bytes).unwrap();
+        let store = open(&directory);
         match store.acquire("flipped").await {
             Ok(_) => {
                 let mut found = store.load("flipped").await.unwrap().unwrap();
@@ -167,60 +167,60 @@ async fn flipped_bits_in_the_wal_are_refused_or_lose_nothing() {
 
 #[tokio::test]
 async fn a_state_of_an_earlier_version_is_taken_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
     let hold = store.acquire("p").await.unwrap();
     store.apply("p", hold.fence(), begun(1)).await.unwrap();
     drop((hold, store));
     // It counts nothing, and its lock files are empty.
-    let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let db = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
     db.execute_batch("DROP TABLE changes").unwrap();
     drop(db);
-    fs::write(folder.path().join("locks/p"), "").unwrap();
+    fs::write(directory.path().join("locks/p"), "").unwrap();
 
-    let store = open(folder.path());
+    let store = open(directory.path());
     let hold = store.acquire("p").await.unwrap();
-    assert_eq!(fs::read(folder.path().join("locks/p")).unwrap(), b"");
+    assert_eq!(fs::read(directory.path().join("locks/p")).unwrap(), b"");
     store.apply("p", hold.fence(), begun(2)).await.unwrap();
-    assert_ne!(fs::read(folder.path().join("locks/p")).unwrap(), b"");
+    assert_ne!(fs::read(directory.path().join("locks/p")).unwrap(), b"");
     let state = store.load("p").await.unwrap().unwrap();
     assert_eq!(state.journal.len(), 2);
 }
 
 #[tokio::test]
 async fn a_damaged_database_is_refused_when_it_is_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
     let hold = store.acquire("p").await.unwrap();
     for epoch in 1..200 {
         store.apply("p", hold.fence(), begun(epoch)).await.unwrap();
     }
     drop((hold, store));
-    let path = folder.path().join("state.db");
+    let path = directory.path().join("state.db");
     let whole = fs::read(&path).unwrap();
     // The page of a table: the count of its cells.
     let mut bytes = whole.clone();
     bytes[4096 + 3..4096 + 5].copy_from_slice(&[0xff, 0xff]);
     fs::write(&path, bytes).unwrap();
-    let error = SqliteStore::open(folder.path()).unwrap_err();
+    let error = SqliteStore::open(directory.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert!(error.hint_text().unwrap().contains("damaged"), "{error}");
     fs::write(&path, whole).unwrap();
-    open(folder.path());
+    open(directory.path());
 }
 
 #[tokio::test]
-async fn a_folder_that_is_removed_or_replaced_stops_whoever_holds_a_pipeline() {
+async fn a_directory_that_is_removed_or_replaced_stops_whoever_holds_a_pipeline() {
     for replaced in [false, true] {
         let scratch = tempfile::tempdir().unwrap();
-        let folder = scratch.path().join("state");
-        let store = open(&folder);
+        let directory = scratch.path().join("state");
+        let store = open(&directory);
         let hold = store.acquire("p").await.unwrap();
         let fence = hold.fence();
         store.apply("p", fence, begun(1)).await.unwrap();
         match replaced {
-            true => fs::rename(&folder, scratch.path().join("elsewhere")).unwrap(),
-            false => fs::remove_dir_all(&folder).unwrap(),
+            true => fs::rename(&directory, scratch.path().join("elsewhere")).unwrap(),
+            false => fs::remove_dir_all(&directory).unwrap(),
         }
         let expect = |result: tidegate_core::Result<()>| {
             let error = result.unwrap_err();
@@ -230,7 +230,7 @@ async fn a_folder_that_is_removed_or_replaced_stops_whoever_holds_a_pipeline() {
         expect(store.apply("p", fence, begun(2)).await);
         expect(store.verify("p", fence).await);
         // A second process finds nothing, and begins anew.
-        let second = open(&folder);
+        let second = open(&directory);
         let other = second.acquire("p").await.unwrap();
         expect(store.apply("p", fence, begun(2)).await);
         expect(store.verify("p", fence).await);
@@ -243,11 +243,11 @@ async fn a_folder_that_is_removed_or_replaced_stops_whoever_holds_a_pipeline() {
 
 #[tokio::test]
 async fn a_lock_file_that_is_removed_stops_its_holder() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
     let hold = store.acquire("p").await.unwrap();
     store.apply("p", hold.fence(), begun(1)).await.unwrap();
-    fs::remove_file(folder.path().join("locks/p")).unwrap();
+    fs::remove_file(directory.path().join("locks/p")).unwrap();
     let stopped = [
         store.apply("p", hold.fence(), begun(2)).await,
         store.verify("p", hold.fence()).await,
@@ -282,8 +282,8 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn the_files_of_a_state_are_their_owners() {
     let scratch = tempfile::tempdir().unwrap();
-    let folder = scratch.path().join("a/state");
-    let store = open(&folder);
+    let directory = scratch.path().join("a/state");
+    let store = open(&directory);
     let _hold = store.acquire("p").await.unwrap();
     let files = [
         "state.db",
@@ -293,42 +293,42 @@ async fn the_files_of_a_state_are_their_owners() {
         "p.lock",
     ];
     for name in ["", "locks", ".."] {
-        assert_eq!(mode(&folder.join(name)), 0o700, "{name}");
+        assert_eq!(mode(&directory.join(name)), 0o700, "{name}");
     }
     for name in files {
-        assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
 
-    // As earlier versions left them, in a folder that was made by others.
+    // As earlier versions left them, in a directory that was made by others.
     let wide = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     drop((_hold, store));
-    let other = open(&folder);
-    wide(&folder, 0o755);
+    let other = open(&directory);
+    wide(&directory, 0o755);
     for name in files {
-        wide(&folder.join(name), 0o644);
+        wide(&directory.join(name), 0o644);
     }
-    let store = open(&folder);
+    let store = open(&directory);
     let _hold = store.acquire("p").await.unwrap();
     for name in files {
-        assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
-    assert_eq!(mode(&folder), 0o755);
+    assert_eq!(mode(&directory), 0o755);
     drop(other);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_is_the_state_of_one_moment_while_runs_go_on() {
     let scratch = tempfile::tempdir().unwrap();
-    let folder = scratch.path().join("state");
-    let location = StateLocation::from(folder.as_path());
+    let directory = scratch.path().join("state");
+    let location = StateLocation::from(directory.as_path());
     let file = scratch.path().join("copy.db");
     let none = location.export(&file).await.unwrap_err();
     assert_eq!(none.kind(), ErrorKind::NotFound, "{none}");
-    assert!(!folder.exists() && !file.exists());
+    assert!(!directory.exists() && !file.exists());
 
-    let store = open(&folder);
+    let store = open(&directory);
     let hold = store.acquire("p").await.unwrap();
     for epoch in 1..=3 {
         store.apply("p", hold.fence(), begun(epoch)).await.unwrap();
@@ -342,7 +342,7 @@ async fn an_export_is_the_state_of_one_moment_while_runs_go_on() {
     assert_eq!(again.kind(), ErrorKind::Config, "{again}");
     assert_eq!(fs::read(&file).unwrap(), whole);
     let left = fs::read_dir(scratch.path()).unwrap().count();
-    assert_eq!(left, 2, "the folder and the copy");
+    assert_eq!(left, 2, "the directory and the copy");
 
     // Elsewhere it is a state like any other.
     let elsewhere = scratch.path().join("elsewhere");
@@ -354,8 +354,8 @@ async fn an_export_is_the_state_of_one_moment_while_runs_go_on() {
 
     // In its old place it is older than what was published.
     drop((hold, store));
-    fs::copy(&file, folder.join("state.db")).unwrap();
-    expect_older(&open(&folder).acquire("p").await.unwrap_err());
+    fs::copy(&file, directory.join("state.db")).unwrap();
+    expect_older(&open(&directory).acquire("p").await.unwrap_err());
 
     let bucket = std::sync::Arc::new(Bucket::default());
     let elsewhere = StateLocation::from(Process::new(&bucket).store(Duration::from_secs(1)));
@@ -366,14 +366,14 @@ async fn an_export_is_the_state_of_one_moment_while_runs_go_on() {
 
 #[tokio::test]
 async fn every_store_lists_its_pipelines() {
-    let folder = tempfile::tempdir().unwrap();
-    let empty = StateLocation::from(folder.path().join("none"));
+    let directory = tempfile::tempdir().unwrap();
+    let empty = StateLocation::from(directory.path().join("none"));
     assert_eq!(empty.pipelines().await.unwrap(), []);
-    assert!(!folder.path().join("none").exists());
+    assert!(!directory.path().join("none").exists());
 
     let bucket = std::sync::Arc::new(Bucket::default());
     let stores: [std::sync::Arc<dyn StateStore>; 2] = [
-        std::sync::Arc::new(open(folder.path())),
+        std::sync::Arc::new(open(directory.path())),
         Process::new(&bucket).store(Duration::from_secs(60)),
     ];
     for (store, knows_when) in stores.into_iter().zip([true, false]) {

@@ -1,4 +1,4 @@
-//! Several executors work on one pipeline, some are lost, and no row is lost or doubled.
+//! Several executors work on one pipeline, some are lost, and no row is lost or duplicated.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,12 +20,12 @@ use crate::crashes::came_to_its_end;
 use crate::world::{World, all, arm, came, counted, open, shut, strikes, until, with_acknowledged};
 
 /// What is committed: rows by file.
-fn committed(folder: &Path) -> BTreeMap<String, Vec<i64>> {
+fn committed(directory: &Path) -> BTreeMap<String, Vec<i64>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if !name.starts_with('.') {
-            let text = fs::read_to_string(folder.join(&name)).unwrap();
+            let text = fs::read_to_string(directory.join(&name)).unwrap();
             let rows = text.lines().map(|line| line.parse().unwrap());
             found.insert(name, rows.collect());
         }
@@ -33,16 +33,16 @@ fn committed(folder: &Path) -> BTreeMap<String, Vec<i64>> {
     found
 }
 
-fn rows(folder: &Path) -> Vec<i64> {
-    let mut rows: Vec<i64> = committed(folder).into_values().flatten().collect();
+fn rows(directory: &Path) -> Vec<i64> {
+    let mut rows: Vec<i64> = committed(directory).into_values().flatten().collect();
     rows.sort_unstable();
     rows
 }
 
 /// How many of the committed files each executor has written.
-fn by_executor(folder: &Path) -> BTreeMap<String, usize> {
+fn by_executor(directory: &Path) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
-    for name in committed(folder).into_keys() {
+    for name in committed(directory).into_keys() {
         let parts: Vec<_> = name.split(['_', '-']).collect();
         let executor = match parts.as_slice() {
             [_, _, executor, _] => (*executor).to_owned(),
@@ -60,8 +60,8 @@ const EACH: i64 = 400;
 fn ranges(name: &str, pause_ms: u64, whole: bool) -> (World, PathBuf) {
     let mut world = World::new(name);
     let (input, output) = (
-        world.folder.path().join("in"),
-        world.folder.path().join("out"),
+        world.directory.path().join("in"),
+        world.directory.path().join("out"),
     );
     fs::create_dir(&input).unwrap();
     for number in 0..FILES {
@@ -74,14 +74,14 @@ fn ranges(name: &str, pause_ms: u64, whole: bool) -> (World, PathBuf) {
             "in",
             "ranges",
             &[],
-            json!({"folder": input, "pause_ms": pause_ms, "whole": whole}),
+            json!({"directory": input, "pause_ms": pause_ms, "whole": whole}),
         )
         .component(
             Kind::Sink,
             "out",
             "lines",
             &["in"],
-            json!({"folder": output}),
+            json!({"directory": output}),
         );
     world.options.checkpoint.bytes = Some(ByteSize(20_000));
     (world, output)
@@ -163,7 +163,7 @@ async fn run_and_lose(
     run.await.unwrap()
 }
 
-/// Loses one executor while the run goes on, which resumes once and completes with those that are left.
+/// Loses one executor while the run is under way, which resumes once and completes with those that are left.
 async fn completes_without(
     lost: &Executor,
     world: &World,
@@ -212,7 +212,7 @@ async fn two_processes_share_the_splits_and_one_is_killed() {
     // What the survivor counted is counted; what the other one did again counts again.
     assert!(report.components[0].rows_out >= (FILES * EACH) as u64);
     // It takes another run too.
-    fs::write(world.folder.path().join("in/file0"), "0 0").unwrap();
+    fs::write(world.directory.path().join("in/file0"), "0 0").unwrap();
     let report = world.complete().await;
     assert_eq!(report.components[0].rows_out, ((FILES - 1) * EACH) as u64);
     assert_eq!(report.components[1].rows_in, ((FILES - 1) * EACH) as u64);
@@ -237,7 +237,7 @@ async fn an_executor_that_stands_still_is_lost() {
     completes_without(&other, &world, &output, lose).await;
     assert!(!one.is_lost());
     assert_eq!(rows(&output), all(FILES * EACH));
-    // When it goes on, its line is gone, and so is its work.
+    // When it continues, its line is gone, and so is its work.
     signal(&stopped, "-CONT");
     let ended = tokio::time::timeout(Duration::from_secs(30), stopped.wait()).await;
     ended.unwrap().unwrap();
@@ -465,14 +465,14 @@ async fn a_line_over_which_something_else_is_said_is_lost() {
     theirs.write_all(b"Hello, I am no executor!").await.unwrap();
     theirs.shutdown().await.unwrap();
     let (input, output) = tokio::io::split(ours);
-    let (mut world, output_folder) = ranges("no_executor", 0, false);
+    let (mut world, output_directory) = ranges("no_executor", 0, false);
     world.executors = vec![
         Executor::remote("stranger", input, output),
         Executor::local(),
     ];
     let report = world.complete().await;
     assert_eq!(report.restarts, 1);
-    assert_eq!(rows(&output_folder), all(FILES * EACH));
+    assert_eq!(rows(&output_directory), all(FILES * EACH));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,8 +32,10 @@ fn path(name: &str, part: &str) -> String {
 impl Bucket {
     /// The names of the parts beside a head.
     pub fn parts(&self, name: &str) -> Vec<String> {
-        let (objects, folder) = (self.objects.lock().unwrap(), path(name, ""));
-        let parts = objects.keys().filter_map(|key| key.strip_prefix(&folder));
+        let (objects, directory) = (self.objects.lock().unwrap(), path(name, ""));
+        let parts = objects
+            .keys()
+            .filter_map(|key| key.strip_prefix(&directory));
         parts.map(str::to_owned).collect()
     }
 

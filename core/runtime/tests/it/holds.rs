@@ -17,23 +17,23 @@ use crate::world::World;
 /// So long that nobody waits for it.
 const LONG: Duration = Duration::from_secs(600);
 
-fn folder_store(folder: &Path) -> Arc<dyn StateStore> {
-    Arc::new(SqliteStore::open(folder).unwrap())
+fn directory_store(directory: &Path) -> Arc<dyn StateStore> {
+    Arc::new(SqliteStore::open(directory).unwrap())
 }
 
 /// For every kind of store, one and another on the same place.
-fn every_pair(folder: &Path, bucket: &Arc<Bucket>) -> [[Arc<dyn StateStore>; 2]; 2] {
+fn every_pair(directory: &Path, bucket: &Arc<Bucket>) -> [[Arc<dyn StateStore>; 2]; 2] {
     let object = || Process::new(bucket).store(LONG);
     [
-        [folder_store(folder), folder_store(folder)],
+        [directory_store(directory), directory_store(directory)],
         [object(), object()],
     ]
 }
 
 #[tokio::test]
 async fn a_hold_that_is_dropped_is_free_at_once_and_changes_nothing_any_more() {
-    let (folder, bucket) = (tempfile::tempdir().unwrap(), Arc::default());
-    for [store, other] in every_pair(folder.path(), &bucket) {
+    let (directory, bucket) = (tempfile::tempdir().unwrap(), Arc::default());
+    for [store, other] in every_pair(directory.path(), &bucket) {
         let hold = store.acquire("p").await.unwrap();
         let old = hold.fence();
         store.apply("p", old, begun(1)).await.unwrap();
@@ -92,14 +92,14 @@ async fn whoever_gives_up_waiting_for_a_pipeline_holds_nothing() {
 
 #[test]
 fn what_a_dropped_run_left_going_comes_too_late_once_another_has_the_pipeline() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let one_thread = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let store = folder_store(folder.path());
+    let store = directory_store(directory.path());
     let hold = one_thread.block_on(store.acquire("p")).unwrap();
     let old = hold.fence();
     // Its transaction waits for a thread, and nobody waits for it any more.
@@ -114,7 +114,7 @@ fn what_a_dropped_run_left_going_comes_too_late_once_another_has_the_pipeline() 
     drop(hold);
 
     let other = tokio::runtime::Runtime::new().unwrap();
-    let next = folder_store(folder.path());
+    let next = directory_store(directory.path());
     let hold = other.block_on(next.acquire("p")).unwrap();
     other
         .block_on(next.apply("p", hold.fence(), begun(2)))
@@ -184,8 +184,11 @@ async fn a_run_that_is_dropped_is_gone_on_with_at_once() {
 
 #[tokio::test]
 async fn pipelines_whose_names_look_alike_run_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, other) = (folder_store(folder.path()), folder_store(folder.path()));
+    let directory = tempfile::tempdir().unwrap();
+    let (store, other) = (
+        directory_store(directory.path()),
+        directory_store(directory.path()),
+    );
     let long = "a very long name, ".repeat(40);
     let names = [
         "a/b",
@@ -207,11 +210,11 @@ async fn pipelines_whose_names_look_alike_run_at_once() {
 
 #[tokio::test]
 async fn an_earlier_version_and_this_one_never_run_a_pipeline_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = folder_store(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory_store(directory.path());
     // As earlier versions did it.
     let earlier = || {
-        let lock = File::create(folder.path().join("a_b.lock")).unwrap();
+        let lock = File::create(directory.path().join("a_b.lock")).unwrap();
         lock.try_lock().map(|()| lock)
     };
     let lock = earlier().unwrap();

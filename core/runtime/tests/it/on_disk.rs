@@ -1,4 +1,4 @@
-//! A source and a sink whose outside is a folder, for executors in several processes.
+//! A source and a sink whose outside is a directory, for executors in several processes.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -21,11 +21,11 @@ use tidegate_core::{
 
 use crate::components::{batch, schema};
 
-/// The files of a folder, each of which has a first number and a count.
+/// The files of a directory, each of which has a first number and a count.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RangesConfig {
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// Pause after each ten numbers.
     #[serde(default)]
     pub pause_ms: u64,
@@ -69,8 +69,8 @@ impl Source for Ranges {
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
         let mut new = Vec::new();
-        let folder = ask.first.then(|| fs::read_dir(&self.0.folder).unwrap());
-        for entry in folder.into_iter().flatten() {
+        let directory = ask.first.then(|| fs::read_dir(&self.0.directory).unwrap());
+        for entry in directory.into_iter().flatten() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             new.push(Split::new(&name, SplitData::encode(&name)?));
         }
@@ -89,7 +89,7 @@ impl Source for Ranges {
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
         let name: String = split.data.decode()?;
-        let text = fs::read_to_string(self.0.folder.join(name)).unwrap();
+        let text = fs::read_to_string(self.0.directory.join(name)).unwrap();
         let (first, count) = text.split_once(' ').unwrap();
         let (first, count): (i64, i64) = (first.parse().unwrap(), count.parse().unwrap());
         let from = resume.map(Offset::decode).transpose()?.unwrap_or(0);
@@ -123,16 +123,16 @@ impl Source for Ranges {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinesConfig {
-    pub folder: PathBuf,
+    pub directory: PathBuf,
 }
 
 #[async_trait]
 #[typetag::serde(name = "lines")]
 impl SinkConfig for LinesConfig {
     async fn open(&self, cx: &SinkContext) -> Result<Arc<dyn Sink>> {
-        fs::create_dir_all(&self.folder).unwrap();
+        fs::create_dir_all(&self.directory).unwrap();
         Ok(Arc::new(Lines {
-            folder: self.folder.clone(),
+            directory: self.directory.clone(),
             cx: cx.clone(),
         }))
     }
@@ -141,13 +141,13 @@ register_sink!("lines", LinesConfig);
 
 #[derive(Debug, Clone)]
 struct Lines {
-    folder: PathBuf,
+    directory: PathBuf,
     cx: SinkContext,
 }
 
 impl Lines {
     fn hidden(&self, name: &str) -> PathBuf {
-        self.folder.join(format!(".{name}"))
+        self.directory.join(format!(".{name}"))
     }
 }
 
@@ -172,7 +172,7 @@ impl Sink for Lines {
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
         for prepared in commit.prepared {
             let name: String = prepared.decode()?;
-            let (from, to) = (self.hidden(&name), self.folder.join(&name));
+            let (from, to) = (self.hidden(&name), self.directory.join(&name));
             match to.exists() {
                 true => assert!(!from.exists(), "two writers had the name {name}"),
                 false => fs::rename(from, to).unwrap(),

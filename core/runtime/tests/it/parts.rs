@@ -115,18 +115,18 @@ async fn a_change_costs_what_it_changes_however_large_the_state_is() {
 }
 
 #[tokio::test]
-async fn a_change_costs_what_it_changes_in_a_folder_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path()).unwrap();
+async fn a_change_costs_what_it_changes_in_a_directory_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path()).unwrap();
     let hold = store.acquire("p").await.unwrap();
     store
         .apply("p", hold.fence(), splits(30_000))
         .await
         .unwrap();
-    let outside = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let outside = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
     let emptied = "PRAGMA wal_checkpoint(TRUNCATE)";
     let wal = || {
-        std::fs::metadata(folder.path().join("state.db-wal"))
+        std::fs::metadata(directory.path().join("state.db-wal"))
             .unwrap()
             .len()
     };

@@ -447,7 +447,7 @@ async fn pipelines_with_one_state_place_share_a_store_and_keep_their_own() {
             first = first.with_bucket();
             second.bucket = first.bucket.clone();
         } else {
-            second.folder = Arc::clone(&first.folder);
+            second.directory = Arc::clone(&first.directory);
         }
         first.complete().await;
         let (report, result) = second.run().await;

@@ -1,4 +1,4 @@
-//! A run that goes on beside its test.
+//! A run that continues beside its test.
 
 use std::sync::Arc;
 use std::time::Duration;

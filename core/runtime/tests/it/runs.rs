@@ -229,7 +229,7 @@ async fn a_stopped_run_goes_on_where_it_ended() {
     let rows = world.place("out").rows();
     let mut unique = rows.clone();
     unique.dedup();
-    assert_eq!(rows, unique, "rows were doubled");
+    assert_eq!(rows, unique, "rows were duplicated");
     for split in 0..rows.iter().max().unwrap() / 100 {
         let of_split = rows.iter().filter(|&&n| n / 100 == split).count();
         // A split that isn't read to its end yet has a prefix.

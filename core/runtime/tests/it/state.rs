@@ -29,17 +29,17 @@ struct Two {
     resume_first: Box<dyn Fn()>,
 }
 
-fn in_a_folder() -> Two {
-    let folder = tempfile::tempdir().unwrap();
-    let open = || Arc::new(SqliteStore::open(folder.path()).unwrap());
+fn in_a_directory() -> Two {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Arc::new(SqliteStore::open(directory.path()).unwrap());
     let (first, second) = (open(), open());
     Two {
         first,
         second,
         // As if the locks had been lost with their machine.
         stop_first: Box::new(move || {
-            std::fs::remove_file(folder.path().join("locks/p")).unwrap();
-            std::fs::remove_file(folder.path().join("p.lock")).unwrap();
+            std::fs::remove_file(directory.path().join("locks/p")).unwrap();
+            std::fs::remove_file(directory.path().join("p.lock")).unwrap();
         }),
         resume_first: Box::new(|| {}),
     }
@@ -60,7 +60,7 @@ fn on_object_storage() -> Two {
 }
 
 fn every_store() -> [Two; 2] {
-    [in_a_folder(), on_object_storage()]
+    [in_a_directory(), on_object_storage()]
 }
 
 pub fn id(name: &str) -> ComponentId {
@@ -243,13 +243,13 @@ async fn what_is_changed_at_once_is_known_to_every_change_that_follows() {
 
 #[tokio::test]
 async fn a_state_of_another_version_or_no_state_at_all_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     std::fs::write(
-        folder.path().join("state.db"),
+        directory.path().join("state.db"),
         "this is no database, whatever its name says",
     )
     .unwrap();
-    let error = SqliteStore::open(folder.path()).unwrap_err();
+    let error = SqliteStore::open(directory.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.hint_text().unwrap().contains("--state"));
 
@@ -410,16 +410,16 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
 async fn all_stores_make_the_same_of_the_same_changes() {
     let (mut refused, mut parts) = (0, 0);
     for seed in 0..16 {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let bucket: Arc<Bucket> = Arc::default();
         let stores = || -> [Arc<dyn StateStore>; 2] {
-            let sqlite = SqliteStore::open(folder.path()).unwrap();
+            let sqlite = SqliteStore::open(directory.path()).unwrap();
             [Arc::new(sqlite), Process::new(&bucket).store(LEASE)]
         };
         let mut held = [None, None];
         let mut model = None;
         for (step, change) in changes(seed, 80).into_iter().enumerate() {
-            // Now and then another process goes on.
+            // Now and then another process continues.
             if step % 23 == 0 {
                 held = [None, None];
                 for (held, store) in held.iter_mut().zip(stores()) {
@@ -597,13 +597,13 @@ async fn changes_that_come_together_are_written_together() {
 #[test]
 fn many_open_a_new_store_at_once() {
     for _ in 0..20 {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let start = std::sync::Barrier::new(8);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     start.wait();
-                    SqliteStore::open(folder.path()).unwrap();
+                    SqliteStore::open(directory.path()).unwrap();
                 });
             }
         });

@@ -176,14 +176,14 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A pipeline under test, with a state folder and a destination of its own.
+/// A pipeline under test, with a state directory and a destination of its own.
 pub struct World {
     pub name: String,
-    pub folder: Arc<tempfile::TempDir>,
+    pub directory: Arc<tempfile::TempDir>,
     pub components: Vec<ComponentSpec>,
     pub options: PipelineOptions,
     pub settings: Value,
-    /// Where the state is, if not in a folder.
+    /// Where the state is, if not in a directory.
     pub bucket: Option<Arc<Bucket>>,
     /// A store that is looked into.
     pub watched: Option<Arc<dyn StateStore>>,
@@ -200,7 +200,7 @@ impl World {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            folder: Arc::new(tempfile::tempdir().unwrap()),
+            directory: Arc::new(tempfile::tempdir().unwrap()),
             components: Vec::new(),
             options: PipelineOptions::default(),
             settings: json!({"workers": 3, "attempts": 4}),
@@ -275,13 +275,13 @@ impl World {
     }
 
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.directory.path().join("state")
     }
 
     pub fn pipeline(&self) -> tidegate_core::Result<Pipeline> {
         let spec = PipelineSpec {
             name: self.name.clone(),
-            base: self.folder.path().to_owned(),
+            base: self.directory.path().to_owned(),
             options: self.options.clone(),
             components: self.components.clone(),
         };

@@ -1,4 +1,4 @@
-//! Casts that lose something: decimals to integers, times to their hour, numbers to truth values.
+//! Casts that lose something: decimals to integers, times to their hour, numbers to booleans.
 //!
 //! DataFusion takes casts off a column that is compared with a constant, and casts what is known of
 //! a column together with it, as if a cast kept all values apart and in their order. So those that

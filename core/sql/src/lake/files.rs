@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::Schema;
-use tidegate_catalog::{FolderKeys, with_columns_of};
+use tidegate_catalog::{DirectoryKeys, with_columns_of};
 use tidegate_core::{Error, Result};
 use tidegate_storage::spread;
 
@@ -14,13 +14,13 @@ use super::provider::{Described, LakeTable, Notes};
 use super::scan::Reader;
 use crate::error::running;
 
-/// A path, a folder or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
+/// A path, a directory or a pattern as a table. Errors: `NotFound`, `Config`, `Schema`.
 pub(crate) async fn table(text: &str, places: &Arc<Places>, notes: &Notes) -> Result<LakeTable> {
     let found = places.matching(text).await?;
     let reader = format(text, &found)?;
     let paths = found.iter().map(|file| places.below_base(file));
     let paths: Vec<String> = paths.collect::<Result<_>>()?;
-    let partitions = FolderKeys::of(paths.iter().map(String::as_str))?;
+    let partitions = DirectoryKeys::of(paths.iter().map(String::as_str))?;
     let columns = match reader {
         Reader::Parquet => {
             let looked = spread(&found, footers::LOOKED_AT);
@@ -60,7 +60,7 @@ fn format(text: &str, files: &[Found]) -> Result<Reader> {
         ))
         .with("one", show(&first.root, &first.object.location))
         .with("other", show(&second.root, &second.object.location))
-        .hint("choose by a pattern: `folder/**/*.parquet`")),
+        .hint("choose by a pattern: `directory/**/*.parquet`")),
         [] => Err(Error::not_found(format!("no file matches `{text}`"))),
     }
 }

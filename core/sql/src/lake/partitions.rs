@@ -16,26 +16,26 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_catalog::parse_values;
 use tidegate_core::{Catalog, CatalogTable, Predicate, Result, TablePartition};
-use tidegate_storage::{folders, is_hidden};
+use tidegate_storage::{directories, is_hidden};
 
 use super::places::{Found, Places};
 use crate::predicate::predicates;
 use crate::table::external;
 
-/// Folders that are listed at once.
+/// Directories that are listed at once.
 const LISTINGS: usize = 32;
-/// From so many partitions on, all wanted, the table's folder is listed instead of each of them.
+/// From so many partitions on, all wanted, the table's directory is listed instead of each of them.
 const WHOLESALE: usize = 64;
 
 /// What a table is made of.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    /// Folders that a catalog knows.
+    /// Directories that a catalog knows.
     Catalogued {
         catalog: Arc<dyn Catalog>,
         table: Arc<CatalogTable>,
     },
-    /// Files, with the values of the partition keys in their folders' names.
+    /// Files, with the values of the partition keys in their directories' names.
     Files(Arc<Vec<(Found, Vec<Option<String>>)>>),
 }
 
@@ -189,7 +189,7 @@ async fn one_by_one(partitions: Selected<'_>, places: &Places) -> Result<Files> 
     Ok(lists.into_iter().flatten().collect())
 }
 
-/// One listing for all partitions within the table's folder, a thousand files a request.
+/// One listing for all partitions within the table's directory, a thousand files a request.
 async fn wholesale(
     table: &CatalogTable,
     partitions: Selected<'_>,
@@ -201,16 +201,16 @@ async fn wholesale(
     for (partition, values) in partitions {
         let location = places.location(&partition.location)?;
         match root.key_of(&location) {
-            // That listing has no hidden folders, which may be partitions all the same.
-            Some(folder) if !folder.split('/').any(is_hidden) => {
-                within.entry(folder.to_owned()).or_default().push(values);
+            // That listing has no hidden directories, which may be partitions all the same.
+            Some(directory) if !directory.split('/').any(is_hidden) => {
+                within.entry(directory.to_owned()).or_default().push(values);
             }
             _ => elsewhere.push((partition, values)),
         }
     }
     let mut files = Vec::new();
     for file in whole(table, places).await?.iter() {
-        let partitions = folders(&file.key).filter_map(|folder| within.get(folder));
+        let partitions = directories(&file.key).filter_map(|directory| within.get(directory));
         files.extend(
             partitions
                 .flatten()

@@ -35,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) root: ObjectStoreUrl,
     /// What is known of it; its path is that in the root's store.
     pub(crate) object: ObjectMeta,
-    /// Its path below the folder that was listed.
+    /// Its path below the directory that was listed.
     pub(crate) key: String,
     /// Where it was listed; `None` for a file of a plan, which is only looked at.
     pub(crate) storage: Option<Storage>,
@@ -91,26 +91,26 @@ impl Places {
         Location::parse(text, &self.base)
     }
 
-    /// All files under a folder, but for hidden names and empty files. None if there is no such
-    /// folder.
-    pub(crate) async fn files(&self, folder: &Location) -> Result<Arc<Vec<Found>>> {
-        let known = lock(&self.listings).get(folder).cloned();
+    /// All files under a directory, but for hidden names and empty files. None if there is no such
+    /// directory.
+    pub(crate) async fn files(&self, directory: &Location) -> Result<Arc<Vec<Found>>> {
+        let known = lock(&self.listings).get(directory).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let storage = Storage::open(folder, &self.access).await?;
+        let storage = Storage::open(directory, &self.access).await?;
         self.traffic.listed();
         let listed = storage.list("", Names::Visible).await?;
         let found = Arc::new(self.found(&storage, listed)?);
-        lock(&self.listings).insert(folder.clone(), Arc::clone(&found));
+        lock(&self.listings).insert(directory.clone(), Arc::clone(&found));
         Ok(found)
     }
 
-    /// The files that a path, a folder or a pattern means; never none.
+    /// The files that a path, a directory or a pattern means; never none.
     pub(crate) async fn matching(&self, text: &str) -> Result<Vec<Found>> {
         let pattern = Pattern::parse(text, &self.base, &self.access).await?;
         self.traffic.listed();
-        let listed = pattern.expect("the current folder").await?;
+        let listed = pattern.expect("the current directory").await?;
         let found = self.found(pattern.storage(), listed)?;
         if found.is_empty() {
             return Err(Error::not_found(format!(
@@ -120,7 +120,7 @@ impl Places {
         Ok(found)
     }
 
-    /// A file's path, without the folders that the current one lies in.
+    /// A file's path, without the directories that the current one lies in.
     pub(crate) fn below_base(&self, file: &Found) -> Result<String> {
         match &file.storage {
             Some(storage) => storage.below(&file.key, &self.base),

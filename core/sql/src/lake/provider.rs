@@ -23,7 +23,7 @@ use crate::table::external;
 pub(crate) struct LakeTable {
     /// `shop.sales`, or the path.
     pub(crate) name: String,
-    /// The folder, or the pattern.
+    /// The directory, or the pattern.
     pub(crate) location: String,
     pub(crate) reader: Reader,
     pub(crate) content: Content,

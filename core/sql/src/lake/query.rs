@@ -77,7 +77,7 @@ impl Lake {
         let resources = &self.options.resources;
         std::fs::create_dir_all(&resources.scratch).map_err(|error| {
             Error::io(
-                "the folder for what doesn't fit in memory can't be made",
+                "the directory for what doesn't fit in memory can't be made",
                 error,
             )
             .with("path", resources.scratch.display())
@@ -113,7 +113,7 @@ impl Lake {
                 .create_physical_plan(&plan, &state)
                 .await
                 .map_err(|error| match told(planning(&error, Some(&ast), &tables)) {
-                    // What went wrong while files were looked at is no mistake of the query.
+                    // What went wrong while files were looked at is no error of the query.
                     _ if is_outside(&error) => lake(&error),
                     told => told,
                 })?;
@@ -264,8 +264,9 @@ fn told(error: Error) -> Error {
 }
 
 fn lake_hint(error: Error) -> Error {
-    error
-        .hint("say what such rows shall give (`nullif(x, 0)` for a divisor, `try_cast` for a text)")
+    error.hint(
+        "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
+    )
 }
 
 fn clear(notes: &Notes) {

@@ -11,7 +11,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Folders or prefixes that were listed.
+    /// Directories or prefixes that were listed.
     pub fn listings(&self) -> u64 {
         self.listings.load(Ordering::Relaxed)
     }

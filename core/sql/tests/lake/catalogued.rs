@@ -28,11 +28,11 @@ async fn sales(world: &World) -> CatalogTable {
         .table("shop.sales", TableFormat::Parquet, columns, keys)
         .await;
     for (day, ids) in [("2024-01-01", 0..3), ("2024-01-02", 3..6)] {
-        let folder = format!("day={day}");
+        let directory = format!("day={day}");
         let items = texts(&["tea", "milk", "sugar"]);
-        let file = format!("sales/{folder}/a.parquet");
+        let file = format!("sales/{directory}/a.parquet");
         world.parquet(&file, vec![("id", ints(ids)), ("item", items)], 1_000);
-        world.partition(&table, &[Some(day)], &folder).await;
+        world.partition(&table, &[Some(day)], &directory).await;
     }
     table
 }
@@ -93,14 +93,14 @@ async fn partitions_that_cant_match_are_never_listed() {
 async fn a_null_partition_is_found_by_is_null_and_by_nothing_else() {
     let world = World::new().await;
     let table = sales(&world).await;
-    let folder = "day=__HIVE_DEFAULT_PARTITION__";
-    let file = format!("sales/{folder}/a.parquet");
+    let directory = "day=__HIVE_DEFAULT_PARTITION__";
+    let file = format!("sales/{directory}/a.parquet");
     world.parquet(
         &file,
         vec![("id", ints([9])), ("item", texts(&["salt"]))],
         10,
     );
-    world.partition(&table, &[None], folder).await;
+    world.partition(&table, &[None], directory).await;
     assert_eq!(
         world
             .rows("SELECT id, day FROM sales WHERE day IS NULL")
@@ -299,17 +299,17 @@ async fn many_partitions_are_found_by_one_listing() {
         .table("shop.wide", TableFormat::Parquet, columns, keys)
         .await;
     for k in 0..70 {
-        let folder = format!("k={k}");
+        let directory = format!("k={k}");
         world.parquet(
-            &format!("wide/{folder}/a.parquet"),
+            &format!("wide/{directory}/a.parquet"),
             vec![("id", ints([k]))],
             10,
         );
         world
-            .partition(&table, &[Some(&k.to_string())], &folder)
+            .partition(&table, &[Some(&k.to_string())], &directory)
             .await;
     }
-    // A folder that the catalog doesn't know is none of the table's.
+    // A directory that the catalog doesn't know is none of the table's.
     world.parquet("wide/k=999/a.parquet", vec![("id", ints([999]))], 10);
     let query = world.query("SELECT sum(id) AS s FROM wide").await.unwrap();
     assert_eq!(query.traffic().listings(), 1);
@@ -381,8 +381,8 @@ async fn a_value_that_the_tables_type_cannot_hold_is_an_error_and_not_another_va
     }
 }
 
-/// More partitions than are listed one by one, in folders of odd names, and one that is the table's
-/// own folder's neighbour.
+/// More partitions than are listed one by one, in directories of odd names, and one that is the table's
+/// own directory's neighbour.
 #[tokio::test]
 async fn partitions_that_begin_with_an_underscore_are_found_by_one_listing() {
     let world = World::new().await;
@@ -392,10 +392,10 @@ async fn partitions_that_begin_with_an_underscore_are_found_by_one_listing() {
         .table("shop.changes", TableFormat::Parquet, columns, keys)
         .await;
     for n in 0..70 {
-        let (value, folder) = (format!("{n} a:b"), format!("_op={n} a%3Ab"));
-        let file = format!("changes/{folder}/a.parquet");
+        let (value, directory) = (format!("{n} a:b"), format!("_op={n} a%3Ab"));
+        let file = format!("changes/{directory}/a.parquet");
         world.parquet(&file, vec![("id", ints([n]))], 10);
-        let url = format!("{}/{folder}", table.location)
+        let url = format!("{}/{directory}", table.location)
             .replace('%', "%25")
             .replace(' ', "%20");
         world

@@ -32,7 +32,7 @@ async fn a_pattern_is_a_table() {
 }
 
 #[tokio::test]
-async fn folders_name_columns() {
+async fn directories_name_columns() {
     let world = World::new().await;
     for (year, month) in [(2023, "12"), (2024, "01"), (2024, "02")] {
         let file = format!("lake/year={year}/month={month}/a.parquet");
@@ -83,7 +83,7 @@ async fn money_stays_exact() {
 }
 
 #[tokio::test]
-async fn c9_folders_of_uneven_depth_keep_their_columns() {
+async fn c9_directories_of_uneven_depth_keep_their_columns() {
     let world = World::new().await;
     for (file, id) in [
         ("lake/a=1/x.parquet", 1),
@@ -101,7 +101,7 @@ async fn c9_folders_of_uneven_depth_keep_their_columns() {
     assert_eq!(rows, "3\n4");
     let rows = world.rows("SELECT id FROM 'lake' WHERE b = 'u'").await;
     assert_eq!(rows, "2");
-    // Where the files have the column, too, nobody knows which is meant of those that no folder names.
+    // Where the files have the column, too, nobody knows which is meant of those that no directory names.
     world.parquet(
         "both/a=1/x.parquet",
         vec![("a", ints([7])), ("id", ints([1]))],
@@ -122,7 +122,7 @@ async fn c9_folders_of_uneven_depth_keep_their_columns() {
 }
 
 #[tokio::test]
-async fn values_of_folders_have_a_type_only_if_it_writes_them_back() {
+async fn values_of_directories_have_a_type_only_if_it_writes_them_back() {
     let world = World::new().await;
     for (n, text) in ["007", "1.10", "2024-1-5", "7"].iter().enumerate() {
         let file = format!("lake/v={text}/{n}.parquet");
@@ -138,7 +138,7 @@ async fn values_of_folders_have_a_type_only_if_it_writes_them_back() {
 }
 
 #[tokio::test]
-async fn partitions_that_begin_with_an_underscore_are_in_a_folder() {
+async fn partitions_that_begin_with_an_underscore_are_in_a_directory() {
     let world = World::new().await;
     for file in [
         "lake/_op=insert/a.parquet",

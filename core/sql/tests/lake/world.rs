@@ -1,4 +1,4 @@
-//! A lake in a temporary folder.
+//! A lake in a temporary directory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ use tidegate_sql::{Lake, LakeOptions, LakeQuery, Resources};
 use tidegate_storage::Access;
 
 pub(crate) struct World {
-    folder: TempDir,
+    directory: TempDir,
     pub(crate) catalog: Arc<dyn Catalog>,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let cx = Context::detached(folder.path(), Arc::default()).unwrap();
-        let path = folder.path().join("catalog.db");
+        let directory = TempDir::new().unwrap();
+        let cx = Context::detached(directory.path(), Arc::default()).unwrap();
+        let path = directory.path().join("catalog.db");
         let config = Registry::linked()
             .unwrap()
             .catalog("local", json!({ "path": path }))
             .unwrap();
         let catalog = config.open(&cx).await.unwrap();
-        Self { folder, catalog }
+        Self { directory, catalog }
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
-        self.folder.path().join(relative)
+        self.directory.path().join(relative)
     }
 
     pub(crate) fn text(&self, relative: &str, text: &str) {
@@ -67,7 +67,7 @@ impl World {
         writer.close().unwrap();
     }
 
-    /// A table in the folder of its name.
+    /// A table in the directory of its name.
     pub(crate) async fn table(
         &self,
         name: &str,
@@ -112,7 +112,7 @@ impl World {
             database: None,
             access: Access::default(),
             text: None,
-            base: self.folder.path().to_owned(),
+            base: self.directory.path().to_owned(),
             resources: Resources {
                 memory: 256 << 20,
                 scratch: self.path("scratch"),

@@ -1,4 +1,4 @@
-//! Listing of folders.
+//! Listing of directories.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -20,13 +20,13 @@ const NOT_OWN: &str = "it is a link, and an overwrite replaces nothing behind li
 /// How far a listing goes.
 #[derive(Debug, Clone, Copy)]
 struct Reach {
-    /// Into the folders below.
+    /// Into the directories below.
     deep: bool,
     /// Where links lead.
     links: bool,
 }
 
-/// Lists what lies under a folder. Links are followed, but not in circles.
+/// Lists what lies under a directory. Links are followed, but not in circles.
 #[derive(Debug)]
 pub(crate) struct LocalLister {
     root: PathBuf,
@@ -47,7 +47,7 @@ impl LocalLister {
 
 #[async_trait]
 impl Lister for LocalLister {
-    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+    async fn directory(&self, key: &str, wanted: &Wanted) -> Result<Found> {
         let (deep, links) = (false, true);
         self.walk(key, wanted, Reach { deep, links }).await
     }
@@ -62,16 +62,16 @@ impl Lister for LocalLister {
         self.walk(key, wanted, Reach { deep, links }).await
     }
 
-    async fn is_folder(&self, key: &str) -> Result<bool> {
+    async fn is_directory(&self, key: &str) -> Result<bool> {
         let path = self.root.join(key);
         unblock(move || Ok(path.is_dir())).await
     }
 }
 
-/// A folder that is still to be read.
-struct Folder {
+/// A directory that is still to be read.
+struct Directory {
     key: String,
-    /// The real paths of the folders that the way here went through by links.
+    /// The real paths of the directories that the way here went through by links.
     links: Arc<Vec<PathBuf>>,
 }
 
@@ -83,28 +83,28 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found>
         found.leave_out(link.to_owned(), NOT_OWN);
         return Ok(found);
     }
-    let mut folders = vec![Folder {
+    let mut directories = vec![Directory {
         key: from.to_owned(),
         links: Arc::default(),
     }];
-    while let Some(folder) = folders.pop() {
-        let path = root.join(&folder.key);
+    while let Some(directory) = directories.pop() {
+        let path = root.join(&directory.key);
         let failed = |error| crate::error::local("list files", &path, error);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            // There is no folder, or none any more.
+            // There is no directory, or none any more.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
                 continue;
             }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && folder.key != from => {
-                found.leave_out(folder.key, "its content may not be listed");
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && directory.key != from => {
+                found.leave_out(directory.key, "its content may not be listed");
                 continue;
             }
             // Its neighbours can still be read.
-            Err(error) if folder.key != from && !is_passing(&error) => {
-                found.leave_out(folder.key, format!("it can't be listed: {error}"));
+            Err(error) if directory.key != from && !is_passing(&error) => {
+                found.leave_out(directory.key, format!("it can't be listed: {error}"));
                 continue;
             }
             Err(error) => return Err(failed(error)),
@@ -112,15 +112,15 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found>
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) if folder.key != from && !is_passing(&error) => {
-                    found.leave_out(folder.key, format!("it can't be listed: {error}"));
+                Err(error) if directory.key != from && !is_passing(&error) => {
+                    found.leave_out(directory.key, format!("it can't be listed: {error}"));
                     break;
                 }
                 Err(error) => return Err(failed(error)),
             };
             let name = entry.file_name();
-            let key = join(&folder.key, &name.to_string_lossy());
-            let (file, below) = (wanted(Kind::File, &key), wanted(Kind::Folder, &key));
+            let key = join(&directory.key, &name.to_string_lossy());
+            let (file, below) = (wanted(Kind::File, &key), wanted(Kind::Directory, &key));
             if !file && !below {
                 continue;
             }
@@ -133,8 +133,8 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found>
                     continue;
                 }
             };
-            let is_folder = metadata.is_dir();
-            let is_wanted = if is_folder { below } else { file };
+            let is_directory = metadata.is_dir();
+            let is_wanted = if is_directory { below } else { file };
             if !is_wanted {
                 continue;
             }
@@ -148,12 +148,12 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found>
             };
             if let Some(reason) = odd {
                 found.leave_out(key, reason);
-            } else if is_folder && !reach.deep {
-                found.folders.push(key);
-            } else if is_folder {
-                match links(&folder, &path, &entry.path(), link) {
-                    Some(links) => folders.push(Folder { key, links }),
-                    None => found.leave_out(key, "it is a link to a folder that it lies in"),
+            } else if is_directory && !reach.deep {
+                found.directories.push(key);
+            } else if is_directory {
+                match links(&directory, &path, &entry.path(), link) {
+                    Some(links) => directories.push(Directory { key, links }),
+                    None => found.leave_out(key, "it is a link to a directory that it lies in"),
                 }
             } else if metadata.is_file() {
                 found.files.push(FileMeta {
@@ -170,7 +170,7 @@ fn walk(root: &Path, from: &str, wanted: &Wanted, reach: Reach) -> Result<Found>
     Ok(found)
 }
 
-/// Whether an error says something of this moment rather than of the folder: then it is no reason to
+/// Whether an error says something of this moment rather than of the directory: then it is no reason to
 /// go on without it.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
@@ -182,7 +182,7 @@ fn is_passing(error: &io::Error) -> bool {
     ) || crate::error::out_of_files(error)
 }
 
-/// What an entry of a folder is; `None` if it has gone meanwhile, an error why nobody can tell.
+/// What an entry of a directory is; `None` if it has gone meanwhile, an error why nobody can tell.
 fn look(path: &Path, link: bool) -> std::result::Result<Option<Metadata>, String> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -192,14 +192,19 @@ fn look(path: &Path, link: bool) -> std::result::Result<Option<Metadata>, String
     }
 }
 
-/// The way into a folder of `folder`; `None` if it leads in a circle.
-fn links(folder: &Folder, path: &Path, entry: &Path, link: bool) -> Option<Arc<Vec<PathBuf>>> {
+/// The way into a directory of `directory`; `None` if it leads in a circle.
+fn links(
+    directory: &Directory,
+    path: &Path,
+    entry: &Path,
+    link: bool,
+) -> Option<Arc<Vec<PathBuf>>> {
     if !link {
-        return Some(Arc::clone(&folder.links));
+        return Some(Arc::clone(&directory.links));
     }
-    // Without its real path a circle can't be told; such a folder can't be listed either.
+    // Without its real path a circle can't be told; such a directory can't be listed either.
     let (here, there) = (fs::canonicalize(path).ok()?, fs::canonicalize(entry).ok()?);
-    let mut links = folder.links.as_ref().clone();
+    let mut links = directory.links.as_ref().clone();
     links.push(here);
     let circle = links.iter().any(|before| before.starts_with(&there));
     (!circle).then(|| Arc::new(links))

@@ -62,7 +62,7 @@ fn failed(location: &ObjectPath, error: io::Error) -> Error {
     }
 }
 
-/// What is known of a file. A folder is none.
+/// What is known of a file. A directory is none.
 fn known(location: &ObjectPath, metadata: &Metadata) -> Result<ObjectMeta> {
     if metadata.is_dir() {
         return Err(failed(location, io::ErrorKind::NotFound.into()));

@@ -113,7 +113,7 @@ impl HttpConnector for Counting {
 
 /// Counts answers after which `object_store` asks again (the last of them, when it gives up, is
 /// counted too), and takes only those that fit the question: `object_store` compares the range of a
-/// first answer, not of the later ones that go on where it broke off, and the length of none. The
+/// first answer, not of the later ones that resume where it broke off, and the length of none. The
 /// connection sees to it that a body has the length that its answer says.
 #[derive(Debug)]
 struct CountingService {
@@ -230,7 +230,7 @@ impl std::error::Error for Misbehaved {}
 
 impl From<Misbehaved> for HttpError {
     fn from(what: Misbehaved) -> Self {
-        // Of this kind, a request isn't made again.
+        // Of this kind, a request isn't retried.
         Self::new(HttpErrorKind::Unknown, what)
     }
 }

@@ -1,7 +1,7 @@
 //! Listing of keys.
 //!
 //! By the SDK, because a page of `object_store` is lost as a whole for one key that its paths can't be
-//! (`a//b`, control characters), and gives the key `folder/` as `folder`.
+//! (`a//b`, control characters), and gives the key `directory/` as `directory`.
 
 use async_trait::async_trait;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -29,7 +29,7 @@ impl S3Lister {
         Self { bucket, location }
     }
 
-    /// What all keys below a folder begin with, and how much of it is the storage's own.
+    /// What all keys below a directory begin with, and how much of it is the storage's own.
     fn prefix(&self, key: &str) -> (String, usize) {
         let root = self.location.path().trim_matches('/');
         let own = if root.is_empty() { 0 } else { root.len() + 1 };
@@ -79,14 +79,14 @@ impl S3Lister {
                 let Some(key) = object.key().and_then(key_of) else {
                     continue;
                 };
-                // What the consoles make for an empty folder, and so what makes it none.
+                // What the consoles make for an empty directory, and so what makes it none.
                 let empty = object.size().is_none_or(|size| size == 0);
                 let marker = key.is_empty() || (key.ends_with('/') && empty);
                 if marker || !wanted(Kind::File, &key) {
                     continue;
                 }
                 let reason = match key.ends_with('/') {
-                    true => Some("its name ends in `/`, as a folder's"),
+                    true => Some("its name ends in `/`, as a directory's"),
                     false => unreadable(&key),
                 };
                 let etag = object.e_tag();
@@ -105,17 +105,17 @@ impl S3Lister {
                     etag: etag.map(str::to_owned),
                 });
             }
-            for folder in page.common_prefixes() {
-                let Some(key) = folder.prefix().and_then(key_of) else {
+            for directory in page.common_prefixes() {
+                let Some(key) = directory.prefix().and_then(key_of) else {
                     continue;
                 };
                 let key = key.strip_suffix('/').unwrap_or(&key).to_owned();
-                if !wanted(Kind::Folder, &key) {
+                if !wanted(Kind::Directory, &key) {
                     continue;
                 }
                 pages.keep(size_of::<String>() + key.len())?;
                 match unreadable(&key) {
-                    None => found.folders.push(key),
+                    None => found.directories.push(key),
                     Some(reason) => found.leave_out(format!("{key}/"), reason),
                 }
             }
@@ -124,10 +124,10 @@ impl S3Lister {
                 return Ok(found);
             };
             let objects = page.contents().iter().filter_map(Object::key);
-            let folders = page.common_prefixes().iter();
+            let directories = page.common_prefixes().iter();
             pages.turn(
                 next,
-                objects.chain(folders.filter_map(CommonPrefix::prefix)),
+                objects.chain(directories.filter_map(CommonPrefix::prefix)),
             )?;
             token = page.next_continuation_token;
         }
@@ -148,7 +148,7 @@ fn decoded(text: &str) -> String {
 
 #[async_trait]
 impl Lister for S3Lister {
-    async fn folder(&self, key: &str, wanted: &Wanted) -> Result<Found> {
+    async fn directory(&self, key: &str, wanted: &Wanted) -> Result<Found> {
         self.list(key, wanted, true).await
     }
 
@@ -156,7 +156,7 @@ impl Lister for S3Lister {
         self.list(key, wanted, false).await
     }
 
-    async fn is_folder(&self, key: &str) -> Result<bool> {
+    async fn is_directory(&self, key: &str) -> Result<bool> {
         let (prefix, _) = self.prefix(key);
         let page = self.page(&prefix, false, None, Some(1)).await;
         let page = page.map_err(|error| error.with("path", self.location.show(key)))?;

@@ -14,7 +14,7 @@ const MOST: u64 = 2 << 30;
 const MOST_EMPTY: u32 = 100_000;
 
 /// The pages of one listing that were seen. That keys only grow isn't asked for: SeaweedFS lists
-/// folder by folder, and directory buckets of S3 in no order.
+/// directory by directory, and directory buckets of S3 in no order.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     seen: HashSet<u64>,
@@ -61,7 +61,7 @@ impl Pages {
                 MOST >> 30
             );
             return Err(Error::config(text).hint(
-                "narrow the pattern, to a folder or to names that begin alike, and read the others \
+                "narrow the pattern, to a directory or to names that begin alike, and read the others \
                  with another pipeline",
             ));
         }

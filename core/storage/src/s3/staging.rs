@@ -79,7 +79,7 @@ impl Staging for S3Staging {
         Ok(StagedToken {
             key: key.to_owned(),
             unique: Uuid::new_v4().simple().to_string(),
-            folders: 0,
+            directories: 0,
         })
     }
 
@@ -164,7 +164,7 @@ impl Staging for S3Staging {
     }
 
     async fn check_writable(&self) -> Result<()> {
-        // Only trying says the truth: rights come from several policies. Nothing appears. The name is
+        // Only trying says the truth: permissions come from several policies. Nothing appears. The name is
         // always the same, so that what a process killed right here leaves is found by the next one.
         let key = self.whole(".tidegate-check")?;
         let check = async {

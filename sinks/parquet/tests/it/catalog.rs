@@ -37,7 +37,7 @@ impl Lake {
         }
     }
 
-    /// The next run: other rows, the same folder and table.
+    /// The next run: other rows, the same directory and table.
     fn next(&self, policy: &str, schema: SchemaRef) -> Self {
         let mut keys = self.keys.clone();
         keys["catalog"]["schema_policy"] = policy.into();
@@ -85,9 +85,9 @@ async fn a_commit_makes_the_table_and_its_partitions() {
     assert_eq!(table.name.to_string(), "Retail.sales");
     assert_eq!(table.location, lake.bench.out().to_str().unwrap());
     assert_eq!(table.partition_keys.len(), 1);
-    assert_eq!(lake.shelf.folders(), ["kind=k0", "kind=k1"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k0", "kind=k1"]);
     lake.write(2, rows(4..6, |_| Some("k2".into()))).await;
-    assert_eq!(lake.shelf.folders(), ["kind=k0", "kind=k1", "kind=k2"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k0", "kind=k1", "kind=k2"]);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn nothing_is_registered_before_the_commit_and_a_replay_registers_all_of_i
     }
     assert_eq!(lake.shelf.columns(), ["id: Int64", "kind: Utf8"]);
     let null = "kind=__HIVE_DEFAULT_PARTITION__";
-    assert_eq!(lake.shelf.folders(), [null, "kind=k0", "kind=k1"]);
+    assert_eq!(lake.shelf.directories(), [null, "kind=k0", "kind=k1"]);
     assert_eq!(ids(&lake.bench.out()).len(), 3);
 }
 
@@ -133,7 +133,7 @@ async fn a_run_without_rows_makes_the_table() {
 }
 
 #[tokio::test]
-async fn odd_values_name_folders_that_are_read_back() {
+async fn odd_values_name_directories_that_are_read_back() {
     let lake = Lake::new(json!({"partition_by": ["kind"]}), json!({}), schema());
     let odd = [
         Some("a/b"),
@@ -156,13 +156,13 @@ async fn odd_values_name_folders_that_are_read_back() {
         .collect();
     expected.sort();
     assert_eq!(values, expected);
-    for folder in lake.shelf.folders() {
-        assert!(lake.bench.out().join(&folder).is_dir(), "{folder}");
+    for directory in lake.shelf.directories() {
+        assert!(lake.bench.out().join(&directory).is_dir(), "{directory}");
     }
 }
 
 #[tokio::test]
-async fn names_are_folded_in_files_folders_and_table() {
+async fn names_are_folded_in_files_directories_and_table() {
     let columns = || {
         of(vec![
             column("Id", DataType::Int64),
@@ -411,24 +411,24 @@ async fn an_overwrite_leaves_exactly_the_partitions_that_have_files() {
         prepared
     };
     run(&lake, Some(rows(0..4, kind))).await;
-    assert_eq!(lake.shelf.folders(), ["kind=k0", "kind=k1"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k0", "kind=k1"]);
     let second = lake.next("evolve", schema());
     let of_second = run(&second, Some(rows(4..5, |_| Some("k1".into())))).await;
-    assert_eq!(lake.shelf.folders(), ["kind=k1"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k1"]);
 
     // A successor fills the partition again; a late replay must not take it away.
     let third = lake.next("evolve", schema());
     run(&third, Some(rows(5..7, |id| Some(format!("k{}", id - 5))))).await;
-    assert_eq!(lake.shelf.folders(), ["kind=k0", "kind=k1"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k0", "kind=k1"]);
     let late = second.bench.reopen().await;
     let replay = late.commit(&second.bench.commit(1, &of_second)).await;
     if let Err(error) = replay {
         // Its own files are gone, which it says.
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }
-    assert_eq!(lake.shelf.folders(), ["kind=k0", "kind=k1"]);
+    assert_eq!(lake.shelf.directories(), ["kind=k0", "kind=k1"]);
 
     run(&lake.next("evolve", schema()), None).await;
-    assert!(lake.shelf.folders().is_empty());
+    assert!(lake.shelf.directories().is_empty());
     assert_eq!(lake.shelf.columns(), ["id: Int64", "kind: Utf8"]);
 }

@@ -115,7 +115,7 @@ async fn a_check_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_a_file_is_refused() {
+async fn a_directory_that_is_a_file_is_refused() {
     let bench = Bench::new(json!({}), schema());
     std::fs::write(bench.out(), "x").unwrap();
     let error = bench.open().await.unwrap_err();

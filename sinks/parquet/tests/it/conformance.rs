@@ -15,7 +15,7 @@ async fn open(config: Value, cx: SinkContext) -> Result<Arc<dyn Sink>> {
     config.open(&cx).await
 }
 
-/// The visible rows, with the value of the folder `kind=…` as their last column.
+/// The visible rows, with the value of the directory `kind=…` as their last column.
 async fn visible(cx: Context) -> Result<Vec<RecordBatch>> {
     let root = cx.base.join("out");
     let mut batches = Vec::new();

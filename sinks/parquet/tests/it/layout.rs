@@ -36,7 +36,7 @@ async fn many_writers_make_one_file() {
 }
 
 #[tokio::test]
-async fn partitions_are_hive_folders_without_their_columns() {
+async fn partitions_are_hive_directories_without_their_columns() {
     let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
     let sink = bench.open().await.unwrap();
     let kinds = [Some("a/b"), None, Some(""), Some("c=1:2"), Some("a/b")];
@@ -66,8 +66,8 @@ async fn more_partitions_than_may_be_open_lose_nothing() {
     sink.commit(&bench.commit(1, &prepared)).await.unwrap();
     let found = ids(&bench.out());
     assert_eq!(found.len(), 350);
-    for (folder, ids) in found {
-        let kind: i64 = folder.strip_prefix("kind=").unwrap().parse().unwrap();
+    for (directory, ids) in found {
+        let kind: i64 = directory.strip_prefix("kind=").unwrap().parse().unwrap();
         assert_eq!(ids, (0..12).map(|i| kind + i * 350).collect::<Vec<_>>());
     }
 }
@@ -126,7 +126,7 @@ async fn lists_are_named_as_every_reader_expects() {
 }
 
 #[tokio::test]
-async fn c9_the_text_that_means_null_is_rejected_as_a_folders_name() {
+async fn c9_the_text_that_means_null_is_rejected_as_a_directories_name() {
     let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
     let sink = bench.open().await.unwrap();
     let kinds = [
@@ -153,7 +153,7 @@ async fn c9_the_text_that_means_null_is_rejected_as_a_folders_name() {
 }
 
 #[tokio::test]
-async fn a_value_too_long_for_a_folder_is_rejected_alone() {
+async fn a_value_too_long_for_a_directory_is_rejected_alone() {
     let bench = Bench::new(json!({"partition_by": ["kind"]}), schema());
     let sink = bench.open().await.unwrap();
     let batch = rows(0..3, |id| Some("x".repeat(if id == 1 { 300 } else { 3 })));

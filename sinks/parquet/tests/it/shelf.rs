@@ -16,7 +16,7 @@ use tidegate_core::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShelfConfig {
-    /// Which one. Default: the one of the pipeline's folder.
+    /// Which one. Default: the one of the pipeline's directory.
     #[serde(default)]
     shelf: Option<String>,
     /// Whether names are stored in lower case.
@@ -53,12 +53,12 @@ impl Shelf {
             .collect()
     }
 
-    /// The partitions' folders, relative to the table's.
-    pub(crate) fn folders(&self) -> Vec<String> {
+    /// The partitions' directories, relative to the table's.
+    pub(crate) fn directories(&self) -> Vec<String> {
         let tables = self.tables.lock().unwrap();
         let (table, partitions) = tables.values().next().unwrap();
-        let folder = |one: &TablePartition| one.location[table.location.len() + 1..].to_owned();
-        partitions.iter().map(folder).collect()
+        let directory = |one: &TablePartition| one.location[table.location.len() + 1..].to_owned();
+        partitions.iter().map(directory).collect()
     }
 
     pub(crate) fn values(&self) -> Vec<Vec<Option<String>>> {

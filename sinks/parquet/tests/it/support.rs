@@ -39,7 +39,7 @@ impl KeyValue for NoStore {
     }
 }
 
-/// A sink in a folder of its own, with what the runtime would hold.
+/// A sink in a directory of its own, with what the runtime would hold.
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) journal: Arc<Begun>,
@@ -166,18 +166,18 @@ pub(crate) fn rows(ids: std::ops::Range<i64>, kind: impl Fn(i64) -> Option<Strin
     RecordBatch::try_new(schema(), columns).unwrap()
 }
 
-/// Every file under a folder with its bytes' owner: hidden ones too, folders ending in `/`.
+/// Every file under a directory with its bytes' owner: hidden ones too, directories ending in `/`.
 pub(crate) fn tree(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(folder) else {
+    let mut directories = vec![root.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = std::fs::read_dir(directory) else {
             continue;
         };
         for entry in entries {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
                 names.push(
                     path.strip_prefix(root)
@@ -208,12 +208,12 @@ pub(crate) fn read(path: &Path) -> Vec<RecordBatch> {
         .collect()
 }
 
-/// The ids in each visible folder, sorted.
+/// The ids in each visible directory, sorted.
 pub(crate) fn ids(root: &Path) -> BTreeMap<String, Vec<i64>> {
     let mut found: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for name in visible(root) {
-        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let ids = found.entry(folder.to_owned()).or_default();
+        let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let ids = found.entry(directory.to_owned()).or_default();
         for batch in read(&root.join(&name)) {
             let column = batch.column_by_name("id").unwrap();
             let column = column.as_any().downcast_ref::<Int64Array>().unwrap();

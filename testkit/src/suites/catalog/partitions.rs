@@ -8,7 +8,7 @@ use tidegate_core::{CatalogTable, Comparison, ErrorKind, Literal, Predicate, Tab
 use super::suite::{CatalogSuite, Site, partition};
 use crate::suites::check::{Outcome, ensure, fail};
 
-/// Partitions come back with their folders, sorted by their values; NULL is a value.
+/// Partitions come back with their directories, sorted by their values; NULL is a value.
 pub(super) async fn partitions_come_back_in_order(suite: &CatalogSuite) -> Outcome {
     let site = suite.site().await?;
     let keys = [("year", DataType::Int32), ("kind", DataType::Utf8)];
@@ -36,7 +36,7 @@ pub(super) async fn partitions_come_back_in_order(suite: &CatalogSuite) -> Outco
     Ok(())
 }
 
-/// Added again, also to another folder, a partition is there once, as it was.
+/// Added again, also to another directory, a partition is there once, as it was.
 pub(super) async fn a_partition_stays_where_it_is(suite: &CatalogSuite) -> Outcome {
     let site = suite.site().await?;
     let table = site.partitioned("t", &[("k", DataType::Utf8)])?;

@@ -33,7 +33,7 @@ impl fmt::Debug for CatalogSuite {
 }
 
 /// A suite for the catalog that `open` opens. Opened twice with one context, it is one catalog, as
-/// two processes see it. Each check has a context of its own, whose `base` is an empty folder, and
+/// two processes see it. Each check has a context of its own, whose `base` is an empty directory, and
 /// databases of its own, whose names begin with `suite_`.
 pub fn catalog_suite<F, Fut>(open: F) -> CatalogSuite
 where
@@ -186,7 +186,7 @@ pub(super) fn shape(columns: &SchemaRef) -> Vec<String> {
     fields.map(shape).collect()
 }
 
-/// A partition whose folder is a number: the catalog has no business in it.
+/// A partition whose directory is a number: the catalog has no business in it.
 pub(super) fn partition(
     table: &CatalogTable,
     number: usize,

@@ -9,7 +9,7 @@ use tidegate_core::{
 };
 
 /// A writer of either kind, played as the runtime does: a CPU writer works on a thread that may
-/// block, while the I/O runtime goes on.
+/// block, while the I/O runtime continues.
 #[derive(Debug)]
 pub struct Hand(Option<Writer>);
 
@@ -58,7 +58,7 @@ async fn beside<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) ->
 }
 
 /// Does work as a process that is killed when it is done: on a runtime of its own, of which nothing
-/// goes on afterwards. What the work leaves open it must [forget](std::mem::forget), because a killed
+/// resumes afterwards. What the work leaves open it must [forget](std::mem::forget), because a killed
 /// process runs no destructors.
 pub async fn killed<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,

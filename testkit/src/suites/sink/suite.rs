@@ -42,7 +42,7 @@ impl fmt::Debug for SinkSuite {
 }
 
 /// A suite for the sink that `open` opens, at the destination that the context tells (its `base`
-/// folder or its `pipeline` name, both new for every check). `visible` reads what anyone can see
+/// directory or its `pipeline` name, both new for every check). `visible` reads what anyone can see
 /// there; a destination that isn't there yet has no rows.
 pub fn sink_suite<O, OFut, V, VFut>(open: O, visible: V) -> SinkSuite
 where
@@ -161,26 +161,26 @@ impl SinkSuite {
     }
 }
 
-/// The files under a folder, hidden ones too, as sorted paths relative to it. No folder: none.
-pub fn files_under(folder: &Path) -> Result<Vec<String>> {
+/// The files under a directory, hidden ones too, as sorted paths relative to it. No directory: none.
+pub fn files_under(directory: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => {
                 return Err(
-                    Error::io("a folder can't be listed", error).with("path", next.display())
+                    Error::io("a directory can't be listed", error).with("path", next.display())
                 );
             }
         };
         for entry in entries.flatten() {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
+                directories.push(path);
             } else {
-                let name = path.strip_prefix(folder).unwrap_or(&path);
+                let name = path.strip_prefix(directory).unwrap_or(&path);
                 files.push(name.to_string_lossy().into_owned());
             }
         }

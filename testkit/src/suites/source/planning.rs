@@ -199,7 +199,7 @@ pub(super) async fn plan_gives_nothing_twice(suite: &SourceSuite) -> Outcome {
 pub(super) async fn plan_completes(suite: &SourceSuite) -> Outcome {
     let (source, walk) = suite.planned().await?;
     let bounded = source.streams().iter().all(|stream| stream.bounded);
-    skip_if!(!bounded, "it has a stream without an end");
+    skip_if!(!bounded, "it has an unbounded stream");
     ensure!(
         walk.completed,
         "all splits have finished and nothing is new, but the plan is not complete"

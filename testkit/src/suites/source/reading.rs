@@ -10,7 +10,7 @@ use crate::suites::check::{Outcome, Refusal, ensure, fail, skip_if};
 use crate::suites::rows::{difference, in_order};
 use crate::suites::tasks::isolated;
 
-/// All splits together give the expected rows of each stream, none missing, none doubled.
+/// All splits together give the expected rows of each stream, none missing, none duplicated.
 pub(super) async fn splits_cover_the_streams_once(suite: &SourceSuite) -> Outcome {
     skip_if!(suite.expected.is_empty(), "no rows were expected");
     skip_if!(suite.prefix.is_some(), "its splits never end");

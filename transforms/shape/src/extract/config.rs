@@ -39,11 +39,11 @@ use super::map::ExtractMap;
 /// have one. A document or an element that has none of the fields gives no row; so does NULL.
 ///
 /// **A value** is taken as it stands: a text column has a JSON string decoded, and numbers (with all
-/// their digits), truth values, objects and lists as their JSON text; `null` is NULL, and is a value,
+/// their digits), booleans, objects and lists as their JSON text; `null` is NULL, and is a value,
 /// so that a later `null` counts; but in a nested column, NULL is as if the field weren't there. What
 /// is within a field's value is looked through as well.
 ///
-/// **Rejected** are documents that are no JSON (with the place of the mistake, in bytes from 0; half of
+/// **Rejected** are documents that are no JSON (with the place of the error, in bytes from 0; half of
 /// a surrogate pair is one), that are nested more than 512 levels deep, or whose records would hold more
 /// than 256 MiB together, because what stands around a list is repeated for its elements; and records
 /// with a value that doesn't fit its column's type: the other records of the document go on.

@@ -17,12 +17,12 @@ use tidegate_transform_shape::MaskConfig;
 
 use super::support::{map, open, rows, suite, told};
 
-/// A file with this key, and the folder that it is in.
+/// A file with this key, and the directory that it is in.
 fn key(text: &str) -> (Value, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("key");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
     std::fs::write(&path, text).unwrap();
-    (json!({ "file": path }), folder)
+    (json!({ "file": path }), directory)
 }
 
 /// What becomes of one column.

@@ -239,7 +239,7 @@ async fn only_one_query_that_reads() {
         assert_eq!(
             told(query).await,
             format!(
-                "a query reads: it is one SELECT, perhaps after WITH, and not `{verb}` \
+                "a query reads: it is one SELECT, optionally with CTEs, and not `{verb}` \
                  | what is to be done with the rows is said by the pipeline's sinks"
             )
         );

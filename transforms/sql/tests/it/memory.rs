@@ -137,10 +137,10 @@ async fn a_star_join_holds_none_of_its_largest_table() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_to_disk_has_a_limit_too() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let config = json!({"query": "SELECT n, text FROM a ORDER BY text DESC", "memory": "20 MB"});
     let tables = [large("a", 7_919)];
-    let transform = open_within(config, &tables, folder.path(), 1_000_000).await;
+    let transform = open_within(config, &tables, directory.path(), 1_000_000).await;
     let Transform::Gather(gather) = transform.unwrap() else {
         panic!("a query that sorts is no map");
     };

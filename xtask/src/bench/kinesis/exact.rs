@@ -69,8 +69,8 @@ struct Found {
 }
 
 impl Exact {
-    pub(super) fn run(&self, tidegate: &Tidegate, folder: &Path) -> Result<()> {
-        let site = folder.join("site");
+    pub(super) fn run(&self, tidegate: &Tidegate, directory: &Path) -> Result<()> {
+        let site = directory.join("site");
         empty(&site)?;
         let script = site.join("kinesis.py");
         fs::write(&script, SCRIPT)?;
@@ -202,9 +202,9 @@ impl Exact {
     }
 }
 
-fn found(script: &Path, folder: &Path) -> Result<BTreeMap<String, Found>> {
+fn found(script: &Path, directory: &Path) -> Result<BTreeMap<String, Found>> {
     let mut python = Command::new(place::root().join("sql/bin/python"));
-    python.arg(script).arg("check").arg(folder);
+    python.arg(script).arg("check").arg(directory);
     serde_json::from_str(&output(python)?).context("what was found")
 }
 

@@ -59,7 +59,7 @@ impl Kinesis {
     pub(super) fn run(&self) -> Result<()> {
         setup::Setup { bench: true }.run()?;
         let tidegate = Tidegate::new(&self.program)?;
-        let folder = cache()?.join(if self.exact {
+        let directory = cache()?.join(if self.exact {
             "kinesis-exact"
         } else {
             "kinesis"
@@ -72,8 +72,8 @@ impl Kinesis {
                 throttle: self.throttle,
                 workers: self.workers,
             }
-            .run(&tidegate, &folder),
-            false => speed::run(&tidegate, &folder, self.workers),
+            .run(&tidegate, &directory),
+            false => speed::run(&tidegate, &directory, self.workers),
         }
     }
 }

@@ -38,7 +38,7 @@ const SINKS: [Sink; 2] = [
     ("ndjson", "type = \"files\"\nformat = \"ndjson\"\n", lines),
 ];
 
-pub(super) fn run(tidegate: &Tidegate, folder: &Path, workers: Option<u32>) -> Result<()> {
+pub(super) fn run(tidegate: &Tidegate, directory: &Path, workers: Option<u32>) -> Result<()> {
     println!(
         "\nRecords of {DATA} bytes, {PAGE} a page; a shard's next page waits until it is allowed (2 MB/s).\n"
     );
@@ -65,7 +65,7 @@ pub(super) fn run(tidegate: &Tidegate, folder: &Path, workers: Option<u32>) -> R
             let rounds = if waits == 0 { ROUNDS } else { 1 };
             let mut outcome = Outcome::new(Kind(name));
             for _ in 0..rounds {
-                let site = folder.join("site");
+                let site = directory.join("site");
                 empty(&site)?;
                 let file = site.join("pipeline.toml");
                 fs::write(&file, pipeline(&server.url, source, sink))?;

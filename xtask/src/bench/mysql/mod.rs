@@ -75,7 +75,7 @@ impl Mysql {
             tidegate: Tidegate::new(&self.program)?,
             rivals: Rivals::find(),
             server: Server::start(sizes.iter().copied().max().unwrap_or_default())?,
-            folder: cache()?.join(format!("run-{}", std::process::id())),
+            directory: cache()?.join(format!("run-{}", std::process::id())),
             level: self.level,
             keys: self.keys.clone(),
         };
@@ -90,7 +90,7 @@ impl Mysql {
             .iter()
             .try_for_each(|rows| self.compare(&arena, *rows));
         // What is left behind is found by the next one who looks into the cache.
-        drop(fs::remove_dir_all(&arena.folder));
+        drop(fs::remove_dir_all(&arena.directory));
         shown
     }
 
@@ -143,7 +143,7 @@ fn check(outcome: &Outcome<Count>, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// What lies in a folder of Parquet files, by a reader that none of the sides wrote.
+/// What lies in a directory of Parquet files, by a reader that none of the sides wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Count {
     rows: u64,
@@ -159,7 +159,7 @@ struct Arena {
     tidegate: Tidegate,
     rivals: Rivals,
     server: Server,
-    folder: PathBuf,
+    directory: PathBuf,
     level: u32,
     keys: Vec<String>,
 }
@@ -181,24 +181,24 @@ impl Arena {
         Ok(measure(&mut self.server.client(&sql))?.wall)
     }
 
-    /// One side once, into an empty folder. Gives the server's processor time.
+    /// One side once, into an empty directory. Gives the server's processor time.
     fn round(&self, table: &Table, outcome: &mut Outcome<Count>) -> Result<Duration> {
-        let folder = &self.folder;
-        let out = folder.join("out");
-        empty(folder)?;
+        let directory = &self.directory;
+        let out = directory.join("out");
+        empty(directory)?;
         empty(&out)?;
         let port = self.server.port;
         let mut command = match outcome.side {
             Side::Tidegate => {
                 let url = format!("mysql://root@127.0.0.1:{port}/bench");
                 self.tidegate
-                    .extract(&url, &table.name, &self.keys, folder, self.level)?
+                    .extract(&url, &table.name, &self.keys, directory, self.level)?
             }
             Side::Rival(rival) => {
                 let (port, level) = (port.to_string(), self.level.to_string());
                 let target = out
                     .to_str()
-                    .context("the cache folder's name is not UTF-8")?;
+                    .context("the cache directory's name is not UTF-8")?;
                 self.rivals
                     .mysql(&[rival.name(), &port, &table.name, target, &level])
             }
@@ -210,9 +210,9 @@ impl Arena {
         Ok(served)
     }
 
-    fn count(&self, folder: &Path) -> Result<Count> {
+    fn count(&self, directory: &Path) -> Result<Count> {
         let mut command = self.rivals.mysql(&["count"]);
-        command.arg(folder);
+        command.arg(directory);
         let text = output(command)?;
         let [rows, ids, amount, bytes, files] = text.trim_end().split('\t').collect::<Vec<_>>()[..]
         else {

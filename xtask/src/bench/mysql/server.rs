@@ -37,30 +37,30 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Server {
     guard: Child,
-    folder: PathBuf,
+    directory: PathBuf,
     pub(super) port: u16,
 }
 
 impl Server {
     /// Starts it, with memory for a table of so many rows.
     pub(super) fn start(rows: u64) -> Result<Self> {
-        let folder = cache()?.join("mysql");
-        let stamp = folder.join(".made-by");
+        let directory = cache()?.join("mysql");
+        let stamp = directory.join(".made-by");
         if !fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == ROWS) {
-            if folder.exists() {
-                fs::remove_dir_all(&folder)?;
+            if directory.exists() {
+                fs::remove_dir_all(&directory)?;
             }
-            fs::create_dir_all(&folder)?;
-            install(&folder)?;
+            fs::create_dir_all(&directory)?;
+            install(&directory)?;
             fs::write(stamp, ROWS)?;
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
-        let log = folder.join("log");
+        let log = directory.join("log");
         let guard = Command::new("sh")
             .args(["-c", GUARD, "sh", "/usr/sbin/mariadbd"])
-            .args(options(&folder, port, rows))
+            .args(options(&directory, port, rows))
             .stdin(Stdio::piped())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?)
@@ -68,7 +68,7 @@ impl Server {
             .context("MariaDB could not be started")?;
         let server = Self {
             guard,
-            folder,
+            directory,
             port,
         };
         let began = Instant::now();
@@ -92,7 +92,7 @@ impl Server {
              WHERE table_schema = 'bench' AND table_name = '{name}'"
         ))?;
         if there.trim() == "0" {
-            println!("making {rows} rows in {} …", self.folder.display());
+            println!("making {rows} rows in {} …", self.directory.display());
             let sql = ROWS.replace("{name}", &name);
             self.ask(&sql.replace("{rows}", &rows.to_string()))?;
         }
@@ -108,7 +108,7 @@ impl Server {
         ensure!(
             counted == rows.to_string(),
             "bench.{name} has {counted} rows; delete {}",
-            self.folder.display()
+            self.directory.display()
         );
         Ok(Table {
             rows,
@@ -138,7 +138,7 @@ impl Server {
     /// The processor time that the server has used so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
         // Fields 14 and 15, in hundredths of a second; the name before them may hold spaces.
-        let pid = fs::read_to_string(self.folder.join("pid"))?;
+        let pid = fs::read_to_string(self.directory.join("pid"))?;
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()))?;
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
@@ -167,8 +167,8 @@ impl Drop for Server {
     }
 }
 
-fn install(folder: &Path) -> Result<()> {
-    println!("making a MariaDB in {} …", folder.display());
+fn install(directory: &Path) -> Result<()> {
+    println!("making a MariaDB in {} …", directory.display());
     run_quietly(
         Command::new("mariadb-install-db")
             .args([
@@ -178,13 +178,13 @@ fn install(folder: &Path) -> Result<()> {
                 "--skip-test-db",
             ])
             .arg("--auth-root-authentication-method=normal")
-            .arg(path("--datadir=", &folder.join("data"))),
+            .arg(path("--datadir=", &directory.join("data"))),
     )
 }
 
 /// Everything is kept in memory, and nothing is as durable as it could be: making the rows is not
 /// what is measured.
-fn options(folder: &Path, port: u16, rows: u64) -> Vec<String> {
+fn options(directory: &Path, port: u16, rows: u64) -> Vec<String> {
     let pool = (rows * 256).max(2 << 30);
     let options = [
         "--no-defaults",
@@ -204,7 +204,7 @@ fn options(folder: &Path, port: u16, rows: u64) -> Vec<String> {
         ("socket", "socket"),
         ("pid-file", "pid"),
     ] {
-        options.push(path(&format!("--{option}="), &folder.join(name)));
+        options.push(path(&format!("--{option}="), &directory.join(name)));
     }
     options
 }

@@ -36,7 +36,7 @@ pub(super) fn groups(
                 let may = predicate::may_match(condition, &Bounds::missing(), stream);
                 wanted.iter_mut().for_each(|wanted| *wanted &= may);
             }
-            // Whole files were left out by what their folders say.
+            // Whole files were left out by what their directories say.
             From::Constant(_) => {}
             From::File(place) => {
                 let file = metadata.schema().field(place).data_type();

@@ -114,8 +114,8 @@ impl Fake {
     }
 
     async fn login(&self, password: &str, ssl: TlsMode) -> Result<()> {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("password");
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("password");
         std::fs::write(&file, password).unwrap();
         let keys = ConnectionKeys {
             password: Some(Secret::File(file)),
@@ -126,8 +126,8 @@ impl Fake {
 
     /// Logs in as if the server were on another machine.
     async fn login_from_afar(&self, password: &str, keys: ConnectionKeys) -> Result<()> {
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("password");
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("password");
         std::fs::write(&file, password).unwrap();
         let keys = ConnectionKeys {
             password: Some(Secret::File(file)),
@@ -261,9 +261,9 @@ async fn greet(
             talk.say(&[0x01, 0x04]).await?;
             let mut sent = talk.hear().await?;
             if !secure {
-                let folder = certificates.file("");
+                let directory = certificates.file("");
                 if sent == [0x02] {
-                    let key = openssl(&folder, "rsa -in rsa.key -pubout");
+                    let key = openssl(&directory, "rsa -in rsa.key -pubout");
                     talk.say(&[&[0x01], key.as_slice()].concat()).await?;
                     sent = talk.hear().await?;
                 }
@@ -272,7 +272,7 @@ async fn greet(
                     256,
                     "nothing but the key is asked for in the open"
                 );
-                sent = decrypted(&folder, &sent);
+                sent = decrypted(&directory, &sent);
                 for (byte, nonce) in sent.iter_mut().zip(nonce.iter().cycle()) {
                     *byte ^= nonce;
                 }
@@ -292,12 +292,12 @@ async fn greet(
 }
 
 /// What was encrypted with the key; nothing, if it was with another one.
-fn decrypted(folder: &Path, encrypted: &[u8]) -> Vec<u8> {
-    std::fs::write(folder.join("encrypted"), encrypted).unwrap();
+fn decrypted(directory: &Path, encrypted: &[u8]) -> Vec<u8> {
+    std::fs::write(directory.join("encrypted"), encrypted).unwrap();
     let decrypt = "pkeyutl -decrypt -inkey rsa.key -in encrypted -pkeyopt rsa_padding_mode:oaep";
     let output = Command::new("openssl")
         .args(decrypt.split(' '))
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .unwrap();
     match output.status.success() {
@@ -422,10 +422,10 @@ async fn a_password_is_mixed_with_as_many_numbers_as_it_should_be() {
 #[tokio::test]
 async fn the_password_is_sent_whole_to_a_server_that_the_file_names_or_allows() {
     let server = Fake::start("caching_sha2_password", FRESH).await;
-    let folder = server.certificates.file("");
+    let directory = server.certificates.file("");
     let public = |name: &str| {
-        let key = openssl(&folder, &format!("rsa -in {name}.key -pubout"));
-        let path = folder.join(format!("{name}.pub"));
+        let key = openssl(&directory, &format!("rsa -in {name}.key -pubout"));
+        let path = directory.join(format!("{name}.pub"));
         std::fs::write(&path, key).unwrap();
         Some(path)
     };
@@ -451,7 +451,7 @@ async fn the_password_is_sent_whole_to_a_server_that_the_file_names_or_allows() 
     }
 
     // Whoever has another key can read nothing.
-    openssl(&folder, "genrsa -out other.key 2048");
+    openssl(&directory, "genrsa -out other.key 2048");
     let other = ConnectionKeys {
         server_public_key: public("other"),
         ..known.clone()
@@ -470,7 +470,7 @@ async fn the_password_is_sent_whole_to_a_server_that_the_file_names_or_allows() 
     assert!(kept(&server.heard().await, FRESH.password));
 
     let nothing = ConnectionKeys {
-        server_public_key: Some(folder.join("ca.pem")),
+        server_public_key: Some(directory.join("ca.pem")),
         ..known.clone()
     };
     let error = server.login_from_afar(FRESH.password, nothing).await;
@@ -478,7 +478,7 @@ async fn the_password_is_sent_whole_to_a_server_that_the_file_names_or_allows() 
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no RSA public key"), "{error}");
     let absent = ConnectionKeys {
-        server_public_key: Some(folder.join("absent")),
+        server_public_key: Some(directory.join("absent")),
         ..known
     };
     let error = server.login_from_afar(FRESH.password, absent).await;
@@ -508,8 +508,8 @@ async fn a_password_is_not_handed_out_in_clear_text() {
 
 #[tokio::test]
 async fn a_token_of_iam_is_the_password_over_tls() {
-    let folder = TempDir::new().unwrap();
-    let secret = folder.path().join("secret");
+    let directory = TempDir::new().unwrap();
+    let secret = directory.path().join("secret");
     std::fs::write(&secret, "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY").unwrap();
     let settings = serde_json::json!({
         "region": "eu-west-1",

@@ -42,7 +42,7 @@ async fn hear(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// A payload that goes on and on.
+/// A payload that never stops.
 async fn endless(socket: &mut TcpStream) -> io::Result<()> {
     let mut packet = vec![0; HEADER + FULL];
     packet[..3].fill(0xFF);

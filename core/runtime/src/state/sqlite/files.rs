@@ -1,4 +1,4 @@
-//! The files of a state's folder: their rights, and whether they still are what was opened.
+//! The files of a state's directory: their permissions, and whether they still are what was opened.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tidegate_core::{Error, Result};
 
-/// Makes a folder that only its owner can enter; one that is there is left as it is.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+/// Makes a directory that only its owner can enter; one that is there is left as it is.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder)
+    builder.recursive(true).mode(0o700).create(directory)
 }
 
 /// Makes an empty database that only its owner can read, if there is none.
@@ -19,17 +19,17 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// A database that may be in use must not be opened here: closing any of a process's files of it
 /// frees the locks that SQLite has on it. So it comes to its name after it was closed.
 pub(super) fn make_database(path: &Path) {
-    let Some(folder) = path.parent().filter(|_| !path.exists()) else {
+    let Some(directory) = path.parent().filter(|_| !path.exists()) else {
         return;
     };
     // Where that isn't possible, SQLite makes it, or says why it can't.
-    if let Ok(file) = tempfile::NamedTempFile::new_in(folder) {
+    if let Ok(file) = tempfile::NamedTempFile::new_in(directory) {
         let _ = file.into_temp_path().persist_noclobber(path);
     }
 }
 
-/// Takes the rights to a file from all but its owner. Where this can't be done (it is somebody
-/// else's, or the file system has no rights), they stay.
+/// Takes the permissions to a file from all but its owner. Where this can't be done (it is somebody
+/// else's, or the file system has no permissions), they stay.
 pub(super) fn make_private(path: &Path) {
     let Ok(found) = fs::metadata(path) else {
         return;
@@ -84,10 +84,10 @@ impl Opened {
             _ => {}
         }
         Err(
-            Error::conflict("the state's folder was removed or replaced while the pipeline ran")
+            Error::conflict("the state's directory was removed or replaced while the pipeline ran")
                 .with("path", self.path.display())
                 .hint(
-                    "put the folder back as it was, then run the same command again; without it \
+                    "put the directory back as it was, then run the same command again; without it \
                      the pipeline is a new one, which reads everything again",
                 ),
         )
@@ -190,8 +190,8 @@ mod tests {
 
     #[test]
     fn a_lock_file_says_what_was_written_last_and_nothing_where_it_was_damaged() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("p");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("p");
         let witness = Witness::of(&path, &open_lock(&path).unwrap()).unwrap();
         assert_eq!(witness.changes().unwrap(), None);
         for changes in [1, u64::MAX, 7] {

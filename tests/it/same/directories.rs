@@ -1,4 +1,4 @@
-//! Folders that are named as partitions are.
+//! Directories that are named as partitions are.
 
 use super::super::support::Site;
 use super::{Case, queried, run_of, same};
@@ -49,7 +49,7 @@ const LAYOUTS: &[Layout] = &[
         read: "d/year=2024/a.csv",
         right: &[r#"{"id":1,"year":2024}"#],
     },
-    // The folder's value counts.
+    // The directory's value counts.
     Layout {
         files: &[
             ("in/year=2024/a.csv", "Year,id\n1999,1\n"),
@@ -62,13 +62,13 @@ const LAYOUTS: &[Layout] = &[
 
 fn pipeline(read: &str, more: &str) -> String {
     format!(
-        "name = \"folders\"\n[sources.in]\ntype = \"files\"\nurl = \"{read}\"\n{more}\n\
+        "name = \"directories\"\n[sources.in]\ntype = \"files\"\nurl = \"{read}\"\n{more}\n\
          [sinks.out]\ntype = \"files\"\ninputs = [\"in\"]\nurl = \"out/rows.ndjson\"\n"
     )
 }
 
 #[test]
-fn folders_give_a_run_the_columns_that_they_give_a_query() {
+fn directories_give_a_run_the_columns_that_they_give_a_query() {
     for layout in LAYOUTS {
         let site = Site::with(&pipeline(layout.read, ""));
         for (path, text) in layout.files {
@@ -83,13 +83,13 @@ fn folders_give_a_run_the_columns_that_they_give_a_query() {
 }
 
 #[test]
-fn folders_that_name_a_key_twice_are_refused_by_a_run_and_a_query() {
+fn directories_that_name_a_key_twice_are_refused_by_a_run_and_a_query() {
     let site = Site::with(&pipeline("in", ""));
     site.write("in/m=1/M=2/a.csv", "id\n1\n");
     let query = site.tidegate(&["query", "SELECT * FROM 'in'"]);
     for ended in [site.run(&[]), query] {
         assert!(
-            ended.stderr.contains("the folders name `M` twice"),
+            ended.stderr.contains("the directories name `M` twice"),
             "{}",
             ended.stderr
         );

@@ -1,4 +1,4 @@
-//! Columns whose values folders name.
+//! Columns whose values directories name.
 
 use std::path::Path;
 
@@ -82,7 +82,7 @@ async fn of_a_schema_that_is_given_they_are_those_that_it_names() {
     );
     let without = rows(dir.path(), given(json!([id]))).await.unwrap();
     assert_eq!(without, [r#"{"id":1}"#, r#"{"id":2}"#]);
-    // What is given has to be there, be it in the file or in the folder's name.
+    // What is given has to be there, be it in the file or in the directory's name.
     let tip = json!({"name": "tip", "type": "int64"});
     let error = rows(dir.path(), given(json!([id, tip, year])))
         .await
@@ -101,7 +101,7 @@ async fn of_a_schema_that_is_given_they_are_those_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_column_that_only_some_folders_name_is_refused() {
+async fn a_column_that_only_some_directories_name_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "in/year=2024/a.csv", "id\n1\n");
     write(dir.path(), "in/b.csv", "id,year\n1,1999\n");
@@ -111,7 +111,7 @@ async fn a_column_that_only_some_folders_name_is_refused() {
 }
 
 #[tokio::test]
-async fn folders_that_come_later_are_told_added_or_refused() {
+async fn directories_that_come_later_are_told_added_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "in/year=2024/a.ndjson", "{\"id\":1}\n");
     let config = |policy: &str| json!({"url": "in", "watch": true, "on_new_columns": policy});
@@ -144,7 +144,7 @@ async fn folders_that_come_later_are_told_added_or_refused() {
 }
 
 #[tokio::test]
-async fn files_whose_folders_rule_them_out_are_not_read() {
+async fn files_whose_directories_rule_them_out_are_not_read() {
     let dir = tempfile::tempdir().unwrap();
     for year in ["2023", "2024", "__HIVE_DEFAULT_PARTITION__"] {
         write(

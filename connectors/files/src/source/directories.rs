@@ -1,4 +1,4 @@
-//! Columns whose values the folders of files name: `year=2024/a.csv`.
+//! Columns whose values the directories of files name: `year=2024/a.csv`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,32 +6,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::ArrayRef;
 use arrow_schema::{FieldRef, Fields, Schema, SchemaRef};
-use tidegate_catalog::{FolderKeys, FolderValues, not_all, parse_row};
+use tidegate_catalog::{DirectoryKeys, DirectoryValues, not_all, parse_row};
 use tidegate_core::{Error, ErrorKind, NewColumns, Result};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::config::FilesSourceConfig;
 
-/// What the folders say, as far as it was known when the source was opened.
+/// What the directories say, as far as it was known when the source was opened.
 #[derive(Debug)]
-pub(super) struct Folders {
+pub(super) struct Directories {
     base: Arc<Path>,
     /// The last columns of the stream.
     keys: Vec<FieldRef>,
-    /// Columns of the files that are keys too, and have the folders' values.
+    /// Columns of the files that are keys too, and have the directories' values.
     shadowed: Arc<[String]>,
     /// Keys that were told to be no columns.
     told: Mutex<BTreeSet<String>>,
 }
 
-/// What the folders of the files name, found before their columns are.
+/// What the directories of the files name, found before their columns are.
 pub(super) struct Named {
-    found: FolderKeys,
+    found: DirectoryKeys,
     files: Vec<FileMeta>,
 }
 
 impl Named {
-    /// Errors: `Schema` where the folders of a file name a key twice.
+    /// Errors: `Schema` where the directories of a file name a key twice.
     pub(super) fn of(
         config: &FilesSourceConfig,
         storage: &Storage,
@@ -42,23 +42,23 @@ impl Named {
         let files: Vec<_> = files.cloned().collect();
         let paths = files.iter().map(|file| storage.below(&file.key, base));
         let paths = paths.collect::<Result<Vec<_>>>()?;
-        let found = FolderKeys::of(paths.iter().map(String::as_str))?;
+        let found = DirectoryKeys::of(paths.iter().map(String::as_str))?;
         Ok(Self { found, files })
     }
 
-    /// Tells the files' own columns, which come first, from those that the folders name. `columns`
+    /// Tells the files' own columns, which come first, from those that the directories name. `columns`
     /// are those that the files have, or those of the `schema` that is given: then a key that it
     /// doesn't have is no column.
     ///
-    /// Errors: `Schema` where the folders of only some files name one of `columns`.
+    /// Errors: `Schema` where the directories of only some files name one of `columns`.
     pub(super) fn split(
         self,
         config: &FilesSourceConfig,
         storage: &Storage,
         columns: &Fields,
         base: &Arc<Path>,
-    ) -> Result<(SchemaRef, Folders)> {
-        let mut folders = Folders {
+    ) -> Result<(SchemaRef, Directories)> {
+        let mut directories = Directories {
             base: Arc::clone(base),
             keys: Vec::new(),
             shadowed: Arc::default(),
@@ -67,11 +67,11 @@ impl Named {
         let all = |columns: &Fields| Arc::new(Schema::new(columns.clone()));
         if config.by_position() {
             let names = self.found.keys.iter().map(|key| key.name().as_str());
-            folders.tell(
+            directories.tell(
                 names,
                 "the columns of `schema` are told by their places in the file",
             );
-            return Ok((all(columns), folders));
+            return Ok((all(columns), directories));
         }
         let show = |at: usize| storage.show(&self.files[at].key);
         let stored = self.found.stored(columns, show)?;
@@ -80,34 +80,34 @@ impl Named {
             Some((field, &self.found.keys[key]))
         });
         let named: Vec<_> = named.collect();
-        folders.keys = match config.schema.is_empty() {
+        directories.keys = match config.schema.is_empty() {
             true => self.found.keys.clone(),
             false => named.iter().map(|(field, _)| Arc::clone(field)).collect(),
         };
-        folders.shadowed = named
+        directories.shadowed = named
             .iter()
             .map(|(field, _)| field.name().clone())
             .collect();
         if config.schema.is_empty() {
-            for name in folders.shadowed.iter() {
+            for name in directories.shadowed.iter() {
                 tracing::warn!(
-                    "the files have `{name}` too, which their folders name: the folder's value counts"
+                    "the files have `{name}` too, which their directories name: the directory's value counts"
                 );
             }
         }
-        let stored = stored.iter().chain(&folders.keys);
+        let stored = stored.iter().chain(&directories.keys);
         let columns = Schema::new(stored.cloned().collect::<Vec<_>>());
-        Ok((Arc::new(columns), folders))
+        Ok((Arc::new(columns), directories))
     }
 }
 
-impl Folders {
+impl Directories {
     /// The last columns of the stream.
     pub(super) fn keys(&self) -> &[FieldRef] {
         &self.keys
     }
 
-    /// Columns of the files that aren't read, because their folders' values count.
+    /// Columns of the files that aren't read, because their directories' values count.
     pub(super) fn shadowed(&self) -> Arc<[String]> {
         Arc::clone(&self.shadowed)
     }
@@ -121,7 +121,7 @@ impl Folders {
         file: &FileMeta,
     ) -> Result<Arc<[ArrayRef]>> {
         let path = storage.below(&file.key, &self.base)?;
-        let found = FolderValues::of(&path, &self.keys)?.values;
+        let found = DirectoryValues::of(&path, &self.keys)?.values;
         let mut values: Vec<_> = found.into_iter().map(Option::flatten).collect();
         if !config.has_rows(storage, file) {
             values.clear();
@@ -131,7 +131,7 @@ impl Folders {
         Ok(row.into())
     }
 
-    /// Looks at a file that may be a new one: whether its folders name what those of the others did.
+    /// Looks at a file that may be a new one: whether its directories name what those of the others did.
     /// Gives what they name, as far as there are rows that would have it.
     ///
     /// Errors: `Schema` where they don't and its values would be lost by that; `SchemaChanged` where
@@ -148,7 +148,7 @@ impl Folders {
         }
         let place = |error: Error| error.with("file", storage.show(&file.key));
         let path = storage.below(&file.key, &self.base)?;
-        let found = FolderValues::of(&path, &self.keys)?;
+        let found = DirectoryValues::of(&path, &self.keys)?;
         for (key, value) in self.keys.iter().zip(&found.values) {
             let shadowed = |name: &String| tidegate_catalog::same_name(name, key.name());
             if value.is_none() && self.shadowed.iter().any(shadowed) {
@@ -159,11 +159,11 @@ impl Folders {
         for name in &found.others {
             let is_column = |field: &FieldRef| tidegate_catalog::same_name(field.name(), name);
             if stored.iter().any(is_column) || policy == Some(NewColumns::Add) {
-                let message = format!("the column `{name}` came up in the name of a folder");
+                let message = format!("the column `{name}` came up in the name of a directory");
                 return Err(place(Error::new(ErrorKind::SchemaChanged, message)));
             }
             if matches!(policy, Some(NewColumns::Fail | NewColumns::Reject)) {
-                let message = format!("a folder names `{name}`, which the stream doesn't have");
+                let message = format!("a directory names `{name}`, which the stream doesn't have");
                 return Err(place(
                     Error::schema(message).hint("let `on_new_columns` say \"ignore\" or \"add\""),
                 ));
@@ -172,7 +172,7 @@ impl Folders {
         if policy.is_some() {
             self.tell(
                 found.others.iter().map(String::as_str),
-                "the files that were there when the run began have no such folder",
+                "the files that were there when the run began have no such directory",
             );
         }
         Ok(found.values.into_iter().map(Option::flatten).collect())
@@ -183,7 +183,7 @@ impl Folders {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
             if told.insert(name.to_owned()) {
-                tracing::warn!("folders name `{name}`, which is no column here: {why}");
+                tracing::warn!("directories name `{name}`, which is no column here: {why}");
             }
         }
     }
