@@ -1,8 +1,9 @@
 //! The arguments.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use super::exit;
@@ -82,6 +83,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct PipelineArgs {
     /// The pipeline file.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// Lay `FILE.<PROFILE>.toml` over it.
     #[arg(long, env = "TIDEGATE_PROFILE")]
@@ -90,7 +92,7 @@ pub(crate) struct PipelineArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
     /// The settings file. Default: `tidegate.toml` beside the pipeline file or here.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
     /// Where pipelines keep their state: a directory, or a place on object storage, such as
     /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate` beside
@@ -104,10 +106,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
     /// CPU threads. Default: the cores.
-    #[arg(long, value_name = "N")]
-    pub(crate) workers: Option<std::num::NonZeroUsize>,
-    /// Write what the run did as JSON.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Write what the run did as JSON, however it ends; `-`: to stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
     /// Go on with an unfinished run although the file has changed since.
     #[arg(long, conflicts_with = "restart")]
@@ -133,6 +135,13 @@ pub(crate) enum ChangedInput {
     Reread,
     /// Read on where reading stood: it was only touched.
     Resume,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    let number = text
+        .parse::<usize>()
+        .map_err(|_| "it must be a whole number, at least 1")?;
+    NonZeroUsize::new(number).ok_or("it must be at least 1")
 }
 
 #[derive(Debug, Args)]
@@ -197,7 +206,7 @@ pub(crate) struct LakeArgs {
     #[arg(long, value_name = "TYPE")]
     pub(crate) catalog: Option<String>,
     /// The settings file. Default: `tidegate.toml` here.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
 }
 
@@ -212,7 +221,7 @@ pub(crate) struct QueryArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Option<RowFormat>,
     /// Write the rows to this file instead of standard output.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
     /// How many rows a table shows at most; 0: all.
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -324,7 +333,7 @@ pub(crate) struct CatalogDropArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CatalogCrawlArgs {
     /// The directory: a path, or `s3://bucket/prefix`.
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_hint = ValueHint::DirPath)]
     pub(crate) url: String,
     /// The database of the tables that are found.
     #[arg(long, value_name = "NAME")]
@@ -377,7 +386,7 @@ pub(crate) struct PlaceArgs {
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
     /// The settings file. Default: `tidegate.toml` here.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
 }
 
@@ -405,7 +414,7 @@ pub(crate) struct StateShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StateExportArgs {
     /// The file; it must not be there yet.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,

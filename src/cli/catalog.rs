@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 
+use arrow_schema::FieldRef;
 use comfy_table::{CellAlignment, Table, presets};
 use owo_colors::OwoColorize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate::core::{
-    ByteSize, Catalog, CatalogTable, TableFormat, TableName, TablePartition, printable,
+    ByteSize, Catalog, CatalogTable, TableFormat, TableName, TablePartition, TypeName, printable,
 };
 use tidegate::{Error, Result};
 use tidegate_files::crawl::{self, Change, CrawlOptions, CrawlReport};
@@ -18,7 +19,7 @@ use super::args::{
     CatalogShowArgs, Global,
 };
 use super::lake::{Ground, Look, on_all_cores, stopped};
-use super::progress::grouped;
+use super::progress::{counted, grouped};
 use super::rows::type_name;
 use super::{errors, exit, out};
 
@@ -129,21 +130,29 @@ async fn show(global: &Global, ground: &Ground, args: &CatalogShowArgs) -> Resul
     if args.json {
         let mut value = serde_json::to_value(&table)
             .map_err(|error| Error::internal("a table can't be shown").because(error))?;
+        value["columns"] = table.columns.fields().iter().map(as_in_files).collect();
+        value["partition_keys"] = table.partition_keys.iter().map(as_in_files).collect();
         if let (true, Some(table)) = (args.partitions, value.as_object_mut()) {
             table.insert("partitions".to_owned(), json!(partitions));
         }
         return Ok(format!("{value:#}\n"));
     }
     let mut text = title(global, &table.name);
-    let _ = writeln!(text, "\n  location    {}", printable::line(&table.location));
-    let _ = writeln!(text, "  format      {}", format_of(&table.format));
+    let mut facts = vec![
+        ("location".into(), printable::line(&table.location)),
+        ("format".into(), format_of(&table.format).into()),
+    ];
     if !table.partition_keys.is_empty() {
         let count = grouped(partitions.len() as u64);
-        let _ = writeln!(text, "  partitions  {count}, by {}", keys_of(&table));
+        let by = format!("{count}, by {}", keys_of(&table));
+        facts.push(("partitions".into(), by.into()));
     }
-    for (key, value) in &table.properties {
-        let (key, value) = (printable::line(key), printable::line(value));
-        let _ = writeln!(text, "  {key:<11} {value}");
+    let properties = table.properties.iter();
+    facts.extend(properties.map(|(key, value)| (printable::line(key), printable::line(value))));
+    let width = facts.iter().map(|(key, _)| key.chars().count()).max();
+    text.push('\n');
+    for (key, value) in facts {
+        let _ = writeln!(text, "  {key:<width$}  {value}", width = width.unwrap_or(0));
     }
     let _ = writeln!(text, "\n{}", columns(&table));
     if args.partitions {
@@ -171,19 +180,22 @@ fn keys_of(table: &CatalogTable) -> String {
 
 fn columns(table: &CatalogTable) -> String {
     let mut shown = plain(&["column", "type", ""]);
-    for field in table.columns.fields() {
-        let row = [field.name().as_str(), &type_name(field.data_type()), ""];
-        add_row(&mut shown, row);
-    }
-    for key in &table.partition_keys {
-        let row = [
-            key.name().as_str(),
-            &type_name(key.data_type()),
-            "partition key",
-        ];
-        add_row(&mut shown, row);
+    let columns = table.columns.fields().iter().map(|field| (field, ""));
+    let keys = table.partition_keys.iter();
+    for (field, role) in columns.chain(keys.map(|key| (key, "partition key"))) {
+        let name = TypeName::of(field).to_string();
+        add_row(&mut shown, [field.name().as_str(), &name, role]);
     }
     trimmed(&shown)
+}
+
+/// A column as `schema` of a pipeline file has it.
+fn as_in_files(field: &FieldRef) -> Value {
+    json!({
+        "name": field.name(),
+        "type": TypeName::of(field).to_string(),
+        "nullable": field.is_nullable(),
+    })
 }
 
 fn listed(table: &CatalogTable, partitions: &[TablePartition]) -> String {
@@ -338,7 +350,7 @@ fn changed(change: &Change) -> String {
         Change::NewColumns { table, columns } => {
             let columns: Vec<_> = columns
                 .iter()
-                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .map(|field| format!("{} {}", field.name(), TypeName::of(field)))
                 .collect();
             format!("+ {table}: {}", columns.join(", "))
         }
@@ -365,11 +377,6 @@ fn changed(change: &Change) -> String {
         Change::Refused { table, reason } => format!("! {table}: {reason}"),
         _ => "something else".to_owned(),
     }
-}
-
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(count))
 }
 
 fn format_of(format: &TableFormat) -> String {

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use tidegate::core::printable;
 
 use super::args::{Global, PipelineArgs};
-use super::{errors, exit, load, out, plan};
+use super::{errors, exit, lines, load, out, plan, terminal};
 
 /// Loads the file and types the graph; prints what is wrong, or that nothing is.
 pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
     let ready = match load::load(global, &args, None) {
         Ok(ready) => ready,
-        Err(code) => return code,
+        Err(refused) => return refused.code,
     };
     let result = plan::on_threads(async {
         let state = ready.state().await?;
@@ -30,19 +30,21 @@ pub(crate) fn check(global: &Global, args: PipelineArgs) -> u8 {
                 return exit::DONE;
             }
             let mut text = String::new();
+            let across = terminal::width_stdout();
             let name = printable::line(&ready.pipeline.spec().name);
             let _ = writeln!(text, "{name} is valid");
             for component in &description.components {
                 if let Some(guarantee) = component.guarantee {
-                    let _ = write!(text, "  {}: {guarantee}", component.id);
+                    let mut line = format!("{}: {guarantee}", component.id);
                     if let Some(reason) = &component.reason {
-                        let _ = write!(text, " ({})", printable::line(reason));
+                        let _ = write!(line, " ({})", printable::line(reason));
                     }
-                    text.push('\n');
+                    let _ = writeln!(text, "  {}", lines::wrapped(&line, 2, 4, across));
                 }
             }
             for note in &description.notes {
-                let _ = writeln!(text, "  note: {}", printable::line(note));
+                let note = lines::wrapped(&printable::line(note), 8, 8, across);
+                let _ = writeln!(text, "  note: {note}");
             }
             out::show(global, &text)
         }

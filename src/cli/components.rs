@@ -1,8 +1,11 @@
 //! `tidegate list`, `describe`, `schema` and `completions`: what this program has.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use clap::CommandFactory;
+use clap::builder::PossibleValuesParser;
+use clap::{CommandFactory, ValueHint};
+use clap_complete::Shell;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 use tidegate::Error;
@@ -10,7 +13,7 @@ use tidegate::core::Kind;
 use tidegate::core::registry::Registration;
 
 use super::args::{Cli, CompletionsArgs, DescribeArgs, Global, KindArg, ListArgs};
-use super::{errors, exit, out, reference};
+use super::{errors, exit, lines, out, reference, terminal};
 
 /// Lists the components.
 pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
@@ -38,6 +41,7 @@ pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
         .map(|entry| entry.tag().len())
         .max()
         .unwrap_or(0);
+    let across = terminal::width_stdout();
     for kind in Kind::ALL {
         let title = format!("{kind}s");
         let title = if global.color_stdout() {
@@ -47,7 +51,8 @@ pub(crate) fn list(global: &Global, args: ListArgs) -> u8 {
         };
         let _ = writeln!(text, "{title}");
         for entry in registry.iter().filter(|entry| entry.kind() == kind) {
-            let _ = writeln!(text, "  {:width$}  {}", entry.tag(), entry.summary());
+            let about = lines::wrapped(&entry.summary(), width + 4, width + 4, across);
+            let _ = writeln!(text, "  {:width$}  {about}", entry.tag());
         }
     }
     text.push_str("\n`tidegate describe TYPE` shows the keys of one.\n");
@@ -88,7 +93,11 @@ pub(crate) fn describe(global: &Global, args: DescribeArgs) -> u8 {
         if index > 0 {
             text.push('\n');
         }
-        text.push_str(&reference::of(entry, global.color_stdout()));
+        text.push_str(&reference::of(
+            entry,
+            global.color_stdout(),
+            terminal::width_stdout(),
+        ));
     }
     out::show(global, &text)
 }
@@ -108,8 +117,70 @@ pub(crate) fn schema(global: &Global) -> u8 {
 pub(crate) fn completions(global: &Global, args: CompletionsArgs) -> u8 {
     // Not straight to standard output: it would panic where nobody reads on.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
-    out::show(global, &String::from_utf8_lossy(&script))
+    let registry = match tidegate::registry() {
+        Ok(registry) => registry,
+        Err(error) => return fail(global, &error),
+    };
+    // The library keeps words as long as the process lives, which ends with this.
+    let tags: BTreeSet<&'static str> = registry
+        .iter()
+        .map(|entry| &*entry.tag().to_owned().leak())
+        .collect();
+    let types = PossibleValuesParser::new(tags.clone());
+    let mut command = Cli::command().mut_subcommand("describe", |describe| {
+        describe.mut_args(|arg| match arg.get_id() == "tag" {
+            true => arg.value_parser(types.clone()),
+            false => arg,
+        })
+    });
+    clap_complete::generate(args.shell, &mut command, "tidegate", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    match args.shell {
+        Shell::Bash => out::show(global, &with_files(&script)),
+        // It knows no values of what has no option.
+        Shell::Fish => {
+            let more = format!(
+                "complete -c tidegate -n \"__fish_seen_subcommand_from describe\" -f -a \"{}\"\n",
+                Vec::from_iter(tags).join(" ")
+            );
+            out::show(global, &format!("{script}{more}"))
+        }
+        _ => out::show(global, &script),
+    }
+}
+
+/// The library's script for bash offers options where a file is meant.
+fn with_files(script: &str) -> String {
+    let takes_file = |command: &&clap::Command| {
+        let mut files = command.get_positionals();
+        files.any(|arg| arg.get_value_hint() == ValueHint::FilePath)
+    };
+    let command = Cli::command();
+    let commands = command.get_subcommands().filter(takes_file);
+    let labels: Vec<_> = commands
+        .map(|command| format!("tidegate__subcmd__{})", command.get_name()))
+        .collect();
+
+    const WORDS: &str = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )";
+    let mut shown = String::new();
+    let (mut file, mut offered) = (false, false);
+    for line in script.lines() {
+        if line.trim_start().starts_with("tidegate__") && line.ends_with(')') {
+            file = labels.iter().any(|label| label == line.trim());
+            offered = false;
+        }
+        let line = if file && line.contains("== -* ||") {
+            "            if [[ ${cur} == -* ]] ; then".to_owned()
+        } else if file && line.contains(WORDS) && offered {
+            line.replace(WORDS, "COMPREPLY=( $(compgen -f -- \"${cur}\") )")
+        } else {
+            offered |= line.contains(WORDS);
+            line.to_owned()
+        };
+        shown.push_str(&line);
+        shown.push('\n');
+    }
+    shown
 }
 
 fn fail(global: &Global, error: &Error) -> u8 {

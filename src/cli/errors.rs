@@ -6,10 +6,10 @@ use std::io::Write;
 
 use owo_colors::{OwoColorize, Style};
 use serde_json::{Map, Value, json};
-use tidegate::Error;
 use tidegate::config::{Diagnostic, Diagnostics, Document};
 use tidegate::core::printable;
 use tidegate::runtime::Exhausted;
+use tidegate::{Error, ErrorKind};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
@@ -247,40 +247,66 @@ fn causes(error: &Error) -> Vec<String> {
 }
 
 fn log_error(error: &Error) {
+    log("ERROR", error.message(), fields_of(error));
+}
+
+fn log_diagnostic(diagnostic: &Diagnostic) {
+    let level = match diagnostic.is_warning() {
+        true => "WARN",
+        false => "ERROR",
+    };
+    log(level, diagnostic.message(), fields_at(diagnostic));
+}
+
+/// An error as a report has it: what the log says of it, and its message.
+pub(crate) fn reported(error: &Error, document: Option<&Document>) -> Value {
+    match document.zip(place_of(error)) {
+        Some((document, component)) => {
+            let error = shown(LogFormat::Json, error);
+            reported_at(&document.explain(component, &error), error.kind())
+        }
+        None => with_message(error.message(), fields_of(error)),
+    }
+}
+
+/// The same of an error at a place in a file.
+pub(crate) fn reported_at(diagnostic: &Diagnostic, kind: ErrorKind) -> Value {
+    let mut value = with_message(diagnostic.message(), fields_at(diagnostic));
+    value["kind"] = kind.name().into();
+    value
+}
+
+fn with_message(message: &str, fields: Value) -> Value {
+    let mut value = json!({ "message": printable::cut(message, printable::LONGEST) });
+    if let (Some(value), Value::Object(fields)) = (value.as_object_mut(), fields) {
+        value.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    value
+}
+
+fn fields_of(error: &Error) -> Value {
     let error = &shown(LogFormat::Json, error);
     let context: Map<String, Value> = error
         .context()
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
         .collect();
-    log(
-        "ERROR",
-        error.message(),
-        json!({
-            "kind": error.kind().name(),
-            "context": context,
-            "causes": causes(error),
-            "hint": error.hint_text(),
-        }),
-    );
+    json!({
+        "kind": error.kind().name(),
+        "context": context,
+        "causes": causes(error),
+        "hint": error.hint_text(),
+    })
 }
 
-fn log_diagnostic(diagnostic: &Diagnostic) {
-    log(
-        if diagnostic.is_warning() {
-            "WARN"
-        } else {
-            "ERROR"
-        },
-        diagnostic.message(),
-        json!({
-            "file": diagnostic.file(),
-            "line": diagnostic.line(),
-            "column": diagnostic.column(),
-            "label": diagnostic.label_text(),
-            "hint": diagnostic.hint_text(),
-        }),
-    );
+fn fields_at(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "file": diagnostic.file(),
+        "line": diagnostic.line(),
+        "column": diagnostic.column(),
+        "label": diagnostic.label_text(),
+        "hint": diagnostic.hint_text(),
+    })
 }
 
 /// Writes a line as the log does. It doesn't go through the log, because no filter may hide it.

@@ -20,7 +20,7 @@ Exit codes:
   1  the run failed; the next one resumes from the last checkpoint
   2  the arguments or the configuration are wrong
   3  done, with more rejected rows than `rejected_limit`
-  4  stopped (Ctrl-C, or a quota is spent); the next run resumes";
+  4  stopped (Ctrl-C, a quota is spent, or nobody reads the rows); the next run resumes";
 
 /// The code of an error.
 pub(crate) fn of_error(error: &Error) -> u8 {

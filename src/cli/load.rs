@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tidegate::config::{self, Document, LoadOptions};
 use tidegate::core::printable;
-use tidegate::{Pipeline, StateLocation};
+use tidegate::{ErrorKind, Pipeline, StateLocation};
 
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit, memory};
@@ -68,15 +68,25 @@ impl Ready {
     }
 }
 
-/// Loads the pipeline; what is wrong was printed when this gives a code.
+/// What kept a pipeline from being loaded. It was printed.
+pub(crate) struct Refused {
+    pub(crate) code: u8,
+    /// Each error, as a report has it.
+    pub(crate) errors: Vec<Value>,
+}
+
+/// Loads the pipeline.
 pub(crate) fn load(
     global: &Global,
     args: &PipelineArgs,
     workers: Option<std::num::NonZeroUsize>,
-) -> Result<Ready, u8> {
+) -> Result<Ready, Refused> {
     let fail = |error: tidegate::Error, document: Option<&Document>| {
         errors::print(global, &error, document);
-        exit::of_error(&error)
+        Refused {
+            code: exit::of_error(&error),
+            errors: vec![errors::reported(&error, document)],
+        }
     };
     let registry = tidegate::registry().map_err(|error| fail(error, None))?;
     let options = LoadOptions {
@@ -87,7 +97,11 @@ pub(crate) fn load(
     };
     let loaded = config::load(&options, &registry).map_err(|diagnostics| {
         errors::print_diagnostics(global, &diagnostics);
-        exit::USAGE
+        let reported = |one| errors::reported_at(one, ErrorKind::Config);
+        Refused {
+            code: exit::USAGE,
+            errors: diagnostics.iter().map(reported).collect(),
+        }
     })?;
     errors::print_warnings(global, &loaded.warnings);
     let mut settings = loaded.settings;

@@ -1,6 +1,7 @@
 //! The command line: one file a command, and what they share.
 
 mod args;
+mod board;
 mod catalog;
 mod check;
 mod components;
@@ -8,6 +9,7 @@ mod errors;
 mod exit;
 mod explain;
 mod lake;
+mod lines;
 mod load;
 mod memory;
 mod out;
@@ -15,14 +17,15 @@ mod plan;
 mod progress;
 mod query;
 mod reference;
+mod report;
 mod rows;
 mod run;
 mod state;
 mod summary;
 mod terminal;
 mod text;
+mod usage;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,20 +36,15 @@ use args::{Cli, Command};
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` come this way too, with code 0.
-            if let Err(unwritten) = out::unless_closed(error.print()) {
-                let mut err = std::io::stderr().lock();
-                let _ = writeln!(err, "error: the help can't be written: {unwritten}");
-                return ExitCode::from(exit::FAILED);
-            }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
-        }
+        Err(error) => return usage::told(&error),
     };
-    terminal::start_logging(&cli.global);
+    if let Err(error) = terminal::start_logging(&cli.global) {
+        errors::print(&cli.global, &error, None);
+        return ExitCode::from(exit::of_error(&error));
+    }
     terminal::log_panics();
     let code = match cli.command {
-        Command::Run(args) => run::run(&cli.global, args),
+        Command::Run(args) => run::run(&cli.global, &args),
         Command::Check(args) => check::check(&cli.global, args),
         Command::Plan(args) => plan::plan(&cli.global, args),
         Command::Query(args) => query::query(&cli.global, args),

@@ -9,7 +9,8 @@ use tidegate::runtime::{ComponentDescription, Description, OutputDescription, Sp
 use tidegate::{Error, Result};
 
 use super::args::{Global, PlanArgs, PlanFormat};
-use super::{errors, exit, load, out};
+use super::progress::counted;
+use super::{errors, exit, lines, load, out, terminal};
 
 /// How many splits are listed before the rest is only counted.
 const SPLITS_SHOWN: usize = 8;
@@ -18,7 +19,7 @@ const SPLITS_SHOWN: usize = 8;
 pub(crate) fn plan(global: &Global, args: PlanArgs) -> u8 {
     let ready = match load::load(global, &args.pipeline, None) {
         Ok(ready) => ready,
-        Err(code) => return code,
+        Err(refused) => return refused.code,
     };
     let result = on_threads(async {
         let state = ready.state().await?;
@@ -65,6 +66,7 @@ fn as_text(plan: &Description, color: bool) -> String {
         }
     };
     let (strong, dim) = (Style::new().bold(), Style::new().dimmed());
+    let across = terminal::width_stdout();
     let mut text = String::new();
     for component in &plan.components {
         let kind = component.kind.name();
@@ -81,13 +83,15 @@ fn as_text(plan: &Description, color: bool) -> String {
         if !component.inputs.is_empty() {
             let inputs = component.inputs.iter();
             let names: Vec<_> = inputs.map(|input| printable::line(&input.name)).collect();
-            let _ = writeln!(text, "  reads      {}", names.join(", "));
+            let names = lines::wrapped(&names.join(", "), 13, 13, across);
+            let _ = writeln!(text, "  reads      {names}");
         }
         if component.kind == Kind::Sink {
-            let _ = writeln!(text, "  guarantee  {}", guarantee(component));
+            let guarantee = lines::wrapped(&guarantee(component), 13, 13, across);
+            let _ = writeln!(text, "  guarantee  {guarantee}");
         }
         for output in &component.outputs {
-            output_text(&mut text, output);
+            output_text(&mut text, output, across);
         }
         if let Some(splits) = &component.splits {
             splits_text(&mut text, splits);
@@ -95,7 +99,8 @@ fn as_text(plan: &Description, color: bool) -> String {
         text.push('\n');
     }
     for note in &plan.notes {
-        let _ = writeln!(text, "note: {}", printable::line(note));
+        let note = lines::wrapped(&printable::line(note), 6, 6, across);
+        let _ = writeln!(text, "note: {note}");
     }
     text
 }
@@ -108,7 +113,7 @@ fn guarantee(component: &ComponentDescription) -> String {
     }
 }
 
-fn output_text(text: &mut String, output: &OutputDescription) {
+fn output_text(text: &mut String, output: &OutputDescription, across: usize) {
     let unread = if output.read {
         ""
     } else {
@@ -134,7 +139,8 @@ fn output_text(text: &mut String, output: &OutputDescription) {
         } else {
             "  (not read)"
         };
-        let r#type = shortened(&column.r#type);
+        let beside = width + null.len() + skipped.len() + 6;
+        let r#type = shortened(&column.r#type, across.saturating_sub(beside));
         let _ = writeln!(text, "    {name:width$}  {type}{null}{skipped}");
     }
     if let Some(replay) = output.replay.filter(|replay| *replay != "offset") {
@@ -156,19 +162,17 @@ fn output_text(text: &mut String, output: &OutputDescription) {
 }
 
 /// A type as it fits on a line: those of nested documents are long.
-fn shortened(r#type: &str) -> String {
-    const MOST: usize = 100;
+fn shortened(r#type: &str, most: usize) -> String {
     // It has the names of a document's fields.
     let line = printable::line(r#type);
-    match line.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.into_owned(),
+    match line.chars().count() <= most {
+        true => line.into_owned(),
+        false => line.chars().take(most.max(12) - 1).chain(['…']).collect(),
     }
 }
 
 fn splits_text(text: &mut String, splits: &[SplitDescription]) {
-    let noun = if splits.len() == 1 { "split" } else { "splits" };
-    let _ = writeln!(text, "  {} {noun}", splits.len());
+    let _ = writeln!(text, "  {}", counted(splits.len() as u64, "split"));
     let shown = splits.iter().take(SPLITS_SHOWN);
     let shown: Vec<_> = shown
         .map(|split| (printable::line(split.id.as_str()), split))
@@ -177,7 +181,7 @@ fn splits_text(text: &mut String, splits: &[SplitDescription]) {
     for (id, split) in &shown {
         let mut about = Vec::new();
         if let Some(rows) = split.rows {
-            about.push(format!("{rows} rows"));
+            about.push(counted(rows, "row"));
         }
         if let Some(bytes) = split.bytes {
             about.push(tidegate::core::ByteSize(bytes).to_string());

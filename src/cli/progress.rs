@@ -10,10 +10,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::args::{Global, LogFormat};
+use super::board::Board;
 use super::terminal;
 
 /// How often a terminal is redrawn.
 const FRAME: Duration = Duration::from_millis(100);
+/// The room that Ctrl-C twice takes.
+const CONTROL_C: usize = 4;
 /// How often a line is written elsewhere.
 const LINE: Duration = Duration::from_secs(10);
 
@@ -32,7 +35,10 @@ impl Progress {
         let (end, ended) = oneshot::channel();
         let task = match (global.is_live(), global.log_format) {
             (true, _) => {
-                let board = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                let board = MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+                    Box::new(Board::default()),
+                    10,
+                ));
                 // Rows that a console sink shows scroll by above the display.
                 let display = board.clone();
                 terminal::draws(Some(board.clone()));
@@ -61,7 +67,7 @@ async fn draw(stats: Arc<RunStats>, board: MultiProgress, mut ended: oneshot::Re
         .map(|c| c.id.as_str().len())
         .max()
         .unwrap_or(0);
-    let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {wide_msg}")
+    let spinner = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bars: Vec<ProgressBar> = stats
         .components
@@ -91,7 +97,12 @@ async fn draw(stats: Arc<RunStats>, board: MultiProgress, mut ended: oneshot::Re
                 rates[index] = per_second(now - then, at.elapsed());
                 before[index] = (now, Instant::now());
             }
-            bars[index].set_message(live_text(component, rates[index], stats.stopping()));
+            let text = live_text(component, rates[index], stats.stopping());
+            // The spinner, blanks, and room for `^C`, which the terminal itself writes at the end.
+            let room = terminal::width()
+                .unwrap_or(80)
+                .saturating_sub(width + 3 + CONTROL_C);
+            bars[index].set_message(text.chars().take(room).collect::<String>());
             bars[index].tick();
         }
     }
@@ -211,12 +222,23 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// So many of what one is called `noun`: `1 row`, `1,234 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
 /// A number to three digits: `1.23 M`.
 pub(crate) fn compact(number: f64) -> String {
+    let three = |number: f64| match number {
+        n if n < 9.995 => format!("{n:.2}"),
+        n if n < 99.95 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
+    };
     match number {
-        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
-        n if n >= 1e6 => format!("{:.2} M", n / 1e6),
-        n if n >= 1e4 => format!("{:.0} k", n / 1e3),
+        n if n >= 999.5e6 => format!("{} G", three(n / 1e9)),
+        n if n >= 999.5e3 => format!("{} M", three(n / 1e6)),
+        n if n >= 999.5 => format!("{} k", three(n / 1e3)),
         n => format!("{n:.0}"),
     }
 }

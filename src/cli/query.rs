@@ -14,7 +14,7 @@ use tidegate_storage::Access;
 
 use super::args::{Engine, Global, LogFormat, QueryArgs};
 use super::lake::{Ground, asked_to_stop, on_all_cores, stopped};
-use super::progress::grouped;
+use super::progress::counted;
 use super::rows::{More, Output};
 use super::text::Readers;
 use super::{errors, exit, explain, memory, out};
@@ -109,9 +109,9 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
         rows,
         began,
         &format!(
-            "{} read in {} requests",
+            "{} read in {}",
             ByteSize(traffic.bytes()),
-            grouped(traffic.reads() + traffic.listings())
+            counted(traffic.reads() + traffic.listings(), "request")
         ),
         serde_json::json!({
             "bytes": traffic.bytes(),
@@ -215,11 +215,10 @@ fn tell(global: &Global, rows: u64, began: Instant, more: &str, fields: serde_js
         let told = serde_json::json!({ "rows": rows, "seconds": seconds, "read": fields });
         return errors::log("INFO", "query ended", told);
     }
-    let noun = if rows == 1 { "row" } else { "rows" };
     let _ = writeln!(
         std::io::stderr().lock(),
-        "{} {noun} in {seconds:.2} s; {more}",
-        grouped(rows)
+        "{} in {seconds:.2} s; {more}",
+        counted(rows, "row")
     );
 }
 

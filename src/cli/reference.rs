@@ -5,15 +5,18 @@ use serde_json::Value;
 use tidegate::core::ByteSize;
 use tidegate::core::registry::Registration;
 
+use super::lines;
+
 /// How far a key's text stands in from its name.
 const INDENT: usize = 4;
 
 /// What a component is, and its keys with those of the tables in them.
-pub(crate) fn of(entry: &Registration, color: bool) -> String {
+pub(crate) fn of(entry: &Registration, color: bool, width: usize) -> String {
     let root = entry.schema();
     let mut page = Page {
         root: &root,
         color,
+        width,
         text: String::new(),
     };
     let title = page.strong(&format!("{} ({})", entry.tag(), entry.kind()));
@@ -29,6 +32,8 @@ pub(crate) fn of(entry: &Registration, color: bool) -> String {
 struct Page<'a> {
     root: &'a Value,
     color: bool,
+    /// The longest line, where words allow.
+    width: usize,
     text: String,
 }
 
@@ -42,11 +47,8 @@ impl<'a> Page<'a> {
     }
 
     fn paragraph(&mut self, indent: usize, text: Option<&str>) {
-        for line in text.unwrap_or_default().trim_end().lines() {
-            let line = format!("{:indent$}{line}", "");
-            self.text.push_str(line.trim_end());
-            self.text.push('\n');
-        }
+        let text = lines::reflowed(text.unwrap_or_default(), indent, self.width);
+        self.text.push_str(&text);
     }
 
     /// The keys of a table, but `without`, which tells one kind of table from another.
@@ -61,12 +63,10 @@ impl<'a> Page<'a> {
                 facts.push("required".to_owned());
             }
             facts.extend(default(value));
-            let title = format!(
-                "{:indent$}{}  ({})\n",
-                "",
-                self.strong(key),
-                facts.join(", ")
-            );
+            let facts = format!("({})", facts.join(", "));
+            let come = indent + key.chars().count() + 2;
+            let facts = lines::wrapped(&facts, come, indent + INDENT, self.width);
+            let title = format!("{:indent$}{}  {facts}\n", "", self.strong(key));
             self.text.push_str(&title);
             self.paragraph(indent + INDENT, value["description"].as_str());
             self.inside(indent + INDENT, self.resolve(value));
@@ -88,8 +88,9 @@ impl<'a> Page<'a> {
                     .unwrap_or_default()
                     .replace('\n', " ");
                 if !about.is_empty() {
+                    let line = format!("- {word}: {about}");
                     self.text
-                        .push_str(&format!("{:indent$}- {word}: {about}\n", ""));
+                        .push_str(&lines::reflowed(&line, indent, self.width));
                 }
             } else if let Some((tag, word)) = tag_of(kind) {
                 let title = self.strong(&format!("{tag} = {word}"));

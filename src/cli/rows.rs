@@ -5,20 +5,20 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, SchemaRef};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use owo_colors::OwoColorize;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tidegate::core::{DEEPEST_NOTED, TypeName, check_depth, printable};
+use tidegate::core::{DEEPEST_NOTED, TypeName, check_depth};
 use tidegate::{Error, Result};
 use tidegate_formats::{CsvOptions, Encoder, Format};
+use tidegate_sink_console::{Look, draw, left_out};
 
 use super::args::{Global, RowFormat};
 use super::out::unless_closed;
+use super::progress::counted;
 
 /// Where rows go.
 pub(crate) struct Output {
@@ -35,7 +35,7 @@ enum Kind {
         /// Rows that are shown; `None`: all.
         shown: Option<usize>,
         out: Box<dyn Write>,
-        color: bool,
+        look: Look,
     },
     Text {
         encoder: Box<Encoder>,
@@ -80,7 +80,13 @@ impl Output {
                 batches: Vec::new(),
                 shown: (shown > 0).then_some(shown),
                 out: out()?,
-                color: file.is_none() && global.color_stdout(),
+                look: match &file {
+                    Some(_) => Look {
+                        width: None,
+                        bold: false,
+                    },
+                    None => Look::of_stdout(global.color_stdout()),
+                },
             },
             RowFormat::Ndjson | RowFormat::Csv => {
                 let format = match format {
@@ -169,9 +175,9 @@ impl Output {
                 batches,
                 shown,
                 mut out,
-                color,
+                look,
             } => {
-                let text = table(&schema, &batches, shown, color)?;
+                let text = table(&schema, &batches, shown, look)?;
                 written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
             }
             Kind::Text {
@@ -209,7 +215,19 @@ impl Unfinished {
 
     fn create(&self) -> Result<File> {
         File::create(&self.path).map_err(|error| {
-            Error::io("the file can't be made", error).with("path", self.path.display())
+            // A file that is called otherwise while it is written is nothing that was asked for.
+            let path = self.finished.display();
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            let error = Error::io("the file can't be made", error).with("path", path);
+            match self.finished.parent() {
+                Some(directory) if missing => {
+                    let directory = directory.display();
+                    error.hint(format!(
+                        "there is no directory `{directory}`: make it first"
+                    ))
+                }
+                _ => error,
+            }
         })
     }
 
@@ -253,53 +271,20 @@ fn table(
     schema: &SchemaRef,
     batches: &[RecordBatch],
     shown: Option<usize>,
-    color: bool,
+    look: Look,
 ) -> Result<String> {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_FULL_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if !color {
-        table.force_no_tty();
-    }
-    table.set_header(schema.fields().iter().map(|field| {
-        let cell = Cell::new(printable::line(field.name()));
-        match color {
-            true => cell.add_attribute(comfy_table::Attribute::Bold),
-            false => cell,
-        }
-    }));
-    for (index, field) in schema.fields().iter().enumerate() {
-        let right = field.data_type().is_numeric();
-        if let (true, Some(column)) = (right, table.column_mut(index)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let options = FormatOptions::new().with_null("NULL");
-    let mut count = 0;
-    'all: for batch in batches {
-        let columns = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            if shown.is_some_and(|shown| count == shown) {
-                break 'all;
-            }
-            let cells = columns
-                .iter()
-                .map(|column| column.value(row).try_to_string())
-                .collect::<Result<Vec<_>, _>>()?;
-            table.add_row(cells.iter().map(|cell| printable::line(cell)));
-            count += 1;
-        }
-    }
-    let mut text = format!("{table}\n");
     let all: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let count = shown.map_or(all, |shown| shown.min(all));
+    let (table, hidden) = draw(schema, batches, count, look)?;
+    let mut notes = Vec::new();
     if all > count {
-        let note = format!("the first {count} rows; --rows shows more");
-        let note = match color {
+        let first = counted(count as u64, "row");
+        notes.push(format!("the first {first}; --rows shows more"));
+    }
+    notes.extend(left_out(0, hidden).map(|note| format!("{note}; --format ndjson has them all")));
+    let mut text = format!("{table}\n");
+    for note in notes {
+        let note = match look.bold {
             true => note.dimmed().to_string(),
             false => note,
         };

@@ -14,8 +14,9 @@ use tidegate::{Error, Result, StateLocation, config};
 use super::args::{
     Global, PlaceArgs, StateArgs, StateCommand, StateExportArgs, StateListArgs, StateShowArgs,
 };
-use super::catalog::{counted, plain, trimmed};
+use super::catalog::{plain, trimmed};
 use super::lake::{on_all_cores, stopped};
+use super::progress::counted;
 use super::{errors, exit};
 
 /// How many positions are listed before the rest is only counted.

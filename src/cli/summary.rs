@@ -8,8 +8,8 @@ use tidegate::runtime::{ComponentReport, Exhausted};
 use tidegate::{Report, Status};
 
 use super::args::{Global, LogFormat};
-use super::progress::{compact, grouped};
-use super::{errors, terminal};
+use super::progress::{compact, counted, grouped};
+use super::{errors, lines, terminal};
 
 /// Prints the end of a run to stderr: what the run was asked for may be on stdout.
 pub(crate) fn print(global: &Global, report: &Report) {
@@ -40,9 +40,10 @@ fn print_what_was_done(global: &Global, report: &Report) {
         "{}",
         table(report, global.color_stderr(), terminal::width())
     );
-    let _ = writeln!(err, "{}", sentence(report));
-    if let Some(text) = bound(report) {
-        let _ = writeln!(err, "{text}");
+    let across = terminal::width().unwrap_or(usize::MAX);
+    let more = bound(report);
+    for line in sentence(report).lines().chain(more.as_deref()) {
+        let _ = writeln!(err, "{}", lines::wrapped(line, 0, 2, across));
     }
 }
 
@@ -79,10 +80,8 @@ const TYPE: &str = "";
 fn table(report: &Report, color: bool, width: Option<usize>) -> Table {
     let fits = |spared: &&[&str]| {
         let plain = columns_without(report, false, spared);
-        let widest = plain
-            .lines()
-            .map(|line| line.trim_end().chars().count())
-            .max();
+        // With the blanks at their ends, which make a terminal break a line too.
+        let widest = plain.lines().map(|line| line.chars().count()).max();
         width.is_none_or(|width| widest.unwrap_or(0) <= width)
     };
     let mut fewer = (0..=SPARED.len()).map(|count| &SPARED[..count]);
@@ -166,6 +165,13 @@ fn columns_without(report: &Report, color: bool, spared: &[&str]) -> Table {
         }
         table.add_row(row);
     }
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    let last = table.column_count().saturating_sub(1);
+    if let Some(last) = table.column_mut(last) {
+        last.set_padding((1, 0));
+    }
     table
 }
 
@@ -215,18 +221,16 @@ fn sentence(report: &Report) -> String {
         ),
         Status::Failed => ("failed after", ""),
     };
-    let epochs = if report.epochs == 1 {
-        "epoch"
-    } else {
-        "epochs"
+    let rate = match rows {
+        0 => String::new(),
+        _ => format!(" at {}/s", compact(rate)),
     };
     format!(
-        "{} {what} {:.2}s: {} rows at {}/s, {} {epochs}{resumed}{next}",
+        "{} {what} {:.2}s: {}{rate}, {}{resumed}{next}",
         printable::line(&report.pipeline),
         report.duration_s,
-        grouped(rows),
-        compact(rate),
-        report.epochs
+        counted(rows, "row"),
+        counted(report.epochs, "epoch")
     )
 }
 
@@ -236,7 +240,8 @@ fn bound(report: &Report) -> Option<String> {
     if report.duration_s < LEAST_S {
         return None;
     }
-    let (id, percent) = (report.bound_by.as_ref()?, report.bound_percent?);
+    let percent = report.bound_percent.filter(|percent| *percent > 0)?;
+    let id = report.bound_by.as_ref()?;
     let component = report
         .components
         .iter()

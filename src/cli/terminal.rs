@@ -1,18 +1,21 @@
 //! Where output goes, in what colour, and the log.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::{PoisonError, RwLock};
 
 use indicatif::MultiProgress;
 use owo_colors::OwoColorize;
 use tidegate::core::printable;
+use tidegate::{Error, Result};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::prelude::*;
 
 use super::args::{Color, Global, LogFormat};
+use super::lines;
 
 impl Global {
     /// Whether stderr is to be coloured.
@@ -45,8 +48,17 @@ pub(crate) fn width() -> Option<usize> {
     table.use_stderr().width().map(usize::from)
 }
 
+/// The same of stdout, and no wider than lines are read with ease.
+pub(crate) fn width_stdout() -> usize {
+    let table = comfy_table::Table::new();
+    let width = table.width().map(usize::from);
+    width.map_or(lines::WIDEST, |width| width.clamp(20, lines::WIDEST))
+}
+
 /// Writes what happens to stderr: warnings, and with `--log-format json` the progress too.
-pub(crate) fn start_logging(global: &Global) {
+///
+/// Errors: `Config` if `TIDEGATE_LOG` is no filter.
+pub(crate) fn start_logging(global: &Global) -> Result<()> {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (false, 0) if global.log_format == LogFormat::Json => {
@@ -57,16 +69,28 @@ pub(crate) fn start_logging(global: &Global) {
         // How many requests a run needs of a day's is for everyone.
         (false, 0) => "warn,tidegate_stackoverflow=info,aws_config=error",
         (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
-        (false, _) => "debug",
+        // What parsers and optimizers say of each step would hide all else.
+        (false, _) => "debug,sqlparser=info,datafusion_optimizer=info,datafusion_expr=info",
     };
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = match std::env::var("TIDEGATE_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|error| {
+            Error::config("`TIDEGATE_LOG` can't be understood")
+                .with("TIDEGATE_LOG", filter)
+                .because(error)
+                .hint(
+                    "write a level (error, warn, info, debug, trace), or levels of modules: \
+                       warn,tidegate_runtime=debug",
+                )
+        })?,
+        _ => EnvFilter::new(level),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| AboveTheBoard);
     match global.log_format {
         LogFormat::Text => log
             .with_target(false)
-            .without_time()
+            .with_timer(Seconds)
             .fmt_fields(debug_fn(field).delimited(" "))
             .with_ansi(global.color_stderr())
             .init(),
@@ -75,6 +99,21 @@ pub(crate) fn start_logging(global: &Global) {
             .flatten_event(true)
             .with_current_span(false)
             .init(),
+    }
+    Ok(())
+}
+
+/// The time of a line of the log for people: UTC, to the second.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        match time.split_once('.') {
+            Some((seconds, _)) => write!(out, "{seconds}Z"),
+            None => out.write_str(&time),
+        }
     }
 }
 
@@ -101,6 +140,19 @@ static BOARD: RwLock<Option<MultiProgress>> = RwLock::new(None);
 /// Lines of the log appear above this from now on, as long as it is drawn.
 pub(crate) fn draws(board: Option<MultiProgress>) {
     *BOARD.write().unwrap_or_else(PoisonError::into_inner) = board;
+}
+
+/// A line of the program's own on stderr, above what is drawn.
+pub(crate) fn say(line: &str) {
+    let mut out = AboveTheBoard;
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+}
+
+/// Takes away what is drawn, before the process ends in the middle.
+pub(crate) fn clear() {
+    if let Some(board) = &*BOARD.read().unwrap_or_else(PoisonError::into_inner) {
+        let _ = board.clear();
+    }
 }
 
 /// stderr, without a line of the log being drawn over.

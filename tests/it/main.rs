@@ -34,6 +34,7 @@ mod quickstart;
 mod rest;
 mod retail;
 mod same;
+mod screens;
 mod shape;
 mod stackoverflow;
 mod stackoverflow_example;

@@ -213,6 +213,18 @@ fn the_catalog_lists_shows_and_forgets() {
     let json = site.tidegate(&["catalog", "show", "shop.sales", "--partitions", "--json"]);
     let json: Value = serde_json::from_str(&json.expect_done().stdout).expect("JSON");
     assert_eq!(json["partitions"].as_array().map(Vec::len), Some(3));
+    // Types as `schema` of a pipeline file takes them.
+    let types = |key: &str| -> Vec<String> {
+        let columns = json[key].as_array().expect("columns").iter();
+        let types = columns.map(|one| one["type"].as_str().expect("a type").to_owned());
+        types.collect()
+    };
+    assert!(
+        types("columns").contains(&"decimal(10,2)".to_owned()),
+        "{json}"
+    );
+    assert_eq!(types("partition_keys").len(), 1);
+    assert!(!json.to_string().contains("dict_id"), "{json}");
 
     site.tidegate(&["catalog", "show", "shop.sale"])
         .expect_code(1)

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use tidegate_core::registry::Registration;
 use tidegate_core::{Guarantee, Kind, PipelineOptions, Registry};
 
+use crate::editors;
+
 /// The table that holds a kind's components.
 pub(crate) fn section(kind: Kind) -> &'static str {
     match kind {
@@ -121,22 +123,34 @@ pub fn pipeline_schema(registry: &Registry) -> Value {
         Some(Value::Object(definitions)) => definitions,
         _ => Map::new(),
     };
+    let mut components = Vec::new();
     for kind in Kind::COMPONENTS {
-        let mut tables = Vec::new();
+        let mut tables: Vec<(Value, Value)> = Vec::new();
         for registration in registry.iter().filter(|one| one.kind() == kind) {
             let name = format!("{kind}.{}", registration.tag());
             let table = within(table_schema(registration), &name, &mut definitions);
             definitions.insert(name.clone(), table);
-            tables.push(json!({ "$ref": format!("#/$defs/{name}") }));
+            let table = json!({ "$ref": format!("#/$defs/{name}") });
+            tables.push((registration.tag().into(), table));
         }
         let property = &mut schema["properties"][section(kind)];
-        property["type"] = "object".into();
         property["propertyNames"] = json!({ "pattern": "^[a-z][a-z0-9_]*$" });
         if !tables.is_empty() {
-            property["additionalProperties"] = json!({ "oneOf": tables });
+            components.push((section(kind), editors::cases_of("type", tables)));
         }
     }
     schema["$defs"] = definitions.into();
+    editors::with_variables(&mut schema);
+    // The file, its sections and its components are tables of their own.
+    schema["type"] = "object".into();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("pattern");
+    }
+    for (section, cases) in components {
+        let property = &mut schema["properties"][section];
+        property["type"] = "object".into();
+        property["additionalProperties"] = cases.into();
+    }
     schema
 }
 

@@ -216,7 +216,13 @@ fn syntax(source: &std::sync::Arc<SourceText>, error: &toml_edit::TomlError) -> 
         let (line, _) = place.position();
         source.text.lines().nth(line - 1).unwrap_or_default()
     };
+    let quotes = line.matches('"').count();
+    let nested = message.contains("expected newline") && line.contains('=') && quotes > 2;
     let hint = match line.split_once('=') {
+        Some((key, _)) if nested => Some(format!(
+            "a text that has quotes itself stands in three single ones: `{} = '''…'''`",
+            key.trim()
+        )),
         Some((_, value))
             if value
                 .trim_start()

@@ -21,11 +21,13 @@
 mod common;
 mod diagnostic;
 mod document;
+mod editors;
 mod inputs;
 mod interpolate;
 mod layers;
 mod load;
 mod node;
+mod overlap;
 mod pipeline;
 mod redact;
 mod schema;

@@ -1,6 +1,7 @@
 //! Finds the files, reads them, and puts the layers together.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -176,13 +177,33 @@ fn read_file(path: &Path, rank: usize, out: &mut Diagnostics) -> Option<Arc<Sour
         },
         Err(error) => {
             let source = SourceText::file(name, "", rank);
-            let message = match error.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                _ => format!("the file can't be read: {error}"),
+            let (message, hint) = match error.kind() {
+                ErrorKind::NotFound => ("there is no such file".to_owned(), neighbour(path)),
+                kind => {
+                    let hint = match kind {
+                        ErrorKind::PermissionDenied => {
+                            Some("its permissions don't let this user read it".to_owned())
+                        }
+                        ErrorKind::IsADirectory => Some(inside(path)),
+                        _ => None,
+                    };
+                    (format!("the file can't be read: {error}"), hint)
+                }
             };
-            out.push(Diagnostic::of_file(&source, message).maybe_hint(neighbour(path)));
+            out.push(Diagnostic::of_file(&source, message).maybe_hint(hint));
             None
         }
+    }
+}
+
+/// What pipeline files a directory has that was named instead of one.
+fn inside(directory: &Path) -> String {
+    let names = toml_files(directory);
+    match names.first() {
+        Some(name) if names.len() == 1 => {
+            format!("name the file in it: {}", directory.join(name).display())
+        }
+        _ => "a pipeline is one file: name it".to_owned(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document;
 use crate::inputs::{self, Consumer};
 use crate::node::{Data, Entry, Node, Table};
+use crate::overlap;
 use crate::schema;
 use crate::source::{Place, SourceText};
 use tidegate_core::suggest;
@@ -36,6 +37,7 @@ pub(crate) fn read(
         specs: Vec::new(),
         consumers: Vec::new(),
         first: HashMap::new(),
+        names: names_in_files(root),
         warnings: Vec::new(),
     };
     for kind in Kind::COMPONENTS {
@@ -48,6 +50,7 @@ pub(crate) fn read(
         ..
     } = reader;
     inputs::check(&consumers, out);
+    overlap::check(root, &base, out);
     specs.sort_by_key(|(rank, ..)| *rank);
     let (components, configs) = specs.into_iter().map(|(_, spec, of)| (spec, of)).unzip();
 
@@ -100,6 +103,18 @@ fn read_options(
     }
 }
 
+/// The names of the components that files have, and not only `--set` or the environment.
+fn names_in_files(root: &Node) -> Vec<(Kind, String)> {
+    let mut names = Vec::new();
+    for kind in Kind::COMPONENTS {
+        let table = root.get(section(kind)).and_then(Node::as_table);
+        let entries = table.into_iter().flatten();
+        let of_file = entries.filter(|(_, entry)| entry.key.source.is_file);
+        names.extend(of_file.map(|(name, _)| (kind, name.clone())));
+    }
+    names
+}
+
 /// The key that a path ends with, and its value.
 fn entry_at<'a>(root: &'a Node, path: &str) -> Option<&'a Entry> {
     let (table, key) = match path.rsplit_once('.') {
@@ -128,6 +143,8 @@ struct Reader<'a> {
     specs: Vec<(Rank, ComponentSpec, ComponentConfig)>,
     consumers: Vec<Consumer>,
     first: HashMap<String, (Kind, Place)>,
+    /// The components' names as they are in files.
+    names: Vec<(Kind, String)>,
     /// Told last, because nothing is wrong that they are about.
     warnings: Vec<Diagnostic>,
 }
@@ -238,6 +255,9 @@ impl Reader<'_> {
             return;
         }
         let node = &mut entry.node;
+        if node.get("type").is_none() && self.is_misspelt(kind, id, node) {
+            return;
+        }
         let tag = self.tag(kind, id, node);
         match tag.as_deref().and_then(|tag| self.registry.get(kind, tag)) {
             Some(registration) => {
@@ -328,6 +348,35 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a component is only there because a key was set of it (`--set sinks.lak.url=x`) whose
+    /// name is that of none in the file; then says so.
+    fn is_misspelt(&mut self, kind: Kind, id: &str, node: &Node) -> bool {
+        let set = |entry: &Entry| !entry.key.source.is_file;
+        let all_set = |table: &Table| !table.is_empty() && table.values().all(set);
+        if !node.as_table().is_some_and(all_set) {
+            return false;
+        }
+        let name = section(kind);
+        let names = || self.names.iter().filter(|(of, _)| *of == kind);
+        let names = || {
+            names()
+                .map(|(_, name)| name.as_str())
+                .filter(|name| *name != id)
+        };
+        let hint = match suggest::nearest(id, names()) {
+            Some(near) => format!("did you mean `{name}.{near}`?"),
+            None => format!("the file has the {name} {}", suggest::list(id, names())),
+        };
+        let place = node.as_table().and_then(|table| table.values().next());
+        let place = place.map_or_else(|| node.place.clone(), |entry| entry.key.clone());
+        self.out.push(
+            Diagnostic::new(place, format!("there is no {kind} `{id}`"))
+                .label("the file has none of this name")
+                .hint(hint),
+        );
+        true
+    }
+
     /// The component's `type`, if it is one that is linked; else says so.
     fn tag(&mut self, kind: Kind, id: &str, node: &Node) -> Option<String> {
         let tags = self.registry.tags(kind);
@@ -351,7 +400,11 @@ impl Reader<'_> {
             .into_iter()
             .find(|other| *other != kind && self.registry.get(*other, tag).is_some());
         let list = suggest::list(tag, tags.iter().copied());
-        let hint = match (suggest::nearest(tag, tags.iter().copied()), elsewhere) {
+        let near = suggest::nearest(tag, tags.iter().copied());
+        let hint = match (near, elsewhere) {
+            _ if let Some(meant) = meant_by(kind, tag).filter(|_| tags.contains(&"files")) => {
+                meant.to_owned()
+            }
             (Some(near), _) => format!("did you mean `{near}`? This program has {list}"),
             (None, Some(other)) => {
                 format!("`{tag}` is a {other}; the {kind}s of this program are {list}")
@@ -369,6 +422,37 @@ impl Reader<'_> {
         );
         None
     }
+}
+
+/// The component that does what a type that isn't one says.
+fn meant_by(kind: Kind, tag: &str) -> Option<&'static str> {
+    let written = match tag.to_ascii_lowercase().as_str() {
+        "csv" | "tsv" | "json" | "jsonl" | "ndjson" | "excel" | "text" | "txt" | "file"
+        | "local" | "filesystem" | "directory" | "directory" => "format",
+        "s3" | "minio" | "r2" => "s3",
+        "parquet" => "parquet",
+        "api" | "rest_api" | "graphql" => "api",
+        "mariadb" => "mysql",
+        "stdout" | "print" | "debug" | "log" => "screen",
+        _ => return None,
+    };
+    Some(match (written, kind) {
+        ("format", Kind::Source) => {
+            "files are read by `type = \"files\"`; `format` says what they hold, or their names do"
+        }
+        ("format", Kind::Sink) => {
+            "files are written by `type = \"files\"`; `format` says what they hold, or `url` does"
+        }
+        ("s3", Kind::Source) => "objects are read by `type = \"files\"` with `url = \"s3://…\"`",
+        ("s3", Kind::Sink) => {
+            "objects are written by `type = \"files\"` or `\"parquet\"` with `url = \"s3://…\"`"
+        }
+        ("parquet", Kind::Source) => "Parquet files are read by `type = \"files\"`",
+        ("api", Kind::Source) => "APIs are read by `type = \"rest\"`",
+        ("mysql", Kind::Source | Kind::Sink) => "MariaDB is spoken to by `type = \"mysql\"`",
+        ("screen", Kind::Sink) => "rows are shown by `type = \"console\"`",
+        _ => return None,
+    })
 }
 
 /// Whether the configuration has what a key's path begins with.

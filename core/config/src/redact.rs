@@ -11,6 +11,30 @@ use tidegate_core::names_a_secret;
 pub(crate) fn scan(text: &str) -> Vec<Range<usize>> {
     let mut found = assigned(text);
     found.extend(passwords_in_urls(text));
+    found.extend(of_schemes(text));
+    // Of two that begin at one place, the longer one first: it has the other in it.
+    found.sort_unstable_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+    found
+}
+
+/// `"Bearer …"`, `"Basic …"`: what a header of any name may hold.
+fn of_schemes(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, quote) in text.match_indices(['"', '\'']) {
+        let rest = &text[at + 1..];
+        let (Some(scheme), Some(end)) = (rest.find(' '), rest.find(quote)) else {
+            continue;
+        };
+        let known = ["bearer", "basic", "token", "digest", "apikey"];
+        let is_one = known
+            .iter()
+            .any(|one| rest[..scheme].eq_ignore_ascii_case(one));
+        let value = scheme + 1..end;
+        // Words that follow are prose.
+        if is_one && !value.is_empty() && !rest[value.clone()].contains([' ', '\n']) {
+            found.push(at + 1 + value.start..at + 1 + value.end);
+        }
+    }
     found
 }
 
@@ -175,6 +199,14 @@ mod tests {
             "secret = ***\n***\n***\nx=1"
         );
         assert_eq!(shown("tokens = 5"), "tokens = 5");
+        assert_eq!(
+            shown("headers = { Authorization = \"Bearer s3cret\", X = \"bearer abc\" }"),
+            "headers = { Authorization = ***, X = \"bearer ***\" }"
+        );
+        assert_eq!(
+            shown("about = \"basic facts of life\""),
+            "about = \"basic facts of life\""
+        );
     }
 
     #[test]

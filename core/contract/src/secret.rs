@@ -27,6 +27,8 @@ const SECRETIVE: &[&str] = &[
     "private_key",
     "credential",
     "credentials",
+    "authorization",
+    "cookie",
 ];
 
 /// Whether a key's name says that its value is a secret: `password`, `X-Api-Key`, `page_token`.

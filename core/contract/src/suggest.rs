@@ -27,9 +27,26 @@ fn ranked<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<
         .collect()
 }
 
-/// The candidate that was probably meant.
+/// The candidate that was probably meant: one that differs in a few letters, or a whole word of the
+/// name (`page_param` for `param`), which is more than what only looks like it (`size_param`).
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    ranked(word, candidates)
+    let ranked = ranked(word, candidates);
+    let lower = word.to_lowercase();
+    let is_part = |candidate: &&str| {
+        candidate.len() >= 3 && lower.split(['_', '-', '.']).any(|part| part == *candidate)
+    };
+    let close =
+        |candidate: &str| strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()) <= 2;
+    let first = ranked
+        .iter()
+        .find(|(near, candidate)| *near && *candidate != word);
+    if !first.is_some_and(|(_, candidate)| close(candidate))
+        && let Some((_, part)) = ranked.iter().find(|(_, candidate)| is_part(candidate))
+        && *part != word
+    {
+        return Some(part);
+    }
+    ranked
         .into_iter()
         .find(|(near, candidate)| *near && *candidate != word)
         .map(|(_, candidate)| candidate)
@@ -63,6 +80,14 @@ mod tests {
             Some("compression")
         );
         assert_eq!(nearest("Url", ["url"]), Some("url"));
+        assert_eq!(
+            nearest("page_param", ["size_param", "param", "type"]),
+            Some("param")
+        );
+        assert_eq!(
+            nearest("sizes_param", ["size_param", "param"]),
+            Some("size_param")
+        );
         assert_eq!(nearest("x", ["table", "url", "a"]), None);
     }
 }

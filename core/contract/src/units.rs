@@ -46,6 +46,22 @@ impl fmt::Display for Span {
     }
 }
 
+impl Span {
+    /// The same to two or three digits, for people: `740ms`, `3.1s`, `2m 5s`.
+    pub fn rounded(self) -> String {
+        let seconds = self.0.as_secs_f64();
+        match self.0 {
+            time if time < Duration::from_millis(1) => Span(Duration::from_micros(
+                u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            ))
+            .to_string(),
+            time if time < Duration::from_secs(1) => format!("{}ms", time.as_millis()),
+            time if time < Duration::from_secs(10) => format!("{seconds:.1}s"),
+            time => Span(Duration::from_secs(time.as_secs())).to_string(),
+        }
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
 
@@ -168,5 +184,19 @@ impl JsonSchema for Span {
             "pattern": r"^\s*(\d+\s*[a-zA-Z]+\s*)+$",
             "minimum": 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_shown_as_people_tell_it() {
+        let shown = |micros| Span(Duration::from_micros(micros)).rounded();
+        assert_eq!(shown(740_487), "740ms");
+        assert_eq!(shown(2_588_426), "2.6s");
+        assert_eq!(shown(61_400_000), "1m 1s");
+        assert_eq!(shown(250), "250us");
     }
 }

@@ -273,6 +273,20 @@ fn transport(hidden: &Hidden, url: &Url, error: reqwest::Error) -> Lost {
             "the server redirects without end",
             Again::Never,
         )
+    } else if let Some(known) = unresolved(&error) {
+        match known {
+            // It won't be there in a second either, unlike a name server that doesn't answer.
+            true => (
+                ErrorKind::NotFound,
+                "the server's name can't be resolved: there is no such host",
+                Again::Never,
+            ),
+            false => (
+                ErrorKind::Transient,
+                "the server's name can't be resolved",
+                Again::Always,
+            ),
+        }
     } else if error.is_connect() {
         (
             ErrorKind::Transient,
@@ -293,7 +307,9 @@ fn transport(hidden: &Hidden, url: &Url, error: reqwest::Error) -> Lost {
         )
     };
     let mut shown = Error::new(kind, message).with("url", hidden.url(url));
-    if error.is_connect() {
+    if unresolved(&error).is_some() {
+        shown = shown.hint("check how the host is written, and this machine's name servers (DNS)");
+    } else if error.is_connect() {
         shown = shown.hint("check the address, and that the server is running");
     } else if error.is_timeout() {
         shown = shown.hint("`request_timeout` of `[http]` sets the time for one request");
@@ -308,6 +324,23 @@ fn transport(hidden: &Hidden, url: &Url, error: reqwest::Error) -> Lost {
             wait: None,
         },
     }
+}
+
+/// Whether the host's name was not resolved, and then whether that is known for sure: only the texts
+/// of the library and the system tell.
+fn unresolved(error: &reqwest::Error) -> Option<bool> {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    let of_dns = |text: &String| text.starts_with("dns error");
+    let for_sure = [
+        "Name or service not known",
+        "nodename nor servname",
+        "No address associated",
+    ];
+    texts.iter().any(of_dns).then(|| {
+        let told = |text: &String| for_sure.iter().any(|known| text.contains(known));
+        texts.iter().any(told)
+    })
 }
 
 /// An answer that is larger than what is accepted.

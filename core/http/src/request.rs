@@ -9,7 +9,7 @@ use reqwest::header::{
     IF_NONE_MATCH,
 };
 use serde::Serialize;
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, Span};
 use url::Url;
 
 use crate::dialect::{Again, Dialect, Plain};
@@ -201,13 +201,13 @@ impl<'a> Request<'a> {
                 if failure.wait.is_some() {
                     self.client.metrics.waited_ms(millis(wait));
                 }
-                let wait_s = wait.as_secs_f64();
+                let wait = Span(wait).rounded();
                 // A server that is down fails every request that is under way.
                 match self.client.retried.may_warn() {
                     Some(unsaid) => tracing::warn!(
-                        error = %failure.error, wait_s, unsaid, "retrying a request"
+                        error = %failure.error, wait, unsaid, "retrying a request"
                     ),
-                    None => tracing::debug!(error = %failure.error, wait_s, "retrying a request"),
+                    None => tracing::debug!(error = %failure.error, wait, "retrying a request"),
                 }
             })
             .await

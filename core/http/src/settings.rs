@@ -144,6 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_random() {
+        use backon::BackoffBuilder;
+        let waits = || {
+            HttpSettings::default()
+                .retries()
+                .build()
+                .collect::<Vec<_>>()
+        };
+        assert_ne!(waits(), waits());
+    }
+
+    #[test]
     fn an_unknown_key_is_refused() {
         let error = serde_json::from_str::<HttpSettings>(r#"{"retries": 3}"#).unwrap_err();
         assert!(error.to_string().contains("retries"), "{error}");

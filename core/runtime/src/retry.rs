@@ -66,7 +66,7 @@ pub(crate) async fn passing_until<T, F: Future<Output = Result<T>>>(
             return Err(error);
         };
         let wait = told.unwrap_or(delay);
-        tracing::warn!(component = what, %error, wait_s = wait.as_secs_f64(), "trying again");
+        tracing::warn!(component = what, %error, wait = tidegate_core::Span(wait).rounded(), "trying again");
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(error),

@@ -355,7 +355,7 @@ impl Pipeline {
             };
             failures += 1;
             let wait = asked.unwrap_or(delay);
-            tracing::warn!(%error, wait_s = wait.as_secs_f64(), "starting again from the last checkpoint");
+            tracing::warn!(%error, wait = tidegate_core::Span(wait).rounded(), "starting again from the last checkpoint");
             let mut stop = options.stop.clone();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

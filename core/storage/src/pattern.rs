@@ -107,7 +107,11 @@ impl Pattern {
         }
         let literally = self.text.contains(['[', '?']) && !self.steps.is_empty();
         Err(error.hint(if self.text.starts_with("~/") {
-            "`~` is a directory of this name here: write the whole path".to_owned()
+            "`~` is a directory of this name here: write the whole path, or `${HOME}/…`".to_owned()
+        } else if let Some(name) = shell_variable(&self.text) {
+            format!("`${name}` is taken as it stands: a variable is written `${{{name}}}`")
+        } else if self.text.contains('{') && self.text.contains(',') {
+            "`{a,b}` is taken as it stands: a pattern has `*`, `**`, `?` and `[..]`".to_owned()
         } else if literally {
             format!(
                 "nothing has exactly this name, so `*`, `?` and `[..]` are wildcards; `[[]` and `[?]` \
@@ -205,4 +209,12 @@ async fn warn_of_others(
         );
     }
     Ok(())
+}
+/// The name of a variable that is written as a shell has it: `$DATA_DIR/orders.csv`.
+fn shell_variable(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once('$')?;
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let name = &rest[..end.unwrap_or(rest.len())];
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        .then_some(name)
 }

@@ -15,7 +15,8 @@ use tidegate_core::{
 };
 
 use crate::config::{ConsoleConfig, Format};
-use crate::table;
+use crate::table::{self, Look};
+use crate::terminal;
 
 /// Rows shown on standard output.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ struct Shared {
 
 struct Screen {
     out: Box<dyn Write + Send>,
+    /// Whether nobody reads on: nothing is written any more.
+    closed: bool,
     /// What is to be shown of each epoch, by input.
     epochs: BTreeMap<Epoch, BTreeMap<usize, First>>,
 }
@@ -60,6 +63,7 @@ impl ConsoleSink {
             inputs: inputs.to_vec(),
             screen: Mutex::new(Screen {
                 out,
+                closed: false,
                 epochs: BTreeMap::new(),
             }),
         }))
@@ -81,7 +85,9 @@ impl Shared {
             let mut text = String::new();
             for (input, first) in entry.remove() {
                 let title = self.inputs.get(input).map_or("", |input| &input.name);
-                text += &table::render(title, &first.schema, &first.batches, first.more)?;
+                let (batches, more) = (&first.batches, first.more);
+                text +=
+                    &table::render(title, &first.schema, batches, more, Look::of_stdout(false))?;
             }
             write(&mut screen, text.as_bytes())?;
         }
@@ -108,15 +114,20 @@ impl Screen {
 }
 
 fn write(screen: &mut Screen, bytes: &[u8]) -> Result<()> {
+    if screen.closed {
+        return Ok(());
+    }
     let out = &mut screen.out;
-    let written = out.write_all(bytes).and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
-        // Nobody will read again, so it must not be tried again.
-        Io::BrokenPipe => {
-            Error::conflict("the program that reads standard output has ended").because(error)
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        // Nobody will read again. Other sinks are none the worse for it.
+        Err(error) if error.kind() == Io::BrokenPipe => {
+            screen.closed = true;
+            terminal::closed();
+            Ok(())
         }
-        _ => Error::io("standard output can't be written", error),
-    })
+        Err(error) => Err(Error::io("standard output can't be written", error)),
+    }
 }
 
 #[async_trait]

@@ -23,6 +23,22 @@ pub fn write_within(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
     let _ = AROUND.set(Box::new(around));
 }
 
+/// Told once that nobody reads standard output any more.
+static CLOSED: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Lets a program know when the program that reads standard output has ended: console sinks then show
+/// nothing more, and are no reason to run on. `told` is called once for each sink; only the first
+/// call counts.
+pub fn when_closed(told: impl Fn() + Send + Sync + 'static) {
+    let _ = CLOSED.set(Box::new(told));
+}
+
+pub(crate) fn closed() {
+    if let Some(told) = CLOSED.get() {
+        told();
+    }
+}
+
 /// Standard output, written within what [`write_within`] has set.
 #[derive(Debug)]
 pub(crate) struct Terminal;

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use tidegate_core::{Epoch, ErrorKind, Input, Sink, SinkConfig, WriterId};
-use tidegate_sink_console::{ConsoleConfig, ConsoleSink, Format};
+use tidegate_core::{Epoch, Input, Sink, SinkConfig, WriterId};
+use tidegate_sink_console::{ConsoleConfig, ConsoleSink, Format, Look, draw, when_closed};
 use tidegate_testkit::suites::{Hand, sink_suite};
 
 #[derive(Clone, Default)]
@@ -125,8 +126,54 @@ async fn a_reader_that_has_ended_is_not_waited_for() {
     let sink = sink(Format::Ndjson, 1, Gone);
     let epoch = sink.epoch(ID.epoch).await.unwrap();
     let mut writer = Hand::open(&epoch, ID).await.unwrap();
-    let error = writer.write(0, batch(2)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    when_closed(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    // The run continues for its other sinks.
+    writer.write(0, batch(2)).await.unwrap();
+    writer.write(0, batch(2)).await.unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_table_is_never_wider_than_the_terminal_and_cuts_no_number() {
+    let numbers = |at: i64| Arc::new(Int64Array::from(vec![at * 1_234_567; 2])) as _;
+    let mut fields = vec![Field::new("note", DataType::Utf8, false)];
+    let mut columns: Vec<arrow_array::ArrayRef> = vec![Arc::new(StringArray::from(vec![
+        "a text of forty characters, or about so",
+        "",
+    ]))];
+    for at in 1..=12 {
+        fields.push(Field::new(
+            format!("measure_number_{at}"),
+            DataType::Int64,
+            false,
+        ));
+        columns.push(numbers(at));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+    let mut fewest = usize::MAX;
+    for width in 20..250 {
+        let look = Look {
+            width: Some(width),
+            bold: false,
+        };
+        let (text, hidden) = draw(&schema, std::slice::from_ref(&batch), 9, look).unwrap();
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width, "{width}:\n{text}");
+        assert!(hidden <= fewest, "{width}");
+        fewest = hidden;
+        for at in 1..=i64::try_from(12 - hidden).unwrap() {
+            assert!(
+                text.contains(&format!(" {} ", at * 1_234_567)),
+                "{width}:\n{text}"
+            );
+        }
+    }
+    assert_eq!(fewest, 0);
 }
 
 #[tokio::test]

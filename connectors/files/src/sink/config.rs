@@ -28,8 +28,8 @@ pub struct FilesSinkConfig {
     ///
     /// What tells files apart (`<lineage>-<run>-<sink>-<epoch>-<number>`) stands where `{part}` does, or
     /// before the extension: `users.ndjson` becomes `users-….ndjson`, and a directory has
-    /// `part-….ndjson`. With `mode = "overwrite"` and no `{part}`, a name that only one file of
-    /// the run has is used as it stands.
+    /// `part-….ndjson`. With `mode = "overwrite"`, no `{part}`, and one input or a `url` that tells
+    /// inputs apart, a name that only one file of the run has is used as it stands.
     pub url: String,
 
     /// The zone of the times in `url`: a name of the IANA time zone database (`"Europe/Berlin"`), or an

@@ -218,7 +218,14 @@ impl Sink for FilesSink {
 
     async fn conclude(&self, prepared: &[Prepared]) -> Result<Option<Prepared>> {
         let files = Values::<About>::decode(prepared)?.files;
-        let names = plain_names(&files);
+        // Not by how many of several inputs had rows this time.
+        let told_apart = ["{stream}", "{table}"]
+            .iter()
+            .any(|part| self.config.url.contains(part));
+        let names = match self.inputs.inputs.len() == 1 || told_apart {
+            true => plain_names(&files),
+            false => BTreeMap::new(),
+        };
         // A name that is taken over is replaced by the rename itself.
         let taken = names.values().map(String::as_str);
         let kept: HashSet<&str> = taken.chain(files.iter().map(File::key)).collect();

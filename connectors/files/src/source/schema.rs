@@ -120,6 +120,13 @@ fn absent(
         Some(at) => error.with("key", format!("schema.{at}.name")),
         None => error,
     };
+    if let [only] = names.as_slice()
+        && let Some(other) = only.chars().find(|c| [',', ';', '\t', '|'].contains(c))
+    {
+        return error.hint(format!(
+            "its header is one column, `{only}`: `csv.delimiter` seems to be {other:?}"
+        ));
+    }
     error.hint(
         match suggest::nearest(field.name(), names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`? Names are compared exactly"),

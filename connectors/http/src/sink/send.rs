@@ -196,7 +196,7 @@ impl Sender {
         tracing::warn!(
             records,
             why,
-            wait_s = wait.as_secs_f64(),
+            wait = tidegate_core::Span(wait).rounded(),
             "retrying records"
         );
         tokio::time::sleep(wait).await;

@@ -172,7 +172,7 @@ impl Follower {
             return Ok(());
         };
         self.transactions.lost();
-        tracing::warn!(%error, wait_s = wait.as_secs_f64(), "reading the binary log again");
+        tracing::warn!(%error, wait = tidegate_core::Span(wait).rounded(), "reading the binary log again");
         tokio::time::sleep(wait).await;
         Ok(())
     }

@@ -381,6 +381,9 @@ impl<'a> Explainer<'a> {
             Kind::MinLength { limit } => {
                 format!("{name} needs at least {}", counted(*limit, "character"))
             }
+            Kind::MaxLength { limit: 1 } | Kind::Pattern { .. } if one_character(owner) => {
+                format!("{name} must be one character")
+            }
             Kind::MaxLength { limit } => {
                 format!("{name} can have {} at most", counted(*limit, "character"))
             }
@@ -398,7 +401,12 @@ impl<'a> Explainer<'a> {
             // The library's sentence, without the value: it might be a secret.
             _ => format!("{name} doesn't fit: {}", error.masked_with("the value")),
         };
-        let hint = owner.summary().map(|text| format!("{name}: {text}"));
+        let about = || owner.summary().map(|text| format!("{name}: {text}"));
+        let hint = match kind {
+            Kind::Pattern { pattern } if pattern.starts_with("^(/") => as_pointer(at),
+            _ => None,
+        };
+        let hint = hint.or_else(about);
         let place = match at.node.data {
             Data::Table(_) | Data::Array(_) => at.node.place.first_line(),
             _ => at.node.place.clone(),
@@ -413,6 +421,11 @@ impl<'a> Explainer<'a> {
                 .maybe_hint(hint),
         );
     }
+}
+
+/// Whether it is a text of one character, such as a delimiter.
+fn one_character(shape: Shape<'_>) -> bool {
+    shape.keyword("minLength") == 1 && shape.keyword("maxLength") == 1
 }
 
 /// So many of what one is called `one`.
@@ -482,6 +495,29 @@ fn rewrite(at: &At<'_>, owner: Shape<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// How a path that is written in another way (`data.items`, `$.data[0].items`) is a JSON pointer.
+fn as_pointer(at: &At<'_>) -> Option<String> {
+    let text = at.node.as_text()?.value.as_str();
+    shown(at.node)?;
+    let steps = text
+        .trim_start_matches('$')
+        .replace(['[', '/'], ".")
+        .replace(']', "");
+    let steps: Vec<_> = steps.split('.').filter(|step| !step.is_empty()).collect();
+    let key = at.path.last().filter(|key| key.parse::<usize>().is_err());
+    let assign = key.map(|key| format!("{key} = ")).unwrap_or_default();
+    let plain = |step: &&str| {
+        step.chars()
+            .all(|c| c.is_alphanumeric() || "_-".contains(c))
+    };
+    (!steps.is_empty() && steps.iter().all(plain)).then(|| {
+        format!(
+            "it is a JSON pointer: write `{assign}\"/{}\"`",
+            steps.join("/")
+        )
+    })
 }
 
 /// A value of this shape, for a hint.

@@ -22,7 +22,12 @@ pub(crate) fn conform(node: &mut Node, shape: Shape<'_>) {
             for (key, entry) in table {
                 let property = within_branches(chosen, &branches, |shape| shape.property(key));
                 match property {
-                    Some(property) => conform(&mut entry.node, property),
+                    Some(property) => {
+                        conform(&mut entry.node, property);
+                        if key == "headers" {
+                            conceal_headers(&entry.node);
+                        }
+                    }
                     None if is_meant_as_secret(key, &branches) => conceal(&entry.node),
                     None => {}
                 }
@@ -154,6 +159,17 @@ fn is_meant_as_secret(key: &str, branches: &[Shape<'_>]) -> bool {
             .and_then(|near| shape.property(near))
             .is_some_and(Shape::is_secret)
     })
+}
+
+/// Hides the values of headers: which of them are secrets, only the server knows.
+fn conceal_headers(headers: &Node) {
+    const PLAIN: [&str; 5] = ["accept", "content-", "user-agent", "cache-control", "if-"];
+    for (name, entry) in headers.as_table().into_iter().flatten() {
+        let name = name.to_ascii_lowercase();
+        if !PLAIN.iter().any(|plain| name.starts_with(plain)) {
+            conceal(&entry.node);
+        }
+    }
 }
 
 /// Hides what stands where a secret's reference should: all but `env` and `file`.

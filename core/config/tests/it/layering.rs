@@ -220,3 +220,44 @@ fn the_schema_for_editors_accepts_what_loads_and_refuses_what_does_not() {
     right["sources"]["shop"]["tabel"] = "x".into();
     assert!(!validator.is_valid(&right));
 }
+
+#[test]
+fn the_schema_for_editors_takes_variables_and_tells_mistakes_where_they_stand() {
+    let schema = pipeline_schema(&Registry::linked().unwrap());
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut file = json!({
+        "name": "daily-${DAY}",
+        "guarantee": "${GUARANTEE}",
+        "checkpoint": { "interval": "${INTERVAL:-60s}", "bytes": "${BYTES}" },
+        "sources": { "shop": { "type": "files", "url": "${DIR}/x", "format": "${FORMAT}", "rows": "${ROWS}", "csv": { "header": "${HEADER}" } } },
+        "sinks": { "lake": { "type": "parquet", "inputs": ["shop"], "url": "y" } },
+    });
+    let places = |file: &serde_json::Value| -> Vec<_> {
+        let errors = validator.iter_errors(file);
+        errors
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect()
+    };
+    assert_eq!(places(&file), [""; 0]);
+    // Only a variable whole becomes a number, and a secret is never put in.
+    for (section, id, key, value) in [
+        ("sources", "shop", "rows", json!("1${ROWS}")),
+        ("sources", "shop", "rows", json!("many")),
+        ("sinks", "lake", "api_key", json!("${KEY}")),
+        ("sinks", "lake", "ulr", json!("x")),
+        ("sources", "shop", "csv", json!({ "haeder": true })),
+        ("sources", "shop", "type", json!("filez")),
+    ] {
+        let mut wrong = file.clone();
+        wrong[section][id][key] = value;
+        let told = places(&wrong);
+        assert!(!told.is_empty(), "{key}");
+        for one in told {
+            assert!(one.starts_with(&format!("/{section}/{id}")), "{one}");
+        }
+    }
+    file["sinks"]["lake"]["ulr"] = json!("x");
+    let told = places(&file).concat();
+    assert!(told.contains("'ulr' was unexpected"), "{told}");
+    assert!(!told.contains("any of the"), "{told}");
+}

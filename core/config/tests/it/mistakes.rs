@@ -102,6 +102,10 @@ snapshots! {
     settings_of_a_wrong_type: Files::new(GOOD).with("tidegate.toml", "[http]\nretries = \"many\"\n");
     variable_of_an_unknown_setting: Files::new(GOOD).env("TIDEGATE_HTTP__RETIRES", "3");
     many_at_once: Files::new(MANY);
+    type_that_is_a_format: spoilt("\"files\"", "\"csv\"");
+    type_that_is_an_output: spoilt("\"parquet\"", "\"stdout\"");
+    quotes_within_quotes: spoilt("\"SELECT 1\"", "\"SELECT \"a\" FROM \"orders\"\"");
+    set_of_a_component_that_is_none: Files::new(GOOD).set("sinks.lak.url=x");
 }
 
 const MANY: &str = r#"
@@ -243,4 +247,14 @@ fn secrets_are_shown_nowhere() {
     }
     let files = Files::new(GOOD).set("sinks.lake.api_key=hunter2");
     assert!(!format!("{:?}", files.options).contains("hunter2"));
+}
+
+#[test]
+fn a_file_that_cant_be_read_is_not_said_to_be_called_otherwise() {
+    let mut files = Files::new(GOOD);
+    files.options.file = files.path().to_owned();
+    let told = files.mistakes();
+    assert!(told.contains("the file can't be read"), "{told}");
+    assert!(told.contains("name the file in it"), "{told}");
+    assert!(!told.contains("did you mean"), "{told}");
 }

@@ -600,3 +600,22 @@ async fn a_faithful_client_follows_only_what_leaves_the_request_as_it_is() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_host_that_has_no_name_is_told_at_once_or_after_the_attempts_as_what_it_is() {
+    let (client, metrics) = client(settings());
+    let url: Url = "http://no-such-host.invalid/x".parse().unwrap();
+    let error = refused(&client, url).await;
+    assert!(
+        error
+            .message()
+            .starts_with("the server's name can't be resolved"),
+        "{error}"
+    );
+    assert!(error.hint_text().unwrap().contains("DNS"), "{error}");
+    // A name server that isn't there may come back; a name that isn't known doesn't.
+    match error.kind() {
+        ErrorKind::NotFound => assert_eq!(metrics.total_requests(), 1),
+        kind => assert_eq!((kind, metrics.total_requests()), (ErrorKind::Transient, 3)),
+    }
+}

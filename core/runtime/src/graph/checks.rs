@@ -54,6 +54,7 @@ impl Graph {
                         "transform `{}` needs all rows of its inputs, but they never end",
                         node.spec.id
                     ))
+                    .with("component", &node.spec.id)
                     .hint(
                         "with `scope = \"epoch\"` it works on the rows between two checkpoints; \
                          is that what you mean?",
@@ -64,6 +65,7 @@ impl Graph {
                         "transform `{}` gathers all rows of `{}`, which a sink gives only later",
                         node.spec.id, edge.name
                     ))
+                    .with("component", &node.spec.id)
                     .hint("write these rows to a sink, and gather them in another pipeline"));
                 }
             }
@@ -75,6 +77,8 @@ impl Graph {
                     "sink `{}` shows its rows at the end of the run, but the run is unbounded",
                     node.spec.id
                 ))
+                .with("component", &node.spec.id)
+                .with("key", "mode")
                 .hint("an overwrite mode needs sources that end; use `mode = \"append\"`"));
             }
         }

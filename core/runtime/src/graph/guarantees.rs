@@ -27,6 +27,8 @@ impl Graph {
                     asked.name(),
                     given.reason.as_deref().unwrap_or("it writes at least once"),
                 ))
+                .with("component", &component.id)
+                .with("key", "guarantee")
                 .hint(above.remedy(asked, best)));
             }
             if let Body::Sink { given: slot, .. } = &mut self.nodes[id].body {

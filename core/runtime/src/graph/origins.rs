@@ -16,6 +16,7 @@ impl Graph {
                     "sink `{}` tells rows by where they come from, and `{other}` {why}",
                     node.spec.id
                 ))
+                .with("component", &node.spec.id)
                 .hint(format!(
                     "write what `{other}` gives to another kind of sink, and read that in another \
                      pipeline; a sink that can do without has a key for that: `idempotency_key = false` of `http`"
