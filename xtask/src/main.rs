@@ -6,6 +6,7 @@
 //! cargo xtask docs             writes docs/reference from what the program says of itself
 //! cargo xtask bench            measures, beside others that do the same
 //! cargo xtask fuzz values      looks for wrong answers with random tables and SQL
+//! cargo xtask fuzz bytes       looks for crashes with hostile bytes
 //! cargo xtask lake             runs examples/lake against servers on this machine
 //! cargo xtask retail           runs examples/retail the same way
 //! cargo xtask stackoverflow    runs examples/stackoverflow the same way

@@ -5,6 +5,9 @@ mod connect;
 mod decode;
 mod discover;
 mod follow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod piece;
 mod plan;
 mod pushdown;

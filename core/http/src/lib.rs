@@ -45,6 +45,9 @@ mod attempt;
 mod auth;
 mod client;
 mod dialect;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod hidden;
 mod ledger;

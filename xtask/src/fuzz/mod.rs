@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: random input, looking for what nobody thought of.
 //!
-//! The generator, the comparison and DuckDB, pyarrow and polars are Python: `values.py` is where to
-//! begin to read. It runs as one process and calls the program for each question.
+//! Of `values`, the generator, the comparison and DuckDB, pyarrow and polars are Python: `values.py`
+//! is where to begin to read. It runs as one process and calls the program for each question. What
+//! `bytes` runs is in `fuzz/`, a workspace of its own.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use clap::{Args, Subcommand};
 use crate::process::{cargo, run};
 use crate::{place, setup};
 
-/// Look for wrong answers with random input
+mod bytes;
+
+/// Look for wrong answers and crashes with random input
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
     #[command(subcommand)]
@@ -23,6 +26,7 @@ pub(crate) struct Fuzz {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Bytes(bytes::Bytes),
     Values(Values),
 }
 
@@ -57,6 +61,7 @@ struct Values {
 impl Fuzz {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
+            What::Bytes(bytes) => bytes.run(),
             What::Values(values) => values.run(),
         }
     }

@@ -98,6 +98,26 @@ impl Connector {
         Ok(Arc::new(connector))
     }
 
+    /// One that reaches nobody, and knows that at once.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn nowhere() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            address: Address {
+                host: "\0".to_owned(),
+                port: 0,
+                connect_timeout: CONNECT_TIMEOUT,
+                read_timeout: READ_TIMEOUT,
+                max_row: 1 << 20,
+            },
+            login: Login::default(),
+            tls: Tls::new(crate::wire::TlsMode::Disabled, None)?,
+            patience: NET_WRITE_TIMEOUT,
+            aws: None,
+            server: Server::default(),
+            metrics: Arc::default(),
+        }))
+    }
+
     /// Who is at the other end, as of the first connection.
     pub(crate) fn server(&self) -> &Server {
         &self.server

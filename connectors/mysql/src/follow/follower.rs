@@ -21,6 +21,8 @@ use crate::retry::Retries;
 
 mod definition;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod rows;
 mod statements;
 mod telling;

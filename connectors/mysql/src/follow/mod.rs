@@ -38,5 +38,7 @@ mod values;
 
 pub(crate) use columns::{stamp, without};
 pub(crate) use followed::Following;
+#[cfg(feature = "fuzzing")]
+pub(crate) use follower::fuzzing;
 pub(crate) use live::Live;
 pub(crate) use position::Noted;

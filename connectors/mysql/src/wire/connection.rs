@@ -7,6 +7,8 @@ use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{Column, HandshakePacket, StmtPacket};
 use tidegate_core::{Error, Result};
+#[cfg(feature = "fuzzing")]
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::{Greeter, dial};
 use super::login::{Greeted, Login, log_in, of_login};
@@ -94,11 +96,39 @@ impl Connection {
     }
 
     async fn enter(address: &Address, login: &Login, tls: &Tls) -> Result<Self> {
+        Self::greeted(dial(address).await?, address, login, tls).await
+    }
+
+    /// Logs in over what isn't a connection, as if it were one to this machine.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) async fn over(
+        socket: impl AsyncRead + AsyncWrite + Send + Sync + 'static,
+        address: &Address,
+        login: &Login,
+        tls: &Tls,
+    ) -> Result<Self> {
+        let mut transport = Transport::new(socket, address.read_timeout);
+        let greeting = transport.greeting().await;
+        let greeting = greeting.map_err(|error| lost("connect", error))?;
+        let greeter = Greeter {
+            transport,
+            greeting: greeting.ok_or_else(|| strange("connect"))?,
+            address: ([127, 0, 0, 1], address.port).into(),
+        };
+        Self::greeted(greeter, address, login, tls).await
+    }
+
+    async fn greeted(
+        greeter: Greeter,
+        address: &Address,
+        login: &Login,
+        tls: &Tls,
+    ) -> Result<Self> {
         let Greeter {
             transport,
             greeting,
             address: found,
-        } = dial(address).await?;
+        } = greeter;
         if greeting.first() == Some(&0xFF) {
             return Err(of_login(&greeting));
         }
