@@ -147,7 +147,7 @@ fn failed_late(source: &str) -> (Site, i64) {
     site.run(&["--workers", "1"])
         .expect_code(1)
         .expect_said(&["oops"]);
-    let committed = ids(&site).len() as i64;
+    let committed = i64::try_from(ids(&site).len()).expect("it fits");
     assert!(0 < committed && committed < ROWS, "{committed}");
     assert_ids(&site, 0..committed);
     (site, committed)

@@ -428,7 +428,7 @@ impl Reader<'_> {
 fn meant_by(kind: Kind, tag: &str) -> Option<&'static str> {
     let written = match tag.to_ascii_lowercase().as_str() {
         "csv" | "tsv" | "json" | "jsonl" | "ndjson" | "excel" | "text" | "txt" | "file"
-        | "local" | "filesystem" | "directory" | "directory" => "format",
+        | "local" | "filesystem" | "directory" | "folder" => "format",
         "s3" | "minio" | "r2" => "s3",
         "parquet" => "parquet",
         "api" | "rest_api" | "graphql" => "api",
