@@ -9,7 +9,7 @@ use tidegate::core::{Catalog, CatalogConfig, Context, guarded_async};
 use tidegate::{Error, Result, config};
 
 use super::args::{Global, LakeArgs};
-use super::{errors, exit};
+use super::{errors, exit, load};
 
 /// Where the local catalog is if its settings don't say: from the current directory.
 const LOCAL: &str = ".tidegate/catalog.db";
@@ -137,7 +137,7 @@ pub(crate) fn on_all_cores<T>(work: impl Future<Output = Result<T>>) -> Result<O
             () = asked_to_stop() => Ok(None),
         }
     });
-    threads.shutdown_background();
+    load::end_threads(threads);
     result
 }
 

@@ -1,6 +1,7 @@
 //! From the arguments to a pipeline.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate::config::{self, Document, LoadOptions};
@@ -128,6 +129,14 @@ pub(crate) fn load(
         settings,
         state: args.state.clone(),
     })
+}
+
+/// Ends threads. What still blocks one of them (a read of the standard input) is waited for only a moment.
+///
+/// Not by `shutdown_background`: it detaches threads that are just ending, whose stacks, as large as ours are,
+/// the C library unmaps at once, and `pthread_detach` may look at one after that (seen with glibc 2.36).
+pub(crate) fn end_threads(threads: tokio::runtime::Runtime) {
+    threads.shutdown_timeout(Duration::from_millis(500));
 }
 
 /// The threads for I/O.

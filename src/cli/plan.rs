@@ -53,7 +53,7 @@ pub(crate) fn on_threads<T>(work: impl Future<Output = Result<T>>) -> Result<T> 
     let threads = load::io_threads()
         .map_err(|error| Error::io("the threads for I/O can't be started", error))?;
     let result = threads.block_on(work);
-    threads.shutdown_background();
+    load::end_threads(threads);
     result
 }
 

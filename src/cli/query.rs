@@ -17,7 +17,7 @@ use super::lake::{Ground, asked_to_stop, on_all_cores, stopped};
 use super::progress::counted;
 use super::rows::{More, Output};
 use super::text::Readers;
-use super::{errors, exit, explain, memory, out};
+use super::{errors, exit, explain, load, memory, out};
 
 /// Runs a query, and writes its rows.
 pub(crate) fn query(global: &Global, args: QueryArgs) -> u8 {
@@ -125,7 +125,7 @@ async fn local(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) ->
 /// Athena runs on its own machines, so a query that is given up has to be stopped there.
 fn athena(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Result<Option<()>> {
     let began = Instant::now();
-    let threads = super::load::io_threads()
+    let threads = load::io_threads()
         .map_err(|error| Error::io("the threads for I/O can't be started", error))?;
     let (canceller, cancel) = Cancel::new();
     let result = threads.block_on(async {
@@ -181,7 +181,7 @@ fn athena(global: &Global, args: &QueryArgs, ground: &Ground, sql: &str) -> Resu
         tell(global, rows, began, &told, more);
         Ok(Some(()))
     });
-    threads.shutdown_background();
+    load::end_threads(threads);
     result
 }
 

@@ -115,7 +115,7 @@ fn perform(global: &Global, args: &RunArgs, file: &Pending) -> Ended {
         signals.abort();
         Ok::<_, Error>(ended)
     });
-    threads.shutdown_background();
+    load::end_threads(threads);
     let (report, result) = match ended {
         Ok(ended) => ended,
         Err(error) => return never_began(&error),

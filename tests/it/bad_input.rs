@@ -131,7 +131,7 @@ fn a_directory_without_matches() {
         error_of(&site, &ended),
         "\
 error: no file matches `in/*.csv`
-     directory: SITE/in
+  directory: SITE/in
   component: in
 hint: paths are relative to the pipeline file's directory
 "

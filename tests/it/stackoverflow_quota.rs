@@ -199,7 +199,7 @@ fn a_run_that_waits_for_the_quota_can_be_stopped() {
     });
     running.signal("INT");
     let ended = running.wait().expect_code(4);
-    ended.expect_said(&["stopping after a last commit", "the next run continues"]);
+    ended.expect_said(&["stopping after a last commit", "the next run resumes"]);
     let report: Value = serde_json::from_str(&pipeline.read("report.json")).expect("JSON");
     assert_eq!(report["status"], "stopped");
     assert_eq!(merged(&pipeline, "questions").len() % 99, 1, "whole pages");

@@ -70,7 +70,7 @@ impl Dialect for RestDialect {
         if answer.status == StatusCode::FORBIDDEN && refusal.wait.is_some() {
             let wait = refusal.wait;
             let kind = ErrorKind::RateLimited { wait };
-            let error = answer.error(kind, "429 Too Many Requests: rate limited");
+            let error = answer.error(kind, "the server's rate limit is reached");
             return Err(Refusal::always(error).after(wait));
         }
         Err(match self.hint(answer.status) {

@@ -143,11 +143,9 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         None => ErrorKind::Transient,
     };
     let (kind, again, message) = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => (
-            ErrorKind::Auth,
-            Again::Never,
-            "401 Unauthorized: authentication failed",
-        ),
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            (ErrorKind::Auth, Again::Never, "authentication failed")
+        }
         StatusCode::FORBIDDEN => (
             ErrorKind::Auth,
             Again::Never,
@@ -161,7 +159,7 @@ pub fn by_status(answer: &Response) -> Result<(), Refusal> {
         StatusCode::TOO_MANY_REQUESTS => (
             ErrorKind::RateLimited { wait },
             Again::Always,
-            "429 Too Many Requests: rate limited",
+            "the server's rate limit is reached",
         ),
         StatusCode::REQUEST_TIMEOUT => (
             passing,

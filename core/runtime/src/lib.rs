@@ -32,8 +32,9 @@ pub use describe::{
 pub use graph::Graph;
 pub use ignored::IgnoredColumns;
 pub use report::{ComponentReport, Exhausted, IgnoredReport, Report, Status};
+pub use resume::Resume;
 pub use retry::{Action, LONGEST_WAIT, action};
-pub use run::{Pipeline, Resume, RunOptions};
+pub use run::{Pipeline, RunOptions};
 pub use scratch::Scratch;
 pub use settings::RuntimeSettings;
 pub use stats::{ComponentStats, Given, RunStats};

@@ -11,9 +11,21 @@ use tidegate_core::{
 };
 
 use crate::graph::Graph;
-use crate::run::Resume;
 use crate::state::{Change, Fence, PipelineState, RunState, StateStore, StoredComponent};
 use crate::stored::differences;
+
+/// What to do with a run that an earlier process didn't finish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on with it, if the pipeline is still the same; refuse if it isn't.
+    #[default]
+    IfUnchanged,
+    /// Go on with it, with the pipeline as it is now.
+    Anyway,
+    /// Give up what it hasn't committed, and start over. A source that can't use what it remembers
+    /// (its type changed) forgets it.
+    Restart,
+}
 
 /// What a run does first.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::engine::{Attempt, Common, Executor, Outcome};
 use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
 use crate::recover::{self, new_run};
 use crate::report::{Report, Status, Told};
-use crate::resume;
+use crate::resume::{self, Resume};
 use crate::retry;
 use crate::scratch::Scratch;
 use crate::settings::RuntimeSettings;
@@ -84,19 +84,6 @@ impl Default for RunOptions {
             executors: vec![Executor::local()],
         }
     }
-}
-
-/// What to do with a run that an earlier process didn't finish.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Resume {
-    /// Go on with it, if the pipeline is still the same; refuse if it isn't.
-    #[default]
-    IfUnchanged,
-    /// Go on with it, with the pipeline as it is now.
-    Anyway,
-    /// Give up what it hasn't committed, and start over. A source that can't use what it remembers
-    /// (its type changed) forgets it.
-    Restart,
 }
 
 /// How long what components keep open may take to end.

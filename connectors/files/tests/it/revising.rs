@@ -118,7 +118,7 @@ async fn reading_on_gives_what_comes_after_the_position() {
         .await
         .unwrap();
     let (decoded, offset) = &events[0];
-    let before = ids(&decoded.batches).len() as i64;
+    let before = i64::try_from(ids(&decoded.batches).len()).unwrap();
     let later = SystemTime::now() + Duration::from_secs(9);
     let file = fs::File::options()
         .append(true)
@@ -128,7 +128,7 @@ async fn reading_on_gives_what_comes_after_the_position() {
     let begun = [(split, Some(offset), false)];
     let resumed = revise(&source, &first.state, &begun, Changed::Resume).await;
     let resumed = resumed.unwrap().unwrap();
-    assert_eq!(resumed.revoked, [split.id.clone()]);
+    assert_eq!(resumed.revoked, std::slice::from_ref(&split.id));
     let rest = read(&source, &resumed.new[0], &Scan::all("rows"), None).await;
     let rest = rest.unwrap();
     let found: Vec<i64> = rest

@@ -84,14 +84,14 @@ async fn each_refusal_has_its_kind_and_says_what_to_check() {
             ErrorKind::RateLimited {
                 wait: Some(std::time::Duration::from_secs(3_600)),
             },
-            "no more requests",
+            "rate limit",
         ),
         (
             || (StatusCode::FORBIDDEN, [(header::RETRY_AFTER, "3600")]).into_response(),
             ErrorKind::RateLimited {
                 wait: Some(std::time::Duration::from_secs(3_600)),
             },
-            "no more requests",
+            "rate limit",
         ),
         (
             || "<html>Please sign in</html>".into_response(),

@@ -273,10 +273,17 @@ impl Execution {
             }
         });
         let _ = joined.await;
-        if let Some(cpu) = self.cpu.take() {
-            cpu.shutdown_background();
-        }
+        self.end_stages();
         abandon(&self.shared.current()).await;
+    }
+
+    /// Ends the threads of stages, without waiting for what they compute: a thread of its own joins them.
+    /// `shutdown_background` would detach threads that are just ending, whose stacks, as large as ours are,
+    /// the C library unmaps at once, and `pthread_detach` may look at one after that (seen with glibc 2.36).
+    fn end_stages(&mut self) {
+        if let Some(cpu) = self.cpu.take() {
+            std::thread::spawn(move || drop(cpu));
+        }
     }
 
     /// Ends all reading, without waiting for it: dropping a reader's task drops the source's stream.
@@ -290,9 +297,7 @@ impl Drop for Execution {
     fn drop(&mut self) {
         self.shared.close();
         self.abort();
-        if let Some(cpu) = self.cpu.take() {
-            cpu.shutdown_background();
-        }
+        self.end_stages();
     }
 }
 
