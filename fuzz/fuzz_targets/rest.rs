@@ -1,7 +1,7 @@
 //! Answers to the source `rest`, as bytes over a socket: heads, bodies, next pages, cursors, totals,
 //! `Retry-After`, packed bodies. The first byte says how pages follow each other; the answers are
-//! separated by the bytes FF FE, and `@@` in one is the token that we have sent. It shows in no error,
-//! and no position holds it.
+//! separated by the bytes FF FE, and `@@` in one is the token, if we have sent it. It shows in no
+//! error, and no position holds it.
 
 #![no_main]
 
@@ -17,6 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 const TOKEN: &str = "s3cr3t-t0ken/%41";
 
+/// The bit by which the token is sent.
+const AUTH: u8 = 32;
+
 type Script = Arc<Mutex<VecDeque<Vec<u8>>>>;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -29,7 +32,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 
 async fn run(how: u8, answers: &[u8]) {
     let (port, script) = server().await;
-    *script.lock().unwrap_or_else(PoisonError::into_inner) = split(answers);
+    *script.lock().unwrap_or_else(PoisonError::into_inner) = split(answers, how & AUTH != 0);
     let cx = context(json!({"http": {
         "attempts": 2, "backoff": "1ms", "max_backoff": "1ms", "max_retry_after": "1ms",
         "request_timeout": "5s", "max_response": "1 MB",
@@ -110,7 +113,7 @@ fn config(how: u8, port: u16) -> Value {
             {"name": "v", "type": "json"}]}),
         );
     }
-    if how & 32 != 0 {
+    if how & AUTH != 0 {
         add(json!({"auth": {"type": "bearer", "token": {"file": token()}}}));
     }
     if how & 64 != 0 && how & 15 != 15 {
@@ -131,7 +134,7 @@ fn token() -> String {
     file.clone()
 }
 
-fn split(answers: &[u8]) -> VecDeque<Vec<u8>> {
+fn split(answers: &[u8], echo: bool) -> VecDeque<Vec<u8>> {
     let mut script = VecDeque::from([Vec::new()]);
     let mut rest = answers;
     while let Some(first) = rest.first() {
@@ -140,7 +143,7 @@ fn split(answers: &[u8]) -> VecDeque<Vec<u8>> {
                 script.push_back(Vec::new());
                 (2, b"")
             }
-            [b'@', b'@', ..] => (2, TOKEN.as_bytes()),
+            [b'@', b'@', ..] if echo => (2, TOKEN.as_bytes()),
             _ => (1, std::slice::from_ref(first)),
         };
         if let Some(last) = script.back_mut() {

@@ -50,7 +50,14 @@ impl Bytes {
             let corpus = format!("fuzz/corpus/{target}");
             fs::create_dir_all(place::workspace().join(&corpus))?;
             let mut fuzz = cargo_fuzz("run");
-            fuzz.args([target, &corpus, &format!("fuzz/seeds/{target}"), "--"])
+            fuzz.args([target, &corpus]);
+            for more in ["seeds", "regressions"] {
+                let more = format!("fuzz/{more}/{target}");
+                if place::workspace().join(&more).is_dir() {
+                    fuzz.arg(more);
+                }
+            }
+            fuzz.arg("--")
                 .arg(format!("-max_total_time={}", self.seconds))
                 .arg(format!("-rss_limit_mb={MEMORY}"))
                 .arg(format!("-timeout={TIMEOUT}"))

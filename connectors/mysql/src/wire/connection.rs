@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql_common::constants::CapabilityFlags;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{Column, HandshakePacket, StmtPacket};
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, guarded};
 #[cfg(feature = "fuzzing")]
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -135,9 +135,11 @@ impl Connection {
         if greeting.first() != Some(&10) {
             return Err(strange("connect"));
         }
-        let handshake: HandshakePacket<'_> = ParseBuf(&greeting)
-            .parse(())
-            .map_err(|_| strange("connect"))?;
+        // Where overflows are checked, the library panics over some lengths.
+        let handshake: HandshakePacket<'_> = guarded("the greeting's decoder", || {
+            let parsed = ParseBuf(&greeting).parse(());
+            parsed.map_err(|_| strange("connect"))
+        })?;
         let server = Server::of(&handshake);
         let Greeted {
             transport,

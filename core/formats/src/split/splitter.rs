@@ -395,7 +395,9 @@ impl Splitter {
     }
 
     fn lines(&mut self) -> Result<Option<Chunk>> {
-        let left = usize::try_from(self.until - self.position.offset).unwrap_or(usize::MAX);
+        // A byte order mark may reach over the range's end; the record behind it is the range's own.
+        let left = self.until.saturating_sub(self.position.offset).max(1);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
         // The range's last record may end after it.
         let size = self.chunk_size.min(left);
         let end = (self.buffer.len() >= size)

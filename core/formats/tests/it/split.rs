@@ -93,6 +93,23 @@ fn a_record_without_end_is_an_error_with_a_hint() {
 }
 
 #[test]
+fn a_mark_that_reaches_over_a_range_s_end_takes_no_record_along() {
+    let text = b"\xEF\xBB\xBF{\"a\":1}\n{\"a\":2}\n";
+    for cut in 1..=4 {
+        let mut records = Vec::new();
+        for (start, end) in [(0, cut), (cut, text.len() as u64)] {
+            let mut splitter = Splitter::range(Format::Ndjson, start, end).unwrap();
+            splitter.push(Bytes::copy_from_slice(&text[splitter.offset() as usize..]));
+            splitter.finish();
+            while let Some(chunk) = splitter.next().unwrap() {
+                records.extend_from_slice(&chunk.bytes);
+            }
+        }
+        assert_eq!(records, text[3..], "cut at {cut}");
+    }
+}
+
+#[test]
 fn the_header_is_read_and_kept_out_of_the_chunks() {
     let text = "\u{feff}\"id\",\"the\nname\"\r\n1,2\r\n";
     let mut splitter =

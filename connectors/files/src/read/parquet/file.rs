@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use tidegate_catalog::{UnknownColumn, with_columns_of};
 use tidegate_core::{
     Decode, Decoded, Error, Event, EventStream, IgnoredColumn, Metrics, NewColumns, Offset, Origin,
-    Result, RowPlaces, Rows, Scan, StreamName,
+    Result, RowPlaces, Rows, Scan, StreamName, guarded,
 };
 use tidegate_storage::{FileMeta, Storage};
 
 use super::fetched::{Fetched, Room};
-use super::footer::{decoded, unreadable};
+use super::footer::{DECODER, decoded, unreadable};
 use super::pages::{self, RowRanges};
 use super::prune;
 use crate::read::columns::{Bound, Columns};
@@ -57,8 +57,10 @@ impl ParquetFile {
             Part::RowGroups(from, to) => from..to,
             _ => 0..metadata.metadata().num_row_groups(),
         };
-        let may_match = prune::groups(&metadata, &self.columns, &scan.predicates, groups.clone())
-            .map_err(|error| self.explain(error))?;
+        let may_match = guarded(DECODER, || {
+            prune::groups(&metadata, &self.columns, &scan.predicates, groups.clone())
+        });
+        let may_match = may_match.map_err(|error| self.explain(error))?;
         let from = match resume {
             Some(resume) => resume.decode()?,
             None => Position {
@@ -75,8 +77,10 @@ impl ParquetFile {
         for (group, may_match) in groups.zip(may_match) {
             let enough = limit.is_some_and(|limit| before >= limit);
             if may_match && group >= from.group && !enough {
-                let rows = pages::rows(&reading.metadata, &self.columns, &scan.predicates, group)
-                    .map_err(|error| self.explain(error))?;
+                let rows = guarded(DECODER, || {
+                    pages::rows(&reading.metadata, &self.columns, &scan.predicates, group)
+                });
+                let rows = rows.map_err(|error| self.explain(error))?;
                 wanted.push((group, rows));
                 largest = largest.max(reading.stored_bytes(group));
             }

@@ -17,6 +17,9 @@ use tidegate_catalog::{Physical, as_read};
 use tidegate_core::{DEEPEST, Error, Result, check_depth, guarded, guarded_async, too_deep};
 use tidegate_storage::{FileMeta, Storage};
 
+/// What panics over some files that are damaged.
+pub(super) const DECODER: &str = "the Parquet decoder";
+
 /// How much of a file's end is read first: most footers fit, so that it takes one request.
 const FOOTER: usize = 64 << 10;
 
@@ -135,12 +138,12 @@ pub(super) fn decoded<T>(
     path: &str,
     decode: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T> {
-    decoded_as(path, guarded("the Parquet decoder", || Ok(decode())))
+    decoded_as(path, guarded(DECODER, || Ok(decode())))
 }
 
 /// The same for what it also reads.
 async fn loading<T>(path: &str, load: impl Future<Output = Result<T, ParquetError>>) -> Result<T> {
-    let loaded = guarded_async("the Parquet decoder", async { Ok(load.await) }).await;
+    let loaded = guarded_async(DECODER, async { Ok(load.await) }).await;
     decoded_as(path, loaded)
 }
 

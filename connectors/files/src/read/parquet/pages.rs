@@ -115,6 +115,13 @@ pub(super) fn rows(
     Ok(wanted)
 }
 
+/// Whether pages, told by their first rows, lie one behind the other in a row group of so many: the
+/// library subtracts what it finds.
+fn in_order(firsts: impl Iterator<Item = i64> + Clone, rows: i64) -> bool {
+    let mut ends = firsts.clone();
+    ends.next() == Some(0) && firsts.chain([rows]).is_sorted()
+}
+
 /// The pages of a column of a row group: which rows each has, and what is known of them.
 fn pages(
     metadata: &ArrowReaderMetadata,
@@ -127,9 +134,11 @@ fn pages(
         metadata.metadata().column_index()?,
         metadata.metadata().offset_index()?,
     );
+    let locations = offsets.get(group)?.get(leaf)?.page_locations();
+    let firsts = locations.iter().map(|page| page.first_row_index);
     if !trusted(groups.get(group)?, leaf)
         || columns.get(group)?.len() <= leaf
-        || offsets.get(group)?.get(leaf)?.page_locations().is_empty()
+        || !in_order(firsts, groups.get(group)?.num_rows())
     {
         return None;
     }
@@ -169,6 +178,14 @@ fn pages(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_that_are_out_of_order_tell_nothing() {
+        let in_order = |firsts: &[i64], rows| in_order(firsts.iter().copied(), rows);
+        assert!(in_order(&[0], 0) && in_order(&[0, 4, 8], 10));
+        assert!(!in_order(&[], 10) && !in_order(&[1, 4], 10) && !in_order(&[0, 8, 4], 10));
+        assert!(!in_order(&[0, 11], 10) && !in_order(&[0], -1) && !in_order(&[0, -1], 10));
+    }
 
     #[test]
     fn ranges_are_narrowed_and_counted() {
