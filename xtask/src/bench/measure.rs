@@ -1,7 +1,8 @@
 //! What a process costs.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,21 +24,27 @@ pub(super) struct Usage {
 pub(super) fn measure(command: &mut Command) -> Result<Usage> {
     let shown = shown(command);
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    let (status, usage) = ended(command)?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(usage)
+}
+
+/// Runs a command and tells how it ended and what it took, with the children that it has waited for.
+pub(super) fn ended(command: &mut Command) -> Result<(ExitStatus, Usage)> {
     let began = Instant::now();
     let child = command
         .spawn()
-        .with_context(|| format!("`{shown}` could not be started"))?;
+        .with_context(|| format!("`{}` could not be started", shown(command)))?;
     let (status, resources) = wait(child.id()).context("a process could not be waited for")?;
-    let wall = began.elapsed();
-    if status != 0 {
-        bail!("`{shown}` failed (wait status {status:#x})");
-    }
-    Ok(Usage {
-        wall,
+    let usage = Usage {
+        wall: began.elapsed(),
         cpu: duration(resources.ru_utime) + duration(resources.ru_stime),
         // Linux counts it in KiB.
         peak: u64::try_from(resources.ru_maxrss).unwrap_or_default() * 1024,
-    })
+    };
+    Ok((status, usage))
 }
 
 /// Waits for a child of ours that nobody else waits for: its status, and what it used.
@@ -45,7 +52,7 @@ pub(super) fn measure(command: &mut Command) -> Result<Usage> {
     unsafe_code,
     reason = "the standard library doesn't tell what a child used"
 )]
-fn wait(child: u32) -> io::Result<(libc::c_int, libc::rusage)> {
+fn wait(child: u32) -> io::Result<(ExitStatus, libc::rusage)> {
     let child = libc::pid_t::try_from(child).map_err(io::Error::other)?;
     let mut status = 0;
     let mut resources = std::mem::MaybeUninit::<libc::rusage>::zeroed();
@@ -54,7 +61,8 @@ fn wait(child: u32) -> io::Result<(libc::c_int, libc::rusage)> {
         let ended = unsafe { libc::wait4(child, &raw mut status, 0, resources.as_mut_ptr()) };
         if ended == child {
             // SAFETY: all of it are integers, for which zero is a value, and `wait4` has set them.
-            return Ok((status, unsafe { resources.assume_init() }));
+            let resources = unsafe { resources.assume_init() };
+            return Ok((ExitStatus::from_raw(status), resources));
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {

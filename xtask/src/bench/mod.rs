@@ -5,6 +5,7 @@
 
 mod data;
 mod files;
+mod hostile;
 mod ingest;
 mod kinesis;
 mod lake;
@@ -31,6 +32,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Files(files::Files),
+    Hostile(hostile::Hostile),
     Ingest(ingest::Ingest),
     Kinesis(kinesis::Kinesis),
     #[command(hide = true)]
@@ -45,6 +47,7 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.what {
             What::Files(files) => files.run(),
+            What::Hostile(hostile) => hostile.run(),
             What::Ingest(ingest) => ingest.run(),
             What::Kinesis(kinesis) => kinesis.run(),
             What::KinesisAnswers(answers) => answers.run(),

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 /// A request of HTTP/1.1.
 #[derive(Debug, Default)]
 pub(super) struct Request {
+    /// The method and what is asked for: `GET /rows?page=2`.
+    pub(super) asks: String,
     /// Of `X-Amz-Target`.
     pub(super) target: String,
     pub(super) body: Vec<u8>,
@@ -23,6 +25,11 @@ impl Request {
             }
             if line.trim().is_empty() {
                 break;
+            }
+            if request.asks.is_empty() {
+                let asks = line.rsplit_once(' ').context("no request of HTTP")?;
+                asks.0.clone_into(&mut request.asks);
+                continue;
             }
             let (name, value) = line.split_once(':').unwrap_or_default();
             match name.to_ascii_lowercase().as_str() {
