@@ -9,6 +9,7 @@ use tidegate_core::{Error, Result};
 
 use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
 use crate::error::{END, reading_text};
+use crate::parts;
 use crate::place::mark_quoted_tables;
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
@@ -42,6 +43,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         None => Err(Error::config("the query is empty")),
         Some(Statement::Statement(statement)) => match *statement {
             Sql::Query(mut query) if reads_only(&query.body) => {
+                parts::check(&query)?;
                 check_meaning(&query)?;
                 mark_quoted_tables(&mut query, sql);
                 settle_literals(&mut query);
