@@ -77,7 +77,7 @@ impl Inference {
     }
 
     /// The header of the CSV file whose chunks come. Columns that the files before didn't have are
-    /// added to theirs. Errors: `Schema` for more than [`MOST_COLUMNS`].
+    /// added to theirs. Errors: `Schema` for more than [`MOST_COLUMNS`](crate::MOST_COLUMNS).
     pub fn header(&mut self, header: &CsvHeader) -> Result<()> {
         check_columns(header.names().len())?;
         self.dialect = self.dialect.of(header);
@@ -100,7 +100,7 @@ impl Inference {
         check_columns(self.columns.len().max(json::leaves(&self.fields)))
     }
 
-    /// Takes note of a chunk's records. Errors: `Schema` for more columns than [`MOST_COLUMNS`].
+    /// Takes note of a chunk's records. Errors: `Schema` for more columns than [`MOST_COLUMNS`](crate::MOST_COLUMNS).
     pub fn push(&mut self, chunk: &Chunk) -> Result<()> {
         let data = &chunk.bytes[..];
         self.bytes += data.len() as u64;
@@ -150,7 +150,7 @@ impl Inference {
     }
 
     /// The schema. Errors: `Schema` where no record was seen that tells one, and for more columns than
-    /// [`MOST_COLUMNS`].
+    /// [`MOST_COLUMNS`](crate::MOST_COLUMNS).
     pub fn finish(&self) -> Result<SchemaRef> {
         self.check()?;
         let fields: Vec<Field> = match self.format {
