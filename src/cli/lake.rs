@@ -9,6 +9,7 @@ use tidegate::core::{Catalog, CatalogConfig, Context, guarded_async};
 use tidegate::{Error, Result, config};
 
 use super::args::{Global, LakeArgs};
+use super::signals::StopSignals;
 use super::{errors, exit, load};
 
 /// Where the local catalog is if its settings don't say: from the current directory.
@@ -106,17 +107,9 @@ fn base() -> Result<PathBuf> {
 
 /// Ends when Ctrl-C or SIGTERM comes.
 pub(crate) async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        tracing::warn!("signals can't be listened to; Ctrl-C ends the process at once");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    match StopSignals::listen() {
+        Some(mut signals) => signals.next().await,
+        None => std::future::pending().await,
     }
 }
 

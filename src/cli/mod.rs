@@ -20,6 +20,7 @@ mod reference;
 mod report;
 mod rows;
 mod run;
+mod signals;
 mod state;
 mod summary;
 mod terminal;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::args::{ChangedInput, Global, LogFormat, RunArgs};
 use super::progress::{Progress, counted, grouped};
 use super::report::{Ended, ReportFile};
+use super::signals::StopSignals;
 use super::{errors, exit, load, summary, terminal};
 
 /// The report, until it is written.
@@ -180,20 +181,12 @@ struct Signals {
 impl Signals {
     /// The first signal asks for an end in good order; the second ends the process at once.
     async fn listen(self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            tracing::warn!("signals can't be listened to; Ctrl-C ends the process at once");
+        let Some(mut signals) = StopSignals::listen() else {
             return;
         };
         let mut count = 0;
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             count += 1;
             if count > 1 {
                 self.end_at_once();
