@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use super::support::{Site, lines_of};
+use super::support::{Site, ids_of};
 
 fn pipeline(source: &str, more: &str) -> String {
     format!(
@@ -56,17 +56,9 @@ fn csv(ids: std::ops::Range<i64>, last: &str) -> String {
     "id,v\n".to_owned() + &ids.map(line).collect::<String>()
 }
 
-fn ids(site: &Site) -> Vec<i64> {
-    let rows = lines_of(&site.path("out"));
-    let ids = rows.iter().map(|row| row["id"].as_i64().expect("an id"));
-    let mut ids: Vec<_> = ids.collect();
-    ids.sort_unstable();
-    ids
-}
-
 #[track_caller]
 fn assert_ids(site: &Site, wanted: impl Iterator<Item = i64>) {
-    let (found, wanted) = (ids(site), wanted.collect::<Vec<_>>());
+    let (found, wanted) = (ids_of(&site.path("out")), wanted.collect::<Vec<_>>());
     assert!(
         found == wanted,
         "{} rows, but {} were wanted",
@@ -147,7 +139,7 @@ fn failed_late(source: &str) -> (Site, i64) {
     site.run(&["--workers", "1"])
         .expect_code(1)
         .expect_said(&["oops"]);
-    let committed = i64::try_from(ids(&site).len()).expect("it fits");
+    let committed = i64::try_from(ids_of(&site.path("out")).len()).expect("it fits");
     assert!(0 < committed && committed < ROWS, "{committed}");
     assert_ids(&site, 0..committed);
     (site, committed)

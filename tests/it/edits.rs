@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::support::{Site, files_under, hidden_files, lines_of, until, visible_files};
+use super::support::{Site, files_under, hidden_files, ids_of, until, visible_files};
 
 const ROWS: i64 = 3000;
 
@@ -79,16 +79,6 @@ fn crash_between_checkpoint_and_commit(site: &Site, directory: &str) {
     );
 }
 
-fn ids(site: &Site, directory: &str) -> Vec<i64> {
-    let rows = lines_of(&site.path(directory));
-    let mut ids: Vec<_> = rows
-        .iter()
-        .map(|row| row["id"].as_i64().expect("an id"))
-        .collect();
-    ids.sort_unstable();
-    ids
-}
-
 #[track_caller]
 fn assert_ids(found: &[i64], wanted: impl Iterator<Item = i64>) {
     let wanted: Vec<_> = wanted.collect();
@@ -105,7 +95,7 @@ fn a_run_goes_on_after_a_commit_that_failed() {
     let site = Site::with(&pipeline("lines", ALL, ""));
     crash_between_checkpoint_and_commit(&site, "lines");
     site.run(&[]).expect_done();
-    assert_ids(&ids(&site, "lines"), 0..ROWS);
+    assert_ids(&ids_of(&site.path("lines")), 0..ROWS);
     assert_eq!(hidden_files(&site.path("lines")), [] as [PathBuf; 0]);
     site.state().expect("a state").expect_finished();
 }
@@ -122,7 +112,7 @@ fn the_stored_epoch_of_a_renamed_sink_still_commits() {
         "--resume-anyway",
         "--restart",
     ]);
-    let first = ids(&site, "old");
+    let first = ids_of(&site.path("old"));
     assert!(
         !first.is_empty(),
         "what was prepared is committed all the same"
@@ -131,9 +121,13 @@ fn the_stored_epoch_of_a_renamed_sink_still_commits() {
     assert_eq!(files_under(&site.path("new")), [] as [PathBuf; 0]);
 
     site.run(&["--resume-anyway"]).expect_done();
-    assert_eq!(ids(&site, "old"), first, "the old directory is left alone");
+    assert_eq!(
+        ids_of(&site.path("old")),
+        first,
+        "the old directory is left alone"
+    );
     let mut all = first;
-    all.extend(ids(&site, "new"));
+    all.extend(ids_of(&site.path("new")));
     all.sort_unstable();
     assert_ids(&all, 0..ROWS);
     site.state().expect("a state").expect_finished();
@@ -151,12 +145,12 @@ fn a_changed_query_is_refused_and_resumed_anyway() {
             "--restart",
         ]);
     }
-    let before = i64::try_from(ids(&site, "lines").len()).expect("few");
-    assert_ids(&ids(&site, "lines"), 0..before);
+    let before = i64::try_from(ids_of(&site.path("lines")).len()).expect("few");
+    assert_ids(&ids_of(&site.path("lines")), 0..before);
     site.run(&["--resume-anyway"]).expect_done();
     // All of them up to the crash, and every second one after it.
     let after = (before..ROWS).filter(|id| id % 2 == 0);
-    assert_ids(&ids(&site, "lines"), (0..before).chain(after));
+    assert_ids(&ids_of(&site.path("lines")), (0..before).chain(after));
     site.state().expect("a state").expect_finished();
 }
 
@@ -166,12 +160,12 @@ fn a_restart_begins_anew_beside_what_was_committed() {
     crash_between_checkpoint_and_commit(&site, "lines");
     site.write("pipeline.toml", pipeline("lines", EVEN, ""));
     site.run(&[]).expect_code(2);
-    let before = ids(&site, "lines");
+    let before = ids_of(&site.path("lines"));
     site.run(&["--restart"]).expect_done();
     let mut wanted = before;
     wanted.extend((0..ROWS).filter(|id| id % 2 == 0));
     wanted.sort_unstable();
-    assert_ids(&ids(&site, "lines"), wanted.into_iter());
+    assert_ids(&ids_of(&site.path("lines")), wanted.into_iter());
     assert_eq!(hidden_files(&site.path("lines")), [] as [PathBuf; 0]);
     site.state().expect("a state").expect_finished();
 }
@@ -191,7 +185,10 @@ fn a_restart_gives_up_what_waits_for_the_end_of_the_run() {
         .expect_code(2)
         .expect_said(&["transforms.chosen.query"]);
     site.run(&["--restart"]).expect_done();
-    assert_ids(&ids(&site, "lines"), (0..ROWS).filter(|id| id % 2 == 0));
+    assert_ids(
+        &ids_of(&site.path("lines")),
+        (0..ROWS).filter(|id| id % 2 == 0),
+    );
     assert_eq!(hidden_files(&site.path("lines")), [] as [PathBuf; 0]);
     site.state().expect("a state").expect_finished();
 }
@@ -205,7 +202,7 @@ fn a_key_that_only_tunes_may_change() {
         .replace(r#"interval = "300ms""#, r#"interval = "5s""#);
     site.write("pipeline.toml", tuned);
     site.run(&["--workers", "3"]).expect_done();
-    assert_ids(&ids(&site, "lines"), 0..ROWS);
+    assert_ids(&ids_of(&site.path("lines")), 0..ROWS);
 }
 
 #[test]
@@ -214,6 +211,9 @@ fn between_runs_everything_may_change() {
     site.run(&[]).expect_done();
     site.write("pipeline.toml", pipeline("others", EVEN, ""));
     site.run(&[]).expect_done();
-    assert_ids(&ids(&site, "lines"), 0..ROWS);
-    assert_ids(&ids(&site, "others"), (0..ROWS).filter(|id| id % 2 == 0));
+    assert_ids(&ids_of(&site.path("lines")), 0..ROWS);
+    assert_ids(
+        &ids_of(&site.path("others")),
+        (0..ROWS).filter(|id| id % 2 == 0),
+    );
 }

@@ -12,7 +12,7 @@ use arrow_array::types::Int64Type;
 
 use super::quickstart;
 use super::support::{
-    Running, Site, batches_of, hidden_files, kill_again_and_again, lines_of, until, visible_files,
+    Running, Site, batches_of, hidden_files, ids_of, kill_again_and_again, until, visible_files,
 };
 
 /// How many kills must land in the middle of a run, for each pipeline.
@@ -140,18 +140,9 @@ const SLOW: &str = r#"
     url = "out"
 "#;
 
-fn ids(site: &Site) -> Vec<i64> {
-    let mut ids: Vec<_> = lines_of(&site.path("out"))
-        .iter()
-        .map(|row| row["id"].as_i64().expect("an id"))
-        .collect();
-    ids.sort_unstable();
-    ids
-}
-
 #[track_caller]
 fn assert_all_ids(site: &Site, rows: i64) {
-    let ids = ids(site);
+    let ids = ids_of(&site.path("out"));
     assert_eq!(
         ids.iter().collect::<BTreeSet<_>>().len(),
         ids.len(),
@@ -181,7 +172,7 @@ fn a_stop_commits_what_was_read(signal: &str) {
     );
     let report: serde_json::Value = serde_json::from_str(&site.read("report.json")).expect("JSON");
     assert_eq!(report["status"], "stopped");
-    let first = ids(&site);
+    let first = ids_of(&site.path("out"));
     assert!(
         !first.is_empty() && first.len() < 6000,
         "{} rows",

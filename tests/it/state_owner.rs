@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{Site, lines_of};
+use super::support::{Site, ids_of};
 
 fn of_files(more: &str) -> String {
     format!(
@@ -47,14 +47,6 @@ fn site() -> Site {
     site
 }
 
-fn ids(site: &Site) -> Vec<i64> {
-    let rows = lines_of(&site.path("out"));
-    let ids = rows.iter().map(|row| row["id"].as_i64().expect("an id"));
-    let mut ids: Vec<_> = ids.collect();
-    ids.sort_unstable();
-    ids
-}
-
 #[test]
 fn a_source_of_another_type_is_told_and_forgets_alone() {
     let site = site();
@@ -69,19 +61,19 @@ fn a_source_of_another_type_is_told_and_forgets_alone() {
     let check = ["check", "pipeline.toml"];
     site.tidegate(&check).expect_code(2).expect_said(&said);
     site.run(&[]).expect_code(2).expect_said(&said);
-    assert_eq!(ids(&site), [10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 20]);
 
     site.run(&["--restart"]).expect_done();
     // The other source still knows what it has read.
-    assert_eq!(ids(&site), [0, 1, 10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [0, 1, 10, 20]);
     site.tidegate(&check).expect_done();
     site.run(&[]).expect_done();
-    assert_eq!(ids(&site), [0, 0, 1, 1, 10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [0, 0, 1, 1, 10, 20]);
     // Nothing is lost with what `generate` remembers.
     site.write("pipeline.toml", of_files(""));
     site.tidegate(&check).expect_done();
     site.run(&[]).expect_done();
-    assert_eq!(ids(&site), [0, 0, 1, 1, 10, 10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [0, 0, 1, 1, 10, 10, 20]);
 }
 
 #[test]
@@ -100,7 +92,7 @@ fn a_memory_of_another_version_is_told_and_forgotten() {
     site.tidegate(&check).expect_code(1).expect_said(&said);
     site.run(&[]).expect_code(1).expect_said(&said);
     site.run(&["--restart"]).expect_done();
-    assert_eq!(ids(&site), [10, 10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 10, 20]);
 }
 
 #[test]
@@ -117,7 +109,7 @@ fn check_says_that_the_pipeline_was_changed_in_the_middle_of_a_run() {
         .collect();
     site.write("in/b.ndjson", large + "{\"id\":\"oops\"}\n");
     site.run(&["--workers", "1"]).expect_code(1);
-    assert!(!ids(&site).is_empty());
+    assert!(!ids_of(&site.path("out")).is_empty());
     let check = ["check", "pipeline.toml"];
     site.tidegate(&check).expect_done();
     let changed = sink("\"elsewhere\"").replace(name, &format!("{name}\n{slow}"));
@@ -144,7 +136,7 @@ fn two_files_of_one_name_do_not_share_a_state() {
     site.tidegate(&check).expect_code(2).expect_said(&said);
     site.tidegate(&run).expect_code(2).expect_said(&said);
     site.run(&[]).expect_done();
-    assert_eq!(ids(&site), [10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 20]);
     let show = site.tidegate(&["state", "show", "owned"]).expect_done();
     assert!(show.stdout.contains("pipeline.toml"), "{}", show.stdout);
 
@@ -163,7 +155,7 @@ fn a_pipeline_file_may_be_moved() {
     fs::rename(site.path("pipeline.toml"), site.path("moved.toml")).expect("a move");
     let moved = site.tidegate(&["run", "moved.toml"]).expect_done();
     moved.expect_said(&["the state belongs to another pipeline file now"]);
-    assert_eq!(ids(&site), [10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 20]);
     let again = site.tidegate(&["run", "moved.toml"]).expect_done();
     assert!(
         !again.stderr.contains("another pipeline file"),
@@ -186,14 +178,14 @@ fn the_state_lies_beside_the_pipeline_file() {
     let there = site.spawn(command).wait().expect_done();
     assert!(!there.stderr.contains("WARN"), "{}", there.stderr);
     site.tidegate(&run).expect_done();
-    assert_eq!(ids(&site), [10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 20]);
 
     // As earlier versions left it: in the directory from which it was run.
     fs::rename(site.path("pipelines/.tidegate"), site.path(".tidegate")).expect("a move");
     let found = site.tidegate(&run).expect_done();
     found.expect_said(&["is that in .tidegate of the current directory"]);
     assert!(!site.path("pipelines/.tidegate").exists());
-    assert_eq!(ids(&site), [10, 20]);
+    assert_eq!(ids_of(&site.path("out")), [10, 20]);
     // Another pipeline of that name has nothing to do with it.
     site.write("others/a.toml", of_generate());
     fs::create_dir(site.path("others/others")).expect("a directory");

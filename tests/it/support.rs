@@ -472,6 +472,15 @@ pub(crate) fn rows_of(directory: &Path) -> Vec<Value> {
     rows
 }
 
+/// The ids of all rows of visible NDJSON files in a directory and below, sorted.
+pub(crate) fn ids_of(directory: &Path) -> Vec<i64> {
+    let rows = lines_of(directory);
+    let ids = rows.iter().map(|row| row["id"].as_i64().expect("an id"));
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// The lines of all visible NDJSON files in a directory and below, as JSON.
 pub(crate) fn lines_of(directory: &Path) -> Vec<Value> {
     let mut rows = Vec::new();
