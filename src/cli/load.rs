@@ -11,8 +11,7 @@ use tidegate::{ErrorKind, Pipeline, StateLocation};
 use super::args::{Global, PipelineArgs};
 use super::{errors, exit, memory};
 
-/// The directory of the state where none is named.
-const STATE: &str = ".tidegate";
+const STATE: &str = StateLocation::DIRECTORY;
 
 /// A pipeline that was loaded, and the file that it came from.
 pub(crate) struct Ready {

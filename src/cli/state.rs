@@ -72,7 +72,11 @@ async fn location(
     let set = settings
         .get("runtime")
         .and_then(|table| table["state"].as_str());
-    let place = args.state.as_deref().or(set).unwrap_or(".tidegate");
+    let place = args
+        .state
+        .as_deref()
+        .or(set)
+        .unwrap_or(StateLocation::DIRECTORY);
     let base = std::env::current_dir()
         .map_err(|error| Error::io("the current directory can't be found", error))?;
     tidegate::state_at(place, &base, settings).await

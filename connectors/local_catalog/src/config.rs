@@ -19,7 +19,7 @@ const DEFAULT: &str = ".tidegate/catalog.db";
 #[serde(deny_unknown_fields, default)]
 pub struct LocalConfig {
     /// The file, on a local disk. A relative path is relative to the pipeline file. Default:
-    /// `.tidegate/catalog.db` in the current directory, beside the state.
+    /// `.tidegate/catalog.db` in the current directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
 }

@@ -42,7 +42,8 @@ pub struct RuntimeSettings {
     /// any progress in between. Default: 5.
     pub attempts: u32,
     /// Where pipelines keep their state, if the command line doesn't say: a directory, or a place on
-    /// object storage (`"s3://bucket/prefix"`). Default: `".tidegate"`.
+    /// object storage (`"s3://bucket/prefix"`). Default:
+    /// `.tidegate` beside the pipeline file.
     pub state: Option<String>,
     /// How long the state of a running pipeline on object storage may stand still before another
     /// process takes it over. The same for all processes. Default: `"30s"`, at least `"1s"`.

@@ -89,10 +89,15 @@ async fn in_directory(directory: &Path) -> Result<SqliteStore> {
         .map_err(|error| Error::internal("the state's thread broke").because(error))?
 }
 
+impl StateLocation {
+    /// What the directory of a state is called where nobody says.
+    pub const DIRECTORY: &str = ".tidegate";
+}
+
 impl Default for StateLocation {
     /// The directory `.tidegate`.
     fn default() -> Self {
-        Self::Directory(".tidegate".into())
+        Self::Directory(Self::DIRECTORY.into())
     }
 }
 

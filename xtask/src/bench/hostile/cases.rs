@@ -61,27 +61,25 @@ pub(super) const CASES: &[(&str, Make)] = &[
     ("rest, 10,000 records of as many keys", |site| {
         rest(site, "keys", "")
     }),
-    ("rest, a body without an end", |site| {
-        rest(site, "endless", "")
-    }),
+    ("rest, an unbounded body", |site| rest(site, "endless", "")),
     ("rest, Retry-After in the year 9999", |site| {
         rest(site, "later", "")
     }),
-    ("S3, a listing of pages without an end", |site| {
+    ("S3, an unbounded number of pages", |site| {
         listing(site, "pages")
     }),
-    ("S3, a page without an end", |site| listing(site, "page")),
+    ("S3, an unbounded page", |site| listing(site, "page")),
     ("S3, the same page again and again", |site| {
         listing(site, "again")
     }),
     ("S3, a file of 2^62 bytes", |site| listing(site, "size")),
-    ("MySQL, a packet without an end for a login", |site| {
+    ("MySQL, an unbounded packet for a login", |site| {
         mysql(site, "login")
     }),
-    ("MySQL, column definitions without an end", |site| {
+    ("MySQL, unbounded column definitions", |site| {
         mysql(site, "definitions")
     }),
-    ("MySQL, rows without an end", |site| mysql(site, "rows")),
+    ("MySQL, unbounded rows", |site| mysql(site, "rows")),
     ("SQL, unnest(range(0, 500000000))", |_| {
         query("SELECT count(*) FROM (SELECT unnest(range(0, 500000000)))")
     }),
