@@ -16,5 +16,5 @@ pub use lend::{TextPart, text_columns};
 pub(crate) use parquet::footer;
 pub(crate) use piece::{Mark, Piece, State};
 pub(crate) use reader::{Found, Reader};
-pub(crate) use revise::Revised;
+pub(crate) use revise::{By, Revised};
 pub(crate) use text::{header, sample};

@@ -8,9 +8,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tidegate_core::{Changed, Error, PlannedSplit, Result, Revision, Split, SplitId};
+use tidegate_core::{
+    Changed, Error, Next, Plan, PlanState, PlannedSplit, Result, Revision, Split, SplitId,
+};
 use tidegate_formats::Position;
 
+use super::State;
 use super::piece::{Mark, Part, Piece, version};
 use super::reader::{Found, Reader, is_same};
 
@@ -21,6 +24,15 @@ pub(crate) struct Revised {
     pub(crate) revoked: Vec<SplitId>,
     /// What is to be remembered of files.
     remember: Vec<Remember>,
+}
+
+/// What files are remembered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Their keys in the storage.
+    Key,
+    /// Their names in splits.
+    Name,
 }
 
 /// What is to be remembered of a file.
@@ -141,10 +153,34 @@ impl Revised {
         });
     }
 
-    /// Changes what is remembered of files, by their keys in the storage, or else by `name`.
-    pub(crate) fn apply(&self, seen: &mut BTreeMap<String, Mark>, by_name: bool) {
+    /// The plan that says so. `remembered`: by what a source remembers files, if it does.
+    pub(crate) fn plan(
+        self,
+        state: Option<&PlanState>,
+        remembered: Option<By>,
+        next: Next,
+    ) -> Result<Plan> {
+        let mut state = match state {
+            Some(state) => state.decode::<State>()?,
+            None => State::default(),
+        };
+        if let Some(by) = remembered {
+            self.apply(&mut state.seen, by);
+        }
+        Ok(Plan {
+            new: self.new,
+            revoked: self.revoked,
+            state: PlanState::encode(&state)?,
+            next,
+        })
+    }
+
+    fn apply(&self, seen: &mut BTreeMap<String, Mark>, by: By) {
         for file in &self.remember {
-            let key = if by_name { &file.name } else { &file.key };
+            let key = match by {
+                By::Key => &file.key,
+                By::Name => &file.name,
+            };
             let known = seen.get(key);
             let is_planned = known.is_some_and(|mark| version(&file.name, mark) == file.planned);
             match &file.seen {

@@ -16,7 +16,7 @@ use tidegate_storage::{Access, FileMeta, Pattern, Storage};
 use super::config::FilesSourceConfig;
 use super::directories::{Directories, Named};
 use super::{added, schema};
-use crate::read::{Columns, Found, Mark, Piece, Reader, Revised, State};
+use crate::read::{By, Columns, Found, Mark, Piece, Reader, Revised, State};
 
 /// What relative paths are relative to.
 const BASE: &str = "the pipeline file's directory";
@@ -227,19 +227,12 @@ impl Source for FilesSource {
         let Some(revised) = revised else {
             return Ok(None);
         };
-        let mut state = match revision.state {
-            Some(state) => state.decode::<State>()?,
-            None => State::default(),
-        };
-        if self.config.remembers() {
-            revised.apply(&mut state.seen, false);
-        }
-        Ok(Some(Plan {
-            new: revised.new,
-            revoked: revised.revoked,
-            state: PlanState::encode(&state)?,
-            next: self.next(),
-        }))
+        let remembered = self.config.remembers().then_some(By::Key);
+        Ok(Some(revised.plan(
+            revision.state,
+            remembered,
+            self.next(),
+        )?))
     }
 
     async fn read(

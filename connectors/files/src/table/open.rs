@@ -16,7 +16,7 @@ use tidegate_storage::Access;
 
 use super::config::TableSourceConfig;
 use super::find::Finder;
-use crate::read::{Columns, Found, Piece, Reader, Revised, State};
+use crate::read::{By, Columns, Found, Piece, Reader, Revised, State};
 
 /// Where Hive's SerDes are told which text means NULL.
 const NULL_FORMAT: &str = "serialization.null.format";
@@ -237,19 +237,12 @@ impl Source for TableSource {
         let Some(revised) = Revised::of(&self.reader, revision, &now, true).await? else {
             return Ok(None);
         };
-        let mut state = match revision.state {
-            Some(state) => state.decode::<State>()?,
-            None => State::default(),
-        };
-        if self.incremental {
-            revised.apply(&mut state.seen, true);
-        }
-        Ok(Some(Plan {
-            new: revised.new,
-            revoked: revised.revoked,
-            state: PlanState::encode(&state)?,
-            next: Next::Complete,
-        }))
+        let remembered = self.incremental.then_some(By::Name);
+        Ok(Some(revised.plan(
+            revision.state,
+            remembered,
+            Next::Complete,
+        )?))
     }
 
     async fn read(
