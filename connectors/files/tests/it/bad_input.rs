@@ -1,3 +1,4 @@
+use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use serde_json::json;
 use tidegate_core::{ErrorKind, Result};
 
@@ -240,5 +241,36 @@ async fn a_damaged_parquet_file_is_an_error_and_no_panic() {
                 let _ = read_all(&source).await;
             }
         }
+    }
+}
+
+/// A file whose footer says that each row group has so many rows.
+fn of_rows(bytes: &[u8], rows: i64) -> Vec<u8> {
+    let mut reader = ParquetMetaDataReader::new();
+    reader
+        .try_parse(&bytes::Bytes::copy_from_slice(bytes))
+        .unwrap();
+    let mut builder = reader.finish().unwrap().into_builder();
+    let groups = builder.take_row_groups().into_iter();
+    let groups = groups.map(|group| group.into_builder().set_num_rows(rows).build().unwrap());
+    let groups = groups.collect();
+    let metadata = builder.set_row_groups(groups).build();
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap());
+    let mut file = bytes[..bytes.len() - 8 - length as usize].to_vec();
+    ParquetMetaDataWriter::new(&mut file, &metadata)
+        .finish()
+        .unwrap();
+    file
+}
+
+#[tokio::test]
+async fn a_row_group_with_fewer_rows_than_its_footer_says_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = parquet(0..300, 100);
+    for rows in [-1, 101, 10_000, 1 << 40, i64::MAX / 3] {
+        write(dir.path(), "a.parquet", of_rows(&whole, rows));
+        let refused = error(dir.path(), json!({"url": "a.parquet"})).await;
+        assert_eq!(refused.kind(), ErrorKind::Data, "{rows}: {refused:?}");
+        assert!(format!("{refused:?}").contains("a.parquet"), "{refused:?}");
     }
 }

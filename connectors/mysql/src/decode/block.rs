@@ -28,6 +28,7 @@ pub(super) enum Fault {
     NotADecimal,
     TooManyDigits,
     TooManyBits,
+    TooManyHours,
     NotAGeometry,
     NullInNotNull,
 }

@@ -35,6 +35,9 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
+/// What the server's times end with: 838:59:59.
+const MOST_HOURS: u32 = 838;
+
 impl Moment {
     #[inline(always)]
     pub(super) fn take(bytes: &[u8], at: &mut usize) -> Self {
@@ -104,11 +107,14 @@ impl Span {
     }
 
     #[inline(always)]
-    pub(super) fn micros(self) -> i64 {
+    pub(super) fn micros(self) -> Result<i64, Fault> {
+        if self.hours > MOST_HOURS {
+            return Err(Fault::TooManyHours);
+        }
         let micros = i64::from(self.hours) * HOUR
             + i64::from(self.minute) * MINUTE
             + i64::from(self.second) * SECOND
             + i64::from(self.micros);
-        if self.negative { -micros } else { micros }
+        Ok(if self.negative { -micros } else { micros })
     }
 }

@@ -320,7 +320,7 @@ impl Decoder {
                 arrow,
                 rows,
                 marks,
-                |b, at| Ok(Span::take(b, at).micros()),
+                |b, at| Span::take(b, at).micros(),
             )),
             Type::Binary => Box::new(Runs::<BinaryType>::new(rows, 0, marks)),
             Type::Geometry => Box::new(Runs::<BinaryType>::new(rows, SRID, marks)),
@@ -365,6 +365,7 @@ fn reason(why: Fault, column: &Column, value: &str) -> String {
         Fault::TooManyDigits => {
             format!("column `{name}` holds `{shown}`, more digits than {declared} has")
         }
+        Fault::TooManyHours => format!("column `{name}` holds a time of more than 838 hours"),
         Fault::TooManyBits => format!("column `{name}` holds more bits than {declared} has"),
         Fault::NotAGeometry => format!("column `{name}` holds what is no geometry: {shown}"),
         Fault::NullInNotNull => {

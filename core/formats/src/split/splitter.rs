@@ -404,7 +404,8 @@ impl Splitter {
             .then(|| memchr(b'\n', &self.buffer[size - 1..]).map(|at| size + at))
             .flatten();
         let chunk = self.whole_records(end)?;
-        self.done |= self.position.offset >= self.until;
+        // Before it was given, what stands behind the range's end is the record after the mark.
+        self.done |= chunk.is_some() && self.position.offset >= self.until;
         Ok(chunk)
     }
 

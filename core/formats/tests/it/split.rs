@@ -94,18 +94,29 @@ fn a_record_without_end_is_an_error_with_a_hint() {
 
 #[test]
 fn a_mark_that_reaches_over_a_range_s_end_takes_no_record_along() {
-    let text = b"\xEF\xBB\xBF{\"a\":1}\n{\"a\":2}\n";
-    for cut in 1..=4 {
-        let mut records = Vec::new();
-        for (start, end) in [(0, cut), (cut, text.len() as u64)] {
-            let mut splitter = Splitter::range(Format::Ndjson, start, end).unwrap();
-            splitter.push(Bytes::copy_from_slice(&text[splitter.offset() as usize..]));
-            splitter.finish();
-            while let Some(chunk) = splitter.next().unwrap() {
-                records.extend_from_slice(&chunk.bytes);
+    for text in [
+        &b"\xEF\xBB\xBF{\"a\":1}\n{\"a\":2}\n"[..],
+        b"\xEF\xBB\xBF{\"a\":1}",
+    ] {
+        // All at once, and byte by byte.
+        for (cut, piece) in (1..=4).flat_map(|cut| [(cut, text.len()), (cut, 1)]) {
+            let mut records = Vec::new();
+            for (start, end) in [(0, cut), (cut, text.len() as u64)] {
+                let mut splitter = Splitter::range(Format::Ndjson, start, end).unwrap();
+                let rest = &text[splitter.offset() as usize..];
+                for bytes in rest.chunks(piece) {
+                    splitter.push(Bytes::copy_from_slice(bytes));
+                    while let Some(chunk) = splitter.next().unwrap() {
+                        records.extend_from_slice(&chunk.bytes);
+                    }
+                }
+                splitter.finish();
+                while let Some(chunk) = splitter.next().unwrap() {
+                    records.extend_from_slice(&chunk.bytes);
+                }
             }
+            assert_eq!(records, text[3..], "cut at {cut}, in pieces of {piece}");
         }
-        assert_eq!(records, text[3..], "cut at {cut}");
     }
 }
 

@@ -85,7 +85,7 @@ impl ParquetFile {
                 largest = largest.max(reading.stored_bytes(group));
             }
             let rows = reading.metadata.metadata().row_group(group).num_rows();
-            before += rows.unsigned_abs();
+            before = u64::saturating_add(before, rows.unsigned_abs());
         }
         if resume.is_none() {
             let groups: Vec<_> = wanted.iter().map(|(group, _)| *group).collect();
@@ -100,7 +100,7 @@ impl ParquetFile {
         // The next row group is fetched while this one is decoded.
         Ok(futures::stream::iter(groups)
             .buffered(if largest <= AHEAD { 2 } else { 1 })
-            .map_ok(|events| futures::stream::iter(events.into_iter().map(Ok)))
+            .map_ok(futures::stream::iter)
             .try_flatten()
             .boxed())
     }
@@ -114,7 +114,7 @@ impl ParquetFile {
         let groups = metadata.metadata().row_groups().iter();
         let first_rows = groups.scan(0, |next, group| {
             let first = *next;
-            *next += group.num_rows().unsigned_abs();
+            *next = u64::saturating_add(*next, group.num_rows().unsigned_abs());
             Some(first)
         });
         Ok(Reading {
@@ -177,14 +177,14 @@ impl ParquetFile {
         error.with("file", self.storage.show(&self.file.key))
     }
 
-    /// The events of the `wanted` rows of one row group, after the rows that are done.
+    /// The `wanted` rows of one row group, after the rows that are done.
     async fn group(
         &self,
         reading: &Arc<Reading>,
         group: usize,
         wanted: RowRanges,
         done: u64,
-    ) -> Result<Vec<Event>> {
+    ) -> Result<Parts> {
         let metadata = reading.metadata.metadata().row_group(group);
         let rows = metadata.num_rows().unsigned_abs();
         let all = wanted.count() == rows;
@@ -203,39 +203,80 @@ impl ParquetFile {
         let memory = metadata.total_byte_size().unsigned_abs().max(1);
         // A part of a power of two of rows, so that it always begins at the same row.
         let part = (rows.saturating_mul(PART_BYTES) / memory).clamp(8192, 1 << 20);
-        let part = part.next_power_of_two();
-        let mut events = Vec::new();
-        let mut from = done;
-        while from < rows {
-            let to = rows.min((from / part + 1) * part);
-            let position = match to == rows {
-                true => Position {
-                    group: group + 1,
-                    rows: 0,
-                },
-                false => Position { group, rows: to },
-            };
-            let selected = wanted.within(std::slice::from_ref(&(from..to)));
-            from = to;
-            if selected.is_empty() {
-                continue;
+        Ok(Parts {
+            reading: Arc::clone(reading),
+            stream: self.stream.clone(),
+            bytes,
+            group,
+            wanted,
+            memory,
+            part: part.next_power_of_two(),
+            rows,
+            from: done,
+        })
+    }
+}
+
+/// The events of one row group. They are made one at a time: how many rows there are is what the
+/// file's footer says, and nobody knows yet whether that is so.
+struct Parts {
+    reading: Arc<Reading>,
+    stream: StreamName,
+    bytes: Fetched,
+    group: usize,
+    wanted: RowRanges,
+    /// The bytes of the group's rows, decoded.
+    memory: u64,
+    /// How many rows a part has.
+    part: u64,
+    rows: u64,
+    /// The next part's first row.
+    from: u64,
+}
+
+impl Iterator for Parts {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.from < self.rows {
+            let to = self.rows.min((self.from / self.part + 1) * self.part);
+            let selected = self.wanted.within(std::slice::from_ref(&(self.from..to)));
+            self.from = to;
+            if !selected.is_empty() {
+                return Some(self.event(selected));
             }
-            let size = memory.saturating_mul(selected.count()) / rows;
-            let part = EncodedRows {
-                reading: Arc::clone(reading),
-                bytes: bytes.clone(),
-                group,
-                rows: selected,
-                size: usize::try_from(size).unwrap_or(usize::MAX),
-            };
-            events.push(Event::Rows {
-                stream: self.stream.clone(),
-                rows: Rows::Encoded(Box::new(part)),
-                rejected: None,
-                resume: Some(Offset::encode(&position)?),
-            });
         }
-        Ok(events)
+        None
+    }
+}
+
+impl Parts {
+    /// The event of these rows, up to the next part.
+    fn event(&self, selected: RowRanges) -> Result<Event> {
+        let position = match self.from == self.rows {
+            true => Position {
+                group: self.group + 1,
+                rows: 0,
+            },
+            false => Position {
+                group: self.group,
+                rows: self.from,
+            },
+        };
+        let size = self.memory.saturating_mul(selected.count()) / self.rows;
+        let part = EncodedRows {
+            reading: Arc::clone(&self.reading),
+            bytes: self.bytes.clone(),
+            group: self.group,
+            rows: selected,
+            size: usize::try_from(size).unwrap_or(usize::MAX).max(1),
+        };
+        Ok(Event::Rows {
+            stream: self.stream.clone(),
+            rows: Rows::Encoded(Box::new(part)),
+            rejected: None,
+            resume: Some(Offset::encode(&position)?),
+        })
     }
 }
 
@@ -358,6 +399,17 @@ impl Decode for EncodedRows {
             }
             take(arranged)?;
             before += batch.num_rows() as u64;
+        }
+        let wanted = self.rows.count();
+        if before != wanted {
+            return Err(
+                Error::data("a row group has not as many rows as the file says")
+                    .with("file", path)
+                    .with("row group", self.group)
+                    .with("rows", before)
+                    .with("rows the file says", wanted)
+                    .hint("the file is damaged: write it again"),
+            );
         }
         Ok(())
     }

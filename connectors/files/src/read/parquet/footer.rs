@@ -53,6 +53,13 @@ pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowRe
     if !lies_within(&metadata, file.size) {
         return Err(broken(&path()).because("a column lies outside of the file"));
     }
+    if metadata
+        .row_groups()
+        .iter()
+        .any(|group| group.num_rows() < 0)
+    {
+        return Err(broken(&path()).because("a row group has less than no rows"));
+    }
     let columns = columns(metadata).map_err(explain)?;
     check_depth(columns.schema(), DEEPEST).map_err(|error| error.with("file", path()))?;
     Ok(columns)
