@@ -28,6 +28,7 @@ mod mysql_follow;
 mod mysql_kills;
 mod mysql_sink;
 mod new_columns;
+mod ordered;
 mod pinterest;
 mod query;
 mod quickstart;

@@ -1,7 +1,11 @@
 //! Query texts: one SELECT, nothing else.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Fetch, LimitClause, Query, SetExpr, Statement as Sql, Value, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -9,11 +13,17 @@ use tidegate_core::{Error, Result};
 
 use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
 use crate::error::{END, reading_text};
+use crate::parts;
 use crate::place::mark_quoted_tables;
+use crate::{fields, naming};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
 /// and runs a query walks down them all.
 const DEEPEST: usize = 2_000;
+
+/// How far the parser goes into brackets; its own limit is 50. The time to plan functions within each
+/// other grows with the cube of their number.
+const BRACKETS: usize = 300;
 
 /// Reads a query without looking at tables. Errors: `Config`, with `line` and
 /// `column` (from 1, within the text) where they are known.
@@ -27,6 +37,7 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
     }
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&GenericDialect {})
+        .with_recursion_limit(BRACKETS)
         .build()
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|error| at_the_end(reading_text(&error), sql))?;
@@ -42,8 +53,12 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         None => Err(Error::config("the query is empty")),
         Some(Statement::Statement(statement)) => match *statement {
             Sql::Query(mut query) if reads_only(&query.body) => {
+                limit_by_fetch(&mut query);
+                parts::check(&query)?;
                 check_meaning(&query)?;
                 mark_quoted_tables(&mut query, sql);
+                fields::settle(&mut query);
+                naming::texts(&mut query);
                 settle_literals(&mut query);
                 bracket_recursion(&mut query);
                 Ok(*query)
@@ -52,6 +67,45 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         },
         Some(other) => Err(refused(&other.to_string())),
     }
+}
+
+/// Writes `FETCH FIRST n ROWS ONLY` as LIMIT: DataFusion has only that. What else FETCH may say stays,
+/// and is refused.
+fn limit_by_fetch(query: &mut Query) {
+    struct Fetches;
+    impl VisitorMut for Fetches {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            let Some(fetch) = query
+                .fetch
+                .take_if(|fetch| !fetch.with_ties && !fetch.percent)
+            else {
+                return ControlFlow::Continue(());
+            };
+            let one = || Expr::value(Value::Number("1".to_owned(), false));
+            let rows = Some(fetch.quantity.unwrap_or_else(one));
+            match &mut query.limit_clause {
+                None => {
+                    query.limit_clause = Some(LimitClause::LimitOffset {
+                        limit: rows,
+                        offset: None,
+                        limit_by: Vec::new(),
+                    });
+                }
+                Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = rows,
+                // With a LIMIT as well.
+                Some(_) => {
+                    query.fetch = Some(Fetch {
+                        quantity: rows,
+                        ..fetch
+                    })
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _: ControlFlow<()> = query.visit(&mut Fetches);
 }
 
 /// What is said of a query that is nested too deep.
@@ -183,10 +237,16 @@ fn reads_only(body: &SetExpr) -> bool {
 
 fn refused(statement: &str) -> Error {
     let verb = statement.split_whitespace().next().unwrap_or_default();
-    Error::config(format!(
+    let error = Error::config(format!(
         "a query reads: it is one SELECT, optionally with CTEs, and not `{verb}`"
-    ))
-    .hint("what is to be done with the rows is said by the pipeline's sinks")
+    ));
+    match verb {
+        "SHOW" | "DESCRIBE" | "DESC" => error.hint(
+            "`tidegate catalog list` and `tidegate catalog show` tell tables and their columns, \
+             `tidegate plan` those of a pipeline; of a file, `SELECT * FROM 'x.csv' LIMIT 1` does",
+        ),
+        _ => error.hint("what is to be done with the rows is said by the pipeline's sinks"),
+    }
 }
 
 #[cfg(test)]

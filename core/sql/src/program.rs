@@ -1,17 +1,23 @@
-//! Filter and projection, compiled: one batch in, one batch out, without a runtime.
+//! Filter, projection and `unnest`, compiled: one batch in, one batch out, without a runtime.
 
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
+use datafusion::common::UnnestOptions;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, exec_err};
+use datafusion::common::{DFSchema, exec_err, internal_err};
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result as DfResult;
+use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr, common};
+use futures::FutureExt;
 use tidegate_core::Error;
 
 use crate::analysis::table_of;
@@ -30,10 +36,22 @@ pub struct Program {
 enum Step {
     Filter(Arc<dyn PhysicalExpr>),
     Project(Vec<Arc<dyn PhysicalExpr>>, SchemaRef),
+    Unnest(Unnest),
+}
+
+/// A row for each element of lists, a column for each field of structs.
+#[derive(Debug, Clone)]
+struct Unnest {
+    lists: Vec<ListUnnest>,
+    structs: Vec<usize>,
+    options: UnnestOptions,
+    schema: SchemaRef,
+    context: Arc<TaskContext>,
 }
 
 impl Program {
-    /// Compiles an optimised plan; `None` if it isn't only filters and projections of one table.
+    /// Compiles an optimised plan; `None` if it isn't only filters, projections and `unnest` of one
+    /// table.
     pub(crate) fn compile(
         plan: &LogicalPlan,
         state: &SessionState,
@@ -47,6 +65,7 @@ impl Program {
                 LogicalPlan::Projection(projection) => {
                     (projection.expr.iter().collect(), &projection.input)
                 }
+                LogicalPlan::Unnest(unnest) => (Vec::new(), &unnest.input),
                 LogicalPlan::SubqueryAlias(alias) => {
                     node = &alias.input;
                     continue;
@@ -89,7 +108,7 @@ impl Program {
     }
 
     /// Computes a batch of the table, which may have more columns than are read. Rows keep their
-    /// order. The result has the plan's columns, yet to be brought into the query's
+    /// order, and the rows that `unnest` makes of one stand together. The result has the plan's columns, yet to be brought into the query's
     /// [`Shape`](crate::Shape).
     pub fn run(&self, batch: &RecordBatch) -> Result<RecordBatch, Failure> {
         let batch = project(batch, &self.columns).map_err(|error| {
@@ -132,13 +151,28 @@ impl Step {
                 let schema = Arc::clone(projection.schema.inner());
                 Ok(Self::Project(expressions.collect::<DfResult<_>>()?, schema))
             }
-            _ => exec_err!("neither a filter nor a projection"),
+            LogicalPlan::Unnest(unnest) => {
+                let lists = unnest.list_type_columns.iter();
+                let lists = lists.map(|(column, list)| ListUnnest {
+                    index_in_input_schema: *column,
+                    depth: list.depth,
+                });
+                Ok(Self::Unnest(Unnest {
+                    lists: lists.collect(),
+                    structs: unnest.struct_type_columns.clone(),
+                    options: unnest.options.clone(),
+                    schema: Arc::clone(unnest.schema.inner()),
+                    context: state.task_ctx(),
+                }))
+            }
+            _ => exec_err!("not a step that takes row by row"),
         }
     }
 
     fn run(&self, batch: &RecordBatch) -> DfResult<RecordBatch> {
         let rows = batch.num_rows();
         match self {
+            Self::Unnest(unnest) => unnest.run(batch),
             Self::Filter(condition) => {
                 let keep = condition.evaluate(batch)?.into_array(rows)?;
                 Ok(filter_record_batch(batch, as_boolean_array(&keep)?)?)
@@ -167,6 +201,25 @@ impl Step {
                     schema, columns, &options,
                 )?)
             }
+        }
+    }
+}
+
+impl Unnest {
+    fn run(&self, batch: &RecordBatch) -> DfResult<RecordBatch> {
+        let input = MemorySourceConfig::try_new_exec(&[vec![batch.clone()]], batch.schema(), None)?;
+        let unnest = UnnestExec::new(
+            input,
+            self.lists.clone(),
+            self.structs.clone(),
+            Arc::clone(&self.schema),
+            self.options.clone(),
+        )?;
+        let rows = common::collect(unnest.execute(0, Arc::clone(&self.context))?);
+        // All rows are there, so nothing waits: unless it were made to, for the sake of other tasks.
+        match tokio::task::unconstrained(rows).now_or_never() {
+            Some(batches) => Ok(concat_batches(&self.schema, &batches?)?),
+            None => internal_err!("rows that are there were waited for"),
         }
     }
 }

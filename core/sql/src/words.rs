@@ -77,7 +77,73 @@ pub(crate) fn of(arrow: &str) -> Cow<'_, str> {
     if bracket("Interval").is_some() {
         return "INTERVAL".into();
     }
-    arrow.into()
+    if let Some(rest) = bracket("Dictionary") {
+        let values = rest.trim_matches(['(', ')']).split_once(", ");
+        return values.map_or_else(
+            || arrow.into(),
+            |(_, values)| of(values).into_owned().into(),
+        );
+    }
+    // What they are made of may fill a page.
+    let nested = [
+        ("List", "a list"),
+        ("LargeList", "a list"),
+        ("FixedSizeList", "a list"),
+        ("ListView", "a list"),
+        ("Struct", "a struct"),
+        ("Map", "a map"),
+        ("FixedSizeBinary", "BYTEA"),
+    ];
+    let name = nested.iter().find(|(name, _)| bracket(name).is_some());
+    name.map_or_else(|| arrow.into(), |(_, name)| (*name).into())
+}
+
+/// A message with the types in it in SQL's words.
+pub(crate) fn in_text(text: &str) -> String {
+    let mut told = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        let (before, from) = rest.split_at(start);
+        told.push_str(before);
+        let word = from.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let word = word.unwrap_or(from.len());
+        let mut end = word;
+        if from[word..].starts_with('(') {
+            end = closing(&from[word..]).map_or(word, |at| word + at);
+        }
+        // A value with its type, as `Int64(1)`.
+        if end > word && of(&from[..end]) == from[..end] && of(&from[..word]) != from[..word] {
+            told.push_str(&in_text(&from[word + 1..end - 1]));
+            rest = &from[end..];
+            continue;
+        }
+        let whole = of(&from[..end]);
+        match whole == from[..end] {
+            true => {
+                told.push_str(&from[..word]);
+                rest = &from[word..];
+            }
+            false => {
+                told.push_str(&whole);
+                rest = &from[end..];
+            }
+        }
+    }
+    told + rest
+}
+
+/// Where the bracket closes with which a text begins.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 1 => return Some(at + 1),
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The name of a type.
@@ -114,7 +180,9 @@ mod tests {
             ("Decimal128(10, 1)", "DECIMAL(10,1)"),
             ("Timestamp(µs)", "TIMESTAMP"),
             ("Timestamp(µs, \"UTC\")", "TIMESTAMP WITH TIME ZONE"),
-            ("List(Int64)", "List(Int64)"),
+            ("List(Int64)", "a list"),
+            ("Struct(\"a\": Utf8, \"b\": List(Int64))", "a struct"),
+            ("Dictionary(Int32, Utf8)", "text"),
         ] {
             assert_eq!(of(arrow), sql);
         }
@@ -123,5 +191,27 @@ mod tests {
             ["Decimal128(38, 2)", "Utf8"]
         );
         assert!(split("", ',').is_empty());
+    }
+
+    #[test]
+    fn a_message_has_types_in_sql_s_words() {
+        for (text, told) in [
+            (
+                "no `f(Utf8, Decimal128(3, 1))`",
+                "no `f(text, DECIMAL(3,1))`",
+            ),
+            (
+                "type List(Struct(\"sku\": Utf8)) is not Struct, Map, or Null",
+                "type a list is not Struct, Map, or NULL",
+            ),
+            ("max(Int64) of Utf8_x", "max(BIGINT) of Utf8_x"),
+            ("open (Utf8", "open (text"),
+            (
+                "a.qty > Int64(1) and b = Utf8(\"x\")",
+                "a.qty > 1 and b = \"x\"",
+            ),
+        ] {
+            assert_eq!(in_text(text), told);
+        }
     }
 }

@@ -11,7 +11,7 @@
 //! """
 //! ```
 //!
-//! A query that only filters and projects one input is a [`Map`](tidegate_core::Map): it works
+//! A query that only filters, projects and unnests one input is a [`Map`](tidegate_core::Map): it works
 //! batch by batch, and a row that it can't compute is rejected while the others go on. Every other
 //! query (join, aggregate, order, limit, distinct, union, window) is a
 //! [`Gather`](tidegate_core::Gather): it sees all rows of a bounded run, or of one epoch, within a

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_cast::CastOptions;
 use arrow_cast::display::FormatOptions;
 use arrow_schema::{ArrowError, DataType, FieldRef};
-use datafusion::common::{DFSchema, internal_err};
+use datafusion::common::{DFSchema, internal_err, plan_err};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -26,8 +26,12 @@ pub(super) fn opaque(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
         Expr::TryCast(TryCast { expr, field }) => (expr, field, true),
         expr => return Ok(expr),
     };
-    let keeps =
-        !inner.any_column_refs() || keeps_all(&inner.get_type(schema)?, field.data_type(), is_try);
+    let (from, to) = (inner.get_type(schema)?, field.data_type());
+    // Arrow has casts for these that fail for each value.
+    if from.is_nested() && !to.is_nested() && !to.is_string() {
+        return plan_err!("There is no cast from {from} to {to}");
+    }
+    let keeps = !inner.any_column_refs() || keeps_all(&from, to, is_try);
     Ok(match (keeps, is_try) {
         (true, false) => Expr::Cast(Cast::new_from_field(inner, field)),
         (true, true) => Expr::TryCast(TryCast::new_from_field(inner, field)),

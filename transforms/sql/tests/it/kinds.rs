@@ -21,6 +21,9 @@ async fn filters_and_projections_go_batch_by_batch() {
         "WITH big AS (SELECT * FROM orders WHERE amount > 5) SELECT id + 1 AS next FROM big WHERE id < 9",
         "SELECT id, now() AS at, random() AS dice FROM orders",
         "SELECT CASE WHEN qty = 'x' THEN NULL ELSE CAST(qty AS INT) END AS qty FROM orders",
+        "SELECT unnest([1, 2]) AS x FROM orders",
+        "SELECT id, unnest([userId, id]) AS x FROM orders WHERE id > 1",
+        "SELECT x + 1 AS y FROM (SELECT unnest_outer([userId, id]) AS x FROM orders) WHERE x > 2",
     ] {
         assert!(is_map(query).await, "{query}");
     }
@@ -39,7 +42,9 @@ async fn whatever_needs_other_rows_gathers() {
         "SELECT id FROM orders UNION ALL SELECT id FROM users",
         "SELECT id FROM orders WHERE userId IN (SELECT id FROM users)",
         "SELECT id, (SELECT max(id) FROM users) AS most FROM orders",
-        "SELECT unnest([1, 2]) AS x FROM orders",
+        "SELECT unnest([id, userId]) AS x FROM orders ORDER BY x",
+        "SELECT count(*) AS n FROM (SELECT unnest([id, userId]) AS x FROM orders)",
+        "SELECT id FROM orders WHERE userId IN (SELECT unnest([1, 2]))",
     ] {
         assert!(!is_map(query).await, "{query}");
     }

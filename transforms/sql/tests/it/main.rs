@@ -7,6 +7,7 @@ mod gathers;
 mod kinds;
 mod maps;
 mod memory;
+mod names;
 mod pushdown;
 mod retail;
 mod support;
