@@ -12,7 +12,7 @@ use tidegate_core::{Error, Result, SecretValue};
 
 use super::key::PublicKey;
 use super::most::Most;
-use super::server::{lost, of_packet, strange};
+use super::server::{Server, lost, of_packet, strange};
 use super::tls::{Protection, Tls};
 use super::transport::Transport;
 
@@ -139,7 +139,7 @@ pub(super) async fn log_in(
     let mut response = Vec::new();
     HandshakeResponse::new(
         first.as_ref().map(bytes_of),
-        handshake.server_version_parsed().unwrap_or_default(),
+        Server::of(&handshake).numbers,
         Some(login.user.as_bytes()),
         login.database.as_ref().map(|name| name.as_bytes()),
         Some(plugin.borrow()),

@@ -24,15 +24,33 @@ pub(crate) struct Server {
 
 impl Server {
     pub(super) fn of(handshake: &HandshakePacket<'_>) -> Self {
-        let mariadb = handshake.maria_db_server_version_parsed();
+        let version = handshake.server_version_str().into_owned();
+        let (mariadb, numbers) = numbers(&version);
         Self {
-            version: handshake.server_version_str().into_owned(),
-            mariadb: mariadb.is_some(),
-            numbers: mariadb
-                .or_else(|| handshake.server_version_parsed())
-                .unwrap_or_default(),
+            version,
+            mariadb,
+            numbers,
             connection: handshake.connection_id(),
         }
+    }
+}
+
+/// Whether a version is MariaDB's, and its three numbers; zeros if it has none. The library panics over
+/// numbers that are too large, or in digits of another script.
+fn numbers(version: &str) -> (bool, (u16, u16, u16)) {
+    // MariaDB 10 and 11 begin so for old replicas.
+    let version = version.strip_prefix("5.5.5-").unwrap_or(version);
+    let mut parts = version.splitn(3, '.');
+    let mut whole = || parts.next().and_then(|part| part.parse::<u16>().ok());
+    let (first, second) = (whole(), whole());
+    let last = parts.next().unwrap_or_default();
+    let digits = last.bytes().take_while(u8::is_ascii_digit).count();
+    let (third, rest) = last.split_at(digits);
+    match (first, second, third.parse().ok()) {
+        (Some(first), Some(second), Some(third)) => {
+            (rest.starts_with("-MariaDB"), (first, second, third))
+        }
+        _ => (false, (0, 0, 0)),
     }
 }
 
@@ -206,6 +224,23 @@ pub(super) fn strange(doing: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_has_three_numbers_whatever_it_is() {
+        for (version, found) in [
+            ("8.0.36", (false, (8, 0, 36))),
+            ("8.4.7-0ubuntu0.22.04.1", (false, (8, 4, 7))),
+            ("10.11.19-MariaDB-log", (true, (10, 11, 19))),
+            ("5.5.5-10.6.2-MariaDB", (true, (10, 6, 2))),
+            ("8.0.mysql_aurora.3.05.2", (false, (0, 0, 0))),
+            ("99999.0.1", (false, (0, 0, 0))),
+            ("8.0.\u{7c3}72", (false, (0, 0, 0))),
+            ("", (false, (0, 0, 0))),
+            ("5.5.5-", (false, (0, 0, 0))),
+        ] {
+            assert_eq!(numbers(version), found, "{version}");
+        }
+    }
 
     #[test]
     fn a_message_of_sixteen_megabytes_is_cut() {
