@@ -5,7 +5,9 @@ use std::future::Future;
 
 use owo_colors::{OwoColorize, Style};
 use tidegate::core::{Kind, printable};
-use tidegate::runtime::{ComponentDescription, Description, OutputDescription, SplitDescription};
+use tidegate::runtime::{
+    ComponentDescription, Description, InputDescription, OutputDescription, SplitDescription,
+};
 use tidegate::{Error, Result};
 
 use super::args::{Global, PlanArgs, PlanFormat};
@@ -82,7 +84,7 @@ fn as_text(plan: &Description, color: bool) -> String {
         );
         if !component.inputs.is_empty() {
             let inputs = component.inputs.iter();
-            let names: Vec<_> = inputs.map(|input| printable::line(&input.name)).collect();
+            let names: Vec<_> = inputs.map(input_text).collect();
             let names = lines::wrapped(&names.join(", "), 13, 13, across);
             let _ = writeln!(text, "  reads      {names}");
         }
@@ -103,6 +105,14 @@ fn as_text(plan: &Description, color: bool) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     text
+}
+
+fn input_text(input: &InputDescription) -> String {
+    let name = printable::line(&input.name);
+    match input.ordered {
+        true => format!("{name} (in order)"),
+        false => name.to_string(),
+    }
 }
 
 fn guarantee(component: &ComponentDescription) -> String {

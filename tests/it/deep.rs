@@ -1,7 +1,9 @@
 //! Types and values that are nested as deep as may be, and deeper: written and read in every
 //! format, or refused, but never an end of the process.
 
+use std::fmt::Write as _;
 use std::fs::File;
+use std::time::Duration;
 
 use super::support::{Ended, Site, files_under};
 
@@ -122,6 +124,95 @@ fn b1_sql_as_deep_as_may_be_is_planned_and_run_and_what_is_deeper_is_refused() {
             let sql = format!("SELECT {} AS x", vec![term; count].join(operator));
             let ended = run(&sql);
             assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        }
+    }
+}
+
+/// `count` queries of a WITH, each of which reads the one before as `step` says, and a last one that
+/// reads the last of them.
+fn with(count: usize, step: &str, last: &str) -> String {
+    let mut sql = "WITH a0 AS (SELECT id FROM rows)".to_owned();
+    for n in 1..=count {
+        let step = step.replace("{before}", &format!("a{}", n - 1));
+        let _ = write!(sql, ", a{n} AS ({step})");
+    }
+    format!("{sql} {}", last.replace("{last}", &format!("a{count}")))
+}
+
+#[test]
+fn queries_that_grow_end_soon_in_rows_or_in_the_reason() {
+    let site = Site::new();
+    site.write(
+        "rows.ndjson",
+        "{\"id\":1,\"a\":\"x\"}\n{\"id\":2,\"a\":\"y\"}\n",
+    );
+    let in_a_row = |count: usize, term: &str, with: &str| vec![term; count].join(with);
+    let computed = |what: String| format!("SELECT {what} AS x FROM rows");
+    let all = "SELECT id FROM {last}";
+    let join = "SELECT x.id FROM {before} x JOIN {before} y ON x.id = y.id";
+    let within = |count: usize| {
+        let (open, close) = ("SELECT id FROM (".repeat(count), ")".repeat(count));
+        format!("{open}SELECT id FROM rows{close}")
+    };
+    let brackets = |count: usize| computed("(".repeat(count) + "id" + &")".repeat(count));
+    let union = |count: usize| in_a_row(count, "SELECT id FROM rows", " UNION ALL ");
+    let deep = "nested too deeply";
+    let large = "more than 1000 parts";
+    for (sql, refused) in [
+        (computed(in_a_row(300, "id", "+")), ""),
+        (computed(in_a_row(300, "a", "||")), ""),
+        (computed(in_a_row(300, "id > 1", " AND ")), ""),
+        (computed(in_a_row(300, "id > 1", " OR ")), ""),
+        (union(100), ""),
+        (with(100, "SELECT id FROM {before}", all), ""),
+        (with(4, join, all), ""),
+        // The condition would be doubled by each step on its way to the rows.
+        (
+            with(
+                60,
+                "SELECT id + id AS id FROM {before}",
+                "SELECT * FROM {last} WHERE id < 0",
+            ),
+            "",
+        ),
+        (
+            with(
+                60,
+                "SELECT id % 7 + id % 5 AS id FROM {before} GROUP BY id % 7 + id % 5",
+                "SELECT * FROM {last} WHERE id > 3",
+            ),
+            "",
+        ),
+        (within(100), ""),
+        (brackets(300), ""),
+        (computed(in_a_row(3_000, "id", "+")), deep),
+        (computed(in_a_row(3_000, "a", "||")), deep),
+        (computed(in_a_row(3_000, "id > 1", " AND ")), deep),
+        (computed(in_a_row(4_000, "id > 1", " OR ")), deep),
+        (union(1_571), large),
+        (union(1_800), large),
+        (with(5_000, "SELECT id FROM {before}", all), large),
+        (with(25, join, all), large),
+        (within(1_000), large),
+        (brackets(3_000), deep),
+    ] {
+        let pipeline = format!(
+            "name = \"grown\"\n[sources.rows]\ntype = \"files\"\nurl = \"rows.ndjson\"\n\
+             [transforms.t]\ntype = \"sql\"\ninputs = [\"rows\"]\nquery = \"{sql}\"\n\
+             [sinks.out]\ntype = \"parquet\"\ninputs = [\"t\"]\nurl = \"out\"\n"
+        );
+        site.write("pipeline.toml", pipeline);
+        let queried = sql.replace("rows", "'rows.ndjson'");
+        let file = File::open(site.write("q.sql", &queried)).expect("the query");
+        let mut query = site.command(&["query", "-", "--format", "ndjson"]);
+        query.stdin(file);
+        let run = site.command(&["run", "pipeline.toml", "--restart"]);
+        for command in [query, run] {
+            let ended = site.spawn(command).wait_for(Duration::from_secs(60));
+            match refused {
+                "" => drop(ended.expect_done()),
+                refused => drop(ended.expect_code(2).expect_said(&[refused, "hint: "])),
+            }
         }
     }
 }

@@ -142,6 +142,12 @@ pub trait Gather: Debug + Send + Sync {
         true
     }
 
+    /// Whether the order of what comes out matters (`ORDER BY`): then there is one partition, and a
+    /// sink that is given its rows, also by way of maps, gets them in that order.
+    fn ordered(&self) -> bool {
+        false
+    }
+
     /// What is needed of the `input`-th input. The batches may have more columns than asked for.
     fn scan(&self, input: usize) -> Scan;
 

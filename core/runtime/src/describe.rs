@@ -52,6 +52,8 @@ pub struct InputDescription {
     pub name: String,
     /// The component that gives it.
     pub from: ComponentId,
+    /// Whether its rows come in the order of an `ORDER BY`, which a sink keeps.
+    pub ordered: bool,
 }
 
 /// What a component gives.
@@ -243,6 +245,7 @@ impl Graph {
         let inputs = node.inputs.iter().map(|edge| InputDescription {
             name: edge.name.to_string(),
             from: self.nodes[self.maker(edge.port)].spec.id.clone(),
+            ordered: matches!(node.body, Body::Sink { .. }) && self.in_order(edge.port),
         });
         let mut outputs = Vec::new();
         match &node.body {

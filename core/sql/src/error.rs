@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::parser::ParserError;
 use tidegate_core::{Error, suggest};
 
+use crate::hints;
 use crate::parse::too_deep;
 use crate::place::{self, Place};
 use crate::table::Table;
@@ -220,10 +221,15 @@ fn planned(
     }
     if let Some(name) = quoted(&text, "Invalid function '", "'") {
         let error = Error::config(format!("no function `{name}`"));
+        if let Some(hint) = hints::of_function(name) {
+            return error.hint(hint);
+        }
         if WINDOWS.contains(&name.to_lowercase().as_str()) {
             return error.hint(format!("it needs a window: `{name}(…) OVER (ORDER BY …)`"));
         }
-        return match quoted(&text, "Did you mean '", "'") {
+        let near = quoted(&text, "Did you mean '", "'");
+        // DataFusion names the nearest, however far that is.
+        return match near.and_then(|near| suggest::nearest(name, [near])) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         };
@@ -235,12 +241,35 @@ fn planned(
         }
         // A diagnostic without help says less than the error that it comes with.
         _ => {
-            let error = Error::config(format!("the query can't be planned: {}", lower(&text)));
-            match beyond_nanoseconds(&text) {
+            let text = without_debug(&text);
+            let error = Error::config(format!("the query can't be planned: {}", lower(text)));
+            match beyond_nanoseconds(text) {
                 true => error.hint(NANOSECONDS),
                 false => error,
             }
         }
+    }
+}
+
+/// A complaint up to where the parser's or the planner's own structures begin.
+fn without_debug(text: &str) -> &str {
+    let debug = [
+        "Ident {",
+        "Ident(",
+        "Identifier(",
+        "Span(",
+        "Function(Function",
+        "Field {",
+        "Column {",
+        "ObjectName(",
+        "ValueWithSpan {",
+        "CompoundFieldAccess {",
+        " { ",
+    ];
+    let begins = debug.iter().filter_map(|debug| text.find(debug)).min();
+    match begins {
+        Some(at) => text[..at].trim_end_matches([':', ' ', '(']),
+        None => text,
     }
 }
 
@@ -299,6 +328,43 @@ fn known_kind(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Err
         let error = Error::config(format!("`{what}` is no condition: it is {data_type}"));
         return Some(at(error.hint("compare it with something"), place));
     }
+    if text.starts_with("unnest() ") {
+        let found = query.and_then(|query| place::unnested(query, tables));
+        let error = match &found {
+            Some((_, column, data_type)) => Error::config(format!(
+                "`unnest` takes a list, and `{column}` is {}",
+                words::of_type(data_type)
+            )),
+            None => Error::config("`unnest` takes a list"),
+        };
+        let text = found.as_ref().is_some_and(|(_, _, of)| of.is_string());
+        let error = match text {
+            true => error.hint(
+                "`string_to_array(text, ',')` makes a list of a text; of one that holds JSON, a `json` \
+                 transform does",
+            ),
+            false => error,
+        };
+        return Some(at(error, found.and_then(|(place, ..)| place)));
+    }
+    if text.contains("OuterReferenceColumn(") {
+        let column = text.rsplit_once("Column {").map(|(_, column)| column);
+        let column = column.and_then(|column| quoted(column, "name: \"", "\""));
+        let error = Error::config(format!(
+            "{} is a column of the query around the one that uses it, which isn't supported there",
+            column.map_or_else(|| "it".to_owned(), |column| format!("`{column}`"))
+        ));
+        let place = column.and_then(|column| query.and_then(|query| place::column(query, column)));
+        return Some(at(
+            error.hint("write a join, or join the rows of a subquery with GROUP BY"),
+            place,
+        ));
+    }
+    if let Some(name) = quoted(text, "table function '", "' not found")
+        .or_else(|| quoted(text, "Table function '", "' not found"))
+    {
+        return Some(Error::config(format!("no table function `{name}`")));
+    }
     if text.contains("require unique expression names") {
         let (before, _) = text.rsplit_once("\" at position ")?;
         let (_, name) = before.rsplit_once('"')?;
@@ -331,8 +397,27 @@ fn operation(text: &str, query: Option<&Query>, tables: &[Table]) -> Option<Erro
     let error = Error::config(format!(
         "there is no `{operator}` between {left} and {right}"
     ));
-    let error = error.hint("CAST one side to the other's type");
+    let number = match (&*left, &*right) {
+        ("text", "BOOLEAN") | ("BOOLEAN", "text") => None,
+        ("text", number) | (number, "text") if is_number(number) => Some(number),
+        _ => None,
+    };
+    let error = match number {
+        Some(number) => error.hint(format!(
+            "`CAST(… AS {number})` makes a number of the text, and `try_cast` NULL where it is none; \
+             what is to be compared as text stands in quotes"
+        )),
+        None => error.hint("CAST one side to the other's type"),
+    };
     Some(at(error, place))
+}
+
+/// Whether that is the name of a type of numbers.
+fn is_number(sql: &str) -> bool {
+    let numbers = [
+        "DECIMAL", "DOUBLE", "REAL", "TINYINT", "SMALLINT", "INTEGER", "BIGINT",
+    ];
+    numbers.iter().any(|number| sql.starts_with(number))
 }
 
 /// A function that is called with what it doesn't take. `call`: its name and the arguments' types,
@@ -457,9 +542,13 @@ pub(crate) fn lake(error: &DataFusionError) -> Error {
     }
     let error = running(error);
     match error.kind() {
-        tidegate_core::ErrorKind::Data if error.hint_text() != Some(NANOSECONDS) => error.hint(
-            "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
-        ),
+        tidegate_core::ErrorKind::Data
+            if !matches!(error.hint_text(), Some(NANOSECONDS | ONE_ROW)) =>
+        {
+            error.hint(
+                "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text)",
+            )
+        }
         tidegate_core::ErrorKind::Config if error.message().contains("memory") => error.hint(
             "raise `--memory`; what a join, an ORDER BY or a GROUP BY holds mostly goes to disk, but not all of it can",
         ),
@@ -512,6 +601,13 @@ fn spill_limit(told: String) -> Error {
 
 fn value(error: &DataFusionError) -> Error {
     let text = error.strip_backtrace_message();
+    if text
+        .to_lowercase()
+        .contains("scalar subquery returned more than one row")
+    {
+        return Error::data("a subquery that stands for a value gives more than one row")
+            .hint(ONE_ROW);
+    }
     let error = Error::data(format!(
         "the query can't be computed for some row: {}",
         lower(&text)
@@ -521,6 +617,8 @@ fn value(error: &DataFusionError) -> Error {
         false => "say what such rows should return (`nullif(x, 0)` for a divisor, `try_cast` for a text), or compute it in a `sql` transform that only filters and projects: there such rows are rejected one by one",
     })
 }
+
+const ONE_ROW: &str = "let it give one: `max(x)` or another aggregate, or ORDER BY with LIMIT 1; or compare with `IN (SELECT …)`";
 
 const NANOSECONDS: &str = "nanoseconds end in 2262: `CAST(x AS TIMESTAMP)` makes microseconds of a column that counts them";
 
@@ -594,11 +692,10 @@ impl Message for DataFusionError {
             },
             other => other.message(),
         };
-        text.split(Self::BACK_TRACE_SEP)
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        let text = text.split(Self::BACK_TRACE_SEP).next().unwrap_or_default();
+        // What DataFusion asks of its own authors.
+        let text = text.split(".\nThis issue was likely caused").next();
+        text.unwrap_or_default().trim().to_owned()
     }
 }
 

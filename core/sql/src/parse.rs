@@ -9,7 +9,9 @@ use tidegate_core::{Error, Result};
 
 use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
 use crate::error::{END, reading_text};
+use crate::parts;
 use crate::place::mark_quoted_tables;
+use crate::{fields, naming};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
 /// and runs a query walks down them all.
@@ -42,8 +44,11 @@ pub(crate) fn statement(sql: &str) -> Result<Query> {
         None => Err(Error::config("the query is empty")),
         Some(Statement::Statement(statement)) => match *statement {
             Sql::Query(mut query) if reads_only(&query.body) => {
+                parts::check(&query)?;
                 check_meaning(&query)?;
                 mark_quoted_tables(&mut query, sql);
+                fields::settle(&mut query);
+                naming::texts(&mut query);
                 settle_literals(&mut query);
                 bracket_recursion(&mut query);
                 Ok(*query)
@@ -183,10 +188,16 @@ fn reads_only(body: &SetExpr) -> bool {
 
 fn refused(statement: &str) -> Error {
     let verb = statement.split_whitespace().next().unwrap_or_default();
-    Error::config(format!(
+    let error = Error::config(format!(
         "a query reads: it is one SELECT, optionally with CTEs, and not `{verb}`"
-    ))
-    .hint("what is to be done with the rows is said by the pipeline's sinks")
+    ));
+    match verb {
+        "SHOW" | "DESCRIBE" | "DESC" => error.hint(
+            "`tidegate catalog list` and `tidegate catalog show` tell tables and their columns, \
+             `tidegate plan` those of a pipeline; of a file, `SELECT * FROM 'x.csv' LIMIT 1` does",
+        ),
+        _ => error.hint("what is to be done with the rows is said by the pipeline's sinks"),
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use crate::table::Table;
 /// A line and a column in a query's text, from 1.
 pub(crate) type Place = (u64, u64);
 
-fn start(span: Span) -> Option<Place> {
+/// Where something begins; `None` if the parser doesn't know.
+pub(crate) fn start(span: Span) -> Option<Place> {
     let start = span.start;
     (start.line > 0).then_some((start.line, start.column))
 }
@@ -188,6 +189,48 @@ pub(crate) fn limit(query: &Query, number: Option<&str>) -> Option<Place> {
     }
     match query.visit(&mut Limits(number)) {
         ControlFlow::Break(place) => Some(place),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+/// Of the first `unnest` of a column that is no list: the column's place, name and type.
+pub(crate) fn unnested(
+    query: &Query,
+    tables: &[Table],
+) -> Option<(Option<Place>, String, arrow_schema::DataType)> {
+    let found = visit_expressions(query, |expr| {
+        let Expr::Function(call) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let name = call.name.to_string().to_lowercase();
+        if !matches!(name.as_str(), "unnest" | "unnest_outer") {
+            return ControlFlow::Continue(());
+        }
+        let [FunctionArgExpr::Expr(argument)] = arguments(&call.args)[..] else {
+            return ControlFlow::Continue(());
+        };
+        let last = match argument {
+            Expr::Identifier(last) => last,
+            Expr::CompoundIdentifier(names) => match names.last() {
+                Some(last) => last,
+                None => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        let columns = tables
+            .iter()
+            .filter_map(|table| table.schema.field_with_name(&last.value).ok());
+        let types = columns.map(|column| column.data_type());
+        let mut flat = types.filter(|of| !of.is_nested());
+        match flat.next() {
+            Some(of) => {
+                ControlFlow::Break((start(argument.span()), argument.to_string(), of.clone()))
+            }
+            None => ControlFlow::Continue(()),
+        }
+    });
+    match found {
+        ControlFlow::Break(found) => Some(found),
         ControlFlow::Continue(()) => None,
     }
 }

@@ -1,22 +1,28 @@
 //! A query that is planned against its tables.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use datafusion::error::Result as DfResult;
+use datafusion::common::{Diagnostic, Span};
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Query as Ast, Statement as Sql};
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArguments, PipeOperator, Query as Ast, SetExpr, Spanned, Statement as Sql,
+    visit_expressions,
+};
 use futures::StreamExt;
 use tidegate_core::{BatchStream, Error, Result, Scan, StageInput};
 
 use crate::analysis::{self, Nature};
 use crate::case;
 use crate::error::{planning, running};
+use crate::naming;
 use crate::output::Shape;
 use crate::parse::statement;
 use crate::program::Program;
@@ -44,6 +50,7 @@ impl Query {
     pub async fn plan(sql: &str, tables: Vec<Table>) -> Result<Self> {
         let mut ast = statement(sql)?;
         case::resolve(&mut ast, &tables);
+        naming::columns(&mut ast);
         let ast = Arc::new(ast);
         Self::typed(Arc::clone(&ast), &tables)
             .await
@@ -91,6 +98,11 @@ impl Query {
     /// it depends on the order in which rows arrive (`LIMIT` without `ORDER BY`).
     pub fn deterministic(&self) -> bool {
         self.nature.deterministic()
+    }
+
+    /// Whether its rows have an order: the query as a whole says ORDER BY.
+    pub fn ordered(&self) -> bool {
+        ordered(&self.text)
     }
 
     /// Whether it asks for the time (`now()`, `current_date`): a [`Program`] holds the time at
@@ -183,10 +195,67 @@ impl Query {
     }
 }
 
+/// Whether ORDER BY stands outside of all else but LIMIT: within a subquery it orders nothing that
+/// comes out.
+fn ordered(query: &Ast) -> bool {
+    let orders = |step: &PipeOperator| matches!(step, PipeOperator::OrderBy { .. });
+    let keeps = |step: &PipeOperator| orders(step) || matches!(step, PipeOperator::Limit { .. });
+    match query.pipe_operators.as_slice() {
+        [] => match (&query.order_by, query.body.as_ref()) {
+            (Some(_), _) => true,
+            (None, SetExpr::Query(inner)) => ordered(inner),
+            _ => false,
+        },
+        steps => {
+            let last = steps.iter().rev().take_while(|step| keeps(step));
+            last.into_iter().any(orders)
+        }
+    }
+}
+
 /// A query as DataFusion understands it, before it is optimised.
 pub(crate) async fn logical(text: &Ast, state: &SessionState) -> DfResult<LogicalPlan> {
+    check_calls(text, state)?;
     let statement = Statement::Statement(Box::new(Sql::Query(Box::new(text.clone()))));
     state.statement_to_plan(statement).await
+}
+
+/// Refuses what only aggregates take where another function is called: DataFusion ignores it.
+fn check_calls(text: &Ast, state: &SessionState) -> DfResult<()> {
+    let found = visit_expressions(text, |expr| {
+        let Expr::Function(call) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let name = call.name.to_string().to_lowercase();
+        if !state.scalar_functions().contains_key(&name) {
+            return ControlFlow::Continue(());
+        }
+        let list = match &call.args {
+            FunctionArguments::List(list) => Some(list),
+            _ => None,
+        };
+        let distinct = list.is_some_and(|list| list.duplicate_treatment.is_some());
+        let clause = list.is_some_and(|list| !list.clauses.is_empty());
+        let what = match () {
+            () if distinct => "DISTINCT or ALL",
+            () if clause || !call.within_group.is_empty() => "an order",
+            () if call.filter.is_some() => "FILTER",
+            () if call.over.is_some() => "OVER",
+            () if call.null_treatment.is_some() => "IGNORE or RESPECT NULLS",
+            () => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break((name, what, call.name.span()))
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break((name, what, span)) => {
+            let message = format!("`{name}` takes no {what}: it is computed row by row");
+            let span = Span::try_from_sqlparser_span(span);
+            let told = Diagnostic::new_error(message.clone(), span)
+                .with_help("only aggregates take that", None);
+            Err(DataFusionError::Plan(message).with_diagnostic(told))
+        }
+    }
 }
 
 /// Of a plan that is optimised already.

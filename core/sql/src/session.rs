@@ -17,10 +17,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use tidegate_core::StageInput;
 
-use crate::builds;
 use crate::dialect::with_dialect;
 use crate::memory::{Shares, spillers};
 use crate::table::{Provider, Table};
+use crate::{builds, filters};
 
 pub(crate) const CATALOG: &str = "tidegate";
 /// Where tables without a dot in their name are. No component's name starts with `_`.
@@ -107,6 +107,7 @@ pub(crate) fn runtime(resources: &Resources) -> DfResult<(Arc<RuntimeEnv>, Arc<S
 pub(crate) fn session(config: SessionConfig, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
     let builder = SessionStateBuilder::new()
         .with_config(config)
+        .with_optimizer_rules(filters::rules())
         .with_physical_optimizer_rules(builds::rules());
     let mut builder = with_dialect(builder);
     if let Some(runtime) = runtime {

@@ -44,6 +44,10 @@ impl Gather for SqlGather {
         self.query.deterministic()
     }
 
+    fn ordered(&self) -> bool {
+        self.query.ordered()
+    }
+
     fn epoch_scoped(&self) -> bool {
         self.scope == Some(Scope::Epoch)
     }

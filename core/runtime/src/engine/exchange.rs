@@ -81,7 +81,7 @@ impl Writers {
     pub(crate) fn new(
         node: NodeId,
         sink: &Arc<dyn Sink>,
-        inputs: usize,
+        distributions: Vec<Distribution>,
         stats: &Arc<ComponentStats>,
         epoch: Epoch,
         workers: usize,
@@ -92,7 +92,7 @@ impl Writers {
             stats: Arc::clone(stats),
             epoch,
             workers,
-            distributions: (0..inputs).map(|input| sink.distribution(input)).collect(),
+            distributions,
             wants_origins: sink.wants_origins(),
             bytes: AtomicU64::new(0),
             rows: AtomicU64::new(0),

@@ -41,10 +41,9 @@ impl EpochSet {
         let writers = graph
             .sinks()
             .map(|(id, node, sink)| {
-                (
-                    id,
-                    Writers::new(id, sink, node.inputs.len(), &node.stats, epoch, workers),
-                )
+                let distributions = graph.distributions(id);
+                let writers = Writers::new(id, sink, distributions, &node.stats, epoch, workers);
+                (id, writers)
             })
             .collect();
         let budget = Budget::new(graph.shares.spools, around.spill);

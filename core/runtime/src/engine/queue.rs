@@ -368,12 +368,18 @@ impl Queue {
                 resume,
             } => (Kind::Schema(stream, schema, resume), 0),
         };
-        self.put(Some(split), split.number, kind, size).await
+        self.put(Some(split), self.pinned(split), kind, size).await
     }
 
     /// Says that a split has been read to its end.
     pub(crate) async fn push_end(&self, split: SplitKey) -> Result<(), Closed> {
-        self.put(Some(split), split.number, Kind::End, 0).await
+        self.put(Some(split), self.pinned(split), Kind::End, 0)
+            .await
+    }
+
+    /// The worker that has all of a split's events, where a sink asks for order.
+    fn pinned(&self, split: SplitKey) -> Option<usize> {
+        self.ordered.then(|| split.number % self.workers)
     }
 
     /// Waits until all of a split's events are handed out. Says whether it stands at a position then.
@@ -398,12 +404,14 @@ impl Queue {
         }
     }
 
-    /// Puts a stage's output on the queue. `partition` stays in order where order matters.
+    /// Puts a stage's output on the queue. `partition` stays in order where order matters: to a sink,
+    /// or if it is `ordered`.
     pub(crate) async fn push_stage(
         &self,
         set: &Arc<EpochSet>,
         port: PortId,
         partition: usize,
+        ordered: bool,
         rows: Rows,
     ) -> Result<(), Closed> {
         let size = rows.size();
@@ -413,18 +421,18 @@ impl Queue {
             rejected: None,
             mark: None,
         };
-        self.put(None, partition, Kind::Work(work, None), size)
-            .await
+        let ordered = ordered || self.ordered;
+        let pinned = ordered.then(|| partition % self.workers);
+        self.put(None, pinned, Kind::Work(work, None), size).await
     }
 
     async fn put(
         &self,
         split: Option<SplitKey>,
-        lane: usize,
+        pinned: Option<usize>,
         kind: Kind,
         size: usize,
     ) -> Result<(), Closed> {
-        let pinned = self.ordered.then(|| lane % self.workers);
         let sinks = match &kind {
             Kind::Work(work, _) => self.gates.reached(&work.from),
             _ => 0,
@@ -466,7 +474,7 @@ impl Queue {
                         state.items.push_back(item);
                     }
                     drop(state);
-                    if self.ordered {
+                    if pinned.is_some() {
                         self.work.notify_all();
                     } else {
                         self.work.notify_one();
@@ -1136,12 +1144,12 @@ mod tests {
             Event::Rows { rows, .. } => rows,
             other => panic!("{other:?}"),
         };
-        queue.push_stage(&set, 0, 0, batch()).await.unwrap();
+        queue.push_stage(&set, 0, 0, false, batch()).await.unwrap();
         let work = work_of(queue.next(0, false).0);
         assert_eq!(work.purpose(), Purpose::Ending);
         // A cut doesn't wait for it.
         queue.cut().await.unwrap();
-        queue.push_stage(&set, 0, 0, batch()).await.unwrap();
+        queue.push_stage(&set, 0, 0, false, batch()).await.unwrap();
         work_of(queue.next(0, false).0);
         queue.done(Purpose::Ending, 2);
         queue.staged().await.unwrap();

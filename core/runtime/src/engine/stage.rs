@@ -150,6 +150,7 @@ async fn run(
         return Ok(());
     };
     let began = Instant::now();
+    let ordered = gather.ordered();
     let gather = Arc::clone(gather);
     let partitions = cpu
         .spawn(async move { gather.run(inputs).await })
@@ -165,7 +166,7 @@ async fn run(
                     let rows = Rows::Batch(batch?);
                     if shared
                         .queue
-                        .push_stage(&set, port, partition, rows)
+                        .push_stage(&set, port, partition, ordered, rows)
                         .await
                         .is_err()
                     {

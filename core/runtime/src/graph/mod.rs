@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
 use tidegate_core::{
-    ComponentConfig, ComponentId, ComponentSpec, Error, Map, PipelineSpec, Replay, Result, Scan,
-    Sink, Source, Stream, StreamName, Transform, Visibility,
+    ComponentConfig, ComponentId, ComponentSpec, Distribution, Error, Map, PipelineSpec, Replay,
+    Result, Scan, Sink, Source, Spread, Stream, StreamName, Transform, Visibility,
 };
 
 use crate::stats::{ComponentStats, Given};
@@ -239,6 +239,48 @@ impl Graph {
         self.sinks().any(|(_, node, sink)| {
             (0..node.inputs.len()).any(|input| sink.distribution(input).ordered)
         })
+    }
+
+    /// Whether the rows of a port have an order that has to be kept: those of an ordered stage, also
+    /// behind maps of nothing else.
+    pub(crate) fn in_order(&self, port: PortId) -> bool {
+        let maker = &self.nodes[self.maker(port)];
+        match &maker.body {
+            Body::Transform { transform, out } if *out == port => match transform {
+                Transform::Gather(gather) => gather.ordered(),
+                Transform::Map(_) => match maker.inputs.as_slice() {
+                    [only] => self.in_order(only.port),
+                    _ => false,
+                },
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// How the rows of each of a sink's inputs are spread over its writers: as the sink asks for, and
+    /// rows that have an order to one of them.
+    pub(crate) fn distributions(&self, sink: NodeId) -> Vec<Distribution> {
+        let node = &self.nodes[sink];
+        let Body::Sink { sink, .. } = &node.body else {
+            return Vec::new();
+        };
+        let inputs = node.inputs.iter().enumerate();
+        let distributions = inputs.map(|(input, edge)| {
+            let asked = sink.distribution(input);
+            match (self.in_order(edge.port), asked.spread) {
+                (false, spread) => Distribution { spread, ..asked },
+                (true, Spread::Any) => Distribution {
+                    spread: Spread::Single,
+                    ordered: true,
+                },
+                (true, spread) => Distribution {
+                    spread,
+                    ordered: true,
+                },
+            }
+        });
+        distributions.collect()
     }
 
     /// Asks each stream only for what its consumers need.

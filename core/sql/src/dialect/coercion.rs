@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, FieldRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
-use datafusion::common::{DFSchema, TableReference};
+use datafusion::common::{DFSchema, TableReference, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{
     Between, BinaryExpr, Case, Cast, InList, InSubquery, ScalarFunction, SetComparison,
@@ -96,7 +96,11 @@ fn joined(mut join: Join) -> DfResult<Join> {
         let sides = [(&*left, join.left.schema()), (&*right, join.right.schema())];
         let members = sides.map(|(expr, schema)| member(expr, schema));
         let [one, other] = members;
-        let mut wanted = comparable(&[one?, other?]).into_iter();
+        let (one, other) = (one?, other?);
+        if text_and_number(&one.data_type, &other.data_type) {
+            return incomparable(&one.data_type, Operator::Eq, &other.data_type);
+        }
+        let mut wanted = comparable(&[one, other]).into_iter();
         for (side, schema) in [(left, join.left.schema()), (right, join.right.schema())] {
             if let Some(wanted) = wanted.next().flatten() {
                 *side = converted(side.clone(), &wanted, schema)?;
@@ -297,8 +301,19 @@ impl Rewriter<'_> {
         {
             return Ok(moment.compared(*left, op, &unit));
         }
+        self.apart(&left, op, &right)?;
         self.compare(vec![&mut left, &mut right])?;
         Ok(Expr::BinaryExpr(BinaryExpr::new(left, op, right)))
+    }
+
+    /// Refuses to compare text with numbers: which of both is meant to be the other, only the query
+    /// can say. Errors: as DataFusion's for types that can't be compared.
+    fn apart(&self, one: &Expr, op: Operator, other: &Expr) -> DfResult<()> {
+        let types = (one.get_type(self.schema)?, other.get_type(self.schema)?);
+        match apart((one, &types.0), (other, &types.1)) {
+            true => incomparable(&types.0, op, &types.1),
+            false => Ok(()),
+        }
     }
 
     /// What a time is counted in that isn't known yet.
@@ -371,6 +386,8 @@ impl Rewriter<'_> {
                 false => both,
             }));
         }
+        self.apart(&expr, Operator::GtEq, &low)?;
+        self.apart(&expr, Operator::LtEq, &high)?;
         self.compare(vec![&mut expr, &mut low, &mut high])?;
         self.datafusion
             .f_up(Expr::Between(Between::new(expr, negated, low, high)))
@@ -395,6 +412,9 @@ impl Rewriter<'_> {
                 return Ok(never(*expr, negated, &unit));
             }
         }
+        for one in &list {
+            self.apart(&expr, Operator::Eq, one)?;
+        }
         let mut all: Vec<&mut Expr> = vec![&mut expr];
         all.extend(&mut list);
         self.compare(all)?;
@@ -403,6 +423,9 @@ impl Rewriter<'_> {
 
     fn case(&self, mut case: Case) -> DfResult<Expr> {
         if let Some(base) = &mut case.expr {
+            for (when, _) in &case.when_then_expr {
+                self.apart(base, Operator::Eq, when)?;
+            }
             let whens = case.when_then_expr.iter_mut();
             let mut compared: Vec<&mut Expr> = vec![&mut **base];
             compared.extend(whens.map(|(when, _)| &mut **when));
@@ -498,7 +521,12 @@ impl Rewriter<'_> {
     }
 
     fn with_subquery(&self, expr: Expr, subquery: Subquery) -> DfResult<(Expr, Subquery)> {
-        let of = Member::of(subquery.subquery.schema().field(0).data_type());
+        let column = subquery.subquery.schema().field(0).data_type();
+        let own = expr.get_type(self.schema)?;
+        if constant(&expr).is_none() && text_and_number(&own, column) {
+            return incomparable(&own, Operator::Eq, column);
+        }
+        let of = Member::of(column);
         let mut wanted = comparable(&[member(&expr, self.schema)?, of]).into_iter();
         let expr = match wanted.next().flatten() {
             Some(wanted) => converted(expr, &wanted, self.schema)?,
@@ -545,6 +573,26 @@ fn is_whole_days(interval: &ScalarValue) -> bool {
         S::IntervalMonthDayNano(of) => of.is_none_or(|of| of.nanoseconds == 0),
         _ => false,
     }
+}
+
+/// Whether one is text and the other a number. A text in quotes may be either: `qty > '5'`.
+fn apart(one: (&Expr, &DataType), other: (&Expr, &DataType)) -> bool {
+    let quoted =
+        |(expr, data_type): (&Expr, &DataType)| data_type.is_string() && constant(expr).is_some();
+    text_and_number(one.1, other.1) && !quoted(one) && !quoted(other)
+}
+
+fn text_and_number(one: &DataType, other: &DataType) -> bool {
+    let value = |of: &DataType| match of {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        of => of.clone(),
+    };
+    let (one, other) = (value(one), value(other));
+    (one.is_string() && other.is_numeric()) || (one.is_numeric() && other.is_string())
+}
+
+fn incomparable<T>(one: &DataType, op: Operator, other: &DataType) -> DfResult<T> {
+    plan_err!("Cannot infer common argument type for comparison operation {one} {op} {other}")
 }
 
 /// Functions whose arguments get one type.

@@ -15,12 +15,13 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-use super::{calendar, lists};
+use super::{calendar, large, lists};
 
 /// The functions, which take the place of DataFusion's.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = calendar::functions();
     functions.extend(lists::functions());
+    functions.extend(large::functions());
     functions
 }
 

@@ -18,6 +18,7 @@ mod common;
 mod constants;
 mod extremes;
 mod functions;
+mod large;
 mod lists;
 mod literals;
 mod moments;

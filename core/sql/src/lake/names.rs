@@ -56,7 +56,7 @@ pub(crate) async fn resolve(query: &mut Query, finder: &Finder<'_>) -> Result<Ve
         }
         let mut named = match finder.find(parts).await {
             Ok(named) => named,
-            Err(error) => return Err(at(error, parts)),
+            Err(error) => return Err(at(as_path(error, parts), parts)),
         };
         if let (true, Some(name)) = (with, bare) {
             // Within `WITH sales AS (… FROM sales)` the name stays, for the planner to tell apart.
@@ -270,6 +270,24 @@ fn is_path(name: &Ident) -> bool {
 
 fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
+}
+
+/// An error of a name that looks like a file's, as somebody writes it who is used to no quotes.
+fn as_path(error: Error, parts: &[Ident]) -> Error {
+    const ENDINGS: [&str; 10] = [
+        "csv", "tsv", "txt", "json", "ndjson", "jsonl", "parquet", "gz", "zst", "bz2",
+    ];
+    let names: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
+    let name = names.join(".");
+    let ending = name
+        .rsplit_once('.')
+        .map(|(_, ending)| ending.to_lowercase());
+    match ending {
+        Some(ending) if ENDINGS.contains(&ending.as_str()) => {
+            error.hint(format!("a path stands in single quotes: `FROM '{name}'`"))
+        }
+        _ => error,
+    }
 }
 
 /// An error with its place in the text, unless it has one.

@@ -27,6 +27,7 @@ use super::traffic::Traffic;
 use crate::case;
 use crate::error::{lake, planning};
 use crate::memory::{Shares, spillers};
+use crate::naming;
 use crate::output::Shape;
 use crate::parse::statement;
 use crate::query::logical;
@@ -97,6 +98,7 @@ impl Lake {
         let named = names::resolve(&mut ast, &finder).await?;
         let tables: Vec<Table> = named.iter().map(stand_in).collect();
         case::resolve(&mut ast, &tables);
+        naming::columns(&mut ast);
         let failed = |error| told(planning(&error, Some(&ast), &tables));
 
         let mut hashing = true;
