@@ -52,7 +52,7 @@ pub use tidegate_program as program;
 pub use tidegate_runtime as runtime;
 pub use tidegate_runtime::executor;
 pub use tidegate_runtime::state::StateLocation;
-pub use tidegate_runtime::{Pipeline, Report, Resume, RunOptions, Status};
+pub use tidegate_runtime::{FullRefresh, Pipeline, Report, Resume, RunOptions, Status};
 
 /// All components that this crate links, and those that the program links besides.
 ///

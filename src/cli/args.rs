@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// List, show, find and forget the tables of the catalog.
     Catalog(CatalogArgs),
-    /// List and show what pipelines remember, and copy it into a file.
+    /// List, show, reset, export and import what pipelines remember.
     State(StateArgs),
     /// List the sources, transforms, sinks and catalogs that this program has.
     List(ListArgs),
@@ -85,12 +85,8 @@ pub(crate) struct PipelineArgs {
     /// The pipeline file.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Lay `FILE.<PROFILE>.toml` over it.
-    #[arg(long, env = "TIDEGATE_PROFILE")]
-    pub(crate) profile: Option<String>,
-    /// Set a key: `--set sinks.lake.url=out/`. May be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) sets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
     /// The settings file. Default: `tidegate.toml` beside the pipeline file or here.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
@@ -99,6 +95,17 @@ pub(crate) struct PipelineArgs {
     /// the pipeline file.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
+}
+
+/// What lies over a pipeline file.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LayerArgs {
+    /// Lay `FILE.<PROFILE>.toml` over it.
+    #[arg(long, env = "TIDEGATE_PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Set a key: `--set sinks.lake.url=out/`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +125,17 @@ pub(crate) struct RunArgs {
     /// it remembers, because its type changed, forgets it.
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Let the source, or without a name all of them, forget what was read by earlier runs, and read everything
+    /// again. May be repeated. A run that was interrupted must be finished first, or given up with
+    /// `--restart`; a full refresh that was interrupted is resumed by the same command.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with = "resume_anyway"
+    )]
+    pub(crate) full_refresh: Vec<String>,
     /// What to do with a file that changed or went when a part of it was committed. A file of which
     /// nothing is committed is read as it is, whatever is said here.
     #[arg(long, value_enum, value_name = "WHAT")]
@@ -369,29 +387,49 @@ pub(crate) enum StateCommand {
     List(StateListArgs),
     /// Show what is remembered of a pipeline: its run, its positions, what is to be committed.
     Show(StateShowArgs),
-    /// Copy the state of all pipelines into one file, also while they run.
+    /// Let a pipeline, one of its sources, or a part of one forget what was read.
     ///
-    /// The copy is a `state.db`, as it was at one moment. To go back to it, put it under this name into
-    /// an empty directory for `--state`. `state.db` itself is no copy while a `state.db-wal` lies beside
-    /// it.
+    /// The next run reads it again. Rows that were written before are then written again: a sink that
+    /// overwrites, or writes by key, replaces them; one that appends has them twice. What is forgotten is
+    /// shown before, and it asks. The pipeline's ID stays, by which sinks know what they have committed,
+    /// and so does what was spent of quotas.
+    ///
+    /// It is refused while the pipeline runs, and where an interrupted run has left something to commit or to
+    /// discard. `tidegate run FILE --full-refresh` does the same when a run begins.
+    Reset(StateResetArgs),
+    /// Copy the state of all pipelines of a place into one file, also while they run.
+    ///
+    /// `tidegate state import` takes it back. `state.db` itself is no copy while a `state.db-wal` lies
+    /// beside it.
     Export(StateExportArgs),
+    /// Take back a copy that `tidegate state export` wrote.
+    ///
+    /// The copy is checked first: a file that is damaged, of another version or something else is refused.
+    /// What it has of each of its pipelines takes the place of what is there; other pipelines stay as
+    /// they are. What was committed after the copy was made is read and written again by the next run.
+    Import(StateImportArgs),
 }
 
 /// Where the state is.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
     /// Where pipelines keep their state: a directory, or a place on object storage, such as
-    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate` in the
-    /// current directory.
+    /// `s3://bucket/prefix`. Default: `state` of `[runtime]` in the settings, or else `.tidegate` beside
+    /// the pipeline file, or in the current directory where no file is named.
     #[arg(long, value_name = "PLACE", env = "TIDEGATE_STATE")]
     pub(crate) state: Option<String>,
-    /// The settings file. Default: `tidegate.toml` here.
+    /// The settings file. Default: `tidegate.toml` beside the pipeline file or here.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) settings: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct StateListArgs {
+    /// A pipeline file: list the place where it has its state.
+    #[arg(value_name = "PIPELINE_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) beside: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -401,8 +439,8 @@ pub(crate) struct StateListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StateShowArgs {
-    /// The pipeline's name.
-    #[arg(value_name = "NAME")]
+    /// The pipeline: its file, or its name.
+    #[arg(value_name = "FILE_OR_NAME", value_hint = ValueHint::FilePath)]
     pub(crate) pipeline: String,
     /// Print JSON.
     #[arg(long)]
@@ -412,10 +450,52 @@ pub(crate) struct StateShowArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = RESET_EXAMPLES)]
+pub(crate) struct StateResetArgs {
+    /// The pipeline: its file, or its name.
+    #[arg(value_name = "FILE_OR_NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) pipeline: String,
+    /// Only what this source remembers. Default: all of them, and an unfinished run.
+    pub(crate) source: Option<String>,
+    /// Only one of its streams or files, or one split of an unfinished run, as `state show` names
+    /// them.
+    pub(crate) part: Option<String>,
+    /// Don't ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+const RESET_EXAMPLES: &str = "\
+Examples:
+  tidegate state reset shop.toml
+  tidegate state reset shop.toml orders
+  tidegate state reset shop.toml orders 2024-02-29.csv";
+
+#[derive(Debug, Args)]
 pub(crate) struct StateExportArgs {
-    /// The file; it must not be there yet.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The file to write; it must not be there yet.
+    #[arg(value_name = "COPY", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    /// A pipeline file: copy the place where it has its state.
+    #[arg(value_name = "PIPELINE_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) beside: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateImportArgs {
+    /// The copy.
+    #[arg(value_name = "COPY", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// A pipeline file: import into the place where it has its state.
+    #[arg(value_name = "PIPELINE_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) beside: Option<PathBuf>,
+    /// Don't ask before the state of a pipeline is replaced.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

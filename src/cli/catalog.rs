@@ -1,7 +1,6 @@
 //! `tidegate catalog`: list, show, drop, crawl.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
 
 use arrow_schema::FieldRef;
@@ -18,6 +17,7 @@ use super::args::{
     CatalogArgs, CatalogCommand, CatalogCrawlArgs, CatalogDropArgs, CatalogListArgs,
     CatalogShowArgs, Global,
 };
+use super::confirm::confirm;
 use super::lake::{Ground, Look, on_all_cores, stopped};
 use super::progress::{counted, grouped};
 use super::rows::type_name;
@@ -221,7 +221,10 @@ async fn forget(ground: &Ground, args: &CatalogDropArgs) -> Result<String> {
     let catalog = there(ground).await?;
     let table = expect(&*catalog, &args.table).await?;
     if !args.yes {
-        confirm(&table)?;
+        confirm(
+            &format!("drop `{}` from the catalog (its files stay)", table.name),
+            &format!("`{}` is not dropped", table.name),
+        )?;
     }
     catalog.drop_table(&table.name).await?;
     let text = format!(
@@ -238,32 +241,6 @@ async fn there(ground: &Ground) -> Result<Arc<dyn Catalog>> {
         Look::Missing(path) => Err(Error::not_found("there is no catalog")
             .with("path", path.display())
             .hint("a sink with `catalog`, or `tidegate catalog crawl`, makes one")),
-    }
-}
-
-/// Asks on the terminal. Errors: `Config` where there is none, or the answer is no.
-fn confirm(table: &CatalogTable) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::config(format!(
-            "`{}` is dropped only with confirmation",
-            table.name
-        ))
-        .hint("say --yes; the table's files stay in any case"));
-    }
-    let mut err = std::io::stderr().lock();
-    let _ = write!(
-        err,
-        "drop `{}` from the catalog (files stay)? [y/N] ",
-        printable::line(&table.name.to_string())
-    );
-    let _ = err.flush();
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Error::io("the answer can't be read", error))?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Error::config(format!("`{}` is not dropped", table.name))),
     }
 }
 

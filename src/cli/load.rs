@@ -90,8 +90,8 @@ pub(crate) fn load(
     };
     let registry = tidegate::registry().map_err(|error| fail(error, None))?;
     let options = LoadOptions {
-        profile: args.profile.clone(),
-        sets: args.sets.clone(),
+        profile: args.layers.profile.clone(),
+        sets: args.layers.sets.clone(),
         settings: args.settings.clone(),
         ..LoadOptions::new(&args.file)
     };

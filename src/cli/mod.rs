@@ -5,6 +5,7 @@ mod board;
 mod catalog;
 mod check;
 mod components;
+mod confirm;
 mod errors;
 mod exit;
 mod explain;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 use tidegate::core::{Changed, Kind};
 use tidegate::runtime::RunStats;
-use tidegate::{Error, Pipeline, Report, Resume, RunOptions, Status};
+use tidegate::{Error, FullRefresh, Pipeline, Report, Resume, RunOptions, Status};
 use tokio::sync::watch;
 
 use super::args::{ChangedInput, Global, LogFormat, RunArgs};
@@ -99,12 +99,18 @@ fn perform(global: &Global, args: &RunArgs, file: &Pending) -> Ended {
             Some(ChangedInput::Reread) => Changed::Reread,
             Some(ChangedInput::Resume) => Changed::Resume,
         };
+        let refresh = match args.full_refresh.as_slice() {
+            [] => FullRefresh::None,
+            names if names.iter().any(String::is_empty) => FullRefresh::All,
+            names => FullRefresh::Of(names.to_vec()),
+        };
         let state = ready.state().await?;
         let progress = Progress::start(global, ready.pipeline.stats());
         let options = RunOptions {
             state,
             resume,
             changed,
+            refresh,
             adopt: args.adopt,
             stop,
             ..RunOptions::default()

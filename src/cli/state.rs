@@ -1,23 +1,27 @@
-//! `tidegate state`: list, show, export.
+//! `tidegate state`: list, show, reset, export, import.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use comfy_table::CellAlignment;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 use tidegate::core::ComponentId;
-use tidegate::runtime::state::{Listed, PipelineState, SourceState};
+use tidegate::runtime::state::{Listed, PipelineState, SourceState, StateCopy};
+use tidegate::runtime::{Reset, ResetScope, remembered};
 use tidegate::{Error, Result, StateLocation, config};
 
 use super::args::{
-    Global, PlaceArgs, StateArgs, StateCommand, StateExportArgs, StateListArgs, StateShowArgs,
+    Global, LogFormat, PipelineArgs, PlaceArgs, StateArgs, StateCommand, StateImportArgs,
+    StateListArgs, StateResetArgs, StateShowArgs,
 };
 use super::catalog::{plain, trimmed};
+use super::confirm::confirm;
 use super::lake::{on_all_cores, stopped};
-use super::progress::counted;
-use super::{errors, exit};
+use super::load::{self, Ready};
+use super::progress::{counted, grouped};
+use super::{errors, exit, out, terminal};
 
 /// How many positions are listed before the rest is only counted.
 const SHOWN: usize = 8;
@@ -27,59 +31,108 @@ const WIDTH: usize = 100;
 
 /// Does what a command of the state says.
 pub(crate) fn state(global: &Global, args: StateArgs) -> u8 {
-    let place = match &args.command {
-        StateCommand::List(args) => &args.place,
-        StateCommand::Show(args) => &args.place,
-        StateCommand::Export(args) => &args.place,
+    let (place, file, name) = match &args.command {
+        StateCommand::List(args) => (&args.place, args.beside.clone(), None),
+        StateCommand::Show(args) => named(&args.place, &args.pipeline),
+        StateCommand::Reset(args) => named(&args.place, &args.pipeline),
+        StateCommand::Export(args) => (&args.place, args.beside.clone(), None),
+        StateCommand::Import(args) => (&args.place, args.beside.clone(), None),
     };
-    let fail = |error: &Error| {
-        errors::print(global, error, None);
-        exit::of_error(error)
+    let at = match At::find(global, place, file) {
+        Ok(at) => at,
+        Err(code) => return code,
     };
-    let registry = match tidegate::registry() {
-        Ok(registry) => registry,
-        Err(error) => return fail(&error),
-    };
-    let settings = match config::load_settings(place.settings.clone(), &registry) {
-        Ok(settings) => settings,
-        Err(diagnostics) => {
-            errors::print_diagnostics(global, &diagnostics);
-            return exit::USAGE;
-        }
-    };
+    let name = name.unwrap_or_else(|| at.pipeline());
     let ended = on_all_cores(async {
-        let location = location(place, &settings).await?;
+        let location = at.location(place).await?;
         match &args.command {
             StateCommand::List(args) => list(&location, args).await,
-            StateCommand::Show(args) => show(global, &location, args).await,
-            StateCommand::Export(args) => export(&location, args).await,
+            StateCommand::Show(args) => show(global, &location, args, name).await,
+            StateCommand::Reset(args) => reset(global, &location, args, name).await,
+            StateCommand::Export(args) => export(&location, &args.file).await,
+            StateCommand::Import(args) => import(&location, args).await,
         }
     });
     match ended {
-        Ok(Some(text)) => {
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
-            exit::DONE
-        }
+        Ok(Some(text)) => out::show(global, &text),
         Ok(None) => stopped(global),
-        Err(error) => fail(&error),
+        Err(error) => {
+            errors::print(global, &error, None);
+            exit::of_error(&error)
+        }
     }
 }
 
-async fn location(
-    args: &PlaceArgs,
-    settings: &serde_json::Map<String, Value>,
-) -> Result<StateLocation> {
-    let set = settings
-        .get("runtime")
-        .and_then(|table| table["state"].as_str());
-    let place = args
-        .state
-        .as_deref()
-        .or(set)
-        .unwrap_or(StateLocation::DIRECTORY);
-    let base = std::env::current_dir()
-        .map_err(|error| Error::io("the current directory can't be found", error))?;
-    tidegate::state_at(place, &base, settings).await
+/// What names a pipeline: the file that is there, or else what looks like one, or else its name.
+fn named<'a>(
+    place: &'a PlaceArgs,
+    pipeline: &'a str,
+) -> (&'a PlaceArgs, Option<PathBuf>, Option<&'a str>) {
+    let path = Path::new(pipeline);
+    let is_toml = path.extension().is_some_and(|ending| ending == "toml");
+    match is_toml || path.is_file() {
+        true => (place, Some(path.to_owned()), None),
+        false => (place, None, Some(pipeline)),
+    }
+}
+
+/// What says where the state is.
+enum At {
+    /// A pipeline file, as for its run.
+    File(Box<Ready>),
+    /// Nothing but the settings.
+    Here(serde_json::Map<String, Value>),
+}
+
+impl At {
+    /// Reads it; what is wrong was printed when this gives a code.
+    fn find(global: &Global, place: &PlaceArgs, file: Option<PathBuf>) -> Result<Self, u8> {
+        if let Some(file) = file {
+            let args = PipelineArgs {
+                file,
+                layers: place.layers.clone(),
+                settings: place.settings.clone(),
+                state: place.state.clone(),
+            };
+            let ready = load::load(global, &args, None).map_err(|refused| refused.code)?;
+            return Ok(Self::File(Box::new(ready)));
+        }
+        let registry = tidegate::registry().map_err(|error| {
+            errors::print(global, &error, None);
+            exit::of_error(&error)
+        })?;
+        let settings = config::load_settings(place.settings.clone(), &registry);
+        settings.map(Self::Here).map_err(|diagnostics| {
+            errors::print_diagnostics(global, &diagnostics);
+            exit::USAGE
+        })
+    }
+
+    /// The name of the file's pipeline.
+    fn pipeline(&self) -> &str {
+        match self {
+            Self::File(ready) => &ready.pipeline.spec().name,
+            Self::Here(_) => "",
+        }
+    }
+
+    async fn location(&self, args: &PlaceArgs) -> Result<StateLocation> {
+        let settings = match self {
+            Self::File(ready) => return ready.state().await,
+            Self::Here(settings) => settings,
+        };
+        let set = settings
+            .get("runtime")
+            .and_then(|table| table["state"].as_str());
+        let place = args
+            .state
+            .as_deref()
+            .or(set)
+            .unwrap_or(StateLocation::DIRECTORY);
+        let base = std::env::current_dir()
+            .map_err(|error| Error::io("the current directory can't be found", error))?;
+        tidegate::state_at(place, &base, settings).await
+    }
 }
 
 async fn list(location: &StateLocation, args: &StateListArgs) -> Result<String> {
@@ -113,23 +166,16 @@ async fn list(location: &StateLocation, args: &StateListArgs) -> Result<String> 
     Ok(format!("{}\n", trimmed(&shown)))
 }
 
-async fn show(global: &Global, location: &StateLocation, args: &StateShowArgs) -> Result<String> {
-    let name = &args.pipeline;
-    let listed = location.pipelines().await?;
-    let state = match listed.iter().any(|one| one.name == *name) {
-        true => location.load(name).await?,
-        false => None,
-    };
-    let Some(state) = state else {
-        return Err(unknown(name, &listed));
-    };
-    let listed = listed.into_iter().find(|one| one.name == *name);
-    let listed = listed.unwrap_or_else(|| Listed {
-        name: name.clone(),
-        changed: None,
-    });
+async fn show(
+    global: &Global,
+    location: &StateLocation,
+    args: &StateShowArgs,
+    name: &str,
+) -> Result<String> {
+    let (listed, state) = find(location, name).await?;
+    let remembered = remembered(&state, &tidegate::registry()?);
     if args.json {
-        return Ok(format!("{:#}\n", details(&listed, &state)));
+        return Ok(format!("{:#}\n", details(&listed, &state, &remembered)));
     }
     let mut text = match global.color_stdout() {
         true => escaped(name).bold().to_string(),
@@ -155,6 +201,18 @@ async fn show(global: &Global, location: &StateLocation, args: &StateShowArgs) -
         fact("to commit", format!("epoch {}", epochs.join(", ")));
     }
     let _ = writeln!(text, "\n{}", components(&state));
+    let entries = remembered.iter();
+    let entries =
+        entries.flat_map(|(id, of)| of.iter().map(move |(name, value)| (id, name, value)));
+    let entries: Vec<_> = entries.collect();
+    if !entries.is_empty() {
+        let mut shown = plain(&["source", "remembers", ""]);
+        for (source, name, value) in entries.iter().take(SHOWN) {
+            shown.add_row([source.to_string(), escaped(name), short(value)]);
+        }
+        let _ = writeln!(text, "\n{}", trimmed(&shown));
+        text.push_str(&rest(entries.len(), "more"));
+    }
     let positions = positions(&state);
     if !positions.is_empty() {
         let mut shown = plain(&["source", "split", "position"]);
@@ -162,36 +220,134 @@ async fn show(global: &Global, location: &StateLocation, args: &StateShowArgs) -
             shown.add_row([source.to_string(), escaped(split), short(position)]);
         }
         let _ = writeln!(text, "\n{}", trimmed(&shown));
-        if let Some(more) = positions.len().checked_sub(SHOWN + 1) {
-            let _ = writeln!(
-                text,
-                "… and {}; --json shows all",
-                counted(more as u64 + 1, "more split")
-            );
-        }
+        text.push_str(&rest(positions.len(), "more split"));
     }
     Ok(text)
 }
 
-async fn export(location: &StateLocation, args: &StateExportArgs) -> Result<String> {
-    location.export(&args.file).await?;
-    Ok(format!("copied the state to {}\n", args.file.display()))
+/// What isn't shown of so many.
+fn rest(count: usize, what: &str) -> String {
+    let more = match count.checked_sub(SHOWN) {
+        None | Some(0) => return String::new(),
+        Some(more) => more as u64,
+    };
+    let more = match what {
+        "more" => format!("{} more", grouped(more)),
+        what => counted(more, what),
+    };
+    format!("… and {more}; --json shows all\n")
+}
+
+/// A pipeline that has a state here. Errors: `NotFound`, with those that have.
+async fn find(location: &StateLocation, name: &str) -> Result<(Listed, PipelineState)> {
+    let all = location.pipelines().await?;
+    let listed = all.iter().find(|one| one.name == *name);
+    if let Some(listed) = listed
+        && let Some(state) = location.load(name).await?
+    {
+        return Ok((listed.clone(), state));
+    }
+    Err(unknown(name, &all))
+}
+
+/// What comes of it that something is forgotten.
+const AGAIN: &str = "what is forgotten is read again, and its rows are written again: replaced by a sink \
+                     that overwrites or writes by key, duplicated in one that appends";
+
+async fn reset(
+    global: &Global,
+    location: &StateLocation,
+    args: &StateResetArgs,
+    name: &str,
+) -> Result<String> {
+    find(location, name).await?;
+    let scope = match (&args.source, &args.part) {
+        (Some(source), Some(part)) => ResetScope::Part(source.clone(), part.clone()),
+        (Some(source), None) => ResetScope::Source(source.clone()),
+        (None, _) => ResetScope::Pipeline,
+    };
+    let store = location.open().await?;
+    // From here on no run changes what is decided.
+    let hold = store.acquire(name).await?;
+    let state = store.load(name).await?;
+    let state = state.ok_or_else(|| Error::internal("the pipeline's state is gone"))?;
+    let reset = Reset::of(&state, &tidegate::registry()?, &scope)?;
+    let shown = escaped(name);
+    if reset.forgotten().is_empty() {
+        hold.release().await?;
+        return Ok(format!("`{shown}` has nothing to forget here\n"));
+    }
+    let mut text = String::new();
+    for line in reset.forgotten() {
+        let _ = writeln!(text, "  {}", escaped(line));
+    }
+    if !args.yes {
+        let would = format!("`{shown}` would forget\n{text}{AGAIN}");
+        match global.log_format {
+            LogFormat::Text => terminal::say(&would),
+            LogFormat::Json => errors::log("INFO", &would, Value::Null),
+        }
+        confirm(
+            &format!("let `{shown}` forget this"),
+            &format!("`{shown}` forgets nothing"),
+        )?;
+    }
+    reset.apply(&store, name, hold.fence()).await?;
+    hold.release().await?;
+    Ok(format!("`{shown}` forgot\n{text}{AGAIN}\n"))
+}
+
+async fn export(location: &StateLocation, file: &Path) -> Result<String> {
+    location.export(file).await?;
+    Ok(format!("copied the state to {}\n", file.display()))
+}
+
+async fn import(location: &StateLocation, args: &StateImportArgs) -> Result<String> {
+    let file = args.file.clone();
+    let copy = tokio::task::spawn_blocking(move || StateCopy::read(&file));
+    let copy = copy
+        .await
+        .map_err(|error| Error::internal("the copy's thread broke").because(error))??;
+    let names: Vec<String> = copy.pipelines().to_vec();
+    let mut replaced = Vec::new();
+    for name in &names {
+        let state = location.load(name).await?;
+        if state.is_some_and(|state| state.run.is_some()) {
+            replaced.push(name.clone());
+        }
+    }
+    if !replaced.is_empty() && !args.yes {
+        confirm(
+            &format!("replace the state of {}", quoted(&replaced)),
+            "nothing is imported",
+        )?;
+    }
+    location
+        .import(copy, args.yes || !replaced.is_empty())
+        .await?;
+    Ok(match names.is_empty() {
+        true => "the copy has no pipelines\n".to_owned(),
+        false => format!("imported the state of {}\n", quoted(&names)),
+    })
+}
+
+fn quoted(names: &[String]) -> String {
+    let names = names.iter().take(30);
+    let names: Vec<_> = names.map(|name| format!("`{}`", escaped(name))).collect();
+    names.join(", ")
 }
 
 fn unknown(name: &str, listed: &[Listed]) -> Error {
     let error =
         Error::not_found("no pipeline of this name has a state here").with("pipeline", name);
     match listed {
-        [] => error.hint("there is none; say with --state where pipelines keep it"),
-        listed => error.hint(format!(
-            "there are: {}",
-            listed
-                .iter()
-                .take(30)
-                .map(|one| format!("`{}`", escaped(&one.name)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )),
+        [] => error.hint(
+            "there is none; name the pipeline file, or say with --state where pipelines keep it",
+        ),
+        listed => {
+            let names: Vec<_> = listed.iter().map(|one| one.name.clone()).collect();
+            error.hint(format!("there are: {}", quoted(&names)))
+        }
     }
 }
 
@@ -227,7 +383,11 @@ fn head(listed: &Listed, state: &PipelineState) -> Value {
     })
 }
 
-fn details(listed: &Listed, state: &PipelineState) -> Value {
+fn details(
+    listed: &Listed,
+    state: &PipelineState,
+    remembered: &BTreeMap<ComponentId, BTreeMap<String, Value>>,
+) -> Value {
     let mut all = head(listed, state);
     let components = state.run.iter().flat_map(|run| &run.components);
     let components: Vec<_> = components
@@ -257,6 +417,7 @@ fn details(listed: &Listed, state: &PipelineState) -> Value {
     all["file"] = json!(state.run.as_ref().map(|run| &run.file));
     all["components"] = json!(components);
     all["sources"] = json!(sources);
+    all["remembered"] = json!(remembered);
     all["epochs"] = json!(epochs);
     all["kept"] = json!(per_sink(state.kept.iter().map(|(sink, _)| sink)));
     all["begun"] = json!(per_sink(state.journal.iter().map(|one| &one.sink)));

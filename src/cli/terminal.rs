@@ -67,7 +67,10 @@ pub(crate) fn start_logging(global: &Global) -> Result<()> {
         // Where the AWS SDK looks in vain (no instance to ask) is no warning: it looks elsewhere, and
         // an error says what is missing in the end.
         // How many requests a run needs of a day's is for everyone.
-        (false, 0) => "warn,tidegate_stackoverflow=info,aws_config=error",
+        // So is what is read again because somebody asked for it.
+        (false, 0) => {
+            "warn,tidegate_stackoverflow=info,tidegate_runtime::refresh=info,aws_config=error"
+        }
         (false, 1) => "warn,tidegate=info,tidegate_runtime=debug",
         // What parsers and optimizers say of each step would hide all else.
         (false, _) => "debug,sqlparser=info,datafusion_optimizer=info,datafusion_expr=info",

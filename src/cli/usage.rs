@@ -80,6 +80,14 @@ fn hint(error: &clap::Error) -> Option<String> {
             ),
             _ => None,
         },
+        // Its source is optional, so a file that follows it is taken for one.
+        ErrorKind::MissingRequiredArgument => {
+            let args: Vec<_> = std::env::args().collect();
+            let mut pairs = args.windows(2);
+            let swallowed =
+                pairs.any(|two| two[0] == "--full-refresh" && two[1].ends_with(".toml"));
+            swallowed.then(|| "write the file first: tidegate run FILE --full-refresh".to_owned())
+        }
         _ => None,
     }
 }

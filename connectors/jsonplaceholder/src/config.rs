@@ -87,6 +87,10 @@ impl SourceConfig for JsonPlaceholderConfig {
         ApiSource::understands(state)
     }
 
+    fn remembered_under(&self) -> Option<&'static str> {
+        Some(ApiSource::REMEMBERED_UNDER)
+    }
+
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["page_size"]
     }

@@ -301,6 +301,10 @@ impl SourceConfig for MySqlConfig {
         plan::understands(state)
     }
 
+    fn remembered_under(&self) -> Option<&'static str> {
+        Some("bookmarks")
+    }
+
     fn tuning_keys(&self) -> &'static [&'static str] {
         const {
             let [a, b, c, d, e, f] = ConnectionKeys::TUNING;

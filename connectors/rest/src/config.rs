@@ -268,6 +268,10 @@ impl SourceConfig for RestConfig {
         ApiSource::understands(state)
     }
 
+    fn remembered_under(&self) -> Option<&'static str> {
+        Some(ApiSource::REMEMBERED_UNDER)
+    }
+
     fn tuning_keys(&self) -> &'static [&'static str] {
         &["auth", "allow_http", "rate_limit", "quota", "on_quota"]
     }

@@ -331,6 +331,10 @@ impl SourceConfig for StackOverflowConfig {
         state.decode::<State>().map(drop)
     }
 
+    fn remembered_under(&self) -> Option<&'static str> {
+        Some("streams")
+    }
+
     /// With others of these, the same rows are read. A position knows the size of the pages that it
     /// counts, and counts anew where another is set.
     fn tuning_keys(&self) -> &'static [&'static str] {

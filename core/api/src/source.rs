@@ -51,6 +51,9 @@ impl ApiSource {
         state.decode::<Option<State>>().map(drop)
     }
 
+    /// See [`SourceConfig::remembered_under`](tidegate_core::SourceConfig::remembered_under).
+    pub const REMEMBERED_UNDER: &str = "endpoints";
+
     /// A source of these endpoints, which [`Endpoint::validate`] has found good, of an API that lets
     /// everyone in.
     pub fn new(client: HttpClient, endpoints: Vec<Endpoint>) -> Self {

@@ -49,6 +49,22 @@ opaque! {
 }
 
 impl PlanState {
+    /// What stands in its field `under`, by name: see
+    /// [`SourceConfig::remembered_under`](crate::SourceConfig::remembered_under).
+    pub fn entries(&self, under: &str) -> impl Iterator<Item = (&str, &serde_json::Value)> {
+        let entries = self.0.get(under).and_then(serde_json::Value::as_object);
+        let entries = entries.into_iter().flatten();
+        entries.map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The same without one of them; `None` if there is no such entry.
+    pub fn without(&self, under: &str, name: &str) -> Option<Self> {
+        let mut without = self.clone();
+        let entries = without.0.get_mut(under)?.as_object_mut()?;
+        entries.shift_remove(name)?;
+        Some(without)
+    }
+
     /// Whether there is nothing in it to remember: no number but 0, no text, no true, however deep.
     pub fn is_empty(&self) -> bool {
         fn is_empty(value: &serde_json::Value) -> bool {

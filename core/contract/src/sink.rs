@@ -119,6 +119,12 @@ pub trait Sink: Debug + Send + Sync {
         Visibility::Epoch
     }
 
+    /// Whether a row takes the place of the one with the same key that is there already, whichever run
+    /// wrote it: then it does no harm that a source is read again.
+    fn replaces_by_key(&self) -> bool {
+        false
+    }
+
     /// How the rows of the `input`-th input are to be spread over writers.
     fn distribution(&self, input: usize) -> Distribution {
         let _ = input;

@@ -48,6 +48,15 @@ pub trait SourceConfig: Debug + Send + Sync {
         let _ = state;
         Ok(())
     }
+
+    /// The field of its [`PlanState`] that is an object of what it remembers from run to run of each
+    /// stream, or of each file, by its name. `None`: it remembers nothing that could stand alone.
+    ///
+    /// Without one of its entries the source reads as if it had never read that one, and all else as
+    /// before: so people can look at one, and have it forgotten, between two runs.
+    fn remembered_under(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// One named table that a source gives.

@@ -201,12 +201,17 @@ fn unknown_sink(id: &ComponentId) -> Error {
 }
 
 /// A run with the components of the file.
-pub(crate) fn new_run(components: Vec<StoredComponent>, file: Option<String>) -> RunState {
+pub(crate) fn new_run(
+    components: Vec<StoredComponent>,
+    file: Option<String>,
+    refreshed: BTreeSet<ComponentId>,
+) -> RunState {
     RunState {
         id: RunId::new(),
         finished: false,
         checkpointed: false,
         components,
         file,
+        refreshed,
     }
 }

@@ -11,6 +11,7 @@ use tidegate_core::{
 };
 
 use crate::graph::Graph;
+use crate::refresh;
 use crate::state::{Change, Fence, PipelineState, RunState, StateStore, StoredComponent};
 use crate::stored::differences;
 
@@ -37,6 +38,7 @@ pub(crate) struct Taken<'a> {
 }
 
 /// Decides how to take up a state, without opening anything. `restart`: an unfinished run is given up.
+/// `refreshed`: the sources that a full refresh is to begin with, which needs a new run.
 ///
 /// Errors: `Config` or `Conflict` where the user has to say what is to be done.
 pub(crate) fn take_up<'a>(
@@ -45,12 +47,17 @@ pub(crate) fn take_up<'a>(
     configs: &[ComponentConfig],
     restart: bool,
     resume: Resume,
+    refreshed: &BTreeSet<ComponentId>,
 ) -> Result<Taken<'a>> {
     let unfinished = state.run.as_ref().filter(|run| !run.finished && !restart);
     let changed = unfinished.map(|run| (run, differences(&run.components, components)));
     // A user who corrects what made a run fail before its first checkpoint needs no flag.
-    let run = changed.filter(|(run, changed)| run.checkpointed || changed.is_empty());
+    let stays = |changed: &[String]| changed.is_empty() && refreshed.is_empty();
+    let run = changed.filter(|(run, changed)| run.checkpointed || stays(changed));
     if let Some((run, changed)) = &run {
+        if !refreshed.is_empty() {
+            return Err(refresh::in_the_middle());
+        }
         if !changed.is_empty() && resume == Resume::IfUnchanged {
             return Err(changed_pipeline(changed));
         }
@@ -67,6 +74,9 @@ pub(crate) fn take_up<'a>(
         let ComponentConfig::Source(config) = config else {
             continue;
         };
+        if refreshed.contains(&component.id) {
+            continue;
+        }
         let Some(known) = state.sources.get(&component.id) else {
             continue;
         };

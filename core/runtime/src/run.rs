@@ -1,6 +1,6 @@
 //! A run, from the lease to the report.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::engine::{Attempt, Common, Executor, Outcome};
 use crate::graph::{Body, Graph, Records, StateRecords, Surroundings};
 use crate::recover::{self, new_run};
+use crate::refresh::{self, FullRefresh};
 use crate::report::{Report, Status, Told};
 use crate::resume::{self, Resume};
 use crate::retry;
@@ -63,6 +64,8 @@ pub struct RunOptions {
     pub resume: Resume,
     /// What to do with an input that changed or went when a part of it was committed.
     pub changed: Changed,
+    /// Which sources forget what they remember when the run begins.
+    pub refresh: FullRefresh,
     /// Whether to take over the state of another pipeline file of the same name.
     pub adopt: bool,
     /// Turns true when the run is to end: it commits what it has, and stops.
@@ -79,6 +82,7 @@ impl Default for RunOptions {
             state: StateLocation::default(),
             resume: Resume::default(),
             changed: Changed::default(),
+            refresh: FullRefresh::default(),
             adopt: false,
             stop,
             executors: vec![Executor::local()],
@@ -187,7 +191,9 @@ impl Pipeline {
         if !ends {
             let components = self.stored()?;
             let as_it_is = Resume::IfUnchanged;
-            let taken = resume::take_up(&state, &components, &self.configs, false, as_it_is)?;
+            let none = BTreeSet::new();
+            let taken =
+                resume::take_up(&state, &components, &self.configs, false, as_it_is, &none)?;
             goes_on = unfinished && taken.run.is_some();
         }
         let graph = self.open(state.lineage).await?;
@@ -260,6 +266,8 @@ impl Pipeline {
     }
 
     async fn run_leased(&self, options: &RunOptions, told: &mut Told) -> Result<Status> {
+        // A misspelt name is told before anything is made.
+        options.refresh.sources(&self.spec)?;
         let store = options.state.open().await?;
         let mut stop = options.stop.clone();
         // Dropped with the run's future: the pipeline is free at once.
@@ -378,6 +386,17 @@ impl Pipeline {
         let had_stored_end = state.epochs.iter().any(|epoch| epoch.last);
         let unfinished =
             |state: &PipelineState| state.run.as_ref().is_some_and(|run| !run.finished);
+        let mut refreshed = options.refresh.sources(&self.spec)?;
+        // The same command goes on with the refresh that it began, unless that is given up.
+        let continues = *resume != Resume::Restart && unfinished(&state);
+        if continues
+            && state
+                .run
+                .as_ref()
+                .is_some_and(|run| run.refreshed == refreshed)
+        {
+            refreshed.clear();
+        }
         let restart = *resume == Resume::Restart && unfinished(&state) && !had_stored_end;
         let anyway = *resume == Resume::Anyway;
         let is_gone = |sink: &ComponentId| !self.spec.components.iter().any(|c| c.id == *sink);
@@ -390,14 +409,15 @@ impl Pipeline {
             // The attempt before came to the end, and failed only then.
             return Ok(Outcome::Completed);
         }
-        if had_stored_end && *resume != Resume::Restart {
+        if had_stored_end && *resume != Resume::Restart && refreshed.is_empty() {
             // The process before died between its last checkpoint and the end of its commit.
             told.resumed = true;
             return Ok(Outcome::Completed);
         }
 
         let components = self.stored()?;
-        let taken = resume::take_up(&state, &components, &self.configs, restart, *resume)?;
+        let configs = &self.configs;
+        let taken = resume::take_up(&state, &components, configs, restart, *resume, &refreshed)?;
         let file = self.file.clone();
         let owner = state.run.as_ref().and_then(|run| run.file.as_ref());
         if let (StateLocation::Directory(_), Some(owner), Some(file)) =
@@ -422,7 +442,7 @@ impl Pipeline {
                 }
             }
             None => {
-                let fresh = new_run(components, file);
+                let fresh = new_run(components, file, refreshed.clone());
                 *begun = Some(fresh.id);
                 store
                     .apply(name, fence, Change::BeginRun { run: fresh })
@@ -474,6 +494,9 @@ impl Pipeline {
             graph = opened => graph?,
         };
         let _ = self.given.set(graph.given());
+        if !refreshed.is_empty() {
+            refresh::say(&graph, &refreshed);
+        }
         let looked = resume::look_again(&graph, store, name, fence, state, options.changed);
         let state = tokio::select! {
             biased;

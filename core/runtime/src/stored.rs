@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidegate_core::{ComponentConfig, ComponentSpec, Error, Registry, Result, SinkConfig};
+use tidegate_core::{
+    ComponentConfig, ComponentSpec, Error, Registry, Result, SinkConfig, SourceConfig,
+};
 
 use crate::state::StoredComponent;
 
@@ -41,21 +43,39 @@ pub(crate) fn restore(
     registry: &Registry,
     stored: &StoredComponent,
 ) -> Result<Box<dyn SinkConfig>> {
+    let restored = registry.sink(stored.tag(), keys(stored));
+    restored.map_err(|error| unreadable(stored, error))
+}
+
+/// A source's configuration, as it was when the run began.
+pub(crate) fn restore_source(
+    registry: &Registry,
+    stored: &StoredComponent,
+) -> Result<Box<dyn SourceConfig>> {
+    let restored = registry.source(stored.tag(), keys(stored));
+    restored.map_err(|error| unreadable(stored, error))
+}
+
+/// Its keys but for its type.
+fn keys(stored: &StoredComponent) -> Value {
     let mut table = stored.config.clone();
-    let tag = match &mut table {
-        Value::Object(keys) => keys.shift_remove("type"),
-        _ => None,
-    };
-    let tag = tag.as_ref().and_then(Value::as_str).unwrap_or_default();
-    registry.sink(tag, table).map_err(|error| {
-        Error::conflict("the stored configuration of a sink can't be read")
-            .with("component", &stored.id)
-            .hint(
-                "the state was written by another version of Tidegate, or by a program with other \
-                 components: run it once with what wrote it",
-            )
-            .because(error)
-    })
+    if let Value::Object(keys) = &mut table {
+        keys.shift_remove("type");
+    }
+    table
+}
+
+fn unreadable(stored: &StoredComponent, error: Error) -> Error {
+    let kind = stored.kind;
+    Error::conflict(format!(
+        "the stored configuration of a {kind} can't be read"
+    ))
+    .with("component", &stored.id)
+    .hint(
+        "the state was written by another version of Tidegate, or by a program with other \
+             components: run it once with what wrote it",
+    )
+    .because(error)
 }
 
 /// What differs between the components that an unfinished run has and those of the file.

@@ -15,6 +15,11 @@ pub(crate) struct State {
     pub(crate) seen: BTreeMap<String, Mark>,
 }
 
+impl State {
+    /// The field that has an entry for each file.
+    pub(crate) const FILES: &str = "seen";
+}
+
 /// Tells a file from what it was before it was changed: its bytes, microseconds since 1970 and,
 /// where times are too coarse to tell (S3's are seconds), what the place calls its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

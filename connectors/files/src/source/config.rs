@@ -195,4 +195,8 @@ impl SourceConfig for FilesSourceConfig {
             false => Ok(()),
         }
     }
+
+    fn remembered_under(&self) -> Option<&'static str> {
+        self.remembers().then_some(State::FILES)
+    }
 }

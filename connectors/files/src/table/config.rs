@@ -99,4 +99,8 @@ impl SourceConfig for TableSourceConfig {
             false => Ok(()),
         }
     }
+
+    fn remembered_under(&self) -> Option<&'static str> {
+        self.incremental.then_some(State::FILES)
+    }
 }

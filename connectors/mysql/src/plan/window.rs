@@ -62,7 +62,9 @@ pub(super) async fn find(
             "the run before was read by another cursor",
         )
         .with("cursor before", &before.column)
-        .hint("put it back, or read everything again with --restart")));
+        .hint(
+            "put it back, or let the source read everything again: --full-refresh SOURCE",
+        )));
     }
     let mut loan = shared.pool.lend().await?;
     let mut connection = loan.connect(false).await?;

@@ -218,6 +218,10 @@ impl Sink for MySqlSink {
         Delivery::TwoPhase
     }
 
+    fn replaces_by_key(&self) -> bool {
+        self.mode == Mode::Upsert
+    }
+
     fn visibility(&self) -> Visibility {
         match self.mode {
             Mode::Insert | Mode::Upsert => Visibility::Epoch,

@@ -17,7 +17,7 @@ mod records;
 mod streaming;
 mod surroundings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -168,6 +168,22 @@ impl Graph {
                 Body::Source { source, streams } => Some((id, node, source, streams.as_slice())),
                 _ => None,
             })
+    }
+
+    /// The sources whose rows come to a component, by whatever way.
+    pub(crate) fn sources_of(&self, node: NodeId) -> BTreeSet<&ComponentId> {
+        let (mut found, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![node]);
+        while let Some(at) = open.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            let node = &self.nodes[at];
+            if matches!(node.body, Body::Source { .. }) {
+                found.insert(&node.spec.id);
+            }
+            open.extend(node.inputs.iter().map(|edge| self.maker(edge.port)));
+        }
+        found
     }
 
     /// Whether every stream in use ends by itself.

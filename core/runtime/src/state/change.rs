@@ -11,7 +11,8 @@ use super::RunState;
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A new run begins: splits and schemas of the one before are forgotten, plan states stay
-    /// (or go back to what they were before it, if it never finished).
+    /// (or go back to what they were before it, if it never finished), but for those of the sources that
+    /// it refreshes, which forget everything.
     BeginRun {
         /// The run.
         run: RunState,

@@ -123,6 +123,10 @@ impl PipelineState {
             Change::BeginRun { run } => {
                 let unfinished = self.run.as_ref().is_some_and(|run| !run.finished);
                 for (id, source) in &self.sources {
+                    if run.refreshed.contains(id) {
+                        forget(id, source, &mut edits);
+                        continue;
+                    }
                     if unfinished {
                         go_back(id, source, &mut edits);
                     } else {
@@ -194,20 +198,7 @@ impl PipelineState {
             }
             Change::Forget { source } => {
                 if let Some(known) = self.sources.get(source) {
-                    forget_splits(source, known, &mut edits);
-                    edits.push(Edit::Plan {
-                        source: source.clone(),
-                        plan: None,
-                    });
-                    edits.push(Edit::PlanBefore {
-                        source: source.clone(),
-                        plan: None,
-                    });
-                    if !known.schemas.is_empty() {
-                        edits.push(Edit::DropSchemas {
-                            source: source.clone(),
-                        });
-                    }
+                    forget(source, known, &mut edits);
                 }
             }
             Change::Begun { sink, epoch, token } => {
@@ -415,6 +406,22 @@ fn go_back(id: &ComponentId, source: &SourceState, edits: &mut Vec<Edit>) {
         source: id.clone(),
         plan: source.plan_before.clone(),
     });
+}
+
+/// All of a source: it is asked as if it had never run.
+fn forget(id: &ComponentId, source: &SourceState, edits: &mut Vec<Edit>) {
+    forget_splits(id, source, edits);
+    edits.push(Edit::Plan {
+        source: id.clone(),
+        plan: None,
+    });
+    edits.push(Edit::PlanBefore {
+        source: id.clone(),
+        plan: None,
+    });
+    if !source.schemas.is_empty() {
+        edits.push(Edit::DropSchemas { source: id.clone() });
+    }
 }
 
 fn forget_splits(id: &ComponentId, source: &SourceState, edits: &mut Vec<Edit>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_core::{Error, Result};
 
-use super::{Listed, PipelineState, SqliteStore, StateStore};
+use super::{Listed, PipelineState, SqliteStore, StateCopy, StateStore};
 
 /// Where pipelines' states are: a directory of this machine, or any other store.
 ///
@@ -68,6 +68,22 @@ impl StateLocation {
                 .hint("say with --state where pipelines keep it"));
         }
         in_directory(directory).await?.export(file).await
+    }
+
+    /// Puts what a copy has of its pipelines in the place of what is here of them: see
+    /// [`SqliteStore::import`]. Makes the directory.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the state isn't in a directory.
+    pub async fn import(&self, copy: StateCopy, replaces: bool) -> Result<()> {
+        let Self::Directory(directory) = self else {
+            return Err(Error::unsupported(
+                "a copy can only be imported into a state in a directory",
+            )
+            .hint("say with --state which"));
+        };
+        in_directory(directory).await?.import(copy, replaces).await
     }
 
     /// Whether nothing was ever kept here, as far as that can be told without making it.

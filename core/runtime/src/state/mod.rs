@@ -42,7 +42,7 @@ pub use model::{
 pub use object::ObjectState;
 pub use places::{Found, HeadStore, Version, Written};
 pub use splits::Splits;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, StateCopy};
 
 /// Proof of being the one process that may change a pipeline's state. Each taking gives a larger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

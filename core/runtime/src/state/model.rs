@@ -1,6 +1,6 @@
 //! What is remembered of a pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_schema::Schema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,10 @@ pub struct RunState {
     /// The pipeline file, with its whole path; none where a program made the pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The sources that forgot what they remembered when it began: see
+    /// [`FullRefresh`](crate::FullRefresh).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub refreshed: BTreeSet<ComponentId>,
 }
 
 /// A component's configuration as it was when the run began.

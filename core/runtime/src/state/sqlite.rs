@@ -7,6 +7,7 @@
 //! - a directory that is removed or replaced while a run is under way: nothing is answered after that;
 //! - a damaged database, as far as SQLite's own check finds it.
 
+mod copy;
 mod files;
 mod rows;
 
@@ -24,6 +25,7 @@ use rusqlite::{
 use serde_json::Value;
 use tidegate_core::{Error, Lineage, Result, patiently};
 
+pub use self::copy::StateCopy;
 use self::files::{Opened, Witness};
 use self::rows::{CHANGES, SCHEMA, json, keep, load, parse};
 use super::edits::Edit;
@@ -144,6 +146,17 @@ impl SqliteStore {
         self.blocking(move |shared| shared.export(&file)).await
     }
 
+    /// Puts what a copy has of its pipelines in the place of what is here of them; other pipelines
+    /// stay as they are. None of them may run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if one of them runs, or has a state here and `replaces` is false.
+    pub async fn import(&self, copy: StateCopy, replaces: bool) -> Result<()> {
+        self.blocking(move |shared| copy.import(shared, replaces))
+            .await
+    }
+
     /// Runs `work` in one transaction on a thread that may block.
     async fn transact<T, F>(&self, work: F) -> Result<T>
     where
@@ -228,6 +241,7 @@ impl Shared {
                     sqlite("the state can't be copied", error).with("path", file.display())
                 })?;
         }
+        copy::seal(&copy)?;
         let written = File::open(&copy).and_then(|copy| copy.sync_all());
         written.map_err(failed)?;
         copy.persist_noclobber(&file)
@@ -420,8 +434,7 @@ impl StateStore for SqliteStore {
                     .map_err(failed)
                 })
                 .await?;
-            return Err(Error::conflict("the pipeline is already running")
-                .with("pipeline", pipeline)
+            return Err(running(pipeline)
                 .with("holder", holder.as_deref().unwrap_or("unknown"))
                 .hint("wait until it ends, or give this run another directory with --state"));
         };
@@ -562,6 +575,10 @@ impl StateStore for SqliteStore {
         })
         .await
     }
+}
+
+fn running(pipeline: &str) -> Error {
+    Error::conflict("the pipeline is already running").with("pipeline", pipeline)
 }
 
 fn compare(db: &Transaction<'_>, pipeline: &str, fence: Fence) -> Result<()> {

@@ -305,6 +305,11 @@ fn changes(seed: u64, count: usize) -> Vec<Change> {
         file: random
             .random_bool(0.5)
             .then(|| "/pipelines/a.toml".to_owned()),
+        refreshed: sources
+            .iter()
+            .filter(|_| random.random_ratio(1, 4))
+            .cloned()
+            .collect(),
     };
     let mut all = vec![];
     for source in &sources {

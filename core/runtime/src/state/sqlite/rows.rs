@@ -52,6 +52,36 @@ CREATE TABLE IF NOT EXISTS changes (
 ) STRICT;
 ";
 
+/// A table, as copies of it are read and written.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// The column that says whose row it is.
+    pub(super) pipeline: &'static str,
+    /// All others, but for one that only gives an order.
+    pub(super) columns: &'static str,
+}
+
+const fn table(name: &'static str, pipeline: &'static str, columns: &'static str) -> Table {
+    Table {
+        name,
+        pipeline,
+        columns,
+    }
+}
+
+/// The tables above.
+pub(super) const TABLES: [Table; 9] = [
+    table("pipeline", "name", "lineage, epoch, fence, holder, run"),
+    table("source", "pipeline", "id, plan, plan_before, next"),
+    table("split", "pipeline", "source, id, split, position, finished"),
+    table("stream_schema", "pipeline", "source, stream, schema"),
+    table("epoch", "pipeline", "epoch, last"),
+    table("prepared", "pipeline", "sink, epoch, value"),
+    table("journal", "pipeline", "sink, epoch, token"),
+    table("value", "pipeline", "component, key, value"),
+    table("changes", "pipeline", "count, at"),
+];
+
 /// What is stored of the pipeline.
 pub(super) fn load(db: &Transaction<'_>, pipeline: &str) -> Result<Option<PipelineState>> {
     let head: Option<(String, u64, Option<String>)> = db
