@@ -170,7 +170,7 @@ fn a_pipeline_that_runs_forgets_nothing() {
 #[test]
 fn in_the_middle_of_a_run_a_split_or_a_source_is_forgotten_and_a_file_is_not() {
     let site = site();
-    let large: String = (100..200_000)
+    let large: String = (100..1_000_000)
         .map(|id| format!("{{\"id\":{id}}}\n"))
         .collect();
     site.write("in/c.ndjson", large.clone() + "{\"id\":\"oops\"}\n");
@@ -196,6 +196,10 @@ fn in_the_middle_of_a_run_a_split_or_a_source_is_forgotten_and_a_file_is_not() {
     assert_eq!(now["sources"]["orders"]["positions"], serde_json::json!({}));
     // Keys by which servers know what comes again are of the run.
     assert_ne!(now["run"], shown["run"]);
+    let whole = site
+        .tidegate(&["state", "reset", FILE, "orders"])
+        .expect_code(2);
+    whole.expect_said(&["`orders`: `a.ndjson`, `b.ndjson`, `c.ndjson`\n"]);
     // Nothing of the file is begun now: it is read as it is.
     site.write("in/c.ndjson", "{\"id\":99}\n");
     site.tidegate(&["run", FILE]).expect_done();

@@ -302,7 +302,7 @@ impl SourceConfig for MySqlConfig {
     }
 
     fn remembered_under(&self) -> Option<&'static str> {
-        Some("bookmarks")
+        Some(plan::REMEMBERED_UNDER)
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {

@@ -332,7 +332,7 @@ impl SourceConfig for StackOverflowConfig {
     }
 
     fn remembered_under(&self) -> Option<&'static str> {
-        Some("streams")
+        Some(State::STREAMS)
     }
 
     /// With others of these, the same rows are read. A position knows the size of the pages that it

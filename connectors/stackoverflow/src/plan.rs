@@ -100,6 +100,9 @@ pub(crate) struct Start {
 }
 
 impl State {
+    /// The field that has an entry for each stream.
+    pub(crate) const STREAMS: &str = "streams";
+
     /// Where the next window of a stream begins: after the last one, or at `since`.
     pub(crate) fn start(&self, kind: Kind, reading: &Reading, since: Option<i64>) -> Start {
         let anew = Start {
@@ -163,6 +166,19 @@ mod tests {
         assert_eq!((start.from, start.first), (None, true), "another reading");
         let start = state.start(Kind::Answers, &activity, None);
         assert_eq!((start.from, start.first), (None, true), "another stream");
+    }
+
+    #[test]
+    fn a_stream_that_is_forgotten_begins_anew_and_others_do_not() {
+        let mut state = State::default();
+        let activity = reading(Sort::Activity);
+        state.reach(Kind::Questions, activity.clone(), 100);
+        state.reach(Kind::Answers, activity.clone(), 100);
+        let state = tidegate_core::PlanState::encode(&state).unwrap();
+        let without = state.without(State::STREAMS, "questions").unwrap();
+        let state: State = without.decode().unwrap();
+        assert!(state.start(Kind::Questions, &activity, None).first);
+        assert!(!state.start(Kind::Answers, &activity, None).first);
     }
 
     #[test]

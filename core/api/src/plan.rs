@@ -100,6 +100,9 @@ pub(crate) struct Reached {
 }
 
 impl State {
+    /// The field that has an entry for each endpoint.
+    pub(crate) const ENDPOINTS: &str = "endpoints";
+
     /// Begins a run of an endpoint, for its own stream or `raw` or both: what it is asked with.
     pub(crate) fn begin(&mut self, endpoint: &Endpoint, streams: [bool; 2]) -> Result<Reached> {
         if endpoint.incremental.is_none() && !endpoint.conditional {
@@ -251,4 +254,23 @@ pub(crate) fn asked(endpoint: &Endpoint) -> Value {
     // Only where there is anything: what was asked before there were such is the same question still.
     asked.extend(endpoint.besides.clone());
     asked.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::PlanState;
+
+    use super::*;
+
+    #[test]
+    fn each_endpoint_can_be_looked_at_and_forgotten_alone() {
+        let mut state = State::default();
+        for name in ["users", "items"] {
+            state.endpoints.insert(name.to_owned(), Memory::default());
+        }
+        let state = PlanState::encode(&state).unwrap();
+        let without = state.without(State::ENDPOINTS, "users").unwrap();
+        let left: State = without.decode().unwrap();
+        assert_eq!(left.endpoints.into_keys().collect::<Vec<_>>(), ["items"]);
+    }
 }

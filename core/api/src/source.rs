@@ -52,7 +52,7 @@ impl ApiSource {
     }
 
     /// See [`SourceConfig::remembered_under`](tidegate_core::SourceConfig::remembered_under).
-    pub const REMEMBERED_UNDER: &str = "endpoints";
+    pub const REMEMBERED_UNDER: &str = State::ENDPOINTS;
 
     /// A source of these endpoints, which [`Endpoint::validate`] has found good, of an API that lets
     /// everyone in.

@@ -104,11 +104,19 @@ impl Reset {
             return;
         }
         let parts = parts_of(state, registry, id, known).unwrap_or_default();
-        let about = match (unfinished, parts.is_empty()) {
-            (true, _) if begun == 1 => "1 split of the unfinished run".to_owned(),
-            (true, _) if begun > 0 => format!("{begun} splits of the unfinished run"),
-            (_, true) => "what it has read".to_owned(),
-            (_, false) => named(parts.keys()),
+        let mut about = Vec::new();
+        if !parts.is_empty() {
+            about.push(named(parts.keys()));
+        }
+        match begun {
+            0 => {}
+            _ if !unfinished => {}
+            1 => about.push("1 split of the unfinished run".to_owned()),
+            count => about.push(format!("{count} splits of the unfinished run")),
+        }
+        let about = match about.is_empty() {
+            true => "what it has read".to_owned(),
+            false => about.join("; "),
         };
         self.forgotten.push(format!("`{id}`: {about}"));
         self.changes.push(Change::Forget { source: id.clone() });

@@ -29,6 +29,9 @@ pub(crate) fn understands(state: &PlanState) -> Result<()> {
     state.decode::<Memory>().map(drop)
 }
 
+/// The field of the memory that has an entry for each stream.
+pub(crate) const REMEMBERED_UNDER: &str = Memory::STREAMS;
+
 /// Plans a run: everything in the first answer.
 ///
 /// `follow` notes the position of the binary log before this, adds `Piece::Binlog` after all of

@@ -33,6 +33,9 @@ pub(super) struct Bookmark {
 }
 
 impl Memory {
+    /// The field that has an entry for each stream.
+    pub(super) const STREAMS: &str = "bookmarks";
+
     pub(super) fn extend(&mut self, bookmark: Option<(String, Bookmark)>) {
         self.bookmarks.extend(bookmark);
     }
@@ -213,4 +216,33 @@ async fn greatest(
 fn integer(text: &str) -> Result<i128> {
     text.parse()
         .map_err(|_| Error::internal("a cursor's value is no integer").with("value", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::PlanState;
+
+    use super::*;
+
+    #[test]
+    fn each_stream_can_be_looked_at_and_forgotten_alone() {
+        let bookmark = |run| Bookmark {
+            column: "id".to_owned(),
+            to: "7".to_owned(),
+            run,
+        };
+        let mut memory = Memory::default();
+        memory.extend(Some(("orders".to_owned(), bookmark(1))));
+        memory.extend(Some(("items".to_owned(), bookmark(2))));
+        let state = PlanState::encode(&memory).unwrap();
+        let names: Vec<_> = state
+            .entries(Memory::STREAMS)
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["items", "orders"]);
+        let without = state.without(Memory::STREAMS, "items").unwrap();
+        memory.bookmarks.remove("items");
+        assert_eq!(without.decode::<Memory>().unwrap(), memory);
+        assert_eq!(without.without(Memory::STREAMS, "items"), None);
+    }
 }
