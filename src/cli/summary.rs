@@ -41,8 +41,10 @@ fn print_what_was_done(global: &Global, report: &Report) {
         table(report, global.color_stderr(), terminal::width())
     );
     let across = terminal::width().unwrap_or(usize::MAX);
-    let more = bound(report);
-    for line in sentence(report).lines().chain(more.as_deref()) {
+    let (failed, more) = (failed_files(report), bound(report));
+    let lines = sentence(report);
+    let lines = lines.lines().chain(failed.iter().map(String::as_str));
+    for line in lines.chain(more.as_deref()) {
         let _ = writeln!(err, "{}", lines::wrapped(line, 0, 2, across));
     }
 }
@@ -232,6 +234,40 @@ fn sentence(report: &Report) -> String {
         counted(rows, "row"),
         counted(report.epochs, "epoch")
     )
+}
+
+/// The files that were passed over: how many of each source, and the first of them.
+fn failed_files(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let mut lines = Vec::new();
+    for component in report.components.iter().filter(|c| c.failed > 0) {
+        let count = counted(component.failed, "file");
+        let verb = if component.failed == 1 { "was" } else { "were" };
+        lines.push(format!(
+            "`{}`: {count} can't be read and {verb} passed over:",
+            component.id
+        ));
+        for failed in component.failed_files.iter().take(SHOWN) {
+            let file = &failed.file;
+            let rows = match file.rows_committed {
+                Some(0) => "none of its rows is committed".to_owned(),
+                Some(1) => "the first row of it is committed".to_owned(),
+                Some(rows) => format!("the first {} rows of it are committed", grouped(rows)),
+                None => "a part of its rows is committed".to_owned(),
+            };
+            let moved = match &failed.moved_to {
+                Some(to) => format!("; it is now {to}"),
+                None => String::new(),
+            };
+            let line = format!("- {}: {}; {rows}{moved}", file.path, file.error);
+            lines.push(printable::line(&line).into_owned());
+        }
+        let more = component.failed.saturating_sub(SHOWN as u64);
+        if more > 0 {
+            lines.push(format!("- and {} more", grouped(more)));
+        }
+    }
+    lines
 }
 
 fn bound(report: &Report) -> Option<String> {

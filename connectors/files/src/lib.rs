@@ -33,7 +33,7 @@ mod sink;
 mod source;
 mod table;
 
-pub use read::{TextPart, text_columns};
+pub use read::{OnFileError, TextPart, text_columns};
 pub use sink::{FilesSinkConfig, Mode};
 pub use source::FilesSourceConfig;
 pub use table::{TableSourceConfig, table_format};

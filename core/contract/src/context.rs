@@ -14,7 +14,9 @@ use futures::future::{BoxFuture, Shared};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{ComponentId, Epoch, Error, Host, Lineage, Registry, Result, RunId, Token, suggest};
+use crate::{
+    ComponentId, Epoch, Error, FailedFiles, Host, Lineage, Registry, Result, RunId, Token, suggest,
+};
 
 /// What every component gets.
 #[derive(Debug, Clone)]
@@ -264,6 +266,8 @@ macro_rules! counters {
         /// What a component counts for the report, beyond the rows that the runtime counts itself.
         #[derive(Debug, Default)]
         pub struct Metrics {
+            /// The files that it passed over.
+            pub failed_files: FailedFiles,
             $($name: AtomicU64,)*
         }
 

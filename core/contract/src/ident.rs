@@ -71,6 +71,16 @@ impl StreamName {
 
     /// The name of a sink's stream of answers, of those that have one.
     pub const ANSWERS: &'static str = "answers";
+
+    /// The name of the stream of [files that were passed over](crate::FailedFile), of sources that
+    /// have one.
+    pub const FAILED_FILES: &'static str = "failed_files";
+
+    /// Whether a stream of this name tells of other rows than the source's or transform's own: it is
+    /// read only where it is named, and no other stream may have the name.
+    pub fn is_aside(name: &str) -> bool {
+        [Self::REJECTED, Self::FAILED_FILES].contains(&name)
+    }
 }
 
 impl<T: AsRef<str>> From<T> for StreamName {

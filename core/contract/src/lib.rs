@@ -20,6 +20,7 @@ mod depth;
 mod describe;
 mod error;
 mod event;
+mod failed;
 mod host;
 mod ident;
 mod ignored;
@@ -52,6 +53,7 @@ pub use depth::{DEEPEST, DEEPEST_IN_CATALOG, DEEPEST_NOTED, STACK_SIZE, check_de
 pub use describe::describe_keys;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Decode, Decoded, Event, EventStream, RowPlaces, Rows};
+pub use failed::{FailedFile, FailedFiles};
 pub use host::{Host, Keep, Kept};
 pub use ident::{ComponentId, Epoch, Lineage, RunId, SplitId, StreamName, WriterId};
 pub use ignored::{IgnoredColumn, NewColumns};

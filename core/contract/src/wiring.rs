@@ -182,11 +182,11 @@ impl Check<'_> {
             let earlier = reader.inputs[..index].iter().position(|earlier| {
                 let (earlier_id, earlier_stream) = split(earlier);
                 let whole = |stream: Option<&str>| matches!(stream, None | Some("*"));
-                let rejected = |stream| stream == Some(StreamName::REJECTED);
+                let aside = |stream: Option<&str>| stream.is_some_and(StreamName::is_aside);
                 earlier_id == id
                     && (earlier_stream == stream
-                        || (whole(earlier_stream) && !rejected(stream))
-                        || (whole(stream) && !rejected(earlier_stream)))
+                        || (whole(earlier_stream) && !aside(stream))
+                        || (whole(stream) && !aside(earlier_stream)))
             });
             if let Some(first) = earlier {
                 if self.names_no_stream(component, index, id, stream) {
@@ -300,9 +300,9 @@ impl Check<'_> {
         for (at, component) in self.components.iter().enumerate() {
             let read = || {
                 let inputs = self.components.iter().flat_map(|one| &one.inputs);
-                inputs
-                    .map(|input| split(input))
-                    .any(|(id, stream)| id == component.id && stream != Some(StreamName::REJECTED))
+                inputs.map(|input| split(input)).any(|(id, stream)| {
+                    id == component.id && !stream.is_some_and(StreamName::is_aside)
+                })
             };
             if component.kind == Kind::Sink || read() {
                 continue;

@@ -31,7 +31,7 @@ pub use describe::{
 };
 pub use graph::Graph;
 pub use ignored::IgnoredColumns;
-pub use report::{ComponentReport, Exhausted, IgnoredReport, Report, Status};
+pub use report::{ComponentReport, Exhausted, FailedFileReport, IgnoredReport, Report, Status};
 pub use resume::Resume;
 pub use retry::{Action, LONGEST_WAIT, action};
 pub use run::{Pipeline, RunOptions};

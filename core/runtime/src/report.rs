@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tidegate_core::{ComponentId, Error, IgnoredColumn, Kept, Kind, RunId};
+use tidegate_core::{ComponentId, Error, FailedFile, IgnoredColumn, Kept, Kind, RunId};
 
 use crate::stats::{Given, RunStats};
 
@@ -112,6 +112,10 @@ pub struct ComponentReport {
     pub ignored: u64,
     /// The first hundred of these columns.
     pub ignored_columns: Vec<IgnoredReport>,
+    /// Files that were passed over, because they can't be read.
+    pub failed: u64,
+    /// The first hundred of these files.
+    pub failed_files: Vec<FailedFileReport>,
     /// Bytes read or written, as they lie outside.
     pub bytes: u64,
     /// Files read or written.
@@ -154,6 +158,16 @@ impl From<IgnoredColumn> for IgnoredReport {
     }
 }
 
+/// A file that a source passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedFileReport {
+    /// The file, and why it can't be read.
+    #[serde(flatten)]
+    pub file: FailedFile,
+    /// Where it was moved to.
+    pub moved_to: Option<String>,
+}
+
 impl Report {
     pub(crate) fn new(
         pipeline: &str,
@@ -184,6 +198,14 @@ impl Report {
                     .columns()
                     .into_iter()
                     .map(Into::into)
+                    .collect(),
+                failed: stats.metrics.failed_files.count(),
+                failed_files: stats
+                    .metrics
+                    .failed_files
+                    .listed()
+                    .into_iter()
+                    .map(|(file, moved_to)| FailedFileReport { file, moved_to })
                     .collect(),
                 bytes: stats.metrics.total_bytes(),
                 files: stats.metrics.total_files(),

@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub(crate) use list::LocalLister;
 pub(crate) use objects::LocalFiles;
 
+use crate::Location;
 use crate::error::local as failed;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
 use crate::unblock::unblock;
@@ -238,6 +239,30 @@ impl Staging for LocalStaging {
                 sync_directory(&root)?;
             }
             Ok(())
+        })
+        .await
+    }
+
+    async fn rename(&self, key: &str, _bytes: u64, to: &Location) -> Result<bool> {
+        let from = match key {
+            "" => self.root.clone(),
+            key => self.path(key)?,
+        };
+        let to = PathBuf::from(to.path());
+        unblock(move || {
+            let directory = to.parent();
+            directory.map_or(Ok(()), create_directory)?;
+            match fs::rename(&from, &to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    let error = failed("move a file to another file system", &to, error);
+                    return Err(error.hint("name a directory of the same file system"));
+                }
+                Err(error) => return Err(failed("move a file", &from, error)),
+            }
+            directory.map_or(Ok(()), sync_directory)?;
+            Ok(true)
         })
         .await
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tidegate_core::{Error, Result};
 use uuid::Uuid;
 
+use crate::Location;
 use crate::listing::{Found, Kind, Lister, Wanted};
 use crate::read::FileMeta;
 use crate::staged::{Staged, StagedToken, StagedWriter, Staging};
@@ -182,6 +183,15 @@ impl Staging for MemoryStaging {
             absent(self.objects.delete(&self.path(key)).await)?;
         }
         Ok(())
+    }
+
+    async fn rename(&self, key: &str, _bytes: u64, to: &Location) -> Result<bool> {
+        let to = path(&ObjectPath::default(), to.path().trim_matches('/'));
+        match self.objects.rename(&self.path(key), &to).await {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     async fn check_writable(&self) -> Result<()> {

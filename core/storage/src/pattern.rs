@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use tidegate_core::{Error, Result};
 
 use crate::glob::{self, Step};
-use crate::listing::{Found, Kind, Listing, Names, Wanted};
+use crate::listing::{Found, Kind, Listing, Names, Wanted, is_hidden};
 use crate::read::FileMeta;
 use crate::{Access, Location, Place, Storage};
 
@@ -75,6 +75,18 @@ impl Pattern {
     /// wildcard, or the file named.
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Whether files below a directory may match.
+    pub fn covers(&self, directory: &Location) -> bool {
+        let Some(key) = self.storage.location().key_of(directory) else {
+            return false;
+        };
+        let names: Vec<_> = key.split('/').filter(|name| !name.is_empty()).collect();
+        match self.steps.is_empty() {
+            true => !names.iter().any(|name| is_hidden(name)),
+            false => glob::may_hold(&self.steps, &names),
+        }
     }
 
     /// All files that match, sorted by key. Empty if there are none. What matches and can't be read

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::Result;
 
+use crate::Location;
+
 /// A write that has a name and nothing else yet. It belongs in the journal before
 /// [`Staging::create`] is called, so that a crash leaves nothing that nobody knows of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,6 +88,11 @@ pub trait Staging: Debug + Send + Sync {
     /// Deletes files, with the directories that this leaves empty. What isn't there is fine. What lies
     /// behind a link below here stays, with a warning.
     async fn delete(&self, keys: &[String]) -> Result<()>;
+
+    /// Moves a file of so many bytes (`key` empty: of the storage's own path) to a location of the same
+    /// kind of place, and of the same bucket. What lies there is replaced. `false`: the file isn't
+    /// here.
+    async fn rename(&self, key: &str, bytes: u64, to: &Location) -> Result<bool>;
 
     /// Checks that files can be made here, and leaves nothing behind.
     async fn check_writable(&self) -> Result<()>;

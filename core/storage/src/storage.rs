@@ -299,6 +299,31 @@ impl Storage {
         self.0.staging.delete(keys).await
     }
 
+    /// Moves a file to another directory of the same place, under its own name there, or another one
+    /// if that is taken by another file. Says where it lies then; `None` if it isn't what `file` knows
+    /// any more.
+    ///
+    /// Errors: `Config` where that isn't the same file system.
+    pub async fn move_to(
+        &self,
+        file: &FileMeta,
+        directory: &Self,
+        name: &str,
+    ) -> Result<Option<String>> {
+        let is_it = |found: &FileMeta| (found.size, found.modified) == (file.size, file.modified);
+        if !self.file(&file.key).await?.as_ref().is_some_and(is_it) {
+            return Ok(None);
+        }
+        let mut name = name.to_owned();
+        if directory.file(&name).await?.is_some() {
+            name = format!("{name}.{}", file.modified.timestamp_micros());
+        }
+        let to = directory.location();
+        let to = to.at(&join(to.path().trim_end_matches('/'), &name));
+        let moved = self.0.staging.rename(&file.key, file.size, &to).await?;
+        Ok(moved.then(|| directory.show(&name)))
+    }
+
     /// See [`Staging::check_writable`].
     pub async fn check_writable(&self) -> Result<()> {
         self.0.staging.check_writable().await

@@ -1,10 +1,10 @@
 //! Which files are to be read, in which pieces, and what is remembered of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Estimate, Offset, Result, Split, SplitData, TablePartition};
+use tidegate_core::{Estimate, Offset, Result, Split, SplitData, SplitId, TablePartition};
 use tidegate_storage::{FileMeta, Place, Storage};
 
 /// What is remembered between asks and, if the source is incremental, between runs.
@@ -13,6 +13,21 @@ pub(crate) struct State {
     /// Files that were given as splits, by name.
     #[serde(default)]
     pub(crate) seen: BTreeMap<String, Mark>,
+    /// Files that were passed over, by key; only if files are remembered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) failed: BTreeMap<String, FailedBefore>,
+    /// Splits of which it isn't told yet that they are finished, where the source waits for that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) open: BTreeSet<SplitId>,
+}
+
+/// A file that was passed over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FailedBefore {
+    /// The state of it that can't be read.
+    pub(crate) mark: Mark,
+    /// How many of its rows are committed, if that is known.
+    pub(crate) rows: Option<u64>,
 }
 
 /// Tells a file from what it was before it was changed: its bytes, microseconds since 1970 and,
@@ -56,6 +71,17 @@ pub(crate) struct Piece {
     /// file that lay there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) begin: Option<Offset>,
+    /// Where it is known beforehand that nothing more of it can be read: it is only passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<Unreadable>,
+}
+
+/// Why a file is passed over without being read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Unreadable {
+    pub(crate) why: String,
+    /// How many of its rows are committed, if that is known.
+    pub(crate) rows: Option<u64>,
 }
 
 /// Which part of a file.
@@ -81,6 +107,18 @@ impl fmt::Display for Part {
 }
 
 impl Piece {
+    /// A whole file of which nothing more can be read.
+    pub(crate) fn failed(file: FileMeta, failed: Unreadable) -> Self {
+        Self {
+            file,
+            part: Part::Whole,
+            partition: None,
+            pieces: Some(1),
+            begin: None,
+            failed: Some(failed),
+        }
+    }
+
     /// The same id always means the same bytes of the same state of the file called `name`.
     pub(crate) fn split(&self, name: &str, mark: &Mark, size: Estimate) -> Result<Split> {
         let id = format!("{}{}", version(name, mark), self.part);

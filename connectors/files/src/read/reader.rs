@@ -10,9 +10,10 @@ use tidegate_core::{
     StreamName, TablePartition,
 };
 use tidegate_formats::{Buffers, Compression, CsvOptions, Format, PlainText, Splitter};
-use tidegate_storage::{FileMeta, Storage};
+use tidegate_storage::{FileMeta, Place, Storage};
 
 use super::columns::Columns;
+use super::failing::{OnFileError, ends};
 use super::lines::LineIndex;
 use super::parquet::{ParquetFile, Room, footer, with_pages};
 use super::piece::{Mark, Part, Piece, joined, ranges};
@@ -26,6 +27,8 @@ pub(crate) struct Reader {
     pub(crate) csv: CsvOptions,
     /// How large the pieces are in which a file is read.
     pub(crate) piece_size: u64,
+    /// What becomes of files that can't be read, where the user can say so.
+    pub(crate) on_file_error: Option<OnFileError>,
     /// What the files that are read at once may have fetched ahead.
     room: Room,
     /// The memory of text that was decoded, to be used again.
@@ -73,6 +76,7 @@ impl Reader {
             stream,
             csv: csv.clone(),
             piece_size,
+            on_file_error: None,
             room: Room::new(cx.memory),
             buffers: Buffers::default(),
             lines: Mutex::default(),
@@ -80,23 +84,40 @@ impl Reader {
         }
     }
 
+    /// Whether files that can't be read are passed over.
+    pub(crate) fn passes_over(&self) -> bool {
+        matches!(
+            self.on_file_error,
+            Some(OnFileError::Skip | OnFileError::Quarantine)
+        )
+    }
+
+    /// An error that ends the run, with what else could become of its file.
+    pub(crate) fn ends(&self, error: Error, place: Place) -> Error {
+        ends(self.on_file_error, error, place)
+    }
+
     /// The pieces of one file.
     pub(crate) async fn splits(&self, found: &Found) -> Result<Vec<Split>> {
         let Found { storage, file, .. } = found;
         let piece = self.piece_size;
         let plain = found.compression == Compression::None;
+        // A file is passed over as a whole: no part of it is to be read behind the place where it can't be.
+        let whole = self.passes_over();
         let sized = |rows, bytes| Estimate {
             rows,
             bytes: Some(bytes),
         };
         let parts: Vec<(Part, Estimate)> = match found.format {
-            Format::Ndjson if plain && file.size >= 2 * piece && in_lines(found).await? => {
+            Format::Ndjson
+                if !whole && plain && file.size >= 2 * piece && in_lines(found).await? =>
+            {
                 ranges(file.size, piece)
                     .into_iter()
                     .map(|(from, to)| (Part::Bytes(from, to), sized(None, to - from)))
                     .collect()
             }
-            Format::Parquet if file.size >= 2 * piece => {
+            Format::Parquet if !whole && file.size >= 2 * piece => {
                 let metadata = self.footer(storage, file, false).await?;
                 let groups = metadata.metadata().row_groups().iter();
                 let groups: Vec<_> = groups
@@ -121,6 +142,7 @@ impl Reader {
                 partition: found.partition.clone(),
                 pieces,
                 begin: None,
+                failed: None,
             };
             piece.split(&found.name, &mark, size)
         };

@@ -5,16 +5,21 @@
 //! | is the same, perhaps copied with its time | read on | read on |
 //! | changed | planned as it is now | as the user says: [`Changed`] |
 //! | is gone | left out | as the user says |
+//!
+//! Where the user lets files that can't be read be passed over (`on_file_error`), what is left of a
+//! file that changed or went is, unless `--changed-input` says otherwise.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidegate_core::{
-    Changed, Error, Next, Plan, PlanState, PlannedSplit, Result, Revision, Split, SplitId,
+    Changed, Error, Next, Plan, PlanState, PlannedSplit, Result, Revision, Split, SplitData,
+    SplitId,
 };
 use tidegate_formats::Position;
 
 use super::State;
-use super::piece::{Mark, Part, Piece, version};
+use super::failing::Failure;
+use super::piece::{Mark, Part, Piece, Unreadable, version};
 use super::reader::{Found, Reader, is_same};
 
 /// What is different from what was planned.
@@ -69,7 +74,9 @@ impl Revised {
         let versions: HashSet<&str> = planned.iter().map(|file| file.version.as_str()).collect();
         let mut revised = Self::default();
         let mut refused = Vec::new();
-        for file in planned.iter().filter(|file| !file.is_finished()) {
+        let over = reader.passes_over();
+        let open = |file: &&Planned<'_>| !file.is_finished() && !file.is_passed_over();
+        for file in planned.iter().filter(open) {
             let now = now.get(&file.name);
             if now.is_some_and(|now| file.is(now)) {
                 continue;
@@ -79,7 +86,15 @@ impl Revised {
                 continue;
             }
             let wanted = match (file.is_begun(), revision.changed) {
+                (false, _) if over && now.is_none() => {
+                    revised.pass_over(file, now)?;
+                    continue;
+                }
                 (false, _) => now.filter(|_| anew),
+                (true, Changed::Refuse) if over => {
+                    revised.pass_over(file, now)?;
+                    continue;
+                }
                 (true, Changed::Reread) => now,
                 (true, Changed::Skip) => {
                     // What was planned of it since is left out with it.
@@ -127,6 +142,27 @@ impl Revised {
         }
     }
 
+    /// Passes over what isn't committed of a file. The state of it that was planned stays remembered: as it
+    /// is now, it is another file.
+    fn pass_over(&mut self, file: &Planned<'_>, now: Option<&Found>) -> Result<()> {
+        let Some((_, piece)) = file.pieces.first() else {
+            return Ok(());
+        };
+        self.revoke(file);
+        let what = match now {
+            Some(_) => "the file changed while it was being read",
+            None => "the file is gone",
+        };
+        let (why, rows) = match file.is_begun() {
+            true => (format!("{what}; committed is {}", file.committed()), None),
+            false => (what.to_owned(), Some(0)),
+        };
+        let piece = Piece::failed(piece.file.clone(), Unreadable { why, rows });
+        let data = SplitData::encode(&piece)?;
+        self.new.push(Split::new(file.version.as_str(), data));
+        Ok(())
+    }
+
     /// Reads on in the file as it lies there now, from where reading stood in the one before.
     fn read_on(&mut self, file: &Planned<'_>, now: &Found) -> Result<()> {
         self.revoke(file);
@@ -167,6 +203,16 @@ impl Revised {
         if let Some(by) = remembered {
             self.apply(&mut state.seen, by);
         }
+        if !state.open.is_empty() {
+            state.open.retain(|split| !self.revoked.contains(split));
+            state
+                .open
+                .extend(self.new.iter().map(|split| split.id.clone()));
+        }
+        let next = match (next, state.open.is_empty()) {
+            (Next::Complete, false) => Next::WhenFinished,
+            (next, _) => next,
+        };
         Ok(Plan {
             new: self.new,
             revoked: self.revoked,
@@ -209,6 +255,13 @@ impl<'a> Planned<'a> {
 
     fn is_finished(&self) -> bool {
         self.unfinished().next().is_none()
+    }
+
+    /// Whether nothing more of it is read, because it can't be.
+    fn is_passed_over(&self) -> bool {
+        self.unfinished().all(|(split, piece)| {
+            piece.failed.is_some() || split.offset.is_some_and(|at| Failure::at(at).is_some())
+        })
     }
 
     /// Whether the file that lies there is the very one that was planned.

@@ -14,7 +14,7 @@ use tidegate_formats::{Compression, CsvOptions, Format, SchemaSpec};
 use tidegate_storage::{FileMeta, Storage};
 
 use super::open::FilesSource;
-use crate::read::State;
+use crate::read::{OnFileError, State};
 
 /// Reads files: NDJSON, JSON, CSV, Parquet, or bytes as they are.
 ///
@@ -79,6 +79,26 @@ pub struct FilesSourceConfig {
     /// How often `watch` looks for files.
     #[serde(default = "default_poll")]
     pub poll: Span,
+
+    /// What becomes of a file that can't be read: a truncated or damaged one, one with other columns, one
+    /// that may not be read, one that changes or goes while it is read. Single rows that can't be
+    /// taken are not meant: those go to `<id>.rejected`.
+    ///
+    /// With `skip` and `quarantine`, the rows of the file before the place that can't be read stay,
+    /// and what comes after it is left out. The file is told in the log, in the summary and in the report,
+    /// and is a row of the stream `<id>.failed_files` (`path`, `size`, `modified`, `error`,
+    /// `rows_committed`, `at`), which a sink may read. A source that remembers files looks at it again
+    /// when it has changed, and reads it whole then. Files are not read in pieces. On S3, a
+    /// refused request ends the run all the same, because it may be the credentials.
+    #[serde(default)]
+    pub on_file_error: OnFileError,
+
+    /// Where `on_file_error = "quarantine"` moves files that can't be read, once that is committed: a
+    /// directory of the same file system or bucket as `url`, which `url` doesn't cover. A file keeps
+    /// its name, with its directories below the fixed part of `url`; if that name is taken there, its
+    /// time is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
 
     /// How large the pieces are in which NDJSON and Parquet files are read.
     #[serde(default = "default_piece")]
@@ -149,9 +169,24 @@ impl SourceConfig for FilesSourceConfig {
     fn validate(&self) -> Result<()> {
         let csv = self.csv.validate();
         csv.map_err(|error| error.with("key", "csv"))?;
-        if self.stream.is_empty() || self.stream == StreamName::REJECTED {
+        if self.stream.is_empty() || StreamName::is_aside(&self.stream) {
             let error = Error::config(format!("`{}` can't name a stream", self.stream));
             return Err(error.with("key", "stream"));
+        }
+        match (self.on_file_error, &self.quarantine) {
+            (OnFileError::Quarantine, None) => {
+                let error = Error::config("`on_file_error = \"quarantine\"` needs a directory");
+                return Err(error
+                    .with("key", "on_file_error")
+                    .hint("name one that `url` doesn't cover: quarantine = \"bad/\""));
+            }
+            (OnFileError::Fail | OnFileError::Skip, Some(_)) => {
+                let error = Error::config("nothing is moved to `quarantine`");
+                return Err(error
+                    .with("key", "quarantine")
+                    .hint("set on_file_error = \"quarantine\", or leave it out"));
+            }
+            _ => {}
         }
         if self.piece_size.0 == 0 {
             return Err(Error::config("`piece_size` must be more than 0").with("key", "piece_size"));
@@ -186,7 +221,8 @@ impl SourceConfig for FilesSourceConfig {
     }
 
     fn tuning_keys(&self) -> &'static [&'static str] {
-        &["poll"]
+        // A file that ended a run may be passed over by the same run, begun again.
+        &["poll", "on_file_error", "quarantine"]
     }
 
     fn understands(&self, state: &PlanState) -> Result<()> {

@@ -102,6 +102,16 @@ impl Named {
 }
 
 impl Directories {
+    /// Those of files that aren't there any more.
+    pub(super) fn known(keys: &[FieldRef], base: &Arc<Path>) -> Self {
+        Self {
+            base: Arc::clone(base),
+            keys: keys.to_vec(),
+            shadowed: Arc::default(),
+            told: Mutex::default(),
+        }
+    }
+
     /// The last columns of the stream.
     pub(super) fn keys(&self) -> &[FieldRef] {
         &self.keys

@@ -7,16 +7,21 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::may_match_all;
 use tidegate_core::{
-    Ask, Error, EventStream, NewColumns, Next, Offset, Plan, PlanState, Replay, Result, Revision,
-    Scan, Source, SourceContext, Split, Stream, StreamName, async_trait,
+    Acknowledged, Ask, Error, EventStream, FailedFile, Next, Offset, Plan, PlanState, Predicate,
+    Replay, Result, Revision, Scan, Source, SourceContext, Split, Stream, StreamName, async_trait,
 };
-use tidegate_formats::{Decoder, Format, OnNewColumns};
-use tidegate_storage::{Access, FileMeta, Pattern, Storage};
+use tidegate_formats::{Format, OnNewColumns};
+use tidegate_storage::{Access, FileMeta, Pattern, Place, Storage};
 
+use super::added;
+use super::columns::StreamColumns;
 use super::config::FilesSourceConfig;
-use super::directories::{Directories, Named};
-use super::{added, schema};
-use crate::read::{By, Columns, Found, Mark, Piece, Reader, Revised, State};
+use super::directories::Directories;
+use super::passing::Passing;
+use crate::read::{
+    By, Columns, FailedBefore, Failure, Found, Mark, Piece, Reader, Revised, State, Unreadable,
+    ending, in_words, is_of_a_file,
+};
 
 /// What relative paths are relative to.
 const BASE: &str = "the pipeline file's directory";
@@ -28,64 +33,62 @@ pub(super) struct FilesSource {
     /// The files' columns, then those that their directories name.
     schema: SchemaRef,
     directories: Directories,
+    /// The format of the files, if there were any.
+    format: Option<Format>,
     on_new: Option<Arc<OnNewColumns>>,
     reader: Reader,
     /// Files that `watch` saw and did not take yet.
     waiting: Mutex<BTreeMap<String, Mark>>,
+    passing: Passing,
+}
+
+/// A file that is to be read for the first time.
+struct Fresh {
+    key: String,
+    mark: Mark,
+    /// Or the split that passes it over.
+    found: Result<Found, Split>,
 }
 
 impl FilesSource {
     pub(super) async fn open(config: &FilesSourceConfig, cx: &SourceContext) -> Result<Self> {
         let access = Access::of(cx, config.aws.as_ref())?;
         let pattern = Pattern::parse(&config.url, &cx.base, &access).await?;
-        let files = match config.watch {
-            true => pattern.list().await?,
-            false => pattern.expect(BASE).await?,
+        let passing = Passing::open(config, cx, &pattern, &access).await?;
+        let known = match config.remembers() {
+            true => added::known(cx, config).await?,
+            false => None,
         };
-        let storage = pattern.storage();
-        if config.format.is_none() {
-            same_format(config, storage, &files)?;
-        }
-        let named = Named::of(config, storage, &files, &cx.base)?;
-        let found = schema::find(config, storage, &files).await?;
-        let columns = match config.on_new_columns {
-            Some(NewColumns::Add) => added::with(cx, config, found).await?,
-            _ => found,
+        let files = match (config.watch, known.is_some()) {
+            (true, _) => pattern.list().await?,
+            (false, false) => pattern.expect(BASE).await?,
+            // A run that is resumed may have had the last one; the first question of another misses it.
+            (false, true) => pattern.list().await?,
         };
-        let (schema, directories) = named.split(config, storage, columns.fields(), &cx.base)?;
-        let stored = &schema.fields()[..schema.fields().len() - directories.keys().len()];
-        if !config.schema.is_empty() {
-            schema::check_given(config, storage, &files, stored).await?;
-        }
-        if let Some(file) = files.first() {
-            let format = config.format_of(&storage.show(&file.key))?;
-            if format != Format::Parquet {
-                Decoder::new(
-                    format,
-                    &config.csv,
-                    Arc::new(Schema::new(stored)),
-                    &Scan::all(&config.stream),
-                )?;
-            }
-        }
+        let columns = StreamColumns::open(config, cx, pattern.storage(), &files, known).await?;
+        let StreamColumns {
+            schema,
+            directories,
+            format,
+        } = columns;
+        let stream = StreamName::from(&config.stream);
+        let mut reader = Reader::new(cx, stream, &config.csv, config.piece_size.0);
+        reader.on_file_error = Some(config.on_file_error);
         Ok(Self {
             config: config.clone(),
             pattern,
             schema,
             directories,
+            format,
             on_new: config
                 .on_new()
                 .map(|policy| match config.schema.is_empty() {
                     true => Arc::new(OnNewColumns::new(policy)),
                     false => Arc::new(OnNewColumns::fixed(policy)),
                 }),
-            reader: Reader::new(
-                cx,
-                StreamName::from(&config.stream),
-                &config.csv,
-                config.piece_size.0,
-            ),
+            reader,
             waiting: Mutex::default(),
+            passing,
         })
     }
 
@@ -99,21 +102,61 @@ impl FilesSource {
         &fields[..fields.len() - self.directories.keys().len()]
     }
 
-    fn found(&self, file: FileMeta) -> Result<Found> {
+    fn place(&self) -> Place {
+        self.storage().location().place()
+    }
+
+    /// What a file's splits call it.
+    fn name(&self, file: &FileMeta) -> String {
         let path = self.storage().show(&file.key);
         // A source of one file has no key for it.
-        let name = match file.key.as_str() {
-            "" => path.rsplit('/').next().unwrap_or(&path),
-            key => key,
-        };
+        match file.key.as_str() {
+            "" => path.rsplit('/').next().unwrap_or(&path).to_owned(),
+            key => key.to_owned(),
+        }
+    }
+
+    fn found(&self, file: FileMeta) -> Result<Found> {
+        let path = self.storage().show(&file.key);
         Ok(Found {
-            name: name.to_owned(),
+            name: self.name(&file),
             storage: self.storage().clone(),
             format: self.config.format_of(&path)?,
             compression: self.config.compression_of(&path),
             partition: None,
             file,
         })
+    }
+
+    /// A file that may have wanted rows.
+    fn wanted(&self, file: &FileMeta, predicates: &[Predicate]) -> Result<Option<Found>> {
+        let found = match self.found(file.clone()) {
+            // A note that lies beside the files is passed over as one that can't be read.
+            Err(error) if self.passing.is_on() => return Err(Error::data(error.message())),
+            found => found?,
+        };
+        if let Some(format) = self.format.filter(|format| *format != found.format)
+            && self.passing.is_on()
+        {
+            let what = format!(
+                "its format is {}, that of the others {format}",
+                found.format
+            );
+            return Err(Error::data(what));
+        }
+        let (storage, stored) = (self.storage(), self.stored());
+        let values = self
+            .directories
+            .check(&self.config, storage, file, stored)?;
+        let wanted = may_match_all(predicates, self.directories.keys(), &values);
+        Ok(wanted.then_some(found))
+    }
+
+    /// The split that passes a file over.
+    fn failed(&self, file: &FileMeta, mark: &Mark, error: &Error) -> Result<Split> {
+        let (why, rows) = (in_words(error), Some(0));
+        let piece = Piece::failed(file.clone(), Unreadable { why, rows });
+        piece.split(&self.name(file), mark, Default::default())
     }
 
     fn next(&self) -> Next {
@@ -138,38 +181,22 @@ impl FilesSource {
     }
 }
 
-/// One stream has one schema, so a directory of several formats is an error.
-fn same_format(config: &FilesSourceConfig, storage: &Storage, files: &[FileMeta]) -> Result<()> {
-    let Some((first, others)) = files.split_first() else {
-        return Ok(());
-    };
-    let path = storage.show(&first.key);
-    let format = config.format_of(&path)?;
-    for other in others {
-        let other_path = storage.show(&other.key);
-        let other = config.format_of(&other_path)?;
-        if other != format {
-            return Err(Error::config(format!(
-                "the files have several formats: {format} and {other}"
-            ))
-            .with("one", path)
-            .with("another", other_path)
-            .hint("narrow `url`, as in data/*.csv, or set `format`"));
-        }
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl Source for FilesSource {
     fn streams(&self) -> Vec<Stream> {
-        vec![Stream {
-            name: self.reader.stream.clone(),
-            schema: Arc::clone(&self.schema),
+        let stream = |name, schema| Stream {
+            name,
+            schema,
             key: Vec::new(),
             bounded: !self.config.watch,
             replay: Replay::Offset,
-        }]
+        };
+        let mut streams = vec![stream(self.reader.stream.clone(), Arc::clone(&self.schema))];
+        if self.passing.is_on() {
+            let failed = StreamName::from(StreamName::FAILED_FILES);
+            streams.push(stream(failed, FailedFile::schema()));
+        }
+        streams
     }
 
     async fn plan(&self, ask: &Ask<'_>) -> Result<Plan> {
@@ -177,13 +204,25 @@ impl Source for FilesSource {
             Some(state) if !ask.first || self.config.remembers() => state.decode::<State>()?,
             _ => State::default(),
         };
+        for finished in ask.finished {
+            state.open.remove(&finished.split.id);
+            let failure = finished.offset.as_ref().and_then(Failure::at);
+            if let Some(Failure {
+                key, mark, rows, ..
+            }) = failure
+                && self.config.remembers()
+            {
+                state.failed.insert(key, FailedBefore { mark, rows });
+            }
+        }
         let asked_before = !ask.first && ask.state.is_some();
         let files = match (self.config.watch, asked_before) {
             (false, true) => Vec::new(),
             (false, false) => self.pattern.expect(BASE).await?,
             (true, _) => self.pattern.list().await?,
         };
-        let predicates = ask.scans.first().map_or(&[][..], |scan| &scan.predicates);
+        let scan = scan_of(ask.scans, self.reader.stream.as_str());
+        let predicates = scan.map_or(&[][..], |scan| &scan.predicates);
         let mut fresh = Vec::new();
         for file in files {
             let mark = Mark::of(self.storage(), &file);
@@ -191,30 +230,58 @@ impl Source for FilesSource {
             if known || (self.config.watch && !self.settled(&file)) {
                 continue;
             }
-            let storage = self.storage();
-            let values = self
-                .directories
-                .check(&self.config, storage, &file, self.stored())?;
-            if !may_match_all(predicates, self.directories.keys(), &values) {
-                continue;
+            let found = match self.wanted(&file, predicates) {
+                Ok(None) => continue,
+                Ok(Some(found)) => Ok(found),
+                Err(error) if self.passing.is_on() && is_of_a_file(&error, self.place()) => {
+                    Err(self.failed(&file, &mark, &error)?)
+                }
+                Err(error) => return Err(self.reader.ends(error, self.place())),
+            };
+            if let Some(before) = state.failed.remove(&file.key)
+                && before.mark != mark
+                && before.rows != Some(0)
+            {
+                let (path, rows) = (self.storage().show(&file.key), before.rows);
+                tracing::warn!(%path, rows, "a file that was passed over is another one now and is read whole: what was committed of it comes again");
             }
-            fresh.push((file.key.clone(), mark, self.found(file)?));
+            fresh.push(Fresh {
+                key: file.key,
+                mark,
+                found,
+            });
         }
-        let files: Vec<_> = fresh.iter().map(|(_, _, found)| found.clone()).collect();
-        let new: Vec<Vec<Split>> = futures::stream::iter(files)
-            .map(|found| async move { self.reader.splits(&found).await })
-            .buffered(8)
-            .try_collect()
-            .await?;
         if self.config.remembers() {
-            let marks = fresh.into_iter().map(|(key, mark, _)| (key, mark));
+            let marks = fresh
+                .iter()
+                .map(|file| (file.key.clone(), file.mark.clone()));
             state.seen.extend(marks);
         }
+        let new: Vec<Vec<Split>> = futures::stream::iter(fresh)
+            .map(|fresh| async move {
+                match fresh.found {
+                    Ok(found) => self.reader.splits(&found).await,
+                    Err(failed) => Ok(vec![failed]),
+                }
+            })
+            .buffered(8)
+            .try_collect()
+            .await
+            .map_err(|error| self.reader.ends(error, self.place()))?;
+        let new: Vec<Split> = new.into_iter().flatten().collect();
+        let mut next = self.next();
+        if self.passing.is_on() && next == Next::Complete {
+            // The run ends only when all is done about files that were passed over.
+            state.open.extend(new.iter().map(|split| split.id.clone()));
+            if !state.open.is_empty() {
+                next = Next::WhenFinished;
+            }
+        }
         Ok(Plan {
-            new: new.into_iter().flatten().collect(),
+            new,
             revoked: Vec::new(),
             state: PlanState::encode(&state)?,
-            next: self.next(),
+            next,
         })
     }
 
@@ -242,14 +309,35 @@ impl Source for FilesSource {
         resume: Option<&Offset>,
     ) -> Result<EventStream> {
         let Piece {
-            file, part, begin, ..
+            file,
+            part,
+            begin,
+            failed,
+            ..
         } = split.data.decode()?;
         let resume = resume.or(begin.as_ref());
+        if resume.is_some_and(|resume| Failure::at(resume).is_some()) {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let (storage, place) = (self.storage(), self.place());
+        let failures = scan_of(scans, StreamName::FAILED_FILES);
+        let pass_over = |Unreadable { why, rows }| {
+            let failure = Failure::new(storage, &file, &self.name(&file), why, rows);
+            let event = failure.event(storage, failures);
+            Ok(futures::stream::once(std::future::ready(event)).boxed())
+        };
+        if let Some(unreadable) = failed {
+            return pass_over(unreadable);
+        }
         let all = Scan::all(&self.config.stream);
-        let scan = scans.first().unwrap_or(&all);
-        let constants = self
-            .directories
-            .values(&self.config, self.storage(), &file)?;
+        let scan = scan_of(scans, self.reader.stream.as_str()).unwrap_or(&all);
+        let constants = match self.directories.values(&self.config, storage, &file) {
+            Err(error) if self.passing.is_on() && is_of_a_file(&error, place) => {
+                let (why, rows) = (in_words(&error), Some(0));
+                return pass_over(Unreadable { why, rows });
+            }
+            values => values.map_err(|error| self.reader.ends(error, place))?,
+        };
         let found = self.found(file)?;
         let columns = Columns {
             // A text's values have no types but those of the schema.
@@ -260,10 +348,29 @@ impl Source for FilesSource {
             shadowed: self.directories.shadowed(),
             ..Columns::found(Arc::clone(&self.schema))
         };
-        self.reader.events(found, part, columns, scan, resume).await
+        if self.passing.is_on() {
+            let (file, scans) = ((found, part), (scan, failures));
+            let careful = self.passing.careful();
+            let events = self
+                .reader
+                .events_or_failure(file, columns, scans, resume, careful);
+            return Ok(events.await);
+        }
+        let events = self.reader.events(found, part, columns, scan, resume).await;
+        let events = events.map_err(|error| self.reader.ends(error, place))?;
+        Ok(ending(events, place))
+    }
+
+    async fn acknowledge(&self, upto: &[Acknowledged]) -> Result<()> {
+        let ended = upto.iter().filter(|split| split.finished);
+        let failures = ended.filter_map(|split| split.offset.as_ref().and_then(Failure::at));
+        self.passing
+            .acknowledge(&self.reader.cx, self.storage(), failures)
+            .await
     }
 
     async fn close(&self) -> Result<()> {
+        self.passing.close(&self.reader.cx).await?;
         let Some(wider) = self.on_new.as_ref().and_then(|on_new| on_new.wider()) else {
             return Ok(());
         };
@@ -274,4 +381,9 @@ impl Source for FilesSource {
         let stored = Schema::new(stored.cloned().collect::<Vec<_>>());
         added::keep(&self.reader.cx, &self.config, &stored).await
     }
+}
+
+/// What is asked of a stream, if anything reads it.
+fn scan_of<'a>(scans: &'a [Scan], stream: &str) -> Option<&'a Scan> {
+    scans.iter().find(|scan| scan.stream.as_str() == stream)
 }

@@ -250,21 +250,25 @@ impl<'a> Builder<'a> {
         }
         match (self.spec.components[node].kind, stream) {
             (Kind::Source, stream) => {
-                let streams = self.streams.get(&node).map_or(&[][..], Vec::as_slice);
-                match (stream, streams) {
+                let all = self.streams.get(&node).map_or(&[][..], Vec::as_slice);
+                // What tells of other rows than the source's own is read only where it is named.
+                let own = all
+                    .iter()
+                    .filter(|(name, _)| !StreamName::is_aside(name.as_str()));
+                let own: Vec<_> = own.collect();
+                match (stream, own.as_slice()) {
                     (None, [(_, port)]) => Ok(vec![Edge {
                         port: *port,
                         name: entry.into(),
                     }]),
-                    (None | Some("*"), all) => Ok(all
+                    (None | Some("*"), own) => Ok(own
                         .iter()
                         .map(|(name, port)| Edge {
                             port: *port,
                             name: format!("{id}.{name}").into(),
                         })
                         .collect()),
-                    (Some(name), all) => match all.iter().find(|(known, _)| known.as_str() == name)
-                    {
+                    (Some(name), _) => match all.iter().find(|(known, _)| known.as_str() == name) {
                         Some((_, port)) => Ok(vec![Edge {
                             port: *port,
                             name: entry.into(),

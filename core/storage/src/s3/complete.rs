@@ -93,7 +93,9 @@ impl Bucket {
             };
         };
         if let Completed::Yes = completed
-            && self.copy(upload, renamed).await?
+            && self
+                .copy(&upload.key, upload.bytes, &upload.unique, renamed)
+                .await?
         {
             return self.delete_one(&upload.key).await;
         }
@@ -255,18 +257,19 @@ impl Bucket {
         }
     }
 
-    /// Copies the object to another key, its metadata with it; `false` if it isn't there any more:
-    /// someone else has renamed it.
-    async fn copy(&self, upload: &Upload, to: &str) -> Result<bool> {
-        if upload.bytes > COPY_AT_ONCE {
-            return self.copy_in_pieces(upload, to).await;
+    /// Copies an object of so many bytes to another key; `false` if it isn't there any more: someone else
+    /// has renamed it. Its metadata goes with it; where it is too large for that, the copy says
+    /// `unique` alone.
+    pub(super) async fn copy(&self, key: &str, bytes: u64, unique: &str, to: &str) -> Result<bool> {
+        if bytes > COPY_AT_ONCE {
+            return self.copy_in_pieces(key, bytes, unique, to).await;
         }
         let request = self
             .carrier
             .copy_object()
             .bucket(&self.name)
             .key(to)
-            .copy_source(self.source(&upload.key));
+            .copy_source(self.source(key));
         match request.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(false),
@@ -274,9 +277,9 @@ impl Bucket {
         }
     }
 
-    async fn copy_in_pieces(&self, upload: &Upload, to: &str) -> Result<bool> {
-        let created = self.create(to, &upload.unique).await?;
-        let copied = self.copy_pieces(upload, to, &created.id).await;
+    async fn copy_in_pieces(&self, key: &str, bytes: u64, unique: &str, to: &str) -> Result<bool> {
+        let created = self.create(to, unique).await?;
+        let copied = self.copy_pieces(key, bytes, to, &created.id).await;
         if !matches!(copied, Ok(true)) {
             // The first error says more than that of tidying up.
             let _ = self.abort(to, &created.id).await;
@@ -284,11 +287,11 @@ impl Bucket {
         copied
     }
 
-    async fn copy_pieces(&self, upload: &Upload, to: &str, upload_id: &str) -> Result<bool> {
-        let begins = (0..upload.bytes).step_by(usize::try_from(COPY_PIECE).unwrap_or(usize::MAX));
+    async fn copy_pieces(&self, key: &str, bytes: u64, to: &str, upload_id: &str) -> Result<bool> {
+        let begins = (0..bytes).step_by(usize::try_from(COPY_PIECE).unwrap_or(usize::MAX));
         let mut parts = Vec::new();
         for (number, begin) in (1..).zip(begins) {
-            let end = upload.bytes.min(begin + COPY_PIECE) - 1;
+            let end = bytes.min(begin + COPY_PIECE) - 1;
             let request = self
                 .carrier
                 .upload_part_copy()
@@ -296,7 +299,7 @@ impl Bucket {
                 .key(to)
                 .upload_id(upload_id)
                 .part_number(number)
-                .copy_source(self.source(&upload.key))
+                .copy_source(self.source(key))
                 .copy_source_range(format!("bytes={begin}-{end}"));
             let copied = match request.send().await {
                 Ok(copied) => copied.copy_part_result,

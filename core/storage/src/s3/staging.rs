@@ -163,6 +163,23 @@ impl Staging for S3Staging {
             .map_err(|error| error.with("url", &self.location))
     }
 
+    async fn rename(&self, key: &str, bytes: u64, to: &Location) -> Result<bool> {
+        let from = match key {
+            "" => self.location.path().trim_matches('/').to_owned(),
+            key => self.whole(key)?,
+        };
+        let here = |error: Error| error.with("path", self.location.show(key));
+        let to = to.path().trim_matches('/');
+        // A copy that is made again replaces itself.
+        let unique = Uuid::new_v4().simple().to_string();
+        let copied = self.bucket.copy(&from, bytes, &unique, to).await;
+        if !copied.map_err(here)? {
+            return Ok(false);
+        }
+        self.bucket.delete_all(vec![from]).await.map_err(here)?;
+        Ok(true)
+    }
+
     async fn check_writable(&self) -> Result<()> {
         // Only trying says the truth: permissions come from several policies. Nothing appears. The name is
         // always the same, so that what a process killed right here leaves is found by the next one.
