@@ -345,6 +345,119 @@ fn one_gzipped_file_is_decoded_by_several_workers() {
 }
 
 #[test]
+fn rows_that_a_map_behind_maps_rejects_are_told_by_file_and_line() {
+    let pipeline = |format: &str| {
+        format!(
+            r#"
+            name = "chain"
+
+            [sources.rows]
+            type = "files"
+            url = "in/*.{format}"
+            piece_size = "100 KB"
+
+            [transforms.odd]
+            type = "sql"
+            inputs = ["rows"]
+            query = "SELECT id, body, 100 / k AS share FROM rows WHERE id % 2 = 1"
+
+            [transforms.documents]
+            type = "json"
+            inputs = ["odd"]
+            column = "body"
+            records = "/items"
+            keep = ["id"]
+            schema = [{{ name = "n", type = "int64" }}]
+
+            [transforms.halves]
+            type = "sql"
+            inputs = ["documents"]
+            query = "SELECT id, 12 / n AS half FROM documents WHERE n < 5"
+
+            [sinks.good]
+            type = "files"
+            inputs = ["halves"]
+            url = "good"
+            format = "ndjson"
+
+            [sinks.bad]
+            type = "files"
+            inputs = ["odd.rejected", "documents.rejected", "halves.rejected"]
+            url = "bad/{{stream}}"
+            format = "ndjson"
+            "#
+        )
+    };
+    // Each row has three documents; of some, one isn't right.
+    let row = |id: i64| {
+        let middle = match id {
+            3_001 | 3_003 | 29_999 => "0",
+            5_001 => "\\\"x\\\"",
+            id if id % 3 == 0 => "7",
+            _ => "2",
+        };
+        let body = format!(r#"{{\"items\":[{{\"n\":1}},{{\"n\":{middle}}},{{\"n\":3}}]}}"#);
+        let k = i64::from(id != 7_001);
+        (k, body)
+    };
+    let lines = |format: &str, ids: std::ops::Range<i64>| {
+        let mut text = String::new();
+        if format == "csv" {
+            text.push_str("id,k,body\n");
+        }
+        for id in ids {
+            let (k, body) = row(id);
+            match format {
+                "csv" => {
+                    let body = body.replace("\\\"", "\"").replace('"', "\"\"");
+                    writeln!(text, "{id},{k},\"{body}\"").expect("a string");
+                }
+                _ => {
+                    writeln!(text, r#"{{"id":{id},"k":{k},"body":"{body}"}}"#).expect("a string");
+                }
+            }
+        }
+        text
+    };
+    for (format, header) in [("ndjson", 0), ("csv", 1)] {
+        let site = Site::with(&pipeline(format));
+        site.write(&format!("in/a.{format}"), lines(format, 0..20_000));
+        site.write(&format!("in/b.{format}"), lines(format, 20_000..40_000));
+        site.run(&[]).expect_done();
+        let mut found: Vec<_> = lines_of(&site.path("bad"))
+            .iter()
+            .map(|bad| {
+                let file = bad["file"].as_str().expect("a file");
+                let file = file.rsplit('/').next().expect("a name").to_owned();
+                let component = bad["component"].as_str().expect("a component");
+                assert!(bad["offset"].is_u64() && bad["split"].is_string(), "{bad}");
+                (
+                    component.to_owned(),
+                    file,
+                    bad["line"].as_i64().expect("a line"),
+                )
+            })
+            .collect();
+        found.sort();
+        let wanted = [
+            ("documents", "a", 5_002),
+            ("halves", "a", 3_002),
+            ("halves", "a", 3_004),
+            ("halves", "b", 10_000),
+            ("odd", "a", 7_002),
+        ];
+        let wanted = wanted.map(|(component, file, line)| {
+            (
+                component.to_owned(),
+                format!("{file}.{format}"),
+                line + header,
+            )
+        });
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
 fn a_watched_directory_gives_files_as_they_arrive() {
     let site = Site::with(
         r#"

@@ -8,6 +8,7 @@ mod cli;
 mod deep;
 mod edits;
 mod examples;
+mod failed_files;
 mod files_behaviour;
 mod fuzz;
 mod ground;

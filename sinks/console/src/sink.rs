@@ -1,6 +1,6 @@
 //! The open sink and its writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{ErrorKind as Io, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ struct Screen {
     closed: bool,
     /// What is to be shown of each epoch, by input.
     epochs: BTreeMap<Epoch, BTreeMap<usize, First>>,
+    /// The inputs of which rows came.
+    came: BTreeSet<usize>,
 }
 
 /// The first rows of an input in an epoch.
@@ -65,6 +67,7 @@ impl ConsoleSink {
                 out,
                 closed: false,
                 epochs: BTreeMap::new(),
+                came: BTreeSet::new(),
             }),
         }))
     }
@@ -93,10 +96,23 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// Shows the inputs of which no rows came, at the end of the run.
+    fn show_empty(&self) -> Result<()> {
+        let mut screen = self.screen();
+        let mut text = String::new();
+        for (at, input) in self.inputs.iter().enumerate() {
+            if self.format == Format::Table && screen.came.insert(at) {
+                text += &table::render(&input.name, &input.schema, &[], 0, Look::of_stdout(false))?;
+            }
+        }
+        write(&mut screen, text.as_bytes())
+    }
 }
 
 impl Screen {
     fn keep(&mut self, epoch: Epoch, input: usize, batch: &RecordBatch, most: usize) {
+        self.came.insert(input);
         let inputs = self.epochs.entry(epoch).or_default();
         let first = inputs.entry(input).or_insert_with(|| First {
             schema: batch.schema(),
@@ -149,7 +165,11 @@ impl Sink for ConsoleSink {
 
     async fn commit(&self, commit: &Commit<'_>) -> Result<()> {
         // A fresh process that replays a commit has nothing to show.
-        self.0.show(commit.epoch)
+        self.0.show(commit.epoch)?;
+        match commit.last {
+            true => self.0.show_empty(),
+            false => Ok(()),
+        }
     }
 
     async fn recover(&self, _recovery: &Recovery<'_>) -> Result<()> {

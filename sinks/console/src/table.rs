@@ -152,7 +152,7 @@ fn cells(batches: &[RecordBatch], most: usize) -> Result<Vec<Vec<String>>> {
     Ok(rows)
 }
 
-/// The rows under the input's name, and how many more rows and columns there are.
+/// The rows under the input's name, and how many more rows and columns there are, or that there are none.
 pub(crate) fn render(
     title: &str,
     schema: &Schema,
@@ -162,8 +162,15 @@ pub(crate) fn render(
 ) -> Result<String> {
     let title = printable::line(title);
     let (table, hidden) = draw(schema, batches, usize::MAX, look)?;
-    let note = left_out(more, hidden).map(|note| format!("{note}\n"));
-    Ok(format!("{title}\n{table}\n{}", note.unwrap_or_default()))
+    let mut text = format!("{title}\n{table}\n");
+    if batches.is_empty() && more == 0 {
+        text.push_str("0 rows\n");
+    }
+    if let Some(note) = left_out(more, hidden) {
+        text.push_str(&note);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// What a table doesn't show: `… 3 more rows, 7 more columns`.

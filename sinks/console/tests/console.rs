@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use tidegate_core::{Epoch, Input, Sink, SinkConfig, WriterId};
+use tidegate_core::{Commit, Epoch, Input, Lineage, RunId, Sink, SinkConfig, WriterId};
 use tidegate_sink_console::{ConsoleConfig, ConsoleSink, Format, Look, draw, when_closed};
 use tidegate_testkit::suites::{Hand, sink_suite};
 
@@ -106,6 +106,51 @@ stores
 └────┴──────┘
 ";
     assert_eq!(screen.text(), want);
+}
+
+#[tokio::test]
+async fn an_input_without_rows_is_shown_at_the_end_of_the_run() {
+    for format in [Format::Table, Format::Ndjson] {
+        let screen = Screen::default();
+        let sink = sink(format, 2, screen.clone());
+        let epoch = sink.epoch(ID.epoch).await.unwrap();
+        let mut writer = Hand::open(&epoch, ID).await.unwrap();
+        writer.write(0, batch(1)).await.unwrap();
+        writer.finish().await.unwrap();
+        let prepared = epoch.seal().await.unwrap().prepared;
+        let commit = |last| Commit {
+            pipeline: "test",
+            lineage: Lineage::new(),
+            run: RunId::new(),
+            epoch: ID.epoch,
+            last,
+            prepared: &prepared,
+        };
+        let empty = "\
+stores
+┌────┬──────┐
+│ id ┆ name │
+╞════╪══════╡
+└────┴──────┘
+0 rows
+";
+        sink.commit(&commit(false)).await.unwrap();
+        assert!(!screen.text().contains("stores"));
+        for _again in 0..2 {
+            sink.commit(&commit(true)).await.unwrap();
+            let is_table = format == Format::Table;
+            assert_eq!(
+                screen.text().ends_with(empty),
+                is_table,
+                "{}",
+                screen.text()
+            );
+            assert_eq!(
+                screen.text().matches("0 rows").count(),
+                usize::from(is_table)
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod conformance;
 mod crawled;
 mod crawling;
 mod directories;
+mod failing;
 mod many;
 mod new_columns;
 mod pruning;

@@ -8,12 +8,12 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use tidegate_core::{
-    Epoch, Error, Origin, Origins, Position, Rejected, Result, RowPlaces, SinkBatch, Transform,
-    guarded,
+    Epoch, Error, Origins, Position, Rejected, Result, RowPlaces, SinkBatch, Transform, guarded,
 };
 
 use super::exchange::Writers;
 use super::inlet::Inlet;
+use super::places::Places;
 use super::queue::Mark;
 use super::shared::Shared;
 use super::spool::{Budget, Spool};
@@ -130,30 +130,6 @@ struct EventOrigin {
     rows: HashMap<(NodeId, usize), u64>,
 }
 
-/// Where the rows stand that are carried.
-struct Places {
-    rows: Box<dyn RowPlaces>,
-    /// The number of the batch's first row.
-    first: usize,
-    /// How many maps the batch has gone through: behind one, rows have other numbers.
-    maps: usize,
-}
-
-impl Places {
-    /// Where the `row`-th row of the batch stands.
-    fn origin(&mut self, row: usize) -> Result<Origin> {
-        if self.maps == 0 {
-            return self.rows.origin(self.first + row);
-        }
-        let Origin { split, file, .. } = self.rows.origin(self.first)?;
-        Ok(Origin {
-            split,
-            file,
-            ..Origin::default()
-        })
-    }
-}
-
 impl Carrier {
     pub(crate) fn new(shared: &Arc<Shared>, set: Arc<EpochSet>, worker: usize) -> Self {
         Self {
@@ -193,17 +169,13 @@ impl Carrier {
 
     /// Says where the rows stand that are delivered next, if that is known.
     pub(crate) fn stand(&mut self, places: Option<Box<dyn RowPlaces>>) {
-        self.places = places.map(|rows| Places {
-            rows,
-            first: 0,
-            maps: 0,
-        });
+        self.places = places.map(Places::new);
     }
 
     /// Continues behind so many rows.
     pub(crate) fn stand_behind(&mut self, rows: usize) {
         if let Some(places) = &mut self.places {
-            places.first += rows;
+            places.stand_behind(rows);
         }
     }
 
@@ -284,19 +256,18 @@ impl Carrier {
         node.stats
             .ignored
             .add(Some(node.spec.id.as_str()), mapped.ignored);
-        self.count_maps(1);
+        if let Some(places) = &mut self.places {
+            places.enter(map, input, batch);
+        }
         for batch in &mapped.batches {
             node.stats.add_rows_out(batch.num_rows() as u64);
             self.deliver(*out, batch)?;
+            self.stand_behind(batch.num_rows());
         }
-        self.count_maps(-1);
-        Ok(())
-    }
-
-    fn count_maps(&mut self, more: isize) {
         if let Some(places) = &mut self.places {
-            places.maps = places.maps.saturating_add_signed(more);
+            places.leave();
         }
+        Ok(())
     }
 
     /// Passes rows that a component could not take to whoever reads them.
@@ -341,7 +312,11 @@ impl Carrier {
             )));
         }
         let (port, id) = (node.rejected, node.spec.id.clone());
-        self.deliver(port, &rejected.to_batch(&id)?)
+        // They are other rows than those that are carried, and stand nowhere.
+        let places = self.places.take();
+        let delivered = self.deliver(port, &rejected.to_batch(&id)?);
+        self.places = places;
+        delivered
     }
 
     /// Passes what a sink was answered to whoever reads it.

@@ -13,6 +13,7 @@
 //!             │   └── stage.rs <── spool.rs            │
 //!             └──────────── gate.rs <──────────────────┘ too much waits
 //!
+//! places.rs: where rows stand that flow.rs carries and a map rejects
 //! another process: remote.rs ── frame.rs ── serve.rs ── execution.rs
 //! ```
 
@@ -34,6 +35,7 @@ mod inlet;
 mod io_lane;
 mod message;
 mod panics;
+mod places;
 mod queue;
 mod reader;
 mod remote;
