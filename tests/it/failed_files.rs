@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
@@ -103,6 +104,11 @@ fn a_file_that_cant_be_read_ends_the_run_and_the_error_names_the_way_out() {
     site.write("in/b.csv.gz", truncated(10..20_000));
     let said = ["in/b.csv.gz", "on_file_error"];
     site.run(&[]).expect_code(1).expect_said(&said);
+    // A stream that isn't there is told with what makes it.
+    site.write("pipeline.toml", pipeline("url = \"in/*\"", TOLD));
+    site.tidegate(&["check", "pipeline.toml"])
+        .expect_code(1)
+        .expect_said(&["no stream `failed_files`", "on_file_error"]);
     // The same run goes on when it may pass the file over.
     site.write(
         "pipeline.toml",
@@ -268,24 +274,23 @@ fn a_file_of_which_a_part_is_committed_keeps_that_part_and_says_how_much_over_ki
     });
 }
 
-/// Parquet whose second row group can't be decoded.
+/// Parquet whose second row group of 10,000 can't be decoded.
 fn damaged(ids: std::ops::Range<i64>) -> Vec<u8> {
-    let group = 10_000;
-    let ids: ArrayRef = std::sync::Arc::new(Int64Array::from_iter_values(ids));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
     let batch = RecordBatch::try_from_iter([("id", ids)]).expect("a batch");
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(group))
+        .set_max_row_group_row_count(Some(10_000))
         .set_dictionary_enabled(false)
         .build();
     let mut writer =
         ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).expect("a writer");
     writer.write(&batch).expect("rows");
-    let mut bytes = writer.into_inner().expect("a file");
-    // The header of a page in the second group.
-    let from = 8 * group + 8 * group / 10;
-    for byte in &mut bytes[8 * group..from] {
-        *byte = 0xff;
-    }
+    let written = writer.finish().expect("a file");
+    let (from, _) = written.row_group(1).column(0).byte_range();
+    let mut bytes = std::mem::take(writer.inner_mut());
+    // The header of its first page.
+    let from = usize::try_from(from).expect("it fits");
+    bytes[from..from + 16].fill(0xff);
     bytes
 }
 

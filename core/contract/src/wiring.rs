@@ -209,7 +209,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whether what an input names is no stream at all. If it is probably `rejected`, says so; of a
+    /// Whether what an input names is no stream at all. If one that is read aside is probably meant, says so; of a
     /// transform's it was said before.
     fn names_no_stream(
         &mut self,
@@ -226,16 +226,17 @@ impl Check<'_> {
             let answers = of == Kind::Sink && stream == StreamName::ANSWERS;
             return stream != StreamName::REJECTED && !answers;
         }
-        let meant = suggest::nearest(stream, [StreamName::REJECTED]).is_some();
-        if meant {
+        let aside = [StreamName::REJECTED, StreamName::FAILED_FILES];
+        let meant = suggest::nearest(stream, aside);
+        if let Some(meant) = meant {
             self.problem(
                 (component, Some(input)),
                 format!("`{id}` has no stream `{stream}`"),
                 "no such stream",
-                format!("did you mean `{id}.{}`?", StreamName::REJECTED),
+                format!("did you mean `{id}.{meant}`?"),
             );
         }
-        meant
+        meant.is_some()
     }
 
     fn circles(&mut self) {

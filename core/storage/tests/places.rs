@@ -202,6 +202,7 @@ in_every_place! {
     a_check_leaves_nothing_behind,
     a_directory_is_where_keys_are,
     a_file_that_changed_is_not_read_on,
+    a_file_is_moved_unless_it_is_another_one_and_replaces_none,
     names_that_cannot_be_are_refused,
     a8_a_name_that_is_there_is_taken_as_it_is,
     partitions_that_begin_with_an_underscore_are_found,
@@ -475,6 +476,35 @@ async fn a_file_that_changed_is_not_read_on(world: World) {
     put(&storage, "f", b"123").await;
     let error = storage.read(&file, 0..8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+}
+
+async fn a_file_is_moved_unless_it_is_another_one_and_replaces_none(world: World) {
+    let (from, to) = (world.open("in").await, world.open("bad").await);
+    put(&from, "y=1/a b.csv", b"one").await;
+    put(&from, "b.csv", b"two").await;
+    let known = from.head("y=1/a b.csv").await.unwrap();
+    let moved = from.move_to(&known, &to, "y=1/a b.csv").await.unwrap();
+    assert_eq!(moved, Some(to.show("y=1/a b.csv")));
+    assert_eq!(content(&to, "y=1/a b.csv").await, b"one");
+    assert_eq!(keys(&from).await, ["b.csv"]);
+    // Again is nothing.
+    let moved = from.move_to(&known, &to, "y=1/a b.csv").await.unwrap();
+    assert_eq!(moved, None);
+    put(&from, "y=1/a b.csv", b"another").await;
+    let moved = from.move_to(&known, &to, "y=1/a b.csv").await.unwrap();
+    assert_eq!(moved, None);
+    let known = from.head("y=1/a b.csv").await.unwrap();
+    let moved = from.move_to(&known, &to, "y=1/a b.csv").await.unwrap();
+    let name = format!("y=1/a b.csv.{}", known.modified.timestamp_micros());
+    assert_eq!(moved, Some(to.show(&name)));
+    assert_eq!(content(&to, "y=1/a b.csv").await, b"one");
+    assert_eq!(content(&to, &name).await, b"another");
+    // A storage may be the file itself.
+    let file = world.open("in/b.csv").await;
+    let known = file.head("").await.unwrap();
+    let moved = file.move_to(&known, &to, "b.csv").await.unwrap();
+    assert_eq!(moved, Some(to.show("b.csv")));
+    assert!(keys(&from).await.is_empty());
 }
 
 async fn names_that_cannot_be_are_refused(world: World) {

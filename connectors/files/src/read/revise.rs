@@ -142,8 +142,8 @@ impl Revised {
         }
     }
 
-    /// Passes over what isn't committed of a file. The state of it that was planned stays remembered: as it
-    /// is now, it is another file.
+    /// Passes over what isn't committed of a file. If a part is, the state of it that was planned stays
+    /// remembered: as it is now, it is another file. If nothing is, it is a new one when it is back.
     fn pass_over(&mut self, file: &Planned<'_>, now: Option<&Found>) -> Result<()> {
         let Some((_, piece)) = file.pieces.first() else {
             return Ok(());
@@ -160,6 +160,9 @@ impl Revised {
         let piece = Piece::failed(piece.file.clone(), Unreadable { why, rows });
         let data = SplitData::encode(&piece)?;
         self.new.push(Split::new(file.version.as_str(), data));
+        if !file.is_begun() {
+            self.remember(file, None);
+        }
         Ok(())
     }
 

@@ -340,3 +340,36 @@ async fn what_changed_or_went_when_a_part_was_committed_is_passed_over() {
         write(dir.path(), "a.ndjson.gz", truncated());
     }
 }
+
+#[tokio::test]
+async fn what_is_gone_before_it_was_read_is_new_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "a.csv", csv(0..2));
+    let mut config = over("*.csv");
+    config["incremental"] = true.into();
+    let source = source(dir.path(), config).await.unwrap();
+    let first = plan(&source, None, true).await.unwrap();
+    let planned = [PlannedSplit {
+        split: &first.new[0],
+        offset: None,
+        finished: false,
+    }];
+    let away = dir.path().join("away");
+    fs::rename(dir.path().join("a.csv"), &away).unwrap();
+    let revision = Revision {
+        scans: &scans(),
+        state: Some(&first.state),
+        splits: &planned,
+        changed: Changed::Refuse,
+    };
+    let revised = source.revise(&revision).await.unwrap().unwrap();
+    let (rows, failed, positions) = read(&source, &revised.new[0], None).await.unwrap();
+    assert_eq!(
+        (rows, failed),
+        (vec![], Some(("the file is gone".to_owned(), Some(0))))
+    );
+    let next = asked_again(&source, &revised, positions.last()).await;
+    fs::rename(&away, dir.path().join("a.csv")).unwrap();
+    let again = plan(&source, Some(&next.state), true).await.unwrap();
+    assert_eq!(again.new.len(), 1);
+}

@@ -278,6 +278,11 @@ impl<'a> Builder<'a> {
                                 all.iter().map(|(name, _)| name.as_str()).collect();
                             let others = known.iter().copied().chain([StreamName::REJECTED]);
                             let hint = match suggest::nearest(name, others) {
+                                _ if name == StreamName::FAILED_FILES => {
+                                    "a source of files has it with `on_file_error = \"skip\"` or \
+                                     \"quarantine\""
+                                        .to_owned()
+                                }
                                 Some(near) => format!("did you mean `{id}.{near}`?"),
                                 None => format!("its streams are: {}", known.join(", ")),
                             };
