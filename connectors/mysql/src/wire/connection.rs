@@ -144,7 +144,16 @@ impl Connection {
         let Greeted {
             transport,
             capabilities,
-        } = log_in(transport, found, handshake, login, tls, &address.host).await?;
+        } = log_in(
+            transport,
+            found,
+            handshake,
+            &server,
+            login,
+            tls,
+            &address.host,
+        )
+        .await?;
         Ok(Self {
             transport,
             capabilities,

@@ -90,6 +90,7 @@ pub(super) async fn log_in(
     mut transport: Transport,
     address: SocketAddr,
     handshake: HandshakePacket<'_>,
+    server: &Server,
     login: &Login,
     tls: &Tls,
     host: &str,
@@ -139,7 +140,7 @@ pub(super) async fn log_in(
     let mut response = Vec::new();
     HandshakeResponse::new(
         first.as_ref().map(bytes_of),
-        Server::of(&handshake).numbers,
+        server.numbers,
         Some(login.user.as_bytes()),
         login.database.as_ref().map(|name| name.as_bytes()),
         Some(plugin.borrow()),

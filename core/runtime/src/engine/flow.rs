@@ -41,7 +41,7 @@ impl EpochSet {
         let writers = graph
             .sinks()
             .map(|(id, node, sink)| {
-                let distributions = graph.distributions(id);
+                let distributions = graph.distributions(node, sink);
                 let writers = Writers::new(id, sink, distributions, &node.stats, epoch, workers);
                 (id, writers)
             })

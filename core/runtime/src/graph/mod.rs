@@ -245,40 +245,30 @@ impl Graph {
     /// behind maps of nothing else.
     pub(crate) fn in_order(&self, port: PortId) -> bool {
         let maker = &self.nodes[self.maker(port)];
-        match &maker.body {
-            Body::Transform { transform, out } if *out == port => match transform {
-                Transform::Gather(gather) => gather.ordered(),
-                Transform::Map(_) => match maker.inputs.as_slice() {
-                    [only] => self.in_order(only.port),
-                    _ => false,
-                },
-                _ => false,
-            },
+        let transform = match &maker.body {
+            Body::Transform { transform, out } if *out == port => transform,
+            _ => return false,
+        };
+        match (transform, maker.inputs.as_slice()) {
+            (Transform::Gather(gather), _) => gather.ordered(),
+            (Transform::Map(_), [only]) => self.in_order(only.port),
             _ => false,
         }
     }
 
     /// How the rows of each of a sink's inputs are spread over its writers: as the sink asks for, and
     /// rows that have an order to one of them.
-    pub(crate) fn distributions(&self, sink: NodeId) -> Vec<Distribution> {
-        let node = &self.nodes[sink];
-        let Body::Sink { sink, .. } = &node.body else {
-            return Vec::new();
-        };
+    pub(crate) fn distributions(&self, node: &Node, sink: &Arc<dyn Sink>) -> Vec<Distribution> {
         let inputs = node.inputs.iter().enumerate();
         let distributions = inputs.map(|(input, edge)| {
-            let asked = sink.distribution(input);
-            match (self.in_order(edge.port), asked.spread) {
-                (false, spread) => Distribution { spread, ..asked },
-                (true, Spread::Any) => Distribution {
-                    spread: Spread::Single,
-                    ordered: true,
-                },
-                (true, spread) => Distribution {
-                    spread,
-                    ordered: true,
-                },
+            let mut distribution = sink.distribution(input);
+            if self.in_order(edge.port) {
+                distribution.ordered = true;
+                if distribution.spread == Spread::Any {
+                    distribution.spread = Spread::Single;
+                }
             }
+            distribution
         });
         distributions.collect()
     }

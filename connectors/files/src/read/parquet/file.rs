@@ -85,7 +85,7 @@ impl ParquetFile {
                 largest = largest.max(reading.stored_bytes(group));
             }
             let rows = reading.metadata.metadata().row_group(group).num_rows();
-            before = u64::saturating_add(before, rows.unsigned_abs());
+            before += rows.unsigned_abs();
         }
         if resume.is_none() {
             let groups: Vec<_> = wanted.iter().map(|(group, _)| *group).collect();
@@ -114,7 +114,7 @@ impl ParquetFile {
         let groups = metadata.metadata().row_groups().iter();
         let first_rows = groups.scan(0, |next, group| {
             let first = *next;
-            *next = u64::saturating_add(*next, group.num_rows().unsigned_abs());
+            *next += group.num_rows().unsigned_abs();
             Some(first)
         });
         Ok(Reading {

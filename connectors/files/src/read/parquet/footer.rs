@@ -53,16 +53,23 @@ pub(crate) async fn footer(storage: &Storage, file: &FileMeta) -> Result<ArrowRe
     if !lies_within(&metadata, file.size) {
         return Err(broken(&path()).because("a column lies outside of the file"));
     }
-    if metadata
-        .row_groups()
-        .iter()
-        .any(|group| group.num_rows() < 0)
-    {
-        return Err(broken(&path()).because("a row group has less than no rows"));
+    if !counts_rows(&metadata) {
+        return Err(broken(&path()).because("its row groups can't have so many rows"));
     }
     let columns = columns(metadata).map_err(explain)?;
     check_depth(columns.schema(), DEEPEST).map_err(|error| error.with("file", path()))?;
     Ok(columns)
+}
+
+/// Whether the rows of all groups can be counted: none has fewer than none, and together they have
+/// a number.
+fn counts_rows(metadata: &ParquetMetaData) -> bool {
+    let mut rows = metadata.row_groups().iter().map(|group| group.num_rows());
+    let all = rows.try_fold(0_i64, |all, rows| match rows >= 0 {
+        true => all.checked_add(rows),
+        false => None,
+    });
+    all.is_some()
 }
 
 /// Whether all columns lie where the file is; the library panics over those that don't.
