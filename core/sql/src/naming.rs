@@ -14,6 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use crate::place::{first, is_unnest};
+
 /// Names what is computed, as it is written. Before anything in the text is replaced.
 pub(crate) fn texts(query: &mut Query) {
     each_select(query, |select, strict| {
@@ -68,7 +70,8 @@ fn name(select: &mut Select, strict: bool, of: impl Fn(&Expr) -> Option<String>)
         _ => false,
     };
     let named = select.projection.iter().filter(|item| !unnamed(item));
-    let mut taken: BTreeSet<String> = named.filter_map(given).collect();
+    let named = named.filter_map(given).map(|name| name.value.clone());
+    let mut taken: BTreeSet<String> = named.collect();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else {
             continue;
@@ -86,13 +89,11 @@ fn name(select: &mut Select, strict: bool, of: impl Fn(&Expr) -> Option<String>)
 }
 
 /// The name that a column has already.
-fn given(item: &SelectItem) -> Option<String> {
+fn given(item: &SelectItem) -> Option<&Ident> {
     match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => {
-            names.last().map(|name| name.value.clone())
-        }
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => names.last(),
         _ => None,
     }
 }
@@ -304,29 +305,17 @@ impl Visitor for Columns {
 }
 
 fn has_unnest(expr: &Expr) -> bool {
-    let found = datafusion::sql::sqlparser::ast::visit_expressions(expr, |expr| match expr {
-        Expr::Function(call) => {
-            let name = call.name.to_string().to_lowercase();
-            match matches!(name.as_str(), "unnest" | "unnest_outer") {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        }
-        _ => ControlFlow::Continue(()),
+    let unnest = first(expr, |expr| match expr {
+        Expr::Function(call) if is_unnest(call) => Some(()),
+        _ => None,
     });
-    found.is_break()
+    unnest.is_some()
 }
 
 fn wrapped(select: &mut Select) -> Option<SetExpr> {
     let mut names = Vec::new();
-    for item in &mut select.projection {
-        let alias = match item {
-            SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.clone(),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last()?.clone(),
-            _ => return None,
-        };
-        names.push(alias);
+    for item in &select.projection {
+        names.push(given(item)?.clone());
     }
     let mut inner = select.clone();
     let mut outer = Vec::new();

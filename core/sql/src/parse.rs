@@ -13,9 +13,8 @@ use tidegate_core::{Error, Result};
 
 use crate::dialect::{bracket_recursion, check_meaning, settle_literals};
 use crate::error::{END, reading_text};
-use crate::parts;
 use crate::place::mark_quoted_tables;
-use crate::{fields, naming};
+use crate::{fields, naming, parts};
 
 /// The most operators within each other: `a OR b OR c` has two, as has `(a + b) * c`. What plans
 /// and runs a query walks down them all.
@@ -77,29 +76,25 @@ fn limit_by_fetch(query: &mut Query) {
         type Break = ();
 
         fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-            let Some(fetch) = query
-                .fetch
-                .take_if(|fetch| !fetch.with_ties && !fetch.percent)
-            else {
+            let limited = match &query.limit_clause {
+                None => false,
+                Some(LimitClause::LimitOffset { limit, .. }) => limit.is_some(),
+                Some(_) => true,
+            };
+            let plain = |fetch: &mut Fetch| !limited && !fetch.with_ties && !fetch.percent;
+            let Some(fetch) = query.fetch.take_if(plain) else {
                 return ControlFlow::Continue(());
             };
             let one = || Expr::value(Value::Number("1".to_owned(), false));
             let rows = Some(fetch.quantity.unwrap_or_else(one));
             match &mut query.limit_clause {
-                None => {
-                    query.limit_clause = Some(LimitClause::LimitOffset {
+                Some(LimitClause::LimitOffset { limit, .. }) => *limit = rows,
+                clause => {
+                    *clause = Some(LimitClause::LimitOffset {
                         limit: rows,
                         offset: None,
                         limit_by: Vec::new(),
                     });
-                }
-                Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = rows,
-                // With a LIMIT as well.
-                Some(_) => {
-                    query.fetch = Some(Fetch {
-                        quantity: rows,
-                        ..fetch
-                    })
                 }
             }
             ControlFlow::Continue(())

@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, Visit, Visitor,
-    visit_expressions, visit_relations, visit_relations_mut,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, Visit,
+    Visitor, visit_expressions, visit_relations, visit_relations_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -26,15 +26,18 @@ pub(crate) fn start(span: Span) -> Option<Place> {
 }
 
 /// The first expression of which `place` knows one.
-fn first(query: &Query, mut place: impl FnMut(&Expr) -> Option<Place>) -> Option<Place> {
-    let found = visit_expressions(query, |expr| match place(expr) {
-        Some(place) => ControlFlow::Break(place),
+pub(crate) fn first<T>(within: &impl Visit, mut find: impl FnMut(&Expr) -> Option<T>) -> Option<T> {
+    let found = visit_expressions(within, |expr| match find(expr) {
+        Some(found) => ControlFlow::Break(found),
         None => ControlFlow::Continue(()),
     });
-    match found {
-        ControlFlow::Break(place) => Some(place),
-        ControlFlow::Continue(()) => None,
-    }
+    found.break_value()
+}
+
+/// Whether it is a call of `unnest`, of either kind.
+pub(crate) fn is_unnest(call: &Function) -> bool {
+    let name = call.name.to_string().to_lowercase();
+    matches!(name.as_str(), "unnest" | "unnest_outer")
 }
 
 /// Of a call of the function with arguments of these types, as Arrow names them.
@@ -198,41 +201,26 @@ pub(crate) fn unnested(
     query: &Query,
     tables: &[Table],
 ) -> Option<(Option<Place>, String, arrow_schema::DataType)> {
-    let found = visit_expressions(query, |expr| {
-        let Expr::Function(call) = expr else {
-            return ControlFlow::Continue(());
+    first(query, |expr| {
+        let call = match expr {
+            Expr::Function(call) if is_unnest(call) => call,
+            _ => return None,
         };
-        let name = call.name.to_string().to_lowercase();
-        if !matches!(name.as_str(), "unnest" | "unnest_outer") {
-            return ControlFlow::Continue(());
-        }
         let [FunctionArgExpr::Expr(argument)] = arguments(&call.args)[..] else {
-            return ControlFlow::Continue(());
+            return None;
         };
         let last = match argument {
             Expr::Identifier(last) => last,
-            Expr::CompoundIdentifier(names) => match names.last() {
-                Some(last) => last,
-                None => return ControlFlow::Continue(()),
-            },
-            _ => return ControlFlow::Continue(()),
+            Expr::CompoundIdentifier(names) => names.last()?,
+            _ => return None,
         };
         let columns = tables
             .iter()
             .filter_map(|table| table.schema.field_with_name(&last.value).ok());
-        let types = columns.map(|column| column.data_type());
-        let mut flat = types.filter(|of| !of.is_nested());
-        match flat.next() {
-            Some(of) => {
-                ControlFlow::Break((start(argument.span()), argument.to_string(), of.clone()))
-            }
-            None => ControlFlow::Continue(()),
-        }
-    });
-    match found {
-        ControlFlow::Break(found) => Some(found),
-        ControlFlow::Continue(()) => None,
-    }
+        let mut types = columns.map(|column| column.data_type());
+        let flat = types.find(|of| !of.is_nested())?;
+        Some((start(argument.span()), argument.to_string(), flat.clone()))
+    })
 }
 
 /// Of a column's name.

@@ -108,8 +108,8 @@ impl Program {
     }
 
     /// Computes a batch of the table, which may have more columns than are read. Rows keep their
-    /// order, and the rows that `unnest` makes of one stand together. The result has the plan's columns, yet to be brought into the query's
-    /// [`Shape`](crate::Shape).
+    /// order, and the rows that `unnest` makes of one stand together. The result has the plan's
+    /// columns, yet to be brought into the query's [`Shape`](crate::Shape).
     pub fn run(&self, batch: &RecordBatch) -> Result<RecordBatch, Failure> {
         let batch = project(batch, &self.columns).map_err(|error| {
             Failure::Other(

@@ -1,7 +1,6 @@
 //! A query that is planned against its tables.
 
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -14,7 +13,6 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArguments, PipeOperator, Query as Ast, SetExpr, Spanned, Statement as Sql,
-    visit_expressions,
 };
 use futures::StreamExt;
 use tidegate_core::{BatchStream, Error, Result, Scan, StageInput};
@@ -25,6 +23,7 @@ use crate::error::{planning, running};
 use crate::naming;
 use crate::output::Shape;
 use crate::parse::statement;
+use crate::place::first;
 use crate::program::Program;
 use crate::session::{Resources, RunningSession, now, planning_session};
 use crate::table::Table;
@@ -222,13 +221,13 @@ pub(crate) async fn logical(text: &Ast, state: &SessionState) -> DfResult<Logica
 
 /// Refuses what only aggregates take where another function is called: DataFusion ignores it.
 fn check_calls(text: &Ast, state: &SessionState) -> DfResult<()> {
-    let found = visit_expressions(text, |expr| {
+    let found = first(text, |expr| {
         let Expr::Function(call) = expr else {
-            return ControlFlow::Continue(());
+            return None;
         };
         let name = call.name.to_string().to_lowercase();
         if !state.scalar_functions().contains_key(&name) {
-            return ControlFlow::Continue(());
+            return None;
         }
         let list = match &call.args {
             FunctionArguments::List(list) => Some(list),
@@ -242,20 +241,18 @@ fn check_calls(text: &Ast, state: &SessionState) -> DfResult<()> {
             () if call.filter.is_some() => "FILTER",
             () if call.over.is_some() => "OVER",
             () if call.null_treatment.is_some() => "IGNORE or RESPECT NULLS",
-            () => return ControlFlow::Continue(()),
+            () => return None,
         };
-        ControlFlow::Break((name, what, call.name.span()))
+        Some((name, what, call.name.span()))
     });
-    match found {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break((name, what, span)) => {
-            let message = format!("`{name}` takes no {what}: it is computed row by row");
-            let span = Span::try_from_sqlparser_span(span);
-            let told = Diagnostic::new_error(message.clone(), span)
-                .with_help("only aggregates take that", None);
-            Err(DataFusionError::Plan(message).with_diagnostic(told))
-        }
-    }
+    let Some((name, what, span)) = found else {
+        return Ok(());
+    };
+    let message = format!("`{name}` takes no {what}: it is computed row by row");
+    let span = Span::try_from_sqlparser_span(span);
+    let told =
+        Diagnostic::new_error(message.clone(), span).with_help("only aggregates take that", None);
+    Err(DataFusionError::Plan(message).with_diagnostic(told))
 }
 
 /// Of a plan that is optimised already.

@@ -111,22 +111,18 @@ pub(crate) fn in_text(text: &str) -> String {
         if from[word..].starts_with('(') {
             end = closing(&from[word..]).map_or(word, |at| word + at);
         }
-        // A value with its type, as `Int64(1)`.
-        if end > word && of(&from[..end]) == from[..end] && of(&from[..word]) != from[..word] {
+        let (name, whole) = (&from[..word], &from[..end]);
+        let sql = of(whole);
+        if sql != whole {
+            told.push_str(&sql);
+            rest = &from[end..];
+        } else if end > word && of(name) != name {
+            // A value with its type, as `Int64(1)`.
             told.push_str(&in_text(&from[word + 1..end - 1]));
             rest = &from[end..];
-            continue;
-        }
-        let whole = of(&from[..end]);
-        match whole == from[..end] {
-            true => {
-                told.push_str(&from[..word]);
-                rest = &from[word..];
-            }
-            false => {
-                told.push_str(&whole);
-                rest = &from[end..];
-            }
+        } else {
+            told.push_str(name);
+            rest = &from[word..];
         }
     }
     told + rest

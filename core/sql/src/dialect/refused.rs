@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use tidegate_core::{Error, Result};
 
-use crate::place::{Place, start};
+use crate::place::{Place, first, start};
 
 /// Refuses what would give another answer than SQL says. Errors: `Config`, with `line` and `column`
 /// where they are known.
@@ -300,11 +300,11 @@ fn table_function(name: &ObjectName, args: &[FunctionArg]) -> ControlFlow<Refuse
 
 /// Whether an expression names a column anywhere.
 fn names_column(expr: &Expr) -> bool {
-    let found = datafusion::sql::sqlparser::ast::visit_expressions(expr, |expr| match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
+    let column = first(expr, |expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Some(()),
+        _ => None,
     });
-    found.is_break()
+    column.is_some()
 }
 
 /// Calls that can't be meant as they are written.
