@@ -7,12 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
 use tidegate_testkit::servers::{AwsServer, Proxy};
 
 use super::lake::{BUCKET, Environment, Lake};
-use super::support::{Running, Site, batches_of, kill_again_and_again};
+use super::support::{Running, Site, batches_of, ids_of_batches, kill_again_and_again};
 
 const ROWS: i64 = 40_000;
 
@@ -33,11 +31,7 @@ pub(crate) fn download(server: &AwsServer, prefix: &str, directory: &Path) {
 
 /// The column `id` of all Parquet files in a directory, sorted.
 pub(crate) fn ids_in(directory: &Path) -> Vec<i64> {
-    let mut ids = Vec::new();
-    for batch in batches_of(directory) {
-        let column = batch.column_by_name("id").expect("a column");
-        ids.extend_from_slice(column.as_primitive::<Int64Type>().values());
-    }
+    let mut ids = ids_of_batches(&batches_of(directory));
     ids.sort_unstable();
     ids
 }

@@ -1,12 +1,8 @@
 //! `ORDER BY` holds for what a sink writes.
 
 use std::fs;
-use std::path::Path;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Int64Type;
-
-use crate::support::{Site, batches_in, files_under};
+use crate::support::{Site, batches_in, files_under, ids_of_batches};
 
 const ROWS: u64 = 400_000;
 
@@ -46,15 +42,6 @@ fn numbers(text: &str) -> Vec<u64> {
     lines.map(|line| number(line).expect("a number")).collect()
 }
 
-fn ids_in(parquet: &Path) -> Vec<i64> {
-    let batches = batches_in(parquet);
-    let ids = batches.iter().flat_map(|batch| {
-        let ids = batch["id"].as_primitive::<Int64Type>();
-        ids.values().to_vec()
-    });
-    ids.collect()
-}
-
 #[test]
 fn a_file_has_the_rows_in_order() {
     for workers in ["1", "4"] {
@@ -81,7 +68,7 @@ fn each_partition_has_its_rows_in_order() {
     assert_eq!(files.len(), 3, "{files:?}");
     let mut rows = 0;
     for file in files {
-        let found = ids_in(&file);
+        let found = ids_of_batches(&batches_in(&file));
         rows += found.len() as u64;
         assert!(found.is_sorted_by(|one, next| one > next), "{file:?}");
     }
@@ -94,7 +81,7 @@ fn parquet_has_the_rows_in_order() {
     site.run(&["--workers", "4"]).expect_done();
     let files = files_under(&site.path("out"));
     assert_eq!(files.len(), 1, "{files:?}");
-    let ids = ids_in(&files[0]);
+    let ids = ids_of_batches(&batches_in(&files[0]));
     assert_eq!(ids.len() as u64, ROWS / 2);
     assert!(ids.is_sorted_by(|one, next| one > next));
 }

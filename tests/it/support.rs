@@ -16,6 +16,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -452,6 +454,15 @@ pub(crate) fn batches_in(path: &Path) -> Vec<RecordBatch> {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         .map(|batch| batch.expect("a whole Parquet file"))
         .collect()
+}
+
+/// The column `id` of batches, in their order.
+pub(crate) fn ids_of_batches(batches: &[RecordBatch]) -> Vec<i64> {
+    let ids = batches.iter().flat_map(|batch| {
+        let ids = batch.column_by_name("id").expect("a column");
+        ids.as_primitive::<Int64Type>().values()
+    });
+    ids.copied().collect()
 }
 
 /// The batches of all visible Parquet files in a directory and below.

@@ -1,29 +1,10 @@
 //! What a wrong query is told, and where.
 
-use tidegate_core::ErrorKind;
-
-use crate::support::{Memory, open_error, orders, users};
+use crate::support::{orders, told_of, users};
 
 /// `line:column message | hint`
 async fn told(query: &str) -> String {
     told_of(query, &[orders(), users()]).await
-}
-
-async fn told_of(query: &str, tables: &[Memory]) -> String {
-    let error = open_error(query, tables).await;
-    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
-    let place: Vec<_> = ["line", "column"]
-        .iter()
-        .filter_map(|key| error.context().iter().find(|(name, _)| name == key))
-        .map(|(_, value)| value.as_str())
-        .collect();
-    let hint = error
-        .hint_text()
-        .map(|hint| format!(" | {hint}"))
-        .unwrap_or_default();
-    format!("{} {}{hint}", place.join(":"), error.message())
-        .trim()
-        .to_owned()
 }
 
 #[tokio::test]

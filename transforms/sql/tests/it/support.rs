@@ -10,8 +10,9 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tidegate_core::{
-    BatchStream, Cancel, ComponentId, Context, Error, Gather, Gathered, Host, Input, KeyValue,
-    Kind, Lineage, Registry, Result, RunId, StageInput, Streamed, Transform, TransformContext,
+    BatchStream, Cancel, ComponentId, Context, Error, ErrorKind, Gather, Gathered, Host, Input,
+    KeyValue, Kind, Lineage, Registry, Result, RunId, StageInput, Streamed, Transform,
+    TransformContext,
 };
 
 /// Rows of one table, dealt out to partitions.
@@ -158,6 +159,24 @@ pub(crate) async fn open_error(query: &str, tables: &[Memory]) -> Error {
         Ok(opened) => panic!("{query} opened as {opened:?}"),
         Err(error) => error,
     }
+}
+
+/// What a query that can't be opened is told: `line:column message | hint`.
+pub(crate) async fn told_of(query: &str, tables: &[Memory]) -> String {
+    let error = open_error(query, tables).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+    let place: Vec<_> = ["line", "column"]
+        .iter()
+        .filter_map(|key| error.context().iter().find(|(name, _)| name == key))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    let hint = error
+        .hint_text()
+        .map(|hint| format!(" | {hint}"))
+        .unwrap_or_default();
+    format!("{} {}{hint}", place.join(":"), error.message())
+        .trim()
+        .to_owned()
 }
 
 /// Runs a query over the tables, whichever kind it is; each batch has the schema that was told.
