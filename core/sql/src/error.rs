@@ -13,8 +13,9 @@ use tidegate_core::{Error, suggest};
 
 use crate::hints;
 use crate::parse::too_deep;
-use crate::place::{self, Place};
+use crate::place;
 use crate::table::Table;
+use crate::tree::Place;
 use crate::words;
 
 /// An error of reading a query's text: of kind `Config`, with the context `line` and `column` (from

@@ -52,6 +52,7 @@ mod program;
 mod query;
 mod session;
 mod table;
+mod tree;
 mod words;
 
 pub use lake::{

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use crate::place::{first, is_unnest};
+use crate::tree::{first, is_unnest};
 
 /// Names what is computed, as it is written. Before anything in the text is replaced.
 pub(crate) fn texts(query: &mut Query) {

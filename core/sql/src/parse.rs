@@ -247,6 +247,10 @@ fn refused(statement: &str) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
+    use std::fmt::Write as _;
+
+    use tidegate_core::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -293,6 +297,61 @@ mod tests {
             let thread = std::thread::Builder::new().stack_size(tidegate_core::STACK_SIZE);
             let parsed = thread.spawn(move || parse(&sql)).unwrap().join();
             parsed.unwrap().unwrap();
+        }
+    }
+
+    /// `count` queries of a WITH, each of which reads the one before as `step` says.
+    fn with(count: usize, step: impl Fn(String) -> String) -> String {
+        let mut sql = "WITH a0 AS (SELECT id FROM t)".to_owned();
+        for n in 1..=count {
+            let _ = write!(sql, ", a{n} AS ({})", step(format!("a{}", n - 1)));
+        }
+        sql + &format!(" SELECT * FROM a{count}")
+    }
+
+    #[test]
+    fn what_a_with_stands_for_counts_each_time() {
+        let alone = |before: String| format!("SELECT id FROM {before}");
+        let twice =
+            |before: String| format!("SELECT id FROM {before} x JOIN {before} y USING (id)");
+        let both =
+            |before: String| format!("{} UNION ALL {}", alone(before.clone()), alone(before));
+        // In another case, in brackets, in a condition.
+        let hidden = |before: String| {
+            let before = before.to_uppercase();
+            format!(
+                "SELECT 1 AS id FROM (SELECT id FROM {before}) WHERE 1 IN (SELECT id FROM {before})"
+            )
+        };
+        let in_a_row = |count: usize, term: &str, with: &str| vec![term; count].join(with);
+        let select = "SELECT id FROM t";
+        for (fits, too_large) in [
+            (with(490, alone), with(500, alone)),
+            (with(6, twice), with(25, twice)),
+            (with(7, both), with(60, both)),
+            (with(6, hidden), with(25, hidden)),
+            (
+                in_a_row(500, select, " UNION ALL "),
+                in_a_row(501, select, " UNION ALL "),
+            ),
+            (
+                format!("{select} {}", "NATURAL JOIN t ".repeat(249)),
+                format!("{select} {}", "NATURAL JOIN t ".repeat(250)),
+            ),
+            (
+                // Nobody asks for what is too large, but it would be planned all the same.
+                format!("{} WHERE EXISTS (SELECT 1)", with(6, twice)),
+                with(25, twice).replace("* FROM a25", "1"),
+            ),
+        ] {
+            parse(&fits).unwrap();
+            let error = parse(&too_large).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains("more than 1000 parts"), "{error}");
+            assert!(
+                error.hint_text().unwrap().contains("one table"),
+                "{error:?}"
+            );
         }
     }
 }

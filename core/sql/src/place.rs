@@ -6,39 +6,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, Visit,
-    Visitor, visit_expressions, visit_relations, visit_relations_mut,
+    BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, Visit, Visitor,
+    visit_relations, visit_relations_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, Tokenizer};
 
 use crate::table::Table;
-
-/// A line and a column in a query's text, from 1.
-pub(crate) type Place = (u64, u64);
-
-/// Where something begins; `None` if the parser doesn't know.
-pub(crate) fn start(span: Span) -> Option<Place> {
-    let start = span.start;
-    (start.line > 0).then_some((start.line, start.column))
-}
-
-/// The first expression of which `place` knows one.
-pub(crate) fn first<T>(within: &impl Visit, mut find: impl FnMut(&Expr) -> Option<T>) -> Option<T> {
-    let found = visit_expressions(within, |expr| match find(expr) {
-        Some(found) => ControlFlow::Break(found),
-        None => ControlFlow::Continue(()),
-    });
-    found.break_value()
-}
-
-/// Whether it is a call of `unnest`, of either kind.
-pub(crate) fn is_unnest(call: &Function) -> bool {
-    let name = call.name.to_string().to_lowercase();
-    matches!(name.as_str(), "unnest" | "unnest_outer")
-}
+use crate::tree::{Place, first, is_unnest, start};
 
 /// Of a call of the function with arguments of these types, as Arrow names them.
 pub(crate) fn call(query: &Query, name: &str, types: &[&str], tables: &[Table]) -> Option<Place> {

@@ -23,10 +23,10 @@ use crate::error::{planning, running};
 use crate::naming;
 use crate::output::Shape;
 use crate::parse::statement;
-use crate::place::first;
 use crate::program::Program;
 use crate::session::{Resources, RunningSession, now, planning_session};
 use crate::table::Table;
+use crate::tree::first;
 
 /// A query, typed against its tables.
 pub struct Query {

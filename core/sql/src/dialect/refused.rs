@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use tidegate_core::{Error, Result};
 
-use crate::place::{Place, first, start};
+use crate::tree::{Place, first, start};
 
 /// Refuses what would give another answer than SQL says. Errors: `Config`, with `line` and `column`
 /// where they are known.
